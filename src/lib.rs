@@ -14,6 +14,7 @@
 mod clock;
 mod error;
 pub mod jose;
+pub mod jwks;
 pub mod refusal;
 mod scope;
 mod secret;
