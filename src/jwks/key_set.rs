@@ -3,7 +3,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::jose::Algorithm;
-use crate::jwks::pending::VerificationKey;
+use crate::jose::VerificationKey;
 
 /// How many keys are tried on one token.
 const MAX: usize = 4;

@@ -3,7 +3,12 @@
 
 mod handle;
 mod key_set;
-mod pending;
 mod store;
 
+mod stub;
+
 pub use self::handle::Jwks;
+pub(crate) use self::handle::{KeyWait, Miss};
+pub(crate) use self::key_set::Candidates;
+pub(crate) use self::store::KeysState;
+pub use self::stub::{Health, JwksBuilder};
