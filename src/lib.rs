@@ -24,6 +24,7 @@ pub mod refusal;
 mod scope;
 mod secret;
 mod telemetry;
+pub mod token;
 pub mod transport;
 
 pub use self::clock::{Clock, SystemClock, UnixTime};
