@@ -11,6 +11,12 @@
     )
 )]
 
+/// For this crate's own conformance tests; no part of its interface.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
+}
 mod clock;
 mod error;
 pub mod jose;

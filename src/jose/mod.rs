@@ -5,6 +5,8 @@ mod alg;
 mod backend_aws_lc;
 #[cfg(feature = "rust-crypto")]
 mod backend_rust_crypto;
+#[cfg(feature = "test-util")]
+pub(crate) mod bare;
 mod compact;
 mod ed25519;
 mod header;
