@@ -125,10 +125,8 @@ impl Policy {
         if *iss == *self.issuer {
             return Ok(());
         }
-        let detail = Detail::Compared {
-            expected: Arc::clone(&self.issuer),
-            presented: Excerpt::new(iss),
-        };
+        let detail =
+            Detail::Compared { expected: Arc::clone(&self.issuer), presented: Excerpt::new(iss) };
         Err(Rejection::with(RejectionKind::WrongIssuer, detail))
     }
 
