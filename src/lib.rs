@@ -18,6 +18,9 @@ pub mod refusal;
 mod scope;
 mod secret;
 mod telemetry;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 pub mod transport;
 
 pub use self::clock::{Clock, SystemClock, UnixTime};
