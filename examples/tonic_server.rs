@@ -164,9 +164,8 @@ impl ServerStreamingService<StringValue> for WatchMethod {
     fn call(&mut self, request: Request<StringValue>) -> Self::Future {
         Box::pin(async move {
             let order = request.into_inner().value;
-            let news = ["packed", "sent", "delivered"].map(|news| {
-                Ok(StringValue { value: format!("{order} {news}") })
-            });
+            let news = ["packed", "sent", "delivered"]
+                .map(|news| Ok(StringValue { value: format!("{order} {news}") }));
             Ok(Response::new(tokio_stream::iter(news.to_vec())))
         })
     }

@@ -25,6 +25,9 @@ pub mod refusal;
 mod scope;
 mod secret;
 mod telemetry;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 pub mod token;
 pub mod transport;
 mod validator;
