@@ -11,6 +11,12 @@
     )
 )]
 
+/// For this crate's own conformance tests; no part of its interface.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
+}
 mod clock;
 mod error;
 pub mod jose;
@@ -20,6 +26,9 @@ pub mod refusal;
 mod scope;
 mod secret;
 mod telemetry;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 pub mod token;
 pub mod transport;
 mod validator;

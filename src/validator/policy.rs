@@ -149,7 +149,7 @@ impl Policy {
         }
         if let Some(max_age) = self.max_age {
             let iat = claims.iat.ok_or(missing_claim("iat"))?;
-            if now >= iat.plus(max_age).plus(self.leeway) {
+            if now > iat.plus(max_age).plus(self.leeway) {
                 let detail = Detail::Time { claim: "iat", value: iat, now };
                 return Err(Rejection::with(RejectionKind::TooOld, detail));
             }
