@@ -1,0 +1,118 @@
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// A source of wall-clock time, against which `exp`, `nbf` and `iat` are held.
+///
+/// [`SystemClock`] is the default; tests bring their own.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Returns the time of now.
+    fn now(&self) -> UnixTime;
+}
+
+/// The operating system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn now(&self) -> UnixTime {
+        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => UnixTime(since.as_secs_f64()),
+            Err(before) => UnixTime(-before.duration().as_secs_f64()),
+        }
+    }
+}
+
+/// Returns the monotonic time of now, which a test may have paused.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted; may be fractional.
+///
+/// This is the `NumericDate` of RFC 7519 §2. It is always finite and at most 2^53 away from zero,
+/// so that whole seconds are exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct UnixTime(f64);
+
+/// 2^53: up to here an `f64` holds every whole number.
+const MAX_SECS: f64 = 9_007_199_254_740_992.0;
+
+impl UnixTime {
+    /// Creates a time from whole seconds, clamped to ±2^53.
+    pub const fn from_secs(secs: i64) -> Self {
+        #[allow(clippy::cast_precision_loss, reason = "clamped to what an f64 holds exactly")]
+        Self((secs as f64).clamp(-MAX_SECS, MAX_SECS))
+    }
+
+    /// Creates a time from seconds; `None` when not finite or beyond ±2^53.
+    pub const fn from_secs_f64(secs: f64) -> Option<Self> {
+        if secs.is_finite() && secs >= -MAX_SECS && secs <= MAX_SECS {
+            Some(Self(secs))
+        } else {
+            None
+        }
+    }
+
+    /// Returns the seconds since the epoch.
+    pub const fn as_secs_f64(self) -> f64 {
+        self.0
+    }
+
+    /// Returns the whole seconds since the epoch, rounded down.
+    pub const fn as_secs(self) -> i64 {
+        self.0.floor() as i64
+    }
+
+    /// Returns this time moved forward, clamped to 2^53.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self((self.0 + duration.as_secs_f64()).min(MAX_SECS))
+    }
+
+    /// Returns this time moved back, clamped to −2^53.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self((self.0 - duration.as_secs_f64()).max(-MAX_SECS))
+    }
+
+    /// Returns how much later this is than `earlier`; zero if it isn't.
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::try_from_secs_f64(self.0 - earlier.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_and_compares() {
+        let t = UnixTime::from_secs(100);
+        assert_eq!(t.plus(Duration::from_millis(500)).as_secs_f64(), 100.5);
+        assert_eq!(t.minus(Duration::from_secs(101)), UnixTime::from_secs(-1));
+        assert_eq!(t.saturating_since(UnixTime::from_secs(90)), Duration::from_secs(10));
+        assert_eq!(t.saturating_since(UnixTime::from_secs(110)), Duration::ZERO);
+        assert_eq!(UnixTime::from_secs_f64(-0.5).unwrap().as_secs(), -1);
+    }
+
+    #[test]
+    fn never_leaves_the_exact_range() {
+        assert!(UnixTime::from_secs_f64(f64::NAN).is_none());
+        assert!(UnixTime::from_secs_f64(f64::INFINITY).is_none());
+        assert!(UnixTime::from_secs_f64(MAX_SECS).is_some());
+        assert!(UnixTime::from_secs_f64(MAX_SECS * 2.0).is_none());
+        assert_eq!(UnixTime::from_secs(i64::MAX).as_secs_f64(), MAX_SECS);
+        assert_eq!(UnixTime::from_secs(i64::MAX).plus(Duration::MAX).as_secs_f64(), MAX_SECS);
+    }
+}

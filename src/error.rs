@@ -1,0 +1,17 @@
+use std::borrow::Cow;
+
+/// The operator's fault: a setting that can't work.
+///
+/// Every builder of this crate returns it before the first request is served. Its `Display` is a
+/// sentence that says what to change. It never holds a secret.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    message: Cow<'static, str>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { message: message.into() }
+    }
+}

@@ -1,0 +1,117 @@
+use std::fmt;
+
+/// The signature algorithms that are accepted, by their names in the JOSE registry.
+///
+/// This is the one table of them; `none` and HMAC are not in it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
+    RS256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    RS384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    RS512,
+    /// RSASSA-PSS with SHA-256, MGF1 with SHA-256, a salt of 32 bytes (RFC 7518 §3.5).
+    PS256,
+    /// RSASSA-PSS with SHA-384, a salt of 48 bytes.
+    PS384,
+    /// RSASSA-PSS with SHA-512, a salt of 64 bytes.
+    PS512,
+    /// ECDSA on P-256 with SHA-256 (RFC 7518 §3.4).
+    ES256,
+    /// ECDSA on P-384 with SHA-384.
+    ES384,
+    /// ECDSA on P-521 with SHA-512. The backend `rust-crypto` doesn't have it.
+    ES512,
+    /// Ed25519, under either of its names: `EdDSA` (RFC 8037 §3.1) and `Ed25519` (RFC 9864 §2.2).
+    EdDSA,
+}
+
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::RS256,
+        Self::RS384,
+        Self::RS512,
+        Self::PS256,
+        Self::PS384,
+        Self::PS512,
+        Self::ES256,
+        Self::ES384,
+        Self::ES512,
+        Self::EdDSA,
+    ];
+
+    /// Returns the algorithm of this name, which is compared with regard to case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "Ed25519" => Some(Self::EdDSA),
+            _ => Self::ALL.into_iter().find(|algorithm| algorithm.name() == name),
+        }
+    }
+
+    /// Returns the name in the JOSE registry.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RS256 => "RS256",
+            Self::RS384 => "RS384",
+            Self::RS512 => "RS512",
+            Self::PS256 => "PS256",
+            Self::PS384 => "PS384",
+            Self::PS512 => "PS512",
+            Self::ES256 => "ES256",
+            Self::ES384 => "ES384",
+            Self::ES512 => "ES512",
+            Self::EdDSA => "EdDSA",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The implementation that checks signatures.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// AWS-LC, through `aws-lc-rs`.
+    #[cfg(feature = "aws-lc-rs")]
+    AwsLcRs,
+    /// The RustCrypto crates, through `jsonwebtoken`.
+    #[cfg(feature = "rust-crypto")]
+    RustCrypto,
+}
+
+impl Backend {
+    /// Returns the backend that is used where none is chosen: `aws-lc-rs` if that feature is on,
+    /// else `rust-crypto`; `None` if neither is.
+    #[allow(unreachable_code, reason = "which lines are reached depends on the features")]
+    pub const fn preferred() -> Option<Self> {
+        #[cfg(feature = "aws-lc-rs")]
+        return Some(Self::AwsLcRs);
+        #[cfg(feature = "rust-crypto")]
+        return Some(Self::RustCrypto);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // J9: compared with regard to case; J10: `none` isn't in the table.
+    #[test]
+    fn j9_j10_names_are_exact() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
+        }
+        assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDSA));
+        for name in ["", "none", "None", "NONE", "nOnE", "rs256", "RS256 ", "HS256", "ES256K"] {
+            assert_eq!(Algorithm::from_name(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! JSON read strictly: no duplicate member names, bounded depth, bounded size.
+//!
+//! `serde_json` reads the text; these seeds add what it doesn't refuse by itself. They never build
+//! a tree, and borrow from the input wherever it has no escapes.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+/// How deep arrays and objects may be nested.
+const MAX_DEPTH: u8 = 16;
+/// How many members and elements a text may have in all.
+const MAX_ITEMS: u32 = 4_096;
+
+/// What is left of the bounds while a text is read.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    items: Cell<u32>,
+}
+
+impl Budget {
+    pub(crate) const fn new() -> Self {
+        Self { items: Cell::new(MAX_ITEMS) }
+    }
+
+    pub(crate) fn spend<E: de::Error>(&self) -> Result<(), E> {
+        let left = self.items.get().checked_sub(1).ok_or_else(|| E::custom("too many items"))?;
+        self.items.set(left);
+        Ok(())
+    }
+}
+
+/// Reads a text that must be one object with nothing after it, through `visitor`'s `visit_map`.
+pub(crate) fn read_object<'de, V: Visitor<'de>>(
+    text: &'de [u8],
+    visitor: V,
+) -> Result<V::Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    let value = deserializer.deserialize_map(visitor)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// The member names seen so far in one object.
+#[derive(Debug)]
+pub(crate) struct Names<'de> {
+    few: [&'de str; FEW],
+    len: usize,
+    more: HashSet<Cow<'de, str>>,
+}
+
+/// Objects with up to this many members need no allocation.
+const FEW: usize = 24;
+
+impl<'de> Names<'de> {
+    pub(crate) fn new() -> Self {
+        Self { few: [""; FEW], len: 0, more: HashSet::new() }
+    }
+
+    /// Reads the next name; `None` at the end of the object.
+    ///
+    /// # Errors
+    ///
+    /// If the name was there before, or the budget is spent.
+    pub(crate) fn next<A: MapAccess<'de>>(
+        &mut self,
+        map: &mut A,
+        budget: &Budget,
+    ) -> Result<Option<Cow<'de, str>>, A::Error> {
+        let Some(name) = map.next_key_seed(Name)? else { return Ok(None) };
+        budget.spend()?;
+        let duplicate = self.few.iter().take(self.len).any(|seen| *seen == name)
+            || self.more.contains(name.as_ref());
+        if duplicate {
+            return Err(de::Error::custom("duplicate member name"));
+        }
+        match (&name, self.few.get_mut(self.len)) {
+            (Cow::Borrowed(borrowed), Some(slot)) => {
+                *slot = borrowed;
+                self.len = self.len.saturating_add(1);
+            }
+            _ => {
+                self.more.insert(name.clone());
+            }
+        }
+        Ok(Some(name))
+    }
+}
+
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// A JSON value, as far as anybody here wants to know.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Value<'de> {
+    Text(Cow<'de, str>),
+    Bool(bool),
+    /// An array, with its elements if they are all strings.
+    Array(Option<Vec<Cow<'de, str>>>),
+    /// A number, an object or null.
+    Other,
+}
+
+impl<'de> Value<'de> {
+    pub(crate) fn into_text(self) -> Option<Cow<'de, str>> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Bool(_) | Self::Array(_) | Self::Other => None,
+        }
+    }
+}
+
+/// Reads any value, keeping strings and arrays of strings if `keep` is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Any<'b> {
+    budget: &'b Budget,
+    depth: u8,
+    keep: bool,
+}
+
+impl<'b> Any<'b> {
+    /// Reads a member's value of the outermost object and keeps it.
+    pub(crate) const fn keep(budget: &'b Budget) -> Self {
+        Self { budget, depth: 1, keep: true }
+    }
+
+    /// Reads a member's value of the outermost object, checks it, and drops it.
+    pub(crate) const fn skip(budget: &'b Budget) -> Self {
+        Self { budget, depth: 1, keep: false }
+    }
+
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        let depth = self.depth.saturating_add(1);
+        if depth > MAX_DEPTH {
+            return Err(E::custom("nested too deeply"));
+        }
+        Ok(Self { depth, ..self })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Any<'_> {
+    type Value = Value<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Any<'_> {
+    type Value = Value<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Value::Other)
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Value::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(if self.keep { Value::Text(Cow::Owned(text.to_owned())) } else { Value::Other })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let inner = self.deeper()?;
+        let mut texts = self.keep.then(Vec::new);
+        while let Some(element) = seq.next_element_seed(inner)? {
+            self.budget.spend()?;
+            match (&mut texts, element) {
+                (Some(kept), Value::Text(text)) => kept.push(text),
+                _ => texts = None,
+            }
+        }
+        Ok(Value::Array(texts))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let inner = Any { keep: false, ..self.deeper()? };
+        let mut names = Names::new();
+        while names.next(&mut map, self.budget)?.is_some() {
+            map.next_value_seed(inner)?;
+        }
+        Ok(Value::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Probe<'b>(&'b Budget);
+
+    impl<'de> Visitor<'de> for Probe<'_> {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+            let mut names = Names::new();
+            let mut count = 0;
+            while names.next(&mut map, self.0)?.is_some() {
+                map.next_value_seed(Any::skip(self.0))?;
+                count += 1;
+            }
+            Ok(count)
+        }
+    }
+
+    fn members(text: &str) -> Option<usize> {
+        let budget = Budget::new();
+        read_object(text.as_bytes(), Probe(&budget)).ok()
+    }
+
+    #[test]
+    fn j4_j5_one_object_and_nothing_after_it() {
+        assert_eq!(members(r#" {"a":1,"b":[{}]} "#), Some(2));
+        assert_eq!(members("{}"), Some(0));
+        for text in ["", "[]", "1", "null", "\"a\"", "{} {}", "{}x", "{", "{\"a\":1,}", "{a:1}"] {
+            assert_eq!(members(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn j6_j7_duplicates_are_refused_at_every_level_and_in_every_spelling() {
+        assert_eq!(members(r#"{"a":1,"A":2}"#), Some(2));
+        assert_eq!(members(r#"{"a":1,"a":1}"#), None);
+        assert_eq!(members(r#"{"a":1,"\u0061":1}"#), None);
+        assert_eq!(members(r#"{"\u0061":1,"a":1}"#), None);
+        assert_eq!(members(r#"{"\u0061":1,"\u0061":1}"#), None);
+        assert_eq!(members(r#"{"x":{"a":1,"b":{"a":1}}}"#), Some(1));
+        assert_eq!(members(r#"{"x":[{"a":1,"a":1}]}"#), None);
+        let many: Vec<String> = (0..100).map(|n| format!("\"n{n}\":0")).collect();
+        assert_eq!(members(&format!("{{{}}}", many.join(","))), Some(100));
+        for again in [0, 23, 24, 99] {
+            assert_eq!(members(&format!("{{{},\"n{again}\":0}}", many.join(","))), None);
+        }
+    }
+
+    #[test]
+    fn j8_depth_and_number_of_items_are_bounded() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(members(&nested(15)), Some(1));
+        assert_eq!(members(&nested(16)), None);
+        let list = |len: usize| format!("{{\"a\":[{}]}}", vec!["0"; len].join(","));
+        assert_eq!(members(&list(4_095)), Some(1));
+        assert_eq!(members(&list(4_096)), None);
+    }
+
+    #[test]
+    fn keeps_strings_and_arrays_of_strings() {
+        let read = |text: &'static str| {
+            let budget = Budget::new();
+            Any::keep(&budget).deserialize(&mut serde_json::Deserializer::from_str(text)).unwrap()
+        };
+        assert_eq!(read("\"a\""), Value::Text("a".into()));
+        assert_eq!(read(r#""\u0061""#), Value::Text("a".into()));
+        assert_eq!(read(r#"["a","b"]"#), Value::Array(Some(vec!["a".into(), "b".into()])));
+        assert_eq!(read("[]"), Value::Array(Some(vec![])));
+        assert_eq!(read(r#"["a",1]"#), Value::Array(None));
+        assert_eq!(read(r#"[1,"a"]"#), Value::Array(None));
+        assert_eq!(read("true"), Value::Bool(true));
+        for other in ["null", "1", "{}"] {
+            assert_eq!(read(other), Value::Other, "{other}");
+        }
+    }
+}

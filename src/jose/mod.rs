@@ -1,0 +1,25 @@
+//! Signatures: compact JWS, keys, algorithms. The only room that names a crypto crate.
+
+mod alg;
+#[cfg(feature = "aws-lc-rs")]
+mod backend_aws_lc;
+#[cfg(feature = "rust-crypto")]
+mod backend_rust_crypto;
+mod compact;
+mod header;
+mod hmac;
+mod json;
+mod jwk;
+mod key;
+mod pem;
+
+pub use self::alg::{Algorithm, Backend};
+pub(crate) use self::compact::{Compact, decode_segment};
+pub(crate) use self::header::Header;
+pub use self::hmac::HmacAlgorithm;
+pub(crate) use self::hmac::HmacKey;
+pub(crate) use self::json::{Any, Budget, Names, Value, read_object};
+pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set};
+pub use self::key::IgnoredReason;
+pub(crate) use self::key::VerificationKey;
+pub(crate) use self::pem::key_from_pem;

@@ -1,0 +1,107 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::error::ConfigError;
+use crate::jose::alg::Backend;
+use crate::jose::header::MAX_KID_BYTES;
+use crate::jose::key::{KeyType, Material, VerificationKey};
+
+const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
+const END: &str = "-----END PUBLIC KEY-----";
+
+/// Reads a PEM file with one public key, an X.509 `SubjectPublicKeyInfo` (RFC 7468 §13).
+///
+/// # Errors
+///
+/// If it is something else, or a key that a key set wouldn't be allowed to have either.
+pub(crate) fn key_from_pem(
+    pem: &str,
+    kid: Option<&str>,
+    backend: Backend,
+) -> Result<VerificationKey, ConfigError> {
+    if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+        return Err(ConfigError::new("a kid may have at most 256 bytes: use a shorter one"));
+    }
+    let body = pem
+        .split_once(BEGIN)
+        .and_then(|(_, rest)| rest.split_once(END))
+        .filter(|(_, rest)| !rest.contains(BEGIN))
+        .map(|(body, _)| body)
+        .ok_or(ConfigError::new(
+            "the PEM text must have exactly one block \"PUBLIC KEY\": give one public key \
+             (SubjectPublicKeyInfo) at a time, neither a certificate nor a private key",
+        ))?;
+    let body: String = body.split_ascii_whitespace().collect();
+    let material = STANDARD.decode(body).ok().as_deref().and_then(public_key).ok_or(
+        ConfigError::new("the PEM block is not an RSA, P-256, P-384, P-521 or Ed25519 public key"),
+    )?;
+    VerificationKey::new(kid.map(Box::from), None, material, backend)
+        .map_err(|reason| ConfigError::new(format!("the PEM key can't be used: {reason}")))
+}
+
+/// One DER element's content, if it has this tag and nothing is wrong with its length.
+fn element<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let (&found, rest) = input.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81 => {
+            let (&length, rest) = rest.split_first()?;
+            (usize::from(length), rest)
+        }
+        0x82 => {
+            let (&[high, low], rest) = rest.split_first_chunk()?;
+            (usize::from(u16::from_be_bytes([high, low])), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    *input = rest;
+    (found == tag).then_some(content)
+}
+
+fn whole<'a>(mut input: &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let content = element(&mut input, tag)?;
+    input.is_empty().then_some(content)
+}
+
+/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; RFC 3279 §2.3.1, RFC 5480 §2, RFC 8410 §4).
+fn public_key(der: &[u8]) -> Option<Material> {
+    const SEQUENCE: u8 = 0x30;
+    const OID: u8 = 0x06;
+    const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+    const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+    const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+
+    let mut info = whole(der, SEQUENCE)?;
+    let mut algorithm = element(&mut info, SEQUENCE)?;
+    let (&unused_bits, key) = whole(info, 0x03)?.split_first()?;
+    if unused_bits != 0 {
+        return None;
+    }
+    match element(&mut algorithm, OID)? {
+        RSA_ENCRYPTION => {
+            let mut key = whole(key, SEQUENCE)?;
+            let mut integer = || {
+                let number = element(&mut key, 0x02)?;
+                let number = number.strip_prefix(&[0]).unwrap_or(number);
+                number.first().is_some_and(|first| *first != 0).then(|| Box::from(number))
+            };
+            let (n, e) = (integer()?, integer()?);
+            key.is_empty().then_some(Material::Rsa { n, e })
+        }
+        EC_PUBLIC_KEY => {
+            let curve = match whole(algorithm, OID)? {
+                [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => KeyType::P256,
+                [0x2b, 0x81, 4, 0, 0x22] => KeyType::P384,
+                [0x2b, 0x81, 4, 0, 0x23] => KeyType::P521,
+                _ => return None,
+            };
+            let length = curve.coordinate_bytes().checked_mul(2)?.checked_add(1)?;
+            (key.len() == length && key.first() == Some(&4))
+                .then(|| Material::Ec { curve, point: key.into() })
+        }
+        ED25519 if algorithm.is_empty() => Some(Material::Ed25519 { x: key.try_into().ok()? }),
+        _ => None,
+    }
+}

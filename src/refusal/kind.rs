@@ -1,0 +1,345 @@
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::UnixTime;
+use crate::scope::ScopeSet;
+
+/// Why a request was not let through.
+///
+/// The service puts it into the response's extensions, whatever the renderer made of it.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The caller's fault: no token, a bad one, or one that isn't allowed this.
+    #[error(transparent)]
+    Rejection(#[from] Rejection),
+    /// Ours or the authorization server's: nothing could be said about the token.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The operator's: the service is put together wrongly.
+    #[error(transparent)]
+    Misconfigured(#[from] Misconfigured),
+}
+
+impl Refusal {
+    /// Returns a stable, machine-readable code, for logs and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Rejection(rejection) => rejection.kind.code(),
+            Self::Unavailable(unavailable) => unavailable.reason.code(),
+            Self::Misconfigured(_) => "misconfigured",
+        }
+    }
+}
+
+/// A refusal that is the caller's fault.
+///
+/// `Display` is for the operator: it tells both sides of the comparison that failed, and never
+/// the token. Callers are told no more than the closed list of descriptions in the answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    kind: RejectionKind,
+    detail: Detail,
+}
+
+impl Rejection {
+    pub(crate) const fn new(kind: RejectionKind) -> Self {
+        Self { kind, detail: Detail::None }
+    }
+
+    pub(crate) const fn with(kind: RejectionKind, detail: Detail) -> Self {
+        Self { kind, detail }
+    }
+
+    /// Returns what kind of refusal this is.
+    pub const fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// Returns what was compared.
+    pub const fn detail(&self) -> &Detail {
+        &self.detail
+    }
+}
+
+impl From<RejectionKind> for Rejection {
+    fn from(kind: RejectionKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.summary())?;
+        match &self.detail {
+            Detail::None => Ok(()),
+            Detail::Note(note) => write!(f, ": {note}"),
+            Detail::Compared { expected, presented } => {
+                write!(f, ": expected {expected:?}, presented {presented}")
+            }
+            Detail::Presented(presented) => write!(f, ": presented {presented}"),
+            Detail::Claim(claim) => write!(f, ": {claim}"),
+            Detail::Time { claim, value, now } => write!(f, ": {claim} {value}, now {now}"),
+            Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+/// What a [`Rejection`] compared: both sides, as far as there are two.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Detail {
+    /// There is nothing more to say.
+    None,
+    /// A fixed remark.
+    #[non_exhaustive]
+    Note(&'static str),
+    /// Two strings that should have been the same.
+    #[non_exhaustive]
+    Compared {
+        /// What is configured.
+        expected: Arc<str>,
+        /// The beginning of what the token says.
+        presented: Excerpt,
+    },
+    /// The beginning of what the token says.
+    #[non_exhaustive]
+    Presented(Excerpt),
+    /// The name of the claim or header parameter in question.
+    #[non_exhaustive]
+    Claim(&'static str),
+    /// A time that has passed, or hasn't come.
+    #[non_exhaustive]
+    Time {
+        /// The claim's name.
+        claim: &'static str,
+        /// The claim's value.
+        value: UnixTime,
+        /// The time that it was held against.
+        now: UnixTime,
+    },
+    /// The scopes that would have sufficed.
+    #[non_exhaustive]
+    Scopes {
+        /// A smallest set of scopes with which the request would have passed.
+        needed: Arc<ScopeSet>,
+    },
+}
+
+/// The first bytes of a value that somebody else wrote, made safe to print.
+///
+/// At most 64 bytes of printable ASCII; anything else is a `?`. `Display` puts quotes around it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Excerpt {
+    bytes: [u8; Self::MAX],
+    len: u8,
+    cut: bool,
+}
+
+impl Excerpt {
+    const MAX: usize = 64;
+
+    pub(crate) fn new(value: &str) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let mut len = 0_u8;
+        for (slot, byte) in bytes.iter_mut().zip(value.bytes()) {
+            let printable = matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
+            *slot = if printable { byte } else { b'?' };
+            len = len.saturating_add(1);
+        }
+        Self { bytes, len, cut: value.len() > Self::MAX }
+    }
+
+    /// Returns the printable beginning.
+    pub fn as_str(&self) -> &str {
+        let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        std::str::from_utf8(kept).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_str())?;
+        if self.cut { f.write_char('…') } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+macro_rules! codes {
+    ($(#[$enum_doc:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $code:literal, $summary:literal;)+ }) => {
+        $(#[$enum_doc])*
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Returns a stable, machine-readable code, for logs and metrics.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            const fn summary(self) -> &'static str {
+                match self { $(Self::$variant => $summary,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The kinds of [`Rejection`].
+    RejectionKind {
+        /// No bearer token came with the request.
+        NoCredentials = "no_credentials", "the request has no bearer token";
+        /// The `Authorization` field of the Bearer scheme breaks its grammar (RFC 6750 §2.1).
+        MalformedCredentials = "malformed_credentials", "the Authorization field is malformed";
+        /// More than one `Authorization` field, or more than one way to send a token.
+        MultipleCredentials = "multiple_credentials", "more than one Authorization field was sent";
+        /// The path can be read in two ways, and a route table is set.
+        AmbiguousPath = "ambiguous_path", "the path can be read in two ways";
+        /// The token is longer than allowed.
+        TokenTooLong = "token_too_long", "the token is longer than allowed";
+        /// The token isn't a compact JWS of two JSON objects (RFC 7515 §7.1, RFC 7519 §7.2).
+        MalformedToken = "malformed_token", "the token isn't a well-formed JWT";
+        /// The token is encrypted (RFC 7516), or nested.
+        EncryptedToken = "encrypted_token", "the token is encrypted or nested";
+        /// `alg` isn't one that is accepted; `none` never is.
+        UnsupportedAlgorithm = "unsupported_algorithm", "the token's alg isn't accepted";
+        /// The header has a critical extension (RFC 7515 §4.1.11) or one that changes the signature.
+        UnsupportedCritical = "unsupported_critical", "the token's header has a critical extension";
+        /// `typ` says that it is no access token.
+        WrongType = "wrong_type", "the token's typ isn't accepted";
+        /// The token is an ID token.
+        IdToken = "id_token", "the token is an ID token";
+        /// The token is bound to a key or certificate (`cnf`), and was sent as a mere bearer token.
+        SenderConstrained = "sender_constrained", "the token is bound to a key that wasn't shown";
+        /// No key of the issuer has the token's `kid`, for this `alg`.
+        UnknownKey = "unknown_key", "no key of the issuer fits the token";
+        /// The token has no `kid`, and too many keys would fit.
+        AmbiguousKey = "ambiguous_key", "the token has no kid and too many keys fit";
+        /// The signature doesn't hold.
+        BadSignature = "bad_signature", "the token's signature doesn't hold";
+        /// `iss` isn't the configured issuer.
+        WrongIssuer = "wrong_issuer", "the token has another issuer";
+        /// `aud` doesn't hold the configured audience.
+        WrongAudience = "wrong_audience", "the token is for another audience";
+        /// `exp` has passed.
+        Expired = "expired", "the token has expired";
+        /// `nbf` hasn't come.
+        NotYetValid = "not_yet_valid", "the token isn't valid yet";
+        /// `iat` is longer ago than the configured maximum.
+        TooOld = "too_old", "the token was issued too long ago";
+        /// A required claim is absent.
+        MissingClaim = "missing_claim", "the token lacks a required claim";
+        /// A claim isn't of its type.
+        MalformedClaim = "malformed_claim", "a claim of the token is malformed";
+        /// The token is valid but lacks a required scope.
+        InsufficientScope = "insufficient_scope", "the token lacks a required scope";
+        /// The token is valid, but nothing is allowed here.
+        Denied = "denied", "no token is allowed here";
+    }
+}
+
+codes! {
+    /// Why nothing could be said about a token.
+    UnavailableReason {
+        /// No key of the issuer has ever been loaded.
+        KeysNotLoaded = "keys_not_loaded", "no key of the issuer has been loaded yet";
+        /// The keys are too old to be trusted, and couldn't be refreshed.
+        KeysExpired = "keys_expired", "the issuer's keys are too old to be trusted";
+        /// The token's key is unknown, and the refresh that may have brought it failed.
+        RefreshFailed = "refresh_failed", "the issuer's keys couldn't be refreshed";
+        /// The token's key is unknown, and the refresh took longer than a request may wait.
+        RefreshTimedOut = "refresh_timed_out", "refreshing the issuer's keys takes too long";
+        /// The token's key is unknown, and no further refresh is allowed yet.
+        RateLimited = "rate_limited", "the issuer's keys can't be refreshed again yet";
+        /// The key source was shut down.
+        ShutDown = "shut_down", "the key source was shut down";
+    }
+}
+
+/// A refusal because the issuer's keys aren't there. The token may well be valid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unavailable {
+    reason: UnavailableReason,
+    retry_after: Duration,
+}
+
+impl Unavailable {
+    pub(crate) const fn new(reason: UnavailableReason, retry_after: Duration) -> Self {
+        Self { reason, retry_after }
+    }
+
+    /// Returns what is missing.
+    pub const fn reason(&self) -> UnavailableReason {
+        self.reason
+    }
+
+    /// Returns when it is worth trying again.
+    pub const fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.summary())
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// A refusal because the service is put together wrongly. The caller learns nothing of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Misconfigured {
+    what: &'static str,
+}
+
+impl Misconfigured {
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self { what }
+    }
+}
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)
+    }
+}
+
+impl std::error::Error for Misconfigured {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct() {
+        let mut codes: Vec<_> = RejectionKind::ALL.iter().map(|kind| kind.code()).collect();
+        codes.extend(UnavailableReason::ALL.iter().map(|reason| reason.code()));
+        let all = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), all);
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_printable() {
+        let excerpt = Excerpt::new("a\r\n\"\u{e9}b");
+        assert_eq!(excerpt.as_str(), "a?????b");
+        let long = Excerpt::new(&"x".repeat(65));
+        assert_eq!(long.as_str().len(), 64);
+        assert!(long.to_string().ends_with('…'));
+        assert!(!Excerpt::new(&"x".repeat(64)).to_string().ends_with('…'));
+    }
+}

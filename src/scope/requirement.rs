@@ -1,0 +1,183 @@
+use crate::error::ConfigError;
+use crate::scope::{Implications, Scope, ScopeSet};
+
+/// What a token's scopes must be: one scope, all of several, any of several, nested at will.
+///
+/// ```
+/// # use tower_bearer::{Implications, Requirement, ScopeSet};
+/// let read = Requirement::scope("orders:read")?;
+/// let staff = Requirement::any([Requirement::scope("staff")?, Requirement::scope("admin")?])?;
+/// let both = Requirement::all([read, staff]);
+///
+/// let none = Implications::default();
+/// assert!(both.is_met_by(&ScopeSet::parse("admin orders:read"), &none));
+/// assert!(!both.is_met_by(&ScopeSet::parse("admin staff"), &none));
+/// # Ok::<(), tower_bearer::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Requirement(Node);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Node {
+    Scope(Scope),
+    All(Box<[Requirement]>),
+    /// Never empty.
+    Any(Box<[Requirement]>),
+}
+
+impl Requirement {
+    /// Requires nothing but a valid token.
+    pub fn none() -> Self {
+        Self(Node::All([].into()))
+    }
+
+    /// Requires one scope.
+    ///
+    /// # Errors
+    ///
+    /// If it is no scope (see [`Scope::new`]).
+    pub fn scope(scope: &str) -> Result<Self, ConfigError> {
+        Scope::new(scope).map(Self::from)
+    }
+
+    /// Requires all of these.
+    pub fn all(parts: impl IntoIterator<Item = impl Into<Self>>) -> Self {
+        Self(Node::All(parts.into_iter().map(Into::into).collect()))
+    }
+
+    /// Requires at least one of these.
+    ///
+    /// # Errors
+    ///
+    /// If there are none: nothing could ever satisfy that.
+    pub fn any(parts: impl IntoIterator<Item = impl Into<Self>>) -> Result<Self, ConfigError> {
+        let parts: Box<[Self]> = parts.into_iter().map(Into::into).collect();
+        if parts.is_empty() {
+            return Err(ConfigError::new(
+                "an any-of requirement without alternatives can never be met: name at least one",
+            ));
+        }
+        Ok(Self(Node::Any(parts)))
+    }
+
+    /// Tells whether a token with these scopes may pass.
+    pub fn is_met_by(&self, granted: &ScopeSet, implications: &Implications) -> bool {
+        match &self.0 {
+            Node::Scope(scope) => implications.grants(granted, scope.as_str()),
+            Node::All(parts) => parts.iter().all(|part| part.is_met_by(granted, implications)),
+            Node::Any(parts) => parts.iter().any(|part| part.is_met_by(granted, implications)),
+        }
+    }
+
+    /// Returns scopes that would have sufficed: a token with these, and no others, passes.
+    ///
+    /// Of alternatives, the one is taken of which the fewest scopes are missing; of equals, the
+    /// first. So a client that asks for what a challenge names asks for no more than it needs.
+    pub fn sufficient_for(&self, granted: &ScopeSet, implications: &Implications) -> ScopeSet {
+        let mut chosen = Vec::new();
+        self.choose(granted, implications, &mut chosen);
+        chosen.into_iter().map(Scope::as_str).collect()
+    }
+
+    /// Adds the chosen scopes to `chosen`; returns how many of them are missing.
+    fn choose<'a>(
+        &'a self,
+        granted: &ScopeSet,
+        implications: &Implications,
+        chosen: &mut Vec<&'a Scope>,
+    ) -> usize {
+        match &self.0 {
+            Node::Scope(scope) => {
+                chosen.push(scope);
+                usize::from(!implications.grants(granted, scope.as_str()))
+            }
+            Node::All(parts) => parts.iter().fold(0, |missing: usize, part| {
+                missing.saturating_add(part.choose(granted, implications, chosen))
+            }),
+            Node::Any(parts) => {
+                let options = parts.iter().map(|part| {
+                    let mut scopes = Vec::new();
+                    (part.choose(granted, implications, &mut scopes), scopes)
+                });
+                let Some((missing, scopes)) = options.min_by_key(|(missing, _)| *missing) else {
+                    return 0;
+                };
+                chosen.extend(scopes);
+                missing
+            }
+        }
+    }
+}
+
+impl From<Scope> for Requirement {
+    fn from(scope: Scope) -> Self {
+        Self(Node::Scope(scope))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(name: &str) -> Requirement {
+        Requirement::scope(name).unwrap()
+    }
+
+    fn nested() -> Requirement {
+        // a and (b or (c and d))
+        Requirement::all([
+            scope("a"),
+            Requirement::any([scope("b"), Requirement::all([scope("c"), scope("d")])]).unwrap(),
+        ])
+    }
+
+    #[test]
+    fn nested_requirements_are_met_as_written() {
+        let none = Implications::default();
+        for (granted, met) in [
+            ("a b", true),
+            ("a c d", true),
+            ("d c a x", true),
+            ("a c", false),
+            ("b c d", false),
+            ("a", false),
+            ("", false),
+        ] {
+            assert_eq!(nested().is_met_by(&ScopeSet::parse(granted), &none), met, "{granted}");
+        }
+        assert!(Requirement::none().is_met_by(&ScopeSet::default(), &none));
+        assert!(Requirement::any([] as [Requirement; 0]).is_err());
+    }
+
+    #[test]
+    fn implied_scopes_count() {
+        let implications = Implications::builder().implies("admin", ["a", "b"]).build().unwrap();
+        assert!(nested().is_met_by(&ScopeSet::parse("admin"), &implications));
+        assert!(!scope("admin").is_met_by(&ScopeSet::parse("a b"), &implications));
+    }
+
+    #[test]
+    fn what_is_named_would_have_sufficed() {
+        let none = Implications::default();
+        for (granted, named) in [
+            ("", "a b"),
+            ("a", "a b"),
+            ("c", "a b"),
+            ("a c", "a b"),
+            ("c d", "a c d"),
+            ("b", "a b"),
+        ] {
+            let needed = nested().sufficient_for(&ScopeSet::parse(granted), &none);
+            assert_eq!(needed.as_str(), named, "{granted}");
+            assert!(nested().is_met_by(&needed, &none), "{granted}");
+        }
+    }
+
+    // W7: all needed scopes are named, not only the missing ones.
+    #[test]
+    fn w7_an_all_of_names_them_all() {
+        let both = Requirement::all([scope("a"), scope("b")]);
+        let needed = both.sufficient_for(&ScopeSet::parse("a"), &Implications::default());
+        assert_eq!(needed.as_str(), "a b");
+    }
+}

@@ -1,0 +1,237 @@
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::ConfigError;
+
+/// One scope: a `scope-token` of RFC 6749 §3.3.
+///
+/// It has at least one character, all of them printable ASCII without the space, `"` and `\`.
+/// Scopes are compared character by character, with regard to case.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Scope(Arc<str>);
+
+impl Scope {
+    /// Creates a scope.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty or has a character that RFC 6749 §3.3 doesn't allow.
+    ///
+    /// ```
+    /// # use tower_bearer::Scope;
+    /// assert!(Scope::new("orders:read").is_ok());
+    /// assert!(Scope::new("orders read").is_err());
+    /// ```
+    pub fn new(scope: &str) -> Result<Self, ConfigError> {
+        if is_scope_token(scope) {
+            Ok(Self(scope.into()))
+        } else {
+            Err(ConfigError::new(format!(
+                "the scope {scope:?} is not a scope: use one or more printable ASCII characters \
+                 without space, '\"' and '\\' (RFC 6749 section 3.3)"
+            )))
+        }
+    }
+
+    /// Returns the scope as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_scope_token(text: &str) -> bool {
+    let legal = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    !text.is_empty() && text.bytes().all(legal)
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ConfigError;
+
+    fn from_str(scope: &str) -> Result<Self, ConfigError> {
+        Self::new(scope)
+    }
+}
+
+impl AsRef<str> for Scope {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Scope {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A set of scopes: without order, without duplicates.
+///
+/// It is kept as the text of RFC 6749 §3.3, scopes separated by one space each: one allocation for
+/// the whole set, which is what a challenge or a token request wants to send.
+#[derive(Clone, Default)]
+pub struct ScopeSet {
+    text: Box<str>,
+}
+
+impl ScopeSet {
+    /// Reads a space-delimited list.
+    ///
+    /// What isn't a scope, such as a word with a control character, matches nothing and is left
+    /// out; of duplicates one is kept.
+    ///
+    /// ```
+    /// # use tower_bearer::ScopeSet;
+    /// let granted = ScopeSet::parse("orders:read orders:write orders:read");
+    /// assert!(granted.contains("orders:read"));
+    /// assert!(!granted.contains("orders"));
+    /// assert_eq!(granted.to_string(), "orders:read orders:write");
+    /// ```
+    pub fn parse(list: &str) -> Self {
+        if is_canonical(list) { Self { text: list.into() } } else { list.split(' ').collect() }
+    }
+
+    /// Tells whether this scope is in the set.
+    pub fn contains(&self, scope: &str) -> bool {
+        self.iter().any(|held| held == scope)
+    }
+
+    /// Tells whether all of these scopes are in the set.
+    pub fn contains_all<'a>(&self, scopes: impl IntoIterator<Item = &'a str>) -> bool {
+        scopes.into_iter().all(|scope| self.contains(scope))
+    }
+
+    /// Returns the scopes, in the order in which they were first named.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.text.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// Returns the scopes, separated by one space each.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns how many scopes there are.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Tells whether there is no scope.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+}
+
+/// Lists up to this long are searched for duplicates by comparing each with each.
+const FEW: usize = 32;
+
+/// Tells whether a list can be kept letter by letter.
+fn is_canonical(list: &str) -> bool {
+    let mut count = 0_usize;
+    for scope in list.split(' ') {
+        if count == FEW || !is_scope_token(scope) {
+            return false;
+        }
+        if list.split(' ').take(count).any(|earlier| earlier == scope) {
+            return false;
+        }
+        count = count.saturating_add(1);
+    }
+    true
+}
+
+impl<'a> FromIterator<&'a str> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(scopes: I) -> Self {
+        let mut seen = std::collections::HashSet::new();
+        let mut text = String::new();
+        for scope in scopes {
+            if is_scope_token(scope) && seen.insert(scope) {
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                text.push_str(scope);
+            }
+        }
+        Self { text: text.into() }
+    }
+}
+
+impl FromIterator<Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        let scopes: Vec<Scope> = scopes.into_iter().collect();
+        scopes.iter().map(Scope::as_str).collect()
+    }
+}
+
+impl PartialEq for ScopeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.contains_all(other.iter())
+    }
+}
+
+impl Eq for ScopeSet {}
+
+impl fmt::Debug for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C15: compared whole and with regard to case, in any order, duplicates harmless.
+    #[test]
+    fn c15_scopes_are_compared_whole() {
+        let set = ScopeSet::parse("b a b");
+        assert_eq!(set.to_string(), "b a");
+        assert_eq!(set, ScopeSet::parse("a b"));
+        assert_ne!(set, ScopeSet::parse("a"));
+        assert_ne!(set, ScopeSet::parse("a c"));
+        assert!(set.contains("a") && set.contains("b"));
+        assert!(!set.contains("A") && !set.contains("a b") && !set.contains(""));
+        assert!(!ScopeSet::parse("orders:readonly").contains("orders:read"));
+    }
+
+    // C16: what isn't a scope matches nothing.
+    #[test]
+    fn c16_illegal_words_are_left_out() {
+        let set = ScopeSet::parse("a \u{e9} b\tc \"d\" e\\f g\n  h");
+        assert_eq!(set.to_string(), "a h");
+        for word in ["", "\u{e9}", "b\tc", "\"d\"", "e\\f", "g\n", "a\0"] {
+            assert!(Scope::new(word).is_err(), "{word:?}");
+            assert!(!set.contains(word), "{word:?}");
+        }
+        assert!(ScopeSet::parse("").is_empty());
+        assert!(ScopeSet::parse("   ").is_empty());
+    }
+
+    #[test]
+    fn long_lists_lose_their_duplicates_too() {
+        let list: Vec<String> = (0..100).map(|n| format!("s{}", n % 50)).collect();
+        let set = ScopeSet::parse(&list.join(" "));
+        assert_eq!(set.len(), 50);
+        assert!(set.contains("s0") && set.contains("s49") && !set.contains("s50"));
+    }
+
+    #[test]
+    fn the_whole_range_of_rfc_6749_is_legal() {
+        let legal: String =
+            (0x21..=0x7e_u8).filter(|byte| !matches!(byte, b'"' | b'\\')).map(char::from).collect();
+        assert_eq!(Scope::new(&legal).unwrap().as_str(), legal);
+    }
+}

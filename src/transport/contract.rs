@@ -1,0 +1,100 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// The future of [`Transport::send`].
+pub type ResponseFuture =
+    Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, TransportError>> + Send>>;
+
+/// Sends one HTTP request and reads the whole answer, within limits.
+///
+/// An implementation must:
+///
+/// * follow no redirect (a 3xx is an answer like any other);
+/// * end the whole exchange, connecting and reading included, within [`Limits::timeout`];
+/// * stop reading, with [`TransportErrorKind::TooLarge`], once the body has more than
+///   [`Limits::max_bytes`], counted after decompression;
+/// * send no cookies and no credentials of its own.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends `request`.
+    fn send(&self, request: http::Request<Bytes>, limits: Limits) -> ResponseFuture;
+}
+
+/// The bounds of one exchange.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most bytes that the body may have, after decompression.
+    pub max_bytes: usize,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the whole exchange may take, connecting included.
+    pub timeout: Duration,
+    /// Whether only public addresses may be dialled: for addresses that came from elsewhere than
+    /// the operator's own configuration.
+    pub public_addresses_only: bool,
+}
+
+impl Limits {
+    /// Creates limits; connecting may take the whole time, and any address may be dialled that
+    /// isn't always blocked.
+    pub const fn new(max_bytes: usize, timeout: Duration) -> Self {
+        Self { max_bytes, connect_timeout: timeout, timeout, public_addresses_only: false }
+    }
+}
+
+/// An exchange that gave no answer.
+///
+/// It names neither the address nor anything that was received.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+}
+
+/// Why an exchange gave no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// The exchange took longer than [`Limits::timeout`].
+    Timeout,
+    /// No connection: refused, unreachable, no such name, or TLS failed.
+    Connect,
+    /// Every address of the host is one that must not be dialled.
+    BlockedAddress,
+    /// The body was longer than [`Limits::max_bytes`].
+    TooLarge,
+    /// The answer came in a content coding that wasn't asked for.
+    ContentEncoding,
+    /// Anything else, such as a connection that broke midway.
+    Other,
+}
+
+impl TransportError {
+    /// Creates an error of this kind.
+    pub const fn new(kind: TransportErrorKind) -> Self {
+        Self { kind }
+    }
+
+    /// Returns what went wrong.
+    pub const fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TransportErrorKind::Timeout => "the exchange timed out",
+            TransportErrorKind::Connect => "no connection could be made",
+            TransportErrorKind::BlockedAddress => "the host's address must not be dialled",
+            TransportErrorKind::TooLarge => "the answer is larger than allowed",
+            TransportErrorKind::ContentEncoding => "the answer has a content coding not asked for",
+            TransportErrorKind::Other => "the exchange failed",
+        })
+    }
+}
+
+impl std::error::Error for TransportError {}
