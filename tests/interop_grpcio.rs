@@ -80,7 +80,8 @@ struct EchoStream;
 
 impl ServerStreamingService<StringValue> for EchoStream {
     type Response = StringValue;
-    type ResponseStream = tokio_stream::Iter<std::vec::IntoIter<Result<StringValue, tonic::Status>>>;
+    type ResponseStream =
+        tokio_stream::Iter<std::vec::IntoIter<Result<StringValue, tonic::Status>>>;
     type Future = std::future::Ready<Result<tonic::Response<Self::ResponseStream>, tonic::Status>>;
 
     fn call(&mut self, request: tonic::Request<StringValue>) -> Self::Future {

@@ -65,9 +65,9 @@ impl Load {
 
     /// Adds tokens that are valid.
     pub(crate) fn add(&self, tokens: Vec<String>) {
-        let sent = tokens.into_iter().map(|token| {
-            Arc::new(Sent { token, retired: AtomicBool::new(false) })
-        });
+        let sent = tokens
+            .into_iter()
+            .map(|token| Arc::new(Sent { token, retired: AtomicBool::new(false) }));
         lock(&self.shared.tokens).extend(sent);
     }
 

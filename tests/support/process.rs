@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
@@ -99,9 +99,10 @@ impl Process {
         let _status = self.child.wait();
     }
 
-    /// Asks the process to end, as a service manager does.
-    pub(crate) fn terminate(&self) {
-        let status = Command::new("kill").arg(self.child.id().to_string()).status();
+    /// Sends the process a signal: `TERM`, as a service manager does, or `INT`, as a terminal does.
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.child.id().to_string();
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status();
         assert!(status.is_ok_and(|status| status.success()), "kill doesn't reach the process");
     }
 
