@@ -18,7 +18,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     DEBIAN_FRONTEND=noninteractive as_root apt-get install -qq -y --no-install-recommends "${missing[@]}"
 fi
 
-cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+cargo nextest --version >/dev/null 2>&1 || cargo install --locked --version 0.9.143 cargo-nextest
 
 # A stamp beside what was installed tells from which list.
 fresh() { [ "$(cat "$2" 2>/dev/null)" = "$(sha256sum <"$1")" ]; }
