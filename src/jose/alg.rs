@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::error::ConfigError;
+
 /// The signature algorithms that are accepted, by their names in the JOSE registry.
 ///
 /// This is the one table of them; `none` and HMAC are not in it.
@@ -96,6 +98,26 @@ impl Backend {
         #[cfg(feature = "rust-crypto")]
         return Some(Self::RustCrypto);
         None
+    }
+
+    pub(crate) fn preferred_or_error() -> Result<Self, ConfigError> {
+        Self::preferred().ok_or(ConfigError::new(
+            "there is nothing to check signatures with: turn on the feature \"aws-lc-rs\" or \
+             \"rust-crypto\" of tower-bearer",
+        ))
+    }
+
+    /// Tells whether the backend has the algorithm.
+    pub const fn supports(self, algorithm: Algorithm) -> bool {
+        match self {
+            #[cfg(feature = "aws-lc-rs")]
+            Self::AwsLcRs => {
+                let _ = algorithm;
+                true
+            }
+            #[cfg(feature = "rust-crypto")]
+            Self::RustCrypto => !matches!(algorithm, Algorithm::ES512),
+        }
     }
 }
 

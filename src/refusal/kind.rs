@@ -33,6 +33,12 @@ impl Refusal {
     }
 }
 
+impl From<RejectionKind> for Refusal {
+    fn from(kind: RejectionKind) -> Self {
+        Self::Rejection(kind.into())
+    }
+}
+
 /// A refusal that is the caller's fault.
 ///
 /// `Display` is for the operator: it tells both sides of the comparison that failed, and never

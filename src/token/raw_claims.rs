@@ -1,0 +1,374 @@
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+
+use crate::clock::UnixTime;
+use crate::jose::{Any, Budget, Names, Value, read_object};
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::scope::ScopeSet;
+use crate::token::scope_source::ScopeSource;
+
+/// The claims of a token that isn't verified yet, borrowed from its payload.
+#[derive(Debug, Default)]
+pub(crate) struct RawClaims<'a> {
+    pub(crate) iss: Option<Cow<'a, str>>,
+    pub(crate) sub: Option<Cow<'a, str>>,
+    pub(crate) client_id: Option<Cow<'a, str>>,
+    pub(crate) jti: Option<Cow<'a, str>>,
+    pub(crate) aud: Option<Audience<'a>>,
+    pub(crate) exp: Option<UnixTime>,
+    pub(crate) nbf: Option<UnixTime>,
+    pub(crate) iat: Option<UnixTime>,
+    /// `nonce`, `at_hash` or `c_hash` is there: OpenID Connect Core 1.0 §2, §3.1.3.6, §3.3.2.11.
+    pub(crate) id_token: bool,
+    /// `cnf` is there (RFC 7800 §3.1), whatever it says.
+    pub(crate) confirmation: bool,
+    scopes: Vec<ScopeText<'a>>,
+}
+
+/// `aud`: one or many (RFC 7519 §4.1.3).
+#[derive(Debug)]
+pub(crate) enum Audience<'a> {
+    One(Cow<'a, str>),
+    /// Never empty.
+    Many(Vec<Cow<'a, str>>),
+}
+
+impl Audience<'_> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten()).map(AsRef::as_ref)
+    }
+}
+
+#[derive(Debug)]
+enum ScopeText<'a> {
+    /// Scopes with spaces between.
+    List(Cow<'a, str>),
+    /// One scope an element.
+    Array(Vec<Cow<'a, str>>),
+}
+
+impl<'a> RawClaims<'a> {
+    /// Reads a decoded payload.
+    ///
+    /// # Errors
+    ///
+    /// `MalformedToken` if it isn't one JSON object with each name once, `MalformedClaim` if a
+    /// claim that matters isn't of its type. A claim of the wrong type is never taken as absent.
+    pub(crate) fn parse(json: &'a [u8], source: &ScopeSource) -> Result<Self, Rejection> {
+        let budget = Budget::new();
+        let failing = Cell::new(None);
+        let visitor = ClaimsVisitor { budget: &budget, source, failing: &failing };
+        read_object(json, visitor).map_err(|_| match failing.get() {
+            Some(claim) => Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(claim)),
+            None => Rejection::with(
+                RejectionKind::MalformedToken,
+                Detail::Note("the claims aren't a JSON object, or one is there twice"),
+            ),
+        })
+    }
+
+    /// Gathers the scopes. `json` is the payload that this was parsed from.
+    ///
+    /// # Errors
+    ///
+    /// `MalformedClaim` if a nested place for scopes holds neither a string nor strings.
+    pub(crate) fn scopes(&self, json: &[u8], source: &ScopeSource) -> Result<ScopeSet, Rejection> {
+        if let ([ScopeText::List(list)], None) = (self.scopes.as_slice(), source.nested().next()) {
+            return Ok(ScopeSet::parse(list));
+        }
+        let mut tree = serde_json::Value::Null;
+        if source.nested().next().is_some() {
+            tree = serde_json::from_slice(json)
+                .map_err(|_| Rejection::new(RejectionKind::MalformedToken))?;
+        }
+        let mut scopes: Vec<&str> = Vec::new();
+        for text in &self.scopes {
+            match text {
+                ScopeText::List(list) => scopes.extend(list.split(' ')),
+                ScopeText::Array(elements) => scopes.extend(elements.iter().map(AsRef::as_ref)),
+            }
+        }
+        for path in source.nested() {
+            let place = path.iter().try_fold(&tree, |tree, name| tree.get(&**name));
+            match place {
+                None => {}
+                Some(serde_json::Value::String(list)) => scopes.extend(list.split(' ')),
+                Some(serde_json::Value::Array(elements)) => {
+                    for element in elements {
+                        scopes.push(element.as_str().ok_or_else(malformed_scopes)?);
+                    }
+                }
+                Some(_) => return Err(malformed_scopes()),
+            }
+        }
+        Ok(scopes.into_iter().collect())
+    }
+}
+
+const SCOPES: &str = "the claim that holds the scopes";
+
+fn malformed_scopes() -> Rejection {
+    Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(SCOPES))
+}
+
+struct ClaimsVisitor<'b> {
+    budget: &'b Budget,
+    source: &'b ScopeSource,
+    /// The claim that was being read when reading failed.
+    failing: &'b Cell<Option<&'static str>>,
+}
+
+impl ClaimsVisitor<'_> {
+    fn value<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<Value<'de>, A::Error> {
+        map.next_value_seed(Any::keep(self.budget))
+    }
+
+    fn wrong<E: de::Error>(&self, claim: &'static str) -> E {
+        self.failing.set(Some(claim));
+        E::custom("a claim isn't of its type")
+    }
+
+    fn text<'de, A: MapAccess<'de>>(
+        &self,
+        map: &mut A,
+        claim: &'static str,
+    ) -> Result<Option<Cow<'de, str>>, A::Error> {
+        self.value(map)?.into_text().map(Some).ok_or_else(|| self.wrong(claim))
+    }
+
+    fn time<'de, A: MapAccess<'de>>(
+        &self,
+        map: &mut A,
+        claim: &'static str,
+    ) -> Result<Option<UnixTime>, A::Error> {
+        self.failing.set(Some(claim));
+        let time = map.next_value_seed(NumericDate)?;
+        self.failing.set(None);
+        Ok(Some(time))
+    }
+
+    fn audience<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<Audience<'de>, A::Error> {
+        match self.value(map)? {
+            Value::Text(one) => Ok(Audience::One(one)),
+            Value::Array(Some(many)) if !many.is_empty() => Ok(Audience::Many(many)),
+            Value::Array(_) | Value::Bool(_) | Value::Other => Err(self.wrong("aud")),
+        }
+    }
+
+    fn scopes<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<ScopeText<'de>, A::Error> {
+        match self.value(map)? {
+            Value::Text(list) => Ok(ScopeText::List(list)),
+            Value::Array(Some(elements)) => Ok(ScopeText::Array(elements)),
+            Value::Array(None) | Value::Bool(_) | Value::Other => Err(self.wrong(SCOPES)),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for ClaimsVisitor<'_> {
+    type Value = RawClaims<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a claims object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut claims = RawClaims::default();
+        let mut names = Names::new();
+        while let Some(name) = names.next(&mut map, self.budget)? {
+            match name.as_ref() {
+                "iss" => claims.iss = self.text(&mut map, "iss")?,
+                "sub" => claims.sub = self.text(&mut map, "sub")?,
+                "client_id" => claims.client_id = self.text(&mut map, "client_id")?,
+                "jti" => claims.jti = self.text(&mut map, "jti")?,
+                "aud" => claims.aud = Some(self.audience(&mut map)?),
+                "exp" => claims.exp = self.time(&mut map, "exp")?,
+                "nbf" => claims.nbf = self.time(&mut map, "nbf")?,
+                "iat" => claims.iat = self.time(&mut map, "iat")?,
+                other if self.source.has_claim(other) => {
+                    claims.scopes.push(self.scopes(&mut map)?);
+                }
+                other => {
+                    claims.id_token |= matches!(other, "nonce" | "at_hash" | "c_hash");
+                    claims.confirmation |= other == "cnf";
+                    map.next_value_seed(Any::skip(self.budget))?;
+                }
+            }
+        }
+        Ok(claims)
+    }
+}
+
+/// Reads a `NumericDate` (RFC 7519 §2): a number, nothing that could be made into one.
+struct NumericDate;
+
+impl<'de> DeserializeSeed<'de> for NumericDate {
+    type Value = UnixTime;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<UnixTime, D::Error> {
+        deserializer.deserialize_f64(self)
+    }
+}
+
+impl Visitor<'_> for NumericDate {
+    type Value = UnixTime;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds, at most 2^53")
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
+    fn visit_u64<E: de::Error>(self, secs: u64) -> Result<UnixTime, E> {
+        self.visit_f64(secs as f64)
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
+    fn visit_i64<E: de::Error>(self, secs: i64) -> Result<UnixTime, E> {
+        self.visit_f64(secs as f64)
+    }
+
+    fn visit_f64<E: de::Error>(self, secs: f64) -> Result<UnixTime, E> {
+        UnixTime::from_secs_f64(secs).ok_or_else(|| E::custom("beyond 2^53"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> Option<RejectionKind> {
+        RawClaims::parse(json.as_bytes(), &ScopeSource::standard()).err().map(|r| r.kind())
+    }
+
+    fn scopes(json: &str, source: &ScopeSource) -> Result<String, RejectionKind> {
+        let claims = RawClaims::parse(json.as_bytes(), source).map_err(|r| r.kind())?;
+        claims.scopes(json.as_bytes(), source).map(|s| s.to_string()).map_err(|r| r.kind())
+    }
+
+    // C7, C8
+    #[test]
+    fn c7_c8_times_are_numbers_and_nothing_else() {
+        for claim in ["exp", "nbf", "iat"] {
+            for number in ["0", "-1", "1300819380.5", "1e9", "1E9", "-0.0", "9007199254740992"] {
+                assert_eq!(refused(&format!("{{\"{claim}\":{number}}}")), None, "{claim} {number}");
+            }
+            for other in [
+                "\"1300819380\"",
+                "true",
+                "null",
+                "{}",
+                "[]",
+                "[1]",
+                "9007199254740994",
+                "1e300",
+                "1e999",
+                "-1e999",
+                "18446744073709551615",
+                "\"\"",
+                "{\"$serde_json::private::Number\":\"1\"}",
+            ] {
+                let json = format!("{{\"{claim}\":{other}}}");
+                assert_eq!(refused(&json), Some(RejectionKind::MalformedClaim), "{json}");
+            }
+        }
+        for json in
+            ["{\"exp\":01}", "{\"exp\":+1}", "{\"exp\":.5}", "{\"exp\":0x1}", "{\"exp\":NaN}"]
+        {
+            assert!(refused(json).is_some(), "{json}");
+        }
+    }
+
+    // C1, C3
+    #[test]
+    fn c1_c3_strings_are_strings() {
+        for claim in ["iss", "sub", "client_id", "jti"] {
+            for other in ["1", "null", "true", "{}", "[]", "[\"a\"]"] {
+                let json = format!("{{\"{claim}\":{other}}}");
+                assert_eq!(refused(&json), Some(RejectionKind::MalformedClaim), "{json}");
+            }
+            assert_eq!(refused(&format!("{{\"{claim}\":\"a\"}}")), None);
+        }
+        for other in ["1", "null", "true", "{}", "[]", "[\"a\",1]", "[[\"a\"]]", "[null]"] {
+            let json = format!("{{\"aud\":{other}}}");
+            assert_eq!(refused(&json), Some(RejectionKind::MalformedClaim), "{json}");
+        }
+        let parsed = RawClaims::parse(br#"{"aud":["a","b"]}"#, &ScopeSource::standard()).unwrap();
+        assert_eq!(parsed.aud.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    // J5, J7
+    #[test]
+    fn j5_j7_the_claims_are_one_object_with_each_name_once() {
+        for json in [
+            "",
+            "[]",
+            "\"a\"",
+            "{\"a\":1,\"a\":1}",
+            "{\"exp\":1,\"exp\":1}",
+            "{\"iss\":\"a\",\"\\u0069ss\":\"b\"}",
+            "{}{}",
+            "{\"a\":{\"b\":1,\"b\":2}}",
+        ] {
+            assert_eq!(refused(json), Some(RejectionKind::MalformedToken), "{json}");
+        }
+        assert_eq!(refused("{\"a\":{\"b\":1},\"b\":{\"b\":1}}"), None);
+    }
+
+    // C14
+    #[test]
+    fn c14_scopes_from_every_shape() {
+        let standard = ScopeSource::standard();
+        for (json, expected) in [
+            (r#"{"scope":"a b"}"#, "a b"),
+            (r#"{"scope":["a","b"]}"#, "a b"),
+            (r#"{"scp":"a b"}"#, "a b"),
+            (r#"{"scp":["a","b c","d"]}"#, "a d"),
+            (r#"{"scope":"a","scp":["b"]}"#, "a b"),
+            (r#"{"scope":""}"#, ""),
+            (r#"{}"#, ""),
+            (r#"{"roles":["a"],"permissions":["b"]}"#, ""),
+        ] {
+            assert_eq!(scopes(json, &standard).as_deref(), Ok(expected), "{json}");
+        }
+        for other in ["1", "null", "{}", "[1]", "[\"a\",null]", "true"] {
+            let json = format!("{{\"scope\":{other}}}");
+            assert_eq!(scopes(&json, &standard), Err(RejectionKind::MalformedClaim), "{json}");
+        }
+    }
+
+    // C14
+    #[test]
+    fn c14_presets_for_other_servers() {
+        let token = r#"{"scope":"s","scp":"p","roles":["r"],"permissions":["m"],
+            "realm_access":{"roles":["rr"]},
+            "resource_access":{"me":{"roles":["mine"]},"other":{"roles":["theirs"]}}}"#;
+        for (source, expected) in [
+            (ScopeSource::rfc9068(), "s"),
+            (ScopeSource::okta(), "p"),
+            (ScopeSource::entra(), "p r"),
+            (ScopeSource::auth0_permissions(), "m"),
+            (ScopeSource::keycloak_realm_roles(), "s rr"),
+            (ScopeSource::keycloak_client_roles("me"), "s mine"),
+            (ScopeSource::keycloak_client_roles("nobody"), "s"),
+            (ScopeSource::claim("roles").unwrap(), "r"),
+            (ScopeSource::okta().and(ScopeSource::auth0_permissions()), "p m"),
+        ] {
+            assert_eq!(scopes(token, &source).as_deref(), Ok(expected), "{source:?}");
+        }
+        let realm = ScopeSource::keycloak_realm_roles();
+        for other in [r#"{"roles":[1]}"#, r#"{"roles":{}}"#, r#"{"roles":null}"#] {
+            let json = format!("{{\"realm_access\":{other}}}");
+            assert_eq!(scopes(&json, &realm), Err(RejectionKind::MalformedClaim), "{json}");
+        }
+        assert_eq!(scopes(r#"{"realm_access":["roles"]}"#, &realm).as_deref(), Ok(""));
+        for taken in ["sub", "aud", "cnf"] {
+            assert!(ScopeSource::claim(taken).is_err(), "{taken}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::ConfigError;
+use crate::jose::{Algorithm, Backend, HmacAlgorithm, HmacKey};
+use crate::jwks::{Jwks, JwksBuilder};
+use crate::secret::Secret;
+use crate::token::{NoClaims, ScopeSource};
+use crate::validator::check::{Inner, Trust, Validator};
+use crate::validator::policy::{Policy, RequiredClaim};
+
+/// Builds a [`Validator`].
+///
+/// | setting | default |
+/// |---|---|
+/// | [`keys`](Self::keys) | found by discovery from the issuer |
+/// | [`algorithms`](Self::algorithms) | all of [`Algorithm`] that the backend has |
+/// | [`leeway`](Self::leeway) | 60 seconds |
+/// | [`rfc9068`](Self::rfc9068) | off: `typ` may also be `JWT` or absent |
+/// | [`require_claims`](Self::require_claims) | `iss`, `aud` and `exp`, which always are |
+/// | [`max_age`](Self::max_age) | none |
+/// | [`scope_source`](Self::scope_source) | `scope` and `scp` |
+/// | [`max_token_bytes`](Self::max_token_bytes) | 16 KiB |
+pub struct ValidatorBuilder<C = NoClaims> {
+    issuer: String,
+    audiences: Vec<String>,
+    keys: Option<KeySource>,
+    algorithms: Option<Vec<Algorithm>>,
+    typ_required: bool,
+    required: Vec<RequiredClaim>,
+    leeway: Duration,
+    max_age: Option<Duration>,
+    scope_source: ScopeSource,
+    max_token_bytes: usize,
+    clock: Arc<dyn Clock>,
+    claims: PhantomData<fn() -> C>,
+}
+
+/// Where a validator gets its keys: made from a [`Jwks`], which other validators may share, or
+/// from a [`JwksBuilder`].
+#[derive(Debug)]
+pub struct KeySource(Source);
+
+#[derive(Debug)]
+enum Source {
+    Jwks(Jwks),
+    Builder(Box<JwksBuilder>),
+    SharedSecret(HmacAlgorithm, Secret),
+}
+
+impl From<Jwks> for KeySource {
+    fn from(jwks: Jwks) -> Self {
+        Self(Source::Jwks(jwks))
+    }
+}
+
+impl From<JwksBuilder> for KeySource {
+    fn from(builder: JwksBuilder) -> Self {
+        Self(Source::Builder(Box::new(builder)))
+    }
+}
+
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+impl ValidatorBuilder {
+    pub(crate) fn new(issuer: String, audience: String) -> Self {
+        Self {
+            issuer,
+            audiences: vec![audience],
+            keys: None,
+            algorithms: None,
+            typ_required: false,
+            required: Vec::new(),
+            leeway: Duration::from_secs(60),
+            max_age: None,
+            scope_source: ScopeSource::standard(),
+            max_token_bytes: 16 * 1_024,
+            clock: Arc::new(SystemClock),
+            claims: PhantomData,
+        }
+    }
+}
+
+impl<C> ValidatorBuilder<C> {
+    /// Reads the application's own claims as `D`, from the whole claims object, once a token.
+    ///
+    /// A token from which `D` can't be read is refused as `malformed_claim`.
+    ///
+    /// ```
+    /// # use tower_bearer::{ConfigError, Validator, jwks::Jwks};
+    /// #[derive(serde::Deserialize)]
+    /// struct Tenant {
+    ///     tenant_id: String,
+    /// }
+    ///
+    /// # let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    /// let validator = Validator::builder("https://issuer.example", "https://api.example")
+    ///     .claims::<Tenant>()
+    /// #   .keys(Jwks::static_set("https://issuer.example", set)?)
+    ///     .build()?;
+    /// # Ok::<(), ConfigError>(())
+    /// ```
+    pub fn claims<D: DeserializeOwned>(self) -> ValidatorBuilder<D> {
+        ValidatorBuilder {
+            issuer: self.issuer,
+            audiences: self.audiences,
+            keys: self.keys,
+            algorithms: self.algorithms,
+            typ_required: self.typ_required,
+            required: self.required,
+            leeway: self.leeway,
+            max_age: self.max_age,
+            scope_source: self.scope_source,
+            max_token_bytes: self.max_token_bytes,
+            clock: self.clock,
+            claims: PhantomData,
+        }
+    }
+
+    /// Sets where the keys come from: a [`Jwks`], or a [`JwksBuilder`] of the same issuer.
+    #[must_use]
+    pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
+        self.keys = Some(keys.into());
+        self
+    }
+
+    /// Checks signatures with a secret that is shared with the issuer, in place of its public
+    /// keys.
+    ///
+    /// Whoever has the secret can make tokens, this service included, and every other service that
+    /// checks them this way.
+    #[must_use]
+    pub fn dangerous_shared_secret(mut self, algorithm: HmacAlgorithm, secret: Secret) -> Self {
+        self.keys = Some(KeySource(Source::SharedSecret(algorithm, secret)));
+        self
+    }
+
+    /// Accepts another audience as well.
+    #[must_use]
+    pub fn also_audience(mut self, audience: impl Into<String>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// Accepts these algorithms only.
+    #[must_use]
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
+    /// Accepts a token for this much longer than `exp` says, and this much sooner than `nbf` says,
+    /// since clocks differ: 0 to 300 seconds.
+    #[must_use]
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Accepts access tokens by the letter of RFC 9068 only: `typ` must be `at+jwt`, and `sub`,
+    /// `client_id`, `iat` and `jti` must be there.
+    ///
+    /// Where a server leaves some of them out, call [`require_claims`](Self::require_claims)
+    /// afterwards, with those that remain.
+    #[must_use]
+    pub fn rfc9068(mut self) -> Self {
+        self.typ_required = true;
+        self.require_claims(RequiredClaim::ALL)
+    }
+
+    /// Sets the claims that must be there beside `iss`, `aud` and `exp`.
+    #[must_use]
+    pub fn require_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
+        self.required = claims.into_iter().collect();
+        self
+    }
+
+    /// Refuses tokens whose `iat` is longer ago than this, plus the leeway, and those without.
+    #[must_use]
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// Sets where a token's scopes are found.
+    #[must_use]
+    pub fn scope_source(mut self, source: ScopeSource) -> Self {
+        self.scope_source = source;
+        self
+    }
+
+    /// Refuses longer tokens before anything is decoded: 256 bytes to 1 MiB.
+    #[must_use]
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.max_token_bytes = bytes;
+        self
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Checks the settings and builds the validator. The network isn't touched.
+    ///
+    /// # Errors
+    ///
+    /// If a setting can't work. The error says which, and what to change.
+    pub fn build(self) -> Result<Validator<C>, ConfigError> {
+        if self.issuer.is_empty() {
+            return Err(ConfigError::new(
+                "the issuer is empty: give the expected value of \"iss\"",
+            ));
+        }
+        if self.audiences.iter().any(String::is_empty) {
+            return Err(ConfigError::new(
+                "an audience is empty: give what the authorization server calls this service",
+            ));
+        }
+        if self.leeway > MAX_LEEWAY {
+            return Err(ConfigError::new(format!(
+                "a leeway of {:?} is too long: use at most {MAX_LEEWAY:?}, and mend the clocks",
+                self.leeway
+            )));
+        }
+        if !(256..=1_024 * 1_024).contains(&self.max_token_bytes) {
+            return Err(ConfigError::new("max_token_bytes must be between 256 bytes and 1 MiB"));
+        }
+        let keys = match self.keys {
+            Some(KeySource(source)) => source,
+            None => Source::Builder(Box::new(Jwks::discover(&self.issuer))),
+        };
+        let (trust, backend) = match keys {
+            Source::SharedSecret(algorithm, secret) => {
+                if self.algorithms.is_some() {
+                    return Err(ConfigError::new(
+                        "a shared secret has its one algorithm: leave .algorithms(…) out",
+                    ));
+                }
+                let backend = Backend::preferred_or_error()?;
+                (Trust::SharedSecret(HmacKey::new(algorithm, secret, backend)?), backend)
+            }
+            Source::Jwks(jwks) => {
+                let backend = jwks.backend();
+                (Trust::Jwks(jwks), backend)
+            }
+            Source::Builder(builder) => {
+                let jwks = builder.build()?;
+                let backend = jwks.backend();
+                (Trust::Jwks(jwks), backend)
+            }
+        };
+        if let Trust::Jwks(jwks) = &trust
+            && jwks.issuer() != self.issuer
+        {
+            return Err(ConfigError::new(format!(
+                "the keys are those of {:?}, but the validator is for {:?}: a key of one issuer \
+                 must never verify a token of another",
+                jwks.issuer(),
+                self.issuer
+            )));
+        }
+        let policy = Policy {
+            issuer: self.issuer.into(),
+            audiences: self.audiences.into_iter().map(Into::into).collect(),
+            algorithms: choose_algorithms(self.algorithms, backend)?,
+            typ_required: self.typ_required,
+            required: self.required.into(),
+            leeway: self.leeway,
+            max_age: self.max_age,
+            scope_source: self.scope_source,
+            max_token_bytes: self.max_token_bytes,
+        };
+        Ok(Validator::new(Inner { policy, trust, clock: self.clock, claims: PhantomData }))
+    }
+}
+
+fn choose_algorithms(
+    chosen: Option<Vec<Algorithm>>,
+    backend: Backend,
+) -> Result<Box<[Algorithm]>, ConfigError> {
+    let Some(chosen) = chosen else {
+        return Ok(Algorithm::ALL.into_iter().filter(|it| backend.supports(*it)).collect());
+    };
+    if chosen.is_empty() {
+        return Err(ConfigError::new("no algorithm is accepted: name at least one"));
+    }
+    match chosen.iter().find(|it| !backend.supports(**it)) {
+        None => Ok(chosen.into()),
+        Some(algorithm) => Err(ConfigError::new(format!(
+            "the crypto backend {backend:?} has no {algorithm}: leave it out, or use another backend"
+        ))),
+    }
+}
+
+impl<C> fmt::Debug for ValidatorBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValidatorBuilder")
+            .field("issuer", &self.issuer)
+            .field("audiences", &self.audiences)
+            .finish_non_exhaustive()
+    }
+}

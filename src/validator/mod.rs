@@ -1,0 +1,10 @@
+//! What is accepted, and the pipeline that decides it.
+
+mod builder;
+mod check;
+mod policy;
+
+pub use self::builder::{KeySource, ValidatorBuilder};
+pub use self::check::Validator;
+pub(crate) use self::check::{Check, Checked};
+pub use self::policy::RequiredClaim;
