@@ -57,7 +57,7 @@ async fn a_server_that_lost_its_keys_is_followed() {
 async fn an_unchanged_key_set_keeps_its_generation() {
     let server = AuthorizationServer::authlib();
     let api = ResourceServer::trusting(&server).await;
-    let jwks = api.validator.jwks();
+    let jwks = api.jwks();
     let generation = jwks.status().generation();
     jwks.refresh().await.expect("a refresh");
     assert_eq!(server.key_set_fetches().await, 2);

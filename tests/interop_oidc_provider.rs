@@ -95,6 +95,6 @@ async fn a_resource_server_that_started_first_recovers_by_itself() {
     assert!(!refused.headers().contains_key("www-authenticate"));
 
     server.start_again();
-    api.validator.ready(Duration::from_secs(10)).await.expect("keys within ten seconds");
+    api.jwks().ready(Duration::from_secs(10)).await.expect("keys within ten seconds");
     assert_eq!(api.get("/read", &token).await, 200);
 }

@@ -10,17 +10,16 @@ use reqwest::Response;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::scope::Requirement;
-use tower_bearer::validator::ValidatorBuilder;
-use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+use tower_bearer::{AccessToken, BearerAuthLayer, Requirement, Validator, ValidatorBuilder};
 
 use crate::support::authorization_server::{AUDIENCE, AuthorizationServer};
 
 /// A resource server that is closed on drop.
 #[derive(Debug)]
 pub(crate) struct ResourceServer {
-    pub(crate) validator: Validator,
+    validator: Validator,
     address: SocketAddr,
     http: reqwest::Client,
     server: JoinHandle<()>,
@@ -29,9 +28,8 @@ pub(crate) struct ResourceServer {
 /// Returns a validator for the server's tokens, found by discovery, with windows short enough for
 /// a test: a forced fetch is allowed every second.
 pub(crate) fn validator_for(server: &AuthorizationServer) -> ValidatorBuilder {
-    Validator::builder(server.issuer(), AUDIENCE)
-        .cooldown(Duration::from_secs(1))
-        .leeway(Duration::ZERO)
+    let keys = Jwks::discover(server.issuer()).cooldown(Duration::from_secs(1));
+    Validator::builder(server.issuer(), AUDIENCE).keys(keys).leeway(Duration::ZERO)
 }
 
 impl ResourceServer {
@@ -73,6 +71,11 @@ impl ResourceServer {
     /// Starts a server for the tokens of the authorization server, and waits for its keys.
     pub(crate) async fn trusting(server: &AuthorizationServer) -> Self {
         Self::ready(validator_for(server).build().expect("a validator")).await
+    }
+
+    /// Returns the keys that the server trusts.
+    pub(crate) fn jwks(&self) -> &Jwks {
+        self.validator.jwks().expect("its keys are not static")
     }
 
     /// Returns the address of a path.

@@ -116,7 +116,7 @@ pub(crate) async fn prepublished_rotation(server: &AuthorizationServer, kinds: &
     let api = ResourceServer::trusting(server).await;
     let load = Load::start(api.url("/read"), tokens(server, kinds).await);
     server.rotate(Rotation::Prepublish).await;
-    api.validator.jwks().refresh().await.expect("a refresh");
+    api.jwks().refresh().await.expect("a refresh");
     let fetches = server.key_set_fetches().await;
     server.rotate(Rotation::Promote).await;
     load.add(tokens(server, kinds).await);
@@ -133,7 +133,7 @@ pub(crate) async fn restart(server: &mut AuthorizationServer, kinds: &[&str]) {
     sleep(A_WHILE).await;
     server.kill();
     // The keys are asked for while nobody answers, too.
-    api.validator.jwks().refresh().await.expect_err("the authorization server is dead");
+    api.jwks().refresh().await.expect_err("the authorization server is dead");
     sleep(A_WHILE).await;
     server.start_again();
     load.add(tokens(server, kinds).await);
