@@ -5,7 +5,8 @@ use aws_lc_rs::signature::{
 
 use crate::jose::alg::Algorithm;
 use crate::jose::hmac::HmacAlgorithm;
-use crate::jose::key::{IgnoredReason, KeyType, Material};
+use crate::jose::ignored::IgnoredReason;
+use crate::jose::key::{KeyType, Material};
 
 /// A key parsed once for each algorithm that it may be used with: six for an RSA key that names
 /// none, else one.

@@ -4,7 +4,8 @@ use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey};
 
 use crate::jose::alg::Algorithm;
 use crate::jose::hmac::HmacAlgorithm;
-use crate::jose::key::{IgnoredReason, KeyType, Material};
+use crate::jose::ignored::IgnoredReason;
+use crate::jose::key::{KeyType, Material};
 
 /// `jsonwebtoken`'s own ceiling: the `rsa` crate takes no larger modulus by default.
 const MAX_RSA_BYTES: usize = 4_096 / 8;

@@ -93,3 +93,59 @@ impl fmt::Debug for HmacKey {
         f.debug_struct("HmacKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use super::*;
+    use crate::jose::compact::{Compact, decode_segment};
+
+    fn backends() -> Vec<Backend> {
+        vec![
+            #[cfg(feature = "aws-lc-rs")]
+            Backend::AwsLcRs,
+            #[cfg(feature = "rust-crypto")]
+            Backend::RustCrypto,
+        ]
+    }
+
+    /// RFC 7515 appendix A.1.
+    const SECRET: &[u8] =
+        b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    const JWS: &[u8] = b"eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+    // K20
+    #[test]
+    fn k20_the_vector_of_the_rfc_holds_and_no_other_tag_does() {
+        let compact = Compact::split(JWS).unwrap_or_else(|kind| panic!("{kind:?}"));
+        let tag = decode_segment(compact.signature).unwrap();
+        for backend in backends() {
+            let secret = Secret::new(decode_segment(SECRET).unwrap());
+            let key = HmacKey::new(HmacAlgorithm::HS256, secret.clone(), backend).unwrap();
+            assert!(key.verify(compact.signing_input, &tag), "{backend:?}");
+            for at in 0..tag.len() {
+                let mut other = tag.clone();
+                other[at] ^= 1;
+                assert!(!key.verify(compact.signing_input, &other), "{backend:?} {at}");
+            }
+            assert!(!key.verify(compact.signing_input, &tag[..31]), "{backend:?}");
+            assert!(!key.verify(compact.signing_input, &[]), "{backend:?}");
+            assert!(!key.verify(b"else", &tag), "{backend:?}");
+            let key = HmacKey::new(HmacAlgorithm::HS384, secret, backend).unwrap();
+            assert!(!key.verify(compact.signing_input, &tag), "{backend:?}");
+        }
+    }
+
+    // J14
+    #[test]
+    fn j14_a_secret_is_at_least_as_long_as_the_hash() {
+        for (algorithm, least) in
+            [(HmacAlgorithm::HS256, 32), (HmacAlgorithm::HS384, 48), (HmacAlgorithm::HS512, 64)]
+        {
+            for backend in backends() {
+                let key = |len: usize| HmacKey::new(algorithm, Secret::new(vec![7; len]), backend);
+                assert!(key(least).is_ok());
+                assert!(key(least - 1).unwrap_err().to_string().contains("too short"));
+            }
+        }
+    }
+}

@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 use crate::jose::alg::{Algorithm, Backend};
 use crate::jose::compact::decode_segment;
 use crate::jose::header::MAX_KID_BYTES;
+use crate::jose::ignored::IgnoredReason;
 use crate::jose::json::{Any, Budget, Names, Value, read_object};
-use crate::jose::key::{IgnoredReason, KeyType, Material, VerificationKey};
+use crate::jose::key::{KeyType, Material, VerificationKey};
 use crate::refusal::Excerpt;
 
 /// A JWK longer than this is ignored.

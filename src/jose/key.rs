@@ -5,6 +5,8 @@ use crate::jose::alg::{Algorithm, Backend};
 use crate::jose::backend_aws_lc::AwsLcVerifier;
 #[cfg(feature = "rust-crypto")]
 use crate::jose::backend_rust_crypto::RustCryptoVerifier;
+use crate::jose::ed25519;
+use crate::jose::ignored::IgnoredReason;
 
 /// The kinds of keys that can check a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,66 +80,6 @@ impl Material {
             Self::Ec { curve, .. } => *curve,
             Self::Ed25519 { .. } => KeyType::Ed25519,
         }
-    }
-}
-
-/// Why a key of a set isn't used.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum IgnoredReason {
-    /// It isn't a JSON object with each member once and of its type, or lacks one.
-    Malformed,
-    /// It is longer than a JWK may be, or its `kid` is.
-    TooLarge,
-    /// `kty` is none of `RSA`, `EC` and `OKP`.
-    UnsupportedKeyType,
-    /// `crv` isn't a curve that signatures are checked on.
-    UnsupportedCurve,
-    /// `alg` isn't a signature algorithm that is known, or the backend hasn't got it.
-    UnsupportedAlgorithm,
-    /// `alg` doesn't fit `kty` and `crv`.
-    AlgorithmMismatch,
-    /// `use` isn't `sig` (RFC 7517 §4.2).
-    NotForSignatures,
-    /// `key_ops` lacks `verify`, has duplicates, or contradicts `use` (RFC 7517 §4.3).
-    NotForVerification,
-    /// The set gives the private key away. Its owner should replace it.
-    PrivateKey,
-    /// A symmetric key: everybody who can read the set could sign with it.
-    SymmetricKey,
-    /// An RSA key of less than 2048 bits (RFC 7518 §3.3).
-    WeakKey,
-    /// An RSA key of more bits than the backend takes: 8192, or 4096 with `rust-crypto`.
-    OversizedKey,
-    /// The numbers are no key: a point off its curve or of small order, an even modulus, an
-    /// exponent that is even, below 3, or above 2^32 − 1.
-    InvalidKey,
-}
-
-impl IgnoredReason {
-    /// Returns a stable, machine-readable code.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::TooLarge => "too_large",
-            Self::UnsupportedKeyType => "unsupported_key_type",
-            Self::UnsupportedCurve => "unsupported_curve",
-            Self::UnsupportedAlgorithm => "unsupported_algorithm",
-            Self::AlgorithmMismatch => "algorithm_mismatch",
-            Self::NotForSignatures => "not_for_signatures",
-            Self::NotForVerification => "not_for_verification",
-            Self::PrivateKey => "private_key",
-            Self::SymmetricKey => "symmetric_key",
-            Self::WeakKey => "weak_key",
-            Self::OversizedKey => "oversized_key",
-            Self::InvalidKey => "invalid_key",
-        }
-    }
-}
-
-impl fmt::Display for IgnoredReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
     }
 }
 
@@ -258,7 +200,7 @@ fn check_numbers(material: &Material) -> Result<(), IgnoredReason> {
         // Whether the point is on its curve is for the backend to say.
         Material::Ec { .. } => Ok(()),
         Material::Ed25519 { x } => {
-            if ed25519_point_is_acceptable(x) {
+            if ed25519::point_is_acceptable(x) {
                 Ok(())
             } else {
                 Err(IgnoredReason::InvalidKey)
@@ -284,76 +226,14 @@ fn signature_is_well_formed(algorithm: Algorithm, signature: &[u8]) -> bool {
         }
         KeyType::Ed25519 => {
             signature.len() == 64
-                && signature.first_chunk::<32>().is_some_and(|r| ed25519_point_is_acceptable(r))
+                && signature.first_chunk::<32>().is_some_and(|r| ed25519::point_is_acceptable(r))
         }
     }
-}
-
-/// Tells whether an encoded Edwards point is canonical and not of small order.
-///
-/// Neither backend refuses these of itself. For a key of small order, one signature can hold for
-/// many messages, so strict verifiers refuse it ("Taming the many EdDSAs", Chalkias et al. 2020).
-fn ed25519_point_is_acceptable(encoded: &[u8; 32]) -> bool {
-    /// Below 2^255 − 19, these are the y coordinates of the points of order 1, 2, 4 and 8.
-    const SMALL_ORDER: [[u8; 32]; 5] = [
-        [0; 32],
-        {
-            let mut one = [0; 32];
-            one[0] = 1;
-            one
-        },
-        [
-            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef,
-            0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88,
-            0x6d, 0x53, 0xfc, 0x05,
-        ],
-        [
-            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10,
-            0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77,
-            0x92, 0xac, 0x03, 0x7a,
-        ],
-        {
-            let mut minus_one = [0xff; 32];
-            minus_one[0] = 0xec;
-            minus_one[31] = 0x7f;
-            minus_one
-        },
-    ];
-    let mut y = *encoded;
-    if let Some(top) = y.last_mut() {
-        *top &= 0x7f; // the sign of x
-    }
-    // p = 2^255 − 19, little-endian: 0xed, thirty times 0xff, 0x7f.
-    let [low, middle @ .., top] = y;
-    let canonical = low < 0xed || top != 0x7f || middle.iter().any(|byte| *byte != 0xff);
-    canonical && !SMALL_ORDER.contains(&y)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn k9_small_and_non_canonical_edwards_points_are_refused() {
-        // The base point of RFC 8032 §5.1: y = 4/5.
-        let mut base = [0x66; 32];
-        base[0] = 0x58;
-        assert!(ed25519_point_is_acceptable(&base));
-        for low in 0..=0xff_u8 {
-            let mut y = [0xff; 32];
-            y[0] = low;
-            y[31] = 0x7f;
-            // From p on it isn't canonical; p − 1 has order 2.
-            assert_eq!(ed25519_point_is_acceptable(&y), low < 0xec, "{low:x}");
-            y[31] = 0xff;
-            assert_eq!(ed25519_point_is_acceptable(&y), low < 0xec, "{low:x} with a sign");
-        }
-        for low in 0..3 {
-            let mut y = [0; 32];
-            y[0] = low;
-            assert_eq!(ed25519_point_is_acceptable(&y), low > 1, "{low}");
-        }
-    }
 
     #[test]
     fn k1_k2_bits_are_counted_right() {

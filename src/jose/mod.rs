@@ -5,21 +5,29 @@ mod alg;
 mod backend_aws_lc;
 #[cfg(feature = "rust-crypto")]
 mod backend_rust_crypto;
+#[cfg(feature = "test-util")]
+pub(crate) mod bare;
 mod compact;
+mod ed25519;
 mod header;
 mod hmac;
+mod ignored;
 mod json;
 mod jwk;
 mod key;
 mod pem;
+#[cfg(feature = "test-util")]
+mod sign;
 
 pub use self::alg::{Algorithm, Backend};
 pub(crate) use self::compact::{Compact, decode_segment};
 pub(crate) use self::header::Header;
 pub use self::hmac::HmacAlgorithm;
 pub(crate) use self::hmac::HmacKey;
+pub use self::ignored::IgnoredReason;
 pub(crate) use self::json::{Any, Budget, Names, Value, read_object};
 pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set};
-pub use self::key::IgnoredReason;
 pub(crate) use self::key::VerificationKey;
 pub(crate) use self::pem::key_from_pem;
+#[cfg(feature = "test-util")]
+pub(crate) use self::sign::{CryptoFailure, SigningKey, hmac_sha256, random_id, signing_input};

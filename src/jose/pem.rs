@@ -105,3 +105,84 @@ fn public_key(der: &[u8]) -> Option<Material> {
         _ => None,
     }
 }
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use super::*;
+    use crate::jose::Algorithm;
+
+    fn backend() -> Backend {
+        Backend::preferred().unwrap()
+    }
+
+    macro_rules! fixture {
+        ($name:literal) => {
+            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/", $name))
+        };
+    }
+
+    #[test]
+    fn reads_every_kind_of_public_key() {
+        for (pem, algorithm) in [
+            (fixture!("rsa2048.pub.pem"), Algorithm::RS256),
+            (fixture!("rsa4096.pub.pem"), Algorithm::PS512),
+            (fixture!("p256.pub.pem"), Algorithm::ES256),
+            (fixture!("p384.pub.pem"), Algorithm::ES384),
+            (fixture!("ed25519.pub.pem"), Algorithm::EdDSA),
+        ] {
+            let key = key_from_pem(pem, Some("k"), backend()).unwrap();
+            assert_eq!(key.kid(), Some("k"));
+            assert!(key.fits(algorithm), "{algorithm}");
+            let others = Algorithm::ALL.into_iter().filter(|other| key.fits(*other)).count();
+            assert_eq!(others, if key.kty() == "RSA" { 6 } else { 1 });
+        }
+    }
+
+    #[test]
+    fn a_pem_key_is_the_same_as_its_jwk() {
+        let pem = key_from_pem(fixture!("p256.pub.pem"), None, backend()).unwrap();
+        let set = format!("{{\"keys\":[{}]}}", fixture!("p256.jwk.json"));
+        let public = |name: &str| {
+            serde_json::from_str::<serde_json::Value>(&set).unwrap()["keys"][0][name].clone()
+        };
+        let jwk = serde_json::json!({"keys":[{
+            "kty": "EC", "crv": public("crv"), "x": public("x"), "y": public("y"),
+        }]});
+        let set = crate::jose::parse_jwk_set(jwk.to_string().as_bytes(), 1, backend()).unwrap();
+        assert!(set.keys[0].same_material(&pem));
+    }
+
+    #[test]
+    fn anything_else_is_refused_with_a_sentence() {
+        let good = fixture!("p256.pub.pem");
+        let cut = good.replacen('E', "", 1);
+        let twice = format!("{good}{good}");
+        for (pem, word) in [
+            ("", "exactly one block"),
+            (fixture!("p256.pem"), "exactly one block"),
+            (&twice, "exactly one block"),
+            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is not an RSA"),
+            ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----", "is not an RSA"),
+            (&cut, "exactly one block"),
+            (fixture!("rsa1024.pub.pem"), "weak_key"),
+            (fixture!("ed448.pub.pem"), "is not an RSA"),
+        ] {
+            let error = key_from_pem(pem, None, backend()).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert!(key_from_pem(good, Some(&"k".repeat(257)), backend()).is_err());
+        assert!(key_from_pem(good, Some(&"k".repeat(256)), backend()).is_ok());
+    }
+
+    #[test]
+    fn der_that_ends_early_or_late_is_refused() {
+        let body: String =
+            fixture!("rsa2048.pub.pem").lines().filter(|line| !line.starts_with('-')).collect();
+        let der = STANDARD.decode(body).unwrap();
+        assert!(public_key(&der).is_some());
+        for len in 0..der.len() {
+            assert!(public_key(&der[..len]).is_none(), "{len}");
+        }
+        assert!(public_key(&[&der[..], &[0]].concat()).is_none());
+    }
+}

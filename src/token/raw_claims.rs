@@ -216,6 +216,12 @@ impl<'de> DeserializeSeed<'de> for NumericDate {
     }
 }
 
+const MAX_EXACT: u64 = 1 << 53;
+
+fn beyond<E: de::Error>() -> E {
+    E::custom("beyond 2^53")
+}
+
 impl Visitor<'_> for NumericDate {
     type Value = UnixTime;
 
@@ -225,16 +231,17 @@ impl Visitor<'_> for NumericDate {
 
     #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
     fn visit_u64<E: de::Error>(self, secs: u64) -> Result<UnixTime, E> {
-        self.visit_f64(secs as f64)
+        // Before the conversion: 2^53 + 1 would be rounded to 2^53.
+        if secs > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
     }
 
     #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
     fn visit_i64<E: de::Error>(self, secs: i64) -> Result<UnixTime, E> {
-        self.visit_f64(secs as f64)
+        if secs.unsigned_abs() > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
     }
 
     fn visit_f64<E: de::Error>(self, secs: f64) -> Result<UnixTime, E> {
-        UnixTime::from_secs_f64(secs).ok_or_else(|| E::custom("beyond 2^53"))
+        UnixTime::from_secs_f64(secs).ok_or_else(beyond)
     }
 }
 
@@ -265,7 +272,8 @@ mod tests {
                 "{}",
                 "[]",
                 "[1]",
-                "9007199254740994",
+                "9007199254740993",
+                "-9007199254740993",
                 "1e300",
                 "1e999",
                 "-1e999",

@@ -215,7 +215,9 @@ impl<C> ValidatorBuilder<C> {
     /// If a setting can't work. The error says which, and what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
         if self.issuer.is_empty() {
-            return Err(ConfigError::new("the issuer is empty: give the expected value of \"iss\""));
+            return Err(ConfigError::new(
+                "the issuer is empty: give the expected value of \"iss\"",
+            ));
         }
         if self.audiences.iter().any(String::is_empty) {
             return Err(ConfigError::new(

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::jose::{Algorithm, Compact, Header, HmacKey, decode_segment};
-use crate::jwks::{Candidates, Health, Jwks, KeysState, KeyWait, Miss};
+use crate::jwks::{Candidates, Health, Jwks, KeyWait, KeysState, Miss};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
 use crate::token::{AccessToken, Claims, NoClaims, RawClaims, Verified};
 use crate::validator::builder::ValidatorBuilder;
@@ -182,8 +182,8 @@ impl<C: DeserializeOwned> Validator<C> {
         }
 
         // Only now is anything of the application's done with what the token says.
-        let extra = C::deserialize(&mut serde_json::Deserializer::from_slice(&payload))
-            .map_err(|_| {
+        let extra =
+            C::deserialize(&mut serde_json::Deserializer::from_slice(&payload)).map_err(|_| {
                 let note = Detail::Note("the application's own claims can't be read");
                 Rejection::with(RejectionKind::MalformedClaim, note)
             })?;

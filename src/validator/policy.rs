@@ -125,10 +125,8 @@ impl Policy {
         if *iss == *self.issuer {
             return Ok(());
         }
-        let detail = Detail::Compared {
-            expected: Arc::clone(&self.issuer),
-            presented: Excerpt::new(iss),
-        };
+        let detail =
+            Detail::Compared { expected: Arc::clone(&self.issuer), presented: Excerpt::new(iss) };
         Err(Rejection::with(RejectionKind::WrongIssuer, detail))
     }
 
@@ -151,7 +149,7 @@ impl Policy {
         }
         if let Some(max_age) = self.max_age {
             let iat = claims.iat.ok_or(missing_claim("iat"))?;
-            if now >= iat.plus(max_age).plus(self.leeway) {
+            if now > iat.plus(max_age).plus(self.leeway) {
                 let detail = Detail::Time { claim: "iat", value: iat, now };
                 return Err(Rejection::with(RejectionKind::TooOld, detail));
             }

@@ -1,0 +1,61 @@
+use std::fmt;
+
+/// Why a key of a set isn't used.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum IgnoredReason {
+    /// It isn't a JSON object with each member once and of its type, or lacks one.
+    Malformed,
+    /// It is longer than a JWK may be, or its `kid` is.
+    TooLarge,
+    /// `kty` is none of `RSA`, `EC` and `OKP`.
+    UnsupportedKeyType,
+    /// `crv` isn't a curve that signatures are checked on.
+    UnsupportedCurve,
+    /// `alg` isn't a signature algorithm that is known, or the backend hasn't got it.
+    UnsupportedAlgorithm,
+    /// `alg` doesn't fit `kty` and `crv`.
+    AlgorithmMismatch,
+    /// `use` isn't `sig` (RFC 7517 §4.2).
+    NotForSignatures,
+    /// `key_ops` lacks `verify`, has duplicates, or contradicts `use` (RFC 7517 §4.3).
+    NotForVerification,
+    /// The set gives the private key away. Its owner should replace it.
+    PrivateKey,
+    /// A symmetric key: everybody who can read the set could sign with it.
+    SymmetricKey,
+    /// An RSA key of less than 2048 bits (RFC 7518 §3.3).
+    WeakKey,
+    /// An RSA key of more bits than the backend takes: 8192, or 4096 with `rust-crypto`.
+    OversizedKey,
+    /// The numbers are no key: a point off its curve or of small order, an even modulus, an
+    /// exponent that is even, below 3, or above 2^32 − 1.
+    InvalidKey,
+}
+
+impl IgnoredReason {
+    /// Returns a stable, machine-readable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::UnsupportedKeyType => "unsupported_key_type",
+            Self::UnsupportedCurve => "unsupported_curve",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
+            Self::AlgorithmMismatch => "algorithm_mismatch",
+            Self::NotForSignatures => "not_for_signatures",
+            Self::NotForVerification => "not_for_verification",
+            Self::PrivateKey => "private_key",
+            Self::SymmetricKey => "symmetric_key",
+            Self::WeakKey => "weak_key",
+            Self::OversizedKey => "oversized_key",
+            Self::InvalidKey => "invalid_key",
+        }
+    }
+}
+
+impl fmt::Display for IgnoredReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}

@@ -1,0 +1,218 @@
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, Entry, HeaderValue};
+
+use crate::refusal::RejectionKind;
+
+/// What the `Authorization` field holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Credentials<'a> {
+    /// No such field, or one of another scheme.
+    None,
+    /// A `b64token`. Nothing else is known of it.
+    Token(&'a [u8]),
+    /// What RFC 6750 §3.1 calls `invalid_request`.
+    Refused(RejectionKind),
+}
+
+/// Reads the bearer token from the request's headers (RFC 6750 §2.1), without allocation.
+pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+    let mut fields = headers.get_all(AUTHORIZATION).iter();
+    let Some(field) = fields.next() else {
+        return Credentials::None;
+    };
+    // Neither the first nor the last of several may win: whoever stands before this service may
+    // have read the other one.
+    if fields.next().is_some() {
+        return Credentials::Refused(RejectionKind::MultipleCredentials);
+    }
+    parse(field.as_bytes())
+}
+
+fn parse(field: &[u8]) -> Credentials<'_> {
+    const SCHEME: &[u8] = b"bearer";
+    let Some((scheme, rest)) = field.trim_ascii_start().split_at_checked(SCHEME.len()) else {
+        return Credentials::None;
+    };
+    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|next| is_tchar(*next)) {
+        return Credentials::None;
+    }
+    let token = rest.trim_ascii_start();
+    let spaces = rest.get(..rest.len().saturating_sub(token.len())).unwrap_or_default();
+    let one_or_more_spaces = !spaces.is_empty() && spaces.iter().all(|byte| *byte == b' ');
+    if one_or_more_spaces && !field.starts_with(b" ") && is_b64token(token) {
+        Credentials::Token(token)
+    } else {
+        Credentials::Refused(RejectionKind::MalformedCredentials)
+    }
+}
+
+/// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+fn is_b64token(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let body = token.get(..token.len().saturating_sub(padding)).unwrap_or_default();
+    // No early exit within a chunk, so that it can be checked many bytes at a time.
+    !body.is_empty()
+        && body.chunks(64).all(|chunk| chunk.iter().fold(true, |ok, byte| ok & is_b64(*byte)))
+}
+
+const fn is_b64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+}
+
+/// A character of a scheme's name: RFC 9110 §5.6.2.
+const fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+}
+
+/// Marks all credentials as sensitive: they aren't printed, nor put into a compression table.
+pub(crate) fn hide(headers: &mut HeaderMap) {
+    if let Entry::Occupied(mut fields) = headers.entry(AUTHORIZATION) {
+        fields.iter_mut().for_each(|field: &mut HeaderValue| field.set_sensitive(true));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::PROXY_AUTHORIZATION;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MALFORMED: Credentials<'_> = Credentials::Refused(RejectionKind::MalformedCredentials);
+
+    fn read(field: &[u8]) -> Credentials<'_> {
+        parse(field)
+    }
+
+    // X1, X2, X3: RFC 6750 §2.1, with the scheme of RFC 9110 §11.1.
+    #[test]
+    fn x1_x2_x3_bearer_in_any_case_after_one_or_more_spaces() {
+        for field in [
+            &b"Bearer abc.def-ghi"[..],
+            b"bearer abc.def-ghi",
+            b"BEARER abc.def-ghi",
+            b"bEaReR   abc.def-ghi",
+        ] {
+            assert_eq!(read(field), Credentials::Token(b"abc.def-ghi"));
+        }
+        for field in [&b"Bearer\tabc"[..], b"Bearer \tabc", b"Bearer\t abc", b"Bearer\x0cabc"] {
+            assert_eq!(read(field), MALFORMED);
+        }
+    }
+
+    // X4: the whole charset, and `=` only at the end.
+    #[test]
+    fn x4_charset() {
+        for byte in 0..=u8::MAX {
+            let field = [b"Bearer a", &[byte][..], b"a"].concat();
+            let legal = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            assert_eq!(matches!(read(&field), Credentials::Token(_)), legal, "{byte:#x}");
+        }
+        for (token, legal) in [
+            ("a=", true),
+            ("a==", true),
+            ("a====", true),
+            ("=", false),
+            ("a=a", false),
+            ("=a", false),
+        ] {
+            let field = format!("Bearer {token}");
+            assert_eq!(matches!(read(field.as_bytes()), Credentials::Token(_)), legal, "{token}");
+        }
+    }
+
+    // X5: of the Bearer scheme, but not of its grammar.
+    #[test]
+    fn x5_malformed_bearer_fields() {
+        for field in [
+            &b"Bearer"[..],
+            b"Bearer ",
+            b"Bearer  ",
+            b"Bearer a b",
+            b"Bearer a,b",
+            b"Bearer a, Bearer b",
+            b"Bearer \"x\"",
+            b"Bearer caf\xc3\xa9",
+            b"Bearer \xff",
+            b"Bearer\xff",
+            b"Bearer,a",
+            b"Bearer=a",
+            b"Bearer:a",
+            b"Bearer token=a",
+        ] {
+            assert_eq!(read(field), MALFORMED, "{field:?}");
+        }
+        assert_eq!(read(b"Bearer x"), Credentials::Token(b"x"));
+    }
+
+    // X6: never the first, never the last.
+    #[test]
+    fn x6_a_second_field_is_refused() {
+        for (one, two) in
+            [("Bearer a", "Bearer a"), ("Bearer a", "Basic b"), ("Basic b", "Bearer a"), ("", "")]
+        {
+            let mut headers = HeaderMap::new();
+            headers.append(AUTHORIZATION, one.parse().unwrap());
+            headers.append(AUTHORIZATION, two.parse().unwrap());
+            assert_eq!(
+                credentials(&headers),
+                Credentials::Refused(RejectionKind::MultipleCredentials)
+            );
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, "Bearer a".parse().unwrap());
+        assert_eq!(credentials(&headers), Credentials::Token(b"a"));
+    }
+
+    // X12, X13: another scheme is no bearer credential; and X16.
+    #[test]
+    fn x12_x13_x16_other_schemes_and_fields_are_no_credentials() {
+        for field in [
+            "Basic dXNlcjpwYXNz",
+            "Negotiate abc",
+            "DPoP abc",
+            "Bearerx abc",
+            "Bearer-Token abc",
+            "Bear",
+            "",
+            "abc",
+        ] {
+            assert_eq!(read(field.as_bytes()), Credentials::None, "{field}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(PROXY_AUTHORIZATION, "Bearer abc".parse().unwrap());
+        assert_eq!(credentials(&headers), Credentials::None);
+    }
+
+    // X17: a parser of HTTP/1.1 takes the whitespace around a field's value away, and HTTP/2 forbids
+    // it: what is still there was meant.
+    #[test]
+    fn x17_whitespace_within_the_value_is_not_tolerated() {
+        for field in [&b"Bearer abc "[..], b"Bearer abc\t", b" Bearer abc", b"\tBearer abc"] {
+            assert_eq!(read(field), MALFORMED, "{field:?}");
+        }
+    }
+
+    // X15: every value, not only the first.
+    #[test]
+    fn x15_all_credentials_become_sensitive() {
+        let mut headers = HeaderMap::new();
+        headers.append(AUTHORIZATION, "Bearer a".parse().unwrap());
+        headers.append(AUTHORIZATION, "Basic b".parse().unwrap());
+        headers.insert("x-other", "c".parse().unwrap());
+        hide(&mut headers);
+        assert!(headers.get_all(AUTHORIZATION).iter().all(HeaderValue::is_sensitive));
+        assert!(!headers["x-other"].is_sensitive());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_bytes_arrive_a_token_is_a_b64token(field in proptest::collection::vec(any::<u8>(), 0..40)) {
+            if let Credentials::Token(token) = read(&field) {
+                prop_assert!(!token.is_empty());
+                prop_assert!(token.iter().all(|byte| is_b64(*byte) || *byte == b'='));
+            }
+        }
+    }
+}

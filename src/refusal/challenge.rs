@@ -1,0 +1,237 @@
+use std::fmt::Write as _;
+
+use http::HeaderValue;
+
+use crate::error::ConfigError;
+use crate::refusal::table::{self, Challenged, Wire};
+use crate::scope::ScopeSet;
+
+/// The `WWW-Authenticate` values of one protection space, rendered when the layer is built.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Challenges {
+    /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 wants one parameter at
+    /// least, and `error` isn't for requests without credentials.
+    prefix: Box<str>,
+    /// Those that name no scopes, each beside the answer that it belongs to.
+    fixed: Box<[(&'static Wire, HeaderValue)]>,
+}
+
+impl Challenges {
+    /// Renders the challenges of a realm.
+    ///
+    /// # Errors
+    ///
+    /// If the realm has a character other than printable ASCII.
+    pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
+        // RFC 9110 §5.6.4 would allow more; control characters and those beyond ASCII don't arrive
+        // everywhere as they were sent.
+        if realm.is_empty() || !realm.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
+            return Err(ConfigError::new(format!(
+                "the realm {realm:?} can't be sent in a challenge: use one or more printable ASCII \
+                 characters"
+            )));
+        }
+        let mut prefix = String::from("Bearer realm=\"");
+        for character in realm.chars() {
+            if matches!(character, '"' | '\\') {
+                prefix.push('\\');
+            }
+            prefix.push(character);
+        }
+        prefix.push('"');
+
+        let mut fixed = Vec::new();
+        for wire in table::ALL {
+            if wire.challenge != Challenged::No {
+                fixed.push((*wire, header(render(&prefix, wire, None))?));
+            }
+        }
+        Ok(Self { prefix: prefix.into(), fixed: fixed.into() })
+    }
+
+    /// Renders the challenges of a service whose audience this is, as far as it can be sent.
+    pub(crate) fn of_audience(audience: &str) -> Self {
+        Self::new(audience).or_else(|_| Self::new("api")).unwrap_or_default()
+    }
+
+    /// Returns the challenge for an answer; with these scopes, if there are any.
+    pub(crate) fn for_wire(&self, wire: &Wire, scopes: Option<&ScopeSet>) -> Option<HeaderValue> {
+        if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty())
+            && wire.challenge != Challenged::No
+        {
+            return header(render(&self.prefix, wire, Some(scopes))).ok();
+        }
+        let (_, value) = self.fixed.iter().find(|(of, _)| std::ptr::eq(*of, wire))?;
+        Some(value.clone())
+    }
+}
+
+/// Every value is sent as a quoted-string: scopes and descriptions have spaces.
+fn render(prefix: &str, wire: &Wire, scopes: Option<&ScopeSet>) -> String {
+    let mut text = String::from(prefix);
+    if let Challenged::Error(error) = wire.challenge {
+        let description = wire.description;
+        let _ = write!(text, ", error=\"{error}\", error_description=\"{description}\"");
+    }
+    if let Some(scopes) = scopes {
+        let _ = write!(text, ", scope=\"{scopes}\"");
+    }
+    text
+}
+
+fn header(text: String) -> Result<HeaderValue, ConfigError> {
+    HeaderValue::try_from(text)
+        .map_err(|_| ConfigError::new("the challenge is no legal header field: shorten the realm"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::refusal::table::{Disclosure, wire};
+    use crate::refusal::{Refusal, Rejection, RejectionKind};
+
+    fn challenge(realm: &str, kind: RejectionKind, scopes: Option<&str>) -> String {
+        let refusal = Refusal::Rejection(Rejection::new(kind));
+        let wire = wire(&refusal, Disclosure { verbose: true, hidden: false });
+        let scopes = scopes.map(ScopeSet::parse);
+        let value = Challenges::new(realm).unwrap().for_wire(wire, scopes.as_ref());
+        value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
+    }
+
+    // The golden challenges of this project's checklist: W2, W3, W5, W6, W7, W13, W14.
+    #[test]
+    fn golden_challenges() {
+        for (realm, kind, scopes, golden) in [
+            ("api", RejectionKind::NoCredentials, None, r#"Bearer realm="api""#),
+            (
+                "api",
+                RejectionKind::Expired,
+                None,
+                r#"Bearer realm="api", error="invalid_token", error_description="The access token expired""#,
+            ),
+            (
+                "api",
+                RejectionKind::InsufficientScope,
+                Some("a b"),
+                r#"Bearer realm="api", error="insufficient_scope", error_description="The request requires higher privileges than provided by the access token", scope="a b""#,
+            ),
+            (
+                "api",
+                RejectionKind::MultipleCredentials,
+                None,
+                r#"Bearer realm="api", error="invalid_request", error_description="More than one access token was sent""#,
+            ),
+            (r#"a"b\c"#, RejectionKind::NoCredentials, None, r#"Bearer realm="a\"b\\c""#),
+        ] {
+            assert_eq!(challenge(realm, kind, scopes), golden);
+        }
+    }
+
+    // W2: without a realm there is one all the same.
+    #[test]
+    fn w2_the_default_realm_is_the_audience() {
+        for (audience, realm) in
+            [("https://api.example", "https://api.example"), ("caf\u{e9}", "api"), ("", "api")]
+        {
+            let refusal = Refusal::Rejection(Rejection::new(RejectionKind::NoCredentials));
+            let wire = wire(&refusal, Disclosure::default());
+            let value = Challenges::of_audience(audience).for_wire(wire, None).unwrap();
+            assert_eq!(value, format!("Bearer realm=\"{realm}\""));
+        }
+    }
+
+    // W4: what is needed may be said to those who sent nothing.
+    #[test]
+    fn w4_no_credentials_may_name_scopes_but_no_error() {
+        assert_eq!(
+            challenge("api", RejectionKind::NoCredentials, Some("a b")),
+            r#"Bearer realm="api", scope="a b""#
+        );
+        assert_eq!(
+            challenge("api", RejectionKind::NoCredentials, Some("")),
+            r#"Bearer realm="api""#
+        );
+    }
+
+    // W13, W15: told when the layer is built, not when a request is refused.
+    #[test]
+    fn w15_a_realm_outside_the_charset_is_refused_when_built() {
+        for realm in ["", "a\tb", "a\r\nb", "a\0", "a\x7f", "caf\u{e9}"] {
+            assert!(Challenges::new(realm).is_err(), "{realm:?}");
+        }
+        for realm in [" ", "a b", "caf\\e", "\"", "a=b, c"] {
+            assert!(Challenges::new(realm).is_ok(), "{realm:?}");
+        }
+    }
+
+    // W11: every description that can be sent is of the charset of RFC 6750 §3.
+    #[test]
+    fn w11_descriptions_and_codes_are_of_the_charset() {
+        let legal = |byte: u8| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        for wire in table::ALL {
+            assert!(wire.description.bytes().all(legal), "{}", wire.description);
+            assert!(wire.code.bytes().all(legal), "{}", wire.code);
+        }
+    }
+
+    /// A strict parser of one challenge: RFC 9110 §11.3, §5.6.4.
+    fn parse(challenge: &str) -> Vec<(String, String)> {
+        let mut rest = challenge.strip_prefix("Bearer ").expect("the scheme and one space");
+        let mut params = Vec::new();
+        loop {
+            let (name, after) = rest.split_once("=\"").expect("a name and a quote");
+            assert!(
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{name:?} is no token"
+            );
+            let mut value = String::new();
+            let mut chars = after.char_indices();
+            let end = loop {
+                match chars.next().expect("a closing quote") {
+                    (at, '"') => break at,
+                    (_, '\\') => value.push(chars.next().expect("an escaped character").1),
+                    (_, c) => {
+                        assert!(matches!(c, ' '..='~'), "{c:?} in a quoted-string");
+                        value.push(c);
+                    }
+                }
+            };
+            params.push((name.to_owned(), value));
+            rest = &after[end + 1..];
+            if rest.is_empty() {
+                return params;
+            }
+            rest = rest.strip_prefix(", ").expect("a comma between parameters");
+        }
+    }
+
+    proptest! {
+        // W8, W9, W10, W17: whatever realm and scopes, a strict parser reads them back.
+        #[test]
+        fn w17_challenges_survive_a_strict_parser(
+            realm in "[ -~]{1,40}",
+            scopes in proptest::collection::vec("[!#-\\[\\]-~]{1,8}", 0..6),
+            kind in proptest::sample::select(RejectionKind::ALL),
+        ) {
+            let set: ScopeSet = scopes.iter().map(String::as_str).collect();
+            let text = challenge(&realm, kind, Some(set.as_str()));
+            if text.is_empty() {
+                prop_assert_eq!(kind, RejectionKind::Denied);
+                return Ok(());
+            }
+            let params = parse(&text);
+            let get = |name: &str| {
+                let mut found = params.iter().filter(|(n, _)| n == name);
+                let value = found.next().map(|(_, value)| value.clone());
+                assert!(found.next().is_none(), "{name} occurs twice");
+                value
+            };
+            prop_assert_eq!(get("realm"), Some(realm));
+            prop_assert_eq!(get("scope"), (!set.is_empty()).then(|| set.to_string()));
+            prop_assert_eq!(get("error").is_some(), get("error_description").is_some());
+            prop_assert_eq!(get("error").is_none(), kind == RejectionKind::NoCredentials);
+        }
+    }
+}

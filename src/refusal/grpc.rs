@@ -1,0 +1,166 @@
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response};
+
+use crate::refusal::table::Wire;
+use crate::refusal::{Detail, Refusal, RefusalContext};
+
+/// `domain` of the `ErrorInfo`: who gives the reasons their meaning.
+const DOMAIN: &str = "tower-bearer";
+
+/// Renders a refusal as a trailers-only response: the status lies in the only header block.
+pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
+    let wire = cx.wire();
+    let mut headers = HeaderMap::with_capacity(5);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(HeaderName::from_static("grpc-status"), u16::from(wire.grpc_code).into());
+    if let Ok(message) = HeaderValue::try_from(percent_encode(wire.description))
+        && !message.is_empty()
+    {
+        headers.insert(HeaderName::from_static("grpc-message"), message);
+    }
+    if let Some(reason) = wire.grpc_reason
+        && let Ok(details) =
+            HeaderValue::try_from(STANDARD_NO_PAD.encode(status(wire, reason, refusal)))
+    {
+        headers.insert(HeaderName::from_static("grpc-status-details-bin"), details);
+    }
+    if let Some(challenge) = cx.challenge() {
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
+    let mut response = Response::new(Bytes::new());
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The gRPC protocol's `Percent-Encoded`: all but %x20-24 and %x26-7E.
+fn percent_encode(message: &str) -> String {
+    let mut encoded = String::with_capacity(message.len());
+    for byte in message.bytes() {
+        if matches!(byte, 0x20..=0x24 | 0x26..=0x7e) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Encodes a `google.rpc.Status { code = 1, message = 2, details = 3 }`.
+fn status(wire: &Wire, reason: &str, refusal: &Refusal) -> Vec<u8> {
+    let mut status = Message::default();
+    status.varint(1, u64::from(wire.grpc_code));
+    status.bytes(2, wire.description.as_bytes());
+
+    // ErrorInfo { reason = 1, domain = 2, metadata = 3 }
+    let mut info = Message::default();
+    info.bytes(1, reason.as_bytes());
+    info.bytes(2, DOMAIN.as_bytes());
+    if let Refusal::Rejection(rejection) = refusal
+        && let Detail::Scopes { needed } = rejection.detail()
+        && !needed.is_empty()
+    {
+        let mut entry = Message::default();
+        entry.bytes(1, b"required_scope");
+        entry.bytes(2, needed.as_str().as_bytes());
+        info.bytes(3, &entry.0);
+    }
+    status.bytes(3, &any("type.googleapis.com/google.rpc.ErrorInfo", &info));
+
+    if let Refusal::Unavailable(unavailable) = refusal {
+        // RetryInfo { retry_delay = 1 }
+        let mut info = Message::default();
+        info.bytes(1, &duration(unavailable.retry_after()).0);
+        status.bytes(3, &any("type.googleapis.com/google.rpc.RetryInfo", &info));
+    }
+    status.0
+}
+
+/// Encodes a `google.protobuf.Any { type_url = 1, value = 2 }`.
+fn any(type_url: &str, value: &Message) -> Vec<u8> {
+    let mut any = Message::default();
+    any.bytes(1, type_url.as_bytes());
+    any.bytes(2, &value.0);
+    any.0
+}
+
+/// Encodes a `google.protobuf.Duration { seconds = 1, nanos = 2 }`.
+fn duration(duration: Duration) -> Message {
+    /// The longest that the message may hold: some 10,000 years.
+    const MAX_SECS: u64 = 315_576_000_000;
+    let mut message = Message::default();
+    message.varint(1, duration.as_secs().min(MAX_SECS));
+    message.varint(2, u64::from(duration.subsec_nanos()));
+    message
+}
+
+/// A protobuf message under construction: two of the wire types are enough here.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, field: u8, value: u64) {
+        // A default value isn't sent.
+        if value != 0 {
+            self.0.push(field << 3);
+            self.raw_varint(value);
+        }
+    }
+
+    fn bytes(&mut self, field: u8, value: &[u8]) {
+        self.0.push((field << 3) | 2);
+        self.raw_varint(value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    fn raw_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // G2: everything outside %x20-24 and %x26-7E is escaped, the percent sign itself too.
+    #[test]
+    fn g2_messages_are_percent_encoded() {
+        assert_eq!(percent_encode("no token"), "no token");
+        assert_eq!(percent_encode("100% \r\n~\u{e9}\x7f"), "100%25 %0D%0A~%C3%A9%7F");
+        assert_eq!(percent_encode(""), "");
+    }
+
+    #[test]
+    fn varints_are_base_128_little_endian() {
+        for (value, encoded) in [
+            (1, &[0x08, 0x01][..]),
+            (127, &[0x08, 0x7f]),
+            (128, &[0x08, 0x80, 0x01]),
+            (300, &[0x08, 0xac, 0x02]),
+        ] {
+            let mut message = Message::default();
+            message.varint(1, value);
+            assert_eq!(message.0, encoded);
+        }
+        let mut long = Message::default();
+        long.bytes(2, &[7; 200]);
+        assert_eq!(long.0.get(..3), Some(&[0x12, 0xc8, 0x01][..]));
+        assert_eq!(long.0.len(), 203);
+    }
+
+    #[test]
+    fn a_duration_beyond_the_legal_range_is_clamped() {
+        let mut expected = Message::default();
+        expected.varint(1, 315_576_000_000);
+        expected.varint(2, 999_999_999);
+        assert_eq!(duration(Duration::MAX).0, expected.0);
+    }
+}

@@ -1,0 +1,549 @@
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+
+use crate::refusal::challenge::Challenges;
+use crate::refusal::table::{self, Disclosure, Wire};
+use crate::refusal::{Detail, Refusal, grpc, http as plain};
+use crate::scope::ScopeSet;
+
+/// Turns a refusal into a response.
+///
+/// [`DefaultRenderer`] is what the layer uses. Another one can call it and change what it doesn't
+/// like; the typed reason is put into the response's extensions whatever the renderer does, and a
+/// `HEAD` request gets no body.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::header::{CONTENT_TYPE, HeaderValue};
+/// use tower_bearer::Refusal;
+/// use tower_bearer::refusal::{DefaultRenderer, RefusalContext, Renderer};
+///
+/// /// Bodies as of RFC 9457, and the default headers.
+/// #[derive(Debug)]
+/// struct Problem;
+///
+/// impl Renderer for Problem {
+///     fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> http::Response<Bytes> {
+///         let mut response = DefaultRenderer.render(refusal, cx);
+///         if !cx.is_grpc() {
+///             let (status, title) = (cx.status().as_u16(), cx.description());
+///             let body = format!(r#"{{"status":{status},"title":"{title}"}}"#);
+///             *response.body_mut() = body.into();
+///             let problem = HeaderValue::from_static("application/problem+json");
+///             response.headers_mut().insert(CONTENT_TYPE, problem);
+///         }
+///         response
+///     }
+/// }
+/// ```
+pub trait Renderer: fmt::Debug + Send + Sync + 'static {
+    /// Renders a refusal for the request that `cx` tells about.
+    ///
+    /// What is rendered should come from `cx`, which tells no more than the caller may know;
+    /// the refusal itself knows more.
+    fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes>;
+}
+
+/// RFC 6750 challenges and JSON bodies; trailers-only statuses for gRPC requests.
+///
+/// Which of the two is asked of each request, by its `content-type`: it is gRPC if that is
+/// `application/grpc`, alone or followed by `+` or `;`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct DefaultRenderer;
+
+impl Renderer for DefaultRenderer {
+    fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
+        if cx.is_grpc() { grpc::render(refusal, cx) } else { plain::render(refusal, cx) }
+    }
+}
+
+/// The request that is refused, and what its caller may be told.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalContext<'a> {
+    request: RequestHead<'a>,
+    challenges: &'a Challenges,
+    scopes: Option<&'a ScopeSet>,
+    wire: &'static Wire,
+}
+
+impl<'a> RefusalContext<'a> {
+    /// Returns the request's method.
+    pub const fn method(&self) -> &'a Method {
+        self.request.method
+    }
+
+    /// Returns the request's URI.
+    pub const fn uri(&self) -> &'a Uri {
+        self.request.uri
+    }
+
+    /// Returns the request's headers. They hold the token.
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.request.headers
+    }
+
+    /// Tells whether the request is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        self.request.is_grpc()
+    }
+
+    /// Returns the HTTP status that the refusal stands for. It isn't that of a gRPC answer.
+    pub const fn status(&self) -> StatusCode {
+        self.wire.status
+    }
+
+    /// Returns the code of the JSON body, such as `invalid_token`. Empty if there is none.
+    pub const fn code(&self) -> &'static str {
+        self.wire.code
+    }
+
+    /// Returns what the caller is told, one of a closed list. Empty if nothing.
+    pub const fn description(&self) -> &'static str {
+        self.wire.description
+    }
+
+    /// Returns the value of `WWW-Authenticate`, if there is one.
+    pub fn challenge(&self) -> Option<HeaderValue> {
+        self.challenges.for_wire(self.wire, self.scopes)
+    }
+
+    pub(crate) const fn wire(&self) -> &'static Wire {
+        self.wire
+    }
+}
+
+/// What is seen of a request when it is refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestHead<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+}
+
+impl RequestHead<'_> {
+    pub(crate) fn is_grpc(&self) -> bool {
+        is_grpc(self.headers)
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+    }
+}
+
+impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
+    }
+}
+
+/// Tells a gRPC call from others, `application/grpc-web` among them.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some((media_type, rest)) =
+        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(GRPC.len()))
+    else {
+        return false;
+    };
+    media_type.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
+}
+
+/// Renders a refusal, and does what no renderer may forget.
+pub(crate) fn answer(
+    refusal: Refusal,
+    request: RequestHead<'_>,
+    renderer: &dyn Renderer,
+    challenges: &Challenges,
+    disclosure: Disclosure,
+) -> Response<Bytes> {
+    let scopes = match &refusal {
+        Refusal::Rejection(rejection) => match rejection.detail() {
+            Detail::Scopes { needed } => Some(&**needed),
+            _ => None,
+        },
+        _ => None,
+    };
+    let wire = table::wire(&refusal, disclosure);
+    let mut response =
+        renderer.render(&refusal, &RefusalContext { request, challenges, scopes, wire });
+    if request.method == Method::HEAD {
+        // RFC 9110 §9.3.2: the fields that GET would get, the length among them.
+        let length = response.body().len();
+        response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+        response.body_mut().clear();
+    }
+    response.extensions_mut().insert(refusal);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use prost::Message as _;
+
+    use super::*;
+    use crate::refusal::{Misconfigured, Rejection, RejectionKind, Unavailable, UnavailableReason};
+
+    const VERBOSE: Disclosure = Disclosure { verbose: true, hidden: false };
+    const HIDDEN: Disclosure = Disclosure { verbose: false, hidden: true };
+
+    fn ask(
+        method: Method,
+        content_type: Option<&str>,
+        refusal: impl Into<Refusal>,
+        disclosure: Disclosure,
+    ) -> Response<Bytes> {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        if let Some(content_type) = content_type {
+            request.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        let challenges = Challenges::new("api").unwrap();
+        let head = RequestHead::from(&request);
+        answer(refusal.into(), head, &DefaultRenderer, &challenges, disclosure)
+    }
+
+    fn get(refusal: impl Into<Refusal>) -> Response<Bytes> {
+        ask(Method::GET, None, refusal, Disclosure::default())
+    }
+
+    fn call(refusal: impl Into<Refusal>, disclosure: Disclosure) -> Response<Bytes> {
+        ask(Method::POST, Some("application/grpc"), refusal, disclosure)
+    }
+
+    fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+        response.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    fn rejection(kind: RejectionKind) -> Refusal {
+        Rejection::new(kind).into()
+    }
+
+    fn unavailable(retry_after: Duration) -> Refusal {
+        Unavailable::new(UnavailableReason::KeysNotLoaded, retry_after).into()
+    }
+
+    fn needs(scopes: &str) -> Refusal {
+        let needed = Arc::new(ScopeSet::parse(scopes));
+        Rejection::with(RejectionKind::InsufficientScope, Detail::Scopes { needed }).into()
+    }
+
+    const BARE: Option<&str> = Some(r#"Bearer realm="api""#);
+    const MALFORMED: Option<&str> = Some(
+        r#"Bearer realm="api", error="invalid_request", error_description="The Authorization header field is malformed""#,
+    );
+    const MULTIPLE: Option<&str> = Some(
+        r#"Bearer realm="api", error="invalid_request", error_description="More than one access token was sent""#,
+    );
+    const AMBIGUOUS: Option<&str> = Some(
+        r#"Bearer realm="api", error="invalid_request", error_description="The path can be read in more than one way""#,
+    );
+    const INVALID: Option<&str> = Some(
+        r#"Bearer realm="api", error="invalid_token", error_description="The access token is invalid""#,
+    );
+    const SCOPE: Option<&str> = Some(
+        r#"Bearer realm="api", error="insufficient_scope", error_description="The request requires higher privileges than provided by the access token""#,
+    );
+
+    type Row = (RejectionKind, u16, Option<&'static str>, &'static str, u8, &'static str);
+
+    /// Kind, status, `WWW-Authenticate`, `error` of the body, gRPC code, reason.
+    #[rustfmt::skip]
+    const ROWS: &[Row] = &[
+        (RejectionKind::NoCredentials, 401, BARE, "unauthorized", 16, "CREDENTIALS_MISSING"),
+        (RejectionKind::MalformedCredentials, 400, MALFORMED, "invalid_request", 16, "CREDENTIALS_MALFORMED"),
+        (RejectionKind::MultipleCredentials, 400, MULTIPLE, "invalid_request", 16, "CREDENTIALS_MALFORMED"),
+        (RejectionKind::AmbiguousPath, 400, AMBIGUOUS, "invalid_request", 12, "PATH_AMBIGUOUS"),
+        (RejectionKind::TokenTooLong, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::MalformedToken, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::EncryptedToken, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        (RejectionKind::UnsupportedAlgorithm, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::UnsupportedCritical, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::WrongType, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::IdToken, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        (RejectionKind::SenderConstrained, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        (RejectionKind::UnknownKey, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::AmbiguousKey, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::BadSignature, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::WrongIssuer, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::WrongAudience, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::Expired, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::NotYetValid, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::TooOld, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::MissingClaim, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::MalformedClaim, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::InsufficientScope, 403, SCOPE, "insufficient_scope", 7, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+        (RejectionKind::Denied, 403, None, "access_denied", 7, "ACCESS_DENIED"),
+    ];
+
+    // W1, W2, W3, W5, W6, W22, W23, W26, W27: each kind, byte for byte.
+    #[test]
+    fn every_kind_has_its_answer() {
+        assert_eq!(ROWS.len(), RejectionKind::ALL.len());
+        for (kind, status, challenge, code, grpc_code, reason) in ROWS.iter().copied() {
+            let plain = get(rejection(kind));
+            assert_eq!(plain.status(), status, "{kind:?}");
+            assert_eq!(header(&plain, "www-authenticate"), challenge, "{kind:?}");
+            assert_eq!(header(&plain, "content-type"), Some("application/json"));
+            assert_eq!(header(&plain, "cache-control"), Some("no-store"));
+            let body: BTreeMap<String, String> = serde_json::from_slice(plain.body()).unwrap();
+            assert_eq!(body["error"], code, "{kind:?}");
+            assert_eq!(body.len(), 2);
+            if let Some(challenge) = challenge.filter(|challenge| challenge.contains("error")) {
+                let description = &body["error_description"];
+                assert!(challenge.ends_with(&format!("error_description=\"{description}\"")));
+                assert!(challenge.contains(&format!("error=\"{code}\"")), "{kind:?}");
+            }
+
+            let grpc = call(rejection(kind), Disclosure::default());
+            assert_eq!(header(&grpc, "www-authenticate"), challenge, "{kind:?}");
+            let status = details(&grpc);
+            assert_eq!(status.code, i32::from(grpc_code), "{kind:?}");
+            assert_eq!(status.message, body["error_description"]);
+            assert_eq!(error_info(&status).reason, reason, "{kind:?}");
+        }
+    }
+
+    // W30: told apart only when the operator wants it.
+    #[test]
+    fn w30_expired_is_told_from_invalid_only_when_verbose() {
+        let expired = rejection(RejectionKind::Expired);
+        let other = rejection(RejectionKind::BadSignature);
+        let quiet = get(expired.clone());
+        assert_eq!(quiet.headers(), get(other.clone()).headers());
+        assert_eq!(quiet.body(), get(other.clone()).body());
+
+        let told = ask(Method::GET, None, expired.clone(), VERBOSE);
+        assert_eq!(
+            header(&told, "www-authenticate"),
+            Some(
+                r#"Bearer realm="api", error="invalid_token", error_description="The access token expired""#
+            )
+        );
+        assert_eq!(error_info(&details(&call(expired, VERBOSE))).reason, "ACCESS_TOKEN_EXPIRED");
+        assert_eq!(error_info(&details(&call(other, VERBOSE))).reason, "ACCESS_TOKEN_INVALID");
+    }
+
+    // W7: the header names the scopes that would have sufficed.
+    #[test]
+    fn w7_missing_scopes_are_named() {
+        let response = get(needs("a b"));
+        assert_eq!(response.status(), 403);
+        assert_eq!(
+            header(&response, "www-authenticate"),
+            Some(
+                r#"Bearer realm="api", error="insufficient_scope", error_description="The request requires higher privileges than provided by the access token", scope="a b""#
+            )
+        );
+        let info = error_info(&details(&call(needs("a b"), Disclosure::default())));
+        assert_eq!(info.metadata["required_scope"], "a b");
+    }
+
+    // W24: our own trouble isn't the caller's.
+    #[test]
+    fn w24_unavailable_is_503_with_retry_after() {
+        for (after, seconds) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (30_000, "30")] {
+            let response = get(unavailable(Duration::from_millis(after)));
+            assert_eq!(response.status(), 503);
+            assert_eq!(header(&response, "retry-after"), Some(seconds));
+            assert_eq!(header(&response, "www-authenticate"), None);
+            assert_eq!(header(&response, "cache-control"), Some("no-store"));
+            assert_eq!(
+                response.body(),
+                r#"{"error":"temporarily_unavailable","error_description":"The access token cannot be checked at the moment"}"#
+            );
+        }
+        assert_eq!(header(&get(rejection(RejectionKind::Expired)), "retry-after"), None);
+    }
+
+    // W25: the operator reads the log, the caller learns nothing.
+    #[test]
+    fn w25_misconfigured_is_500_without_detail() {
+        let response = get(Refusal::from(Misconfigured::new("the layer is missing")));
+        assert_eq!(response.status(), 500);
+        assert_eq!(header(&response, "www-authenticate"), None);
+        assert_eq!(
+            response.body(),
+            r#"{"error":"server_error","error_description":"Internal server error"}"#
+        );
+        let grpc =
+            call(Refusal::from(Misconfigured::new("the layer is missing")), Disclosure::default());
+        assert_eq!(header(&grpc, "grpc-status"), Some("13"));
+        assert_eq!(header(&grpc, "grpc-status-details-bin"), None);
+    }
+
+    // W28: the fields of GET, the length among them, and no body.
+    #[test]
+    fn w28_head_gets_the_headers_of_get_and_no_body() {
+        for refusal in [
+            rejection(RejectionKind::NoCredentials),
+            rejection(RejectionKind::Expired),
+            needs("a"),
+            unavailable(Duration::from_secs(1)),
+        ] {
+            let of_get = get(refusal.clone());
+            let of_head = ask(Method::HEAD, None, refusal, Disclosure::default());
+            assert_eq!(of_head.status(), of_get.status());
+            assert_eq!(of_head.headers(), of_get.headers());
+            assert!(of_head.body().is_empty() && !of_get.body().is_empty());
+        }
+    }
+
+    // W31: as if nothing were there.
+    #[test]
+    fn w31_hidden_is_404_and_says_nothing() {
+        for refusal in [needs("a"), rejection(RejectionKind::Denied)] {
+            let response = ask(Method::GET, None, refusal.clone(), HIDDEN);
+            assert_eq!(response.status(), 404);
+            assert!(response.body().is_empty());
+            let names: Vec<_> = response.headers().keys().collect();
+            assert_eq!(names, ["content-length"]);
+            let grpc = call(refusal.clone(), HIDDEN);
+            assert_eq!(header(&grpc, "grpc-status"), Some("12"));
+            assert_eq!(header(&grpc, "www-authenticate"), None);
+            assert_eq!(header(&grpc, "grpc-status-details-bin"), None);
+            // The operator still learns what it was.
+            assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));
+        }
+        // Who has no valid token learns nothing from a 401.
+        let anonymous = ask(Method::GET, None, rejection(RejectionKind::NoCredentials), HIDDEN);
+        assert_eq!(anonymous.status(), 401);
+    }
+
+    // G4: only the media type of gRPC proper.
+    #[test]
+    fn g4_grpc_is_told_by_the_content_type() {
+        for (content_type, grpc) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc+json", true),
+            ("application/grpc;charset=utf-8", true),
+            ("Application/GRPC", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/grpc-web-text", false),
+            ("application/grpcx", false),
+            ("application/grp", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            let refusal = rejection(RejectionKind::NoCredentials);
+            let response = ask(Method::POST, Some(content_type), refusal, Disclosure::default());
+            assert_eq!(response.status() == 200, grpc, "{content_type}");
+            assert_eq!(header(&response, "grpc-status").is_some(), grpc, "{content_type}");
+        }
+        assert_eq!(get(rejection(RejectionKind::NoCredentials)).status(), 401);
+    }
+
+    // G1, G3: the status is in the only header block, and the details agree with it.
+    #[test]
+    fn g1_g3_trailers_only_with_details() {
+        let response = call(unavailable(Duration::from_millis(2500)), Disclosure::default());
+        assert_eq!(response.status(), 200);
+        assert!(response.body().is_empty());
+        assert_eq!(header(&response, "content-type"), Some("application/grpc"));
+        assert_eq!(header(&response, "grpc-status"), Some("14"));
+        assert_eq!(
+            header(&response, "grpc-message"),
+            Some("The access token cannot be checked at the moment")
+        );
+        assert!(!header(&response, "grpc-status-details-bin").unwrap().contains('='));
+        assert_eq!(header(&response, "content-length"), None);
+        let status = details(&response);
+        assert_eq!(status.code, 14);
+        assert_eq!(status.details.len(), 2);
+        let info = error_info(&status);
+        assert_eq!((&*info.reason, &*info.domain), ("AUTH_UNAVAILABLE", "tower-bearer"));
+        assert_eq!(status.details[1].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+        let delay = RetryInfo::decode(&*status.details[1].value).unwrap().retry_delay.unwrap();
+        assert_eq!((delay.seconds, delay.nanos), (2, 500_000_000));
+    }
+
+    // Habit 6: the reason travels, even when the renderer ignores it.
+    #[test]
+    fn the_reason_travels_whatever_the_renderer_does() {
+        #[derive(Debug)]
+        struct Teapot;
+        impl Renderer for Teapot {
+            fn render(&self, _: &Refusal, _: &RefusalContext<'_>) -> Response<Bytes> {
+                let mut response = Response::new(Bytes::from_static(b"short and stout"));
+                *response.status_mut() = StatusCode::IM_A_TEAPOT;
+                response
+            }
+        }
+        let challenges = Challenges::new("api").unwrap();
+        for (method, body) in [(Method::GET, "short and stout"), (Method::HEAD, "")] {
+            let request = Request::builder().method(method).body(()).unwrap();
+            let head = RequestHead::from(&request);
+            let refusal = rejection(RejectionKind::Expired);
+            let response = answer(refusal.clone(), head, &Teapot, &challenges, VERBOSE);
+            assert_eq!(response.status(), 418);
+            assert_eq!(response.body(), body);
+            assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));
+        }
+    }
+
+    fn details(response: &Response<Bytes>) -> Status {
+        let encoded = response.headers()["grpc-status-details-bin"].as_bytes();
+        let status = Status::decode(&*STANDARD_NO_PAD.decode(encoded).unwrap()).unwrap();
+        assert_eq!(header(response, "grpc-status"), Some(&*status.code.to_string()));
+        status
+    }
+
+    fn error_info(status: &Status) -> ErrorInfo {
+        assert_eq!(status.details[0].type_url, "type.googleapis.com/google.rpc.ErrorInfo");
+        ErrorInfo::decode(&*status.details[0].value).unwrap()
+    }
+
+    #[derive(prost::Message)]
+    struct Status {
+        #[prost(int32, tag = "1")]
+        code: i32,
+        #[prost(string, tag = "2")]
+        message: String,
+        #[prost(message, repeated, tag = "3")]
+        details: Vec<Any>,
+    }
+
+    #[derive(prost::Message)]
+    struct Any {
+        #[prost(string, tag = "1")]
+        type_url: String,
+        #[prost(bytes = "vec", tag = "2")]
+        value: Vec<u8>,
+    }
+
+    #[derive(prost::Message)]
+    struct ErrorInfo {
+        #[prost(string, tag = "1")]
+        reason: String,
+        #[prost(string, tag = "2")]
+        domain: String,
+        #[prost(btree_map = "string, string", tag = "3")]
+        metadata: BTreeMap<String, String>,
+    }
+
+    #[derive(prost::Message)]
+    struct RetryInfo {
+        #[prost(message, optional, tag = "1")]
+        retry_delay: Option<Duration_>,
+    }
+
+    #[derive(prost::Message)]
+    struct Duration_ {
+        #[prost(int64, tag = "1")]
+        seconds: i64,
+        #[prost(int32, tag = "2")]
+        nanos: i32,
+    }
+}

@@ -1,0 +1,159 @@
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use http::StatusCode;
+
+use crate::refusal::{Refusal, RejectionKind};
+
+/// What a refusal looks like on the wire. Both renderers read it, and nothing else.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Wire {
+    pub(crate) status: StatusCode,
+    pub(crate) challenge: Challenged,
+    /// `error` of the JSON body.
+    pub(crate) code: &'static str,
+    /// `error_description` of challenge and body, and the gRPC message: a closed list.
+    pub(crate) description: &'static str,
+    /// The JSON body.
+    pub(crate) body: &'static str,
+    /// The gRPC status code (grpc/grpc `statuscodes.md`).
+    pub(crate) grpc_code: u8,
+    /// `google.rpc.ErrorInfo.reason`.
+    pub(crate) grpc_reason: Option<&'static str>,
+}
+
+/// What `WWW-Authenticate` says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Challenged {
+    /// There is no such field.
+    No,
+    /// A challenge without `error`: nobody tried to authenticate (RFC 6750 §3.1).
+    Bare,
+    /// A challenge with this `error`.
+    Error(&'static str),
+}
+
+const INVALID_REQUEST: Challenged = Challenged::Error("invalid_request");
+const INVALID_TOKEN: Challenged = Challenged::Error("invalid_token");
+
+const UNIMPLEMENTED: u8 = 12;
+const PERMISSION_DENIED: u8 = 7;
+const INTERNAL: u8 = 13;
+const UNAVAILABLE: u8 = 14;
+const UNAUTHENTICATED: u8 = 16;
+
+macro_rules! wires {
+    ($($name:ident: $status:ident, $challenge:expr, $code:literal, $description:literal, $grpc:expr, $reason:expr;)+) => {
+        $(static $name: Wire = Wire {
+            status: StatusCode::$status,
+            challenge: $challenge,
+            code: $code,
+            description: $description,
+            body: concat!("{\"error\":\"", $code, "\",\"error_description\":\"", $description, "\"}"),
+            grpc_code: $grpc,
+            grpc_reason: $reason,
+        };)+
+
+        /// Every way to refuse that says anything.
+        pub(crate) static ALL: &[&Wire] = &[$(&$name,)+];
+    };
+}
+
+wires! {
+    NO_CREDENTIALS: UNAUTHORIZED, Challenged::Bare, "unauthorized",
+        "An access token is required", UNAUTHENTICATED, Some("CREDENTIALS_MISSING");
+    MALFORMED: BAD_REQUEST, INVALID_REQUEST, "invalid_request",
+        "The Authorization header field is malformed", UNAUTHENTICATED, Some("CREDENTIALS_MALFORMED");
+    MULTIPLE: BAD_REQUEST, INVALID_REQUEST, "invalid_request",
+        "More than one access token was sent", UNAUTHENTICATED, Some("CREDENTIALS_MALFORMED");
+    // A gRPC server knows no method by such a path.
+    AMBIGUOUS_PATH: BAD_REQUEST, INVALID_REQUEST, "invalid_request",
+        "The path can be read in more than one way", UNIMPLEMENTED, Some("PATH_AMBIGUOUS");
+    INVALID: UNAUTHORIZED, INVALID_TOKEN, "invalid_token",
+        "The access token is invalid", UNAUTHENTICATED, Some("ACCESS_TOKEN_INVALID");
+    EXPIRED: UNAUTHORIZED, INVALID_TOKEN, "invalid_token",
+        "The access token expired", UNAUTHENTICATED, Some("ACCESS_TOKEN_EXPIRED");
+    UNSUPPORTED: UNAUTHORIZED, INVALID_TOKEN, "invalid_token",
+        "The access token is invalid", UNAUTHENTICATED, Some("ACCESS_TOKEN_TYPE_UNSUPPORTED");
+    INSUFFICIENT_SCOPE: FORBIDDEN, Challenged::Error("insufficient_scope"), "insufficient_scope",
+        "The request requires higher privileges than provided by the access token",
+        PERMISSION_DENIED, Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT");
+    // No challenge: no other token would do.
+    DENIED: FORBIDDEN, Challenged::No, "access_denied",
+        "The request is not allowed", PERMISSION_DENIED, Some("ACCESS_DENIED");
+    TEMPORARILY_UNAVAILABLE: SERVICE_UNAVAILABLE, Challenged::No, "temporarily_unavailable",
+        "The access token cannot be checked at the moment", UNAVAILABLE, Some("AUTH_UNAVAILABLE");
+    SERVER_ERROR: INTERNAL_SERVER_ERROR, Challenged::No, "server_error",
+        "Internal server error", INTERNAL, None;
+}
+
+/// What a router answers that has no such route: nothing tells it from one.
+static HIDDEN: Wire = Wire {
+    status: StatusCode::NOT_FOUND,
+    challenge: Challenged::No,
+    code: "",
+    description: "",
+    body: "",
+    grpc_code: UNIMPLEMENTED,
+    grpc_reason: None,
+};
+
+/// How much the caller is told.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Disclosure {
+    /// Tell an expired token from another that is invalid.
+    pub(crate) verbose: bool,
+    /// Don't tell what isn't allowed from what isn't there.
+    pub(crate) hidden: bool,
+}
+
+/// The one table from refusal to wire.
+pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static Wire {
+    match refusal {
+        Refusal::Rejection(rejection) => match rejection.kind() {
+            RejectionKind::NoCredentials => &NO_CREDENTIALS,
+            RejectionKind::MalformedCredentials => &MALFORMED,
+            RejectionKind::MultipleCredentials => &MULTIPLE,
+            RejectionKind::AmbiguousPath => &AMBIGUOUS_PATH,
+            RejectionKind::Expired => {
+                if disclosure.verbose {
+                    &EXPIRED
+                } else {
+                    &INVALID
+                }
+            }
+            RejectionKind::TokenTooLong
+            | RejectionKind::MalformedToken
+            | RejectionKind::UnsupportedAlgorithm
+            | RejectionKind::UnsupportedCritical
+            | RejectionKind::WrongType
+            | RejectionKind::UnknownKey
+            | RejectionKind::AmbiguousKey
+            | RejectionKind::BadSignature
+            | RejectionKind::WrongIssuer
+            | RejectionKind::WrongAudience
+            | RejectionKind::NotYetValid
+            | RejectionKind::TooOld
+            | RejectionKind::MissingClaim
+            | RejectionKind::MalformedClaim => &INVALID,
+            RejectionKind::EncryptedToken
+            | RejectionKind::IdToken
+            | RejectionKind::SenderConstrained => &UNSUPPORTED,
+            RejectionKind::InsufficientScope => {
+                if disclosure.hidden {
+                    &HIDDEN
+                } else {
+                    &INSUFFICIENT_SCOPE
+                }
+            }
+            RejectionKind::Denied => {
+                if disclosure.hidden {
+                    &HIDDEN
+                } else {
+                    &DENIED
+                }
+            }
+        },
+        Refusal::Unavailable(_) => &TEMPORARILY_UNAVAILABLE,
+        Refusal::Misconfigured(_) => &SERVER_ERROR,
+    }
+}

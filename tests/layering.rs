@@ -1,0 +1,164 @@
+//! The folder is the architecture: a file imports only from floors below its own, and what names a
+//! crypto, HTTP-client or framework crate lies in its one place.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Floor of each room, by the first part of a path below `src`.
+const FLOORS: &[(&str, u8)] = &[
+    ("clock", 1),
+    ("error", 1),
+    ("scope", 1),
+    ("secret", 1),
+    ("telemetry", 1),
+    ("transport", 1),
+    ("refusal", 2),
+    ("jose", 3),
+    ("token", 3),
+    ("jwks", 4),
+    ("testing", 4),
+    ("validator", 5),
+    ("middleware", 6),
+];
+
+/// `token` reads JSON with the strict reader of `jose`, on the same floor.
+const SAME_FLOOR: &[(&str, &str)] = &[("token", "jose"), ("testing", "jwks")];
+
+/// A word, and the only files (or folders) that may have it.
+const PLACES: &[(&str, &[&str])] = &[
+    ("aws_lc_rs", &["jose/backend_aws_lc.rs", "jose/sign.rs"]),
+    ("jsonwebtoken", &["jose/backend_rust_crypto.rs"]),
+    ("arc_swap", &["jwks/store.rs"]),
+    ("reqwest::", &["transport/reqwest.rs", "transport/mod.rs"]),
+    ("hyper::", &["testing/"]),
+    ("hyper_util::", &["testing/"]),
+    ("axum::", &["middleware/"]),
+    ("matchit", &["middleware/route_table.rs"]),
+    ("tokio::spawn", &["jwks/refresher.rs", "testing/"]),
+    ("Instant::now", &["clock.rs"]),
+    ("SystemTime::now", &["clock.rs"]),
+    ("\"RS256\"", &["jose/alg.rs"]),
+    ("\"PS256\"", &["jose/alg.rs"]),
+    ("\"ES256\"", &["jose/alg.rs"]),
+    ("\"EdDSA\"", &["jose/alg.rs"]),
+    ("\"HS256\"", &["jose/hmac.rs"]),
+];
+
+/// The most lines a file may have before its tests.
+const MAX_LINES: usize = 400;
+
+fn sources() -> BTreeMap<String, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = BTreeMap::new();
+    let mut open = vec![root.clone()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                files.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    assert!(files.len() > 30, "found only {} files", files.len());
+    files
+}
+
+/// Returns the code: without what only tests see, and without comments and docs.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.map(|line| line.split(" // ").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+fn room(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+fn floor(room: &str) -> Option<u8> {
+    FLOORS.iter().find(|(name, _)| *name == room).map(|(_, floor)| *floor)
+}
+
+#[test]
+fn imports_point_down() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        if file == "lib.rs" {
+            continue;
+        }
+        let here = room(&file);
+        let own = floor(here).unwrap_or_else(|| panic!("{file} has no floor: give its room one"));
+        for (at, _) in code(&text).match_indices("crate::") {
+            let code = code(&text);
+            let rest = &code[at + "crate::".len()..];
+            let target: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(theirs) = floor(&target) else {
+                wrong.push(format!("{file}: crate::{target} is no room; name its room"));
+                continue;
+            };
+            let allowed =
+                target == here || theirs < own || SAME_FLOOR.contains(&(here, target.as_str()));
+            if !allowed {
+                wrong.push(format!("{file} (floor {own}) imports {target} (floor {theirs})"));
+            }
+        }
+        if code(&text).contains("super::") {
+            wrong.push(format!("{file}: super:: outside tests; name the path from the crate"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn each_foreign_thing_has_its_place() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let code = code(&text);
+        for (word, places) in PLACES {
+            if code.contains(word) && !places.iter().any(|place| file.starts_with(place)) {
+                wrong.push(format!("{word} in {file}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_place_is_real() {
+    let sources = sources();
+    for (word, places) in PLACES {
+        for place in *places {
+            let used = sources
+                .iter()
+                .any(|(file, text)| file.starts_with(place) && code(text).contains(word));
+            assert!(used, "{word} is no longer in {place}: take the place out of the table");
+        }
+    }
+}
+
+#[test]
+fn mod_files_hold_no_logic_and_no_file_is_long() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let code = code(&text);
+        let lines = text.split("#[cfg(test)]\nmod tests").next().unwrap().lines().count();
+        if lines > MAX_LINES {
+            wrong.push(format!("{file} has {lines} lines before its tests"));
+        }
+        if file.ends_with("mod.rs") || file == "lib.rs" {
+            for word in ["fn ", "impl ", "struct ", "enum ", "trait ", "macro_rules!"] {
+                if code
+                    .lines()
+                    .any(|line| line.trim_start().trim_start_matches("pub ").starts_with(word))
+                {
+                    wrong.push(format!("{file} has logic: {word}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
