@@ -21,16 +21,23 @@ mod clock;
 mod error;
 pub mod jose;
 pub mod jwks;
+pub mod middleware;
 pub mod refusal;
 mod scope;
 mod secret;
 mod telemetry;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod testing;
 pub mod token;
 pub mod transport;
 mod validator;
 
 pub use self::clock::{Clock, SystemClock, UnixTime};
 pub use self::error::ConfigError;
+pub use self::middleware::BearerAuthLayer;
+#[cfg(feature = "axum")]
+pub use self::middleware::RequireScope;
 pub use self::refusal::{Refusal, Rejection, RejectionKind, Unavailable};
 pub use self::scope::{Implications, ImplicationsBuilder, Requirement, Scope, ScopeSet};
 pub use self::secret::Secret;

@@ -16,6 +16,8 @@ mod json;
 mod jwk;
 mod key;
 mod pem;
+#[cfg(feature = "test-util")]
+mod sign;
 
 pub use self::alg::{Algorithm, Backend};
 pub(crate) use self::compact::{Compact, decode_segment};
@@ -27,3 +29,5 @@ pub(crate) use self::json::{Any, Budget, Names, Value, read_object};
 pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set};
 pub(crate) use self::key::VerificationKey;
 pub(crate) use self::pem::key_from_pem;
+#[cfg(feature = "test-util")]
+pub(crate) use self::sign::{CryptoFailure, SigningKey, hmac_sha256, random_id, signing_input};

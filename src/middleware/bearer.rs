@@ -61,7 +61,8 @@ const fn is_b64(byte: u8) -> bool {
 
 /// A character of a scheme's name: RFC 9110 §5.6.2.
 const fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// Marks all credentials as sensitive: they aren't printed, nor put into a compression table.
@@ -87,9 +88,12 @@ mod tests {
     // X1, X2, X3: RFC 6750 §2.1, with the scheme of RFC 9110 §11.1.
     #[test]
     fn x1_x2_x3_bearer_in_any_case_after_one_or_more_spaces() {
-        for field in
-            [&b"Bearer abc.def-ghi"[..], b"bearer abc.def-ghi", b"BEARER abc.def-ghi", b"bEaReR   abc.def-ghi"]
-        {
+        for field in [
+            &b"Bearer abc.def-ghi"[..],
+            b"bearer abc.def-ghi",
+            b"BEARER abc.def-ghi",
+            b"bEaReR   abc.def-ghi",
+        ] {
             assert_eq!(read(field), Credentials::Token(b"abc.def-ghi"));
         }
         for field in [&b"Bearer\tabc"[..], b"Bearer \tabc", b"Bearer\t abc", b"Bearer\x0cabc"] {
@@ -105,9 +109,14 @@ mod tests {
             let legal = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
             assert_eq!(matches!(read(&field), Credentials::Token(_)), legal, "{byte:#x}");
         }
-        for (token, legal) in
-            [("a=", true), ("a==", true), ("a====", true), ("=", false), ("a=a", false), ("=a", false)]
-        {
+        for (token, legal) in [
+            ("a=", true),
+            ("a==", true),
+            ("a====", true),
+            ("=", false),
+            ("a=a", false),
+            ("=a", false),
+        ] {
             let field = format!("Bearer {token}");
             assert_eq!(matches!(read(field.as_bytes()), Credentials::Token(_)), legal, "{token}");
         }

@@ -7,7 +7,7 @@ use crate::refusal::table::{self, Challenged, Wire};
 use crate::scope::ScopeSet;
 
 /// The `WWW-Authenticate` values of one protection space, rendered when the layer is built.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 wants one parameter at
     /// least, and `error` isn't for requests without credentials.
@@ -47,6 +47,11 @@ impl Challenges {
             }
         }
         Ok(Self { prefix: prefix.into(), fixed: fixed.into() })
+    }
+
+    /// Renders the challenges of a service whose audience this is, as far as it can be sent.
+    pub(crate) fn of_audience(audience: &str) -> Self {
+        Self::new(audience).or_else(|_| Self::new("api")).unwrap_or_default()
     }
 
     /// Returns the challenge for an answer; with these scopes, if there are any.
@@ -121,6 +126,19 @@ mod tests {
             (r#"a"b\c"#, RejectionKind::NoCredentials, None, r#"Bearer realm="a\"b\\c""#),
         ] {
             assert_eq!(challenge(realm, kind, scopes), golden);
+        }
+    }
+
+    // W2: without a realm there is one all the same.
+    #[test]
+    fn w2_the_default_realm_is_the_audience() {
+        for (audience, realm) in
+            [("https://api.example", "https://api.example"), ("caf\u{e9}", "api"), ("", "api")]
+        {
+            let refusal = Refusal::Rejection(Rejection::new(RejectionKind::NoCredentials));
+            let wire = wire(&refusal, Disclosure::default());
+            let value = Challenges::of_audience(audience).for_wire(wire, None).unwrap();
+            assert_eq!(value, format!("Bearer realm=\"{realm}\""));
         }
     }
 

@@ -309,17 +309,31 @@ impl std::error::Error for Unavailable {}
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Misconfigured {
     what: &'static str,
+    types: Option<(&'static str, &'static str)>,
 }
 
 impl Misconfigured {
     pub(crate) const fn new(what: &'static str) -> Self {
-        Self { what }
+        Self { what, types: None }
+    }
+
+    /// Tells of two types that should have been the same.
+    pub(crate) const fn between(
+        what: &'static str,
+        one: &'static str,
+        other: &'static str,
+    ) -> Self {
+        Self { what, types: Some((one, other)) }
     }
 }
 
 impl fmt::Display for Misconfigured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
+        f.write_str(self.what)?;
+        match self.types {
+            Some((one, other)) => write!(f, " ({one}, {other})"),
+            None => Ok(()),
+        }
     }
 }
 

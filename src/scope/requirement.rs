@@ -60,6 +60,11 @@ impl Requirement {
         Ok(Self(Node::Any(parts)))
     }
 
+    /// Requires at least one of these, of which there is a first.
+    pub(crate) fn any_of(first: Self, others: impl IntoIterator<Item = Self>) -> Self {
+        Self(Node::Any(std::iter::once(first).chain(others).collect()))
+    }
+
     /// Tells whether a token with these scopes may pass.
     pub fn is_met_by(&self, granted: &ScopeSet, implications: &Implications) -> bool {
         match &self.0 {

@@ -35,6 +35,11 @@ impl Scope {
         }
     }
 
+    /// Takes a name that was checked when it was compiled.
+    pub(crate) fn from_checked(scope: &'static str) -> Self {
+        Self(scope.into())
+    }
+
     /// Returns the scope as it is written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -53,6 +53,12 @@ impl<C: Send + Sync + 'static> AccessToken<C> {
         extensions.get::<Authenticated>()?.token::<C>()
     }
 
+    /// `None` if its claims are of another type.
+    pub(crate) fn from_erased(token: &Arc<dyn ErasedToken>) -> Option<Self> {
+        let any = Arc::clone(token).into_any();
+        any.downcast().ok().map(|verified| Self { verified })
+    }
+
     pub(crate) fn erase(&self) -> Arc<dyn ErasedToken> {
         Arc::clone(&self.verified) as Arc<dyn ErasedToken>
     }
@@ -109,8 +115,7 @@ pub(crate) struct Authenticated {
 
 impl Authenticated {
     pub(crate) fn token<C: Send + Sync + 'static>(&self) -> Option<AccessToken<C>> {
-        let any = Arc::clone(self.token.as_ref()?).into_any();
-        any.downcast().ok().map(|verified| AccessToken { verified })
+        AccessToken::from_erased(self.token.as_ref()?)
     }
 }
 

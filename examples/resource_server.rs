@@ -1,0 +1,181 @@
+//! A resource server: routes with scopes, public routes, readiness, a clean stop.
+//!
+//! With nothing set, it starts an issuer of its own and prints `curl` lines to try:
+//!
+//! ```text
+//! cargo run --example resource_server --all-features
+//! ```
+//!
+//! For a real issuer, set `ISSUER` and `AUDIENCE`; the README lists the other variables.
+
+use std::env::{self, VarError};
+use std::error::Error;
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tower_bearer::jwks::{Health, Jwks, JwksBuilder};
+use tower_bearer::middleware::{Access, RequireScope, RouteTable};
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{AccessToken, BearerAuthLayer, Requirement, Validator, scopes};
+use tracing_subscriber::EnvFilter;
+
+scopes! {
+    /// May read.
+    ApiRead = "api:read";
+}
+
+/// Every claim of the token, as it came.
+type AllClaims = Map<String, Value>;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let listen = variable("LISTEN")?.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let listener = TcpListener::bind(&listen).await?;
+    let address = listener.local_addr()?;
+
+    // Without ISSUER, an issuer in this process takes its place. It is for trying out only.
+    let embedded = match variable::<String>("ISSUER")? {
+        Some(_) => None,
+        None => Some(TestIssuer::start().await),
+    };
+    let issuer = match &embedded {
+        Some(embedded) => embedded.issuer().to_owned(),
+        None => env::var("ISSUER")?,
+    };
+    let audience = match variable("AUDIENCE")? {
+        Some(audience) => audience,
+        None if embedded.is_some() => format!("http://{address}"),
+        None => return Err("set AUDIENCE to what the issuer calls this service".into()),
+    };
+
+    let validator = validator(&issuer, &audience)?;
+    let app = app(validator)?;
+    println!("listening on http://{address}, for tokens of {issuer} with the audience {audience}");
+    if let Some(embedded) = &embedded {
+        print_curl_lines(embedded, &audience, &format!("http://{address}"));
+    }
+    axum::serve(listener, app).with_graceful_shutdown(stop_signal()).await?;
+    Ok(())
+}
+
+/// Builds the validator from the environment.
+fn validator(issuer: &str, audience: &str) -> Result<Validator<AllClaims>, Box<dyn Error>> {
+    let mut keys: JwksBuilder = match variable::<String>("JWKS_URI")? {
+        Some(url) => Jwks::url(issuer, &url),
+        None => Jwks::discover(issuer),
+    };
+    if let Some(ttl) = seconds("JWKS_TTL_SECS")? {
+        keys = keys.ttl(ttl);
+    }
+    if let Some(cooldown) = seconds("JWKS_COOLDOWN_SECS")? {
+        keys = keys.cooldown(cooldown);
+    }
+    if let Some(timeout) = seconds("JWKS_TIMEOUT_SECS")? {
+        keys = keys.timeout(timeout);
+    }
+    if let Some(bytes) = variable("JWKS_MAX_BYTES")? {
+        keys = keys.max_bytes(bytes);
+    }
+    let mut validator = Validator::builder(issuer, audience).claims::<AllClaims>().keys(keys);
+    if let Some(leeway) = seconds("LEEWAY_SECS")? {
+        validator = validator.leeway(leeway);
+    }
+    Ok(validator.build()?)
+}
+
+fn app(validator: Validator<AllClaims>) -> Result<Router, Box<dyn Error>> {
+    // What each route needs, in one place. What isn't listed needs a valid token.
+    let both = [Requirement::scope("api:read")?, Requirement::scope("api:write")?];
+    let either = [Requirement::scope("api:admin")?, Requirement::scope("api:write")?];
+    let routes = RouteTable::builder()
+        .route(Method::GET, "/public", Access::public())
+        .route(Method::GET, "/healthz/ready", Access::public())
+        .route(Method::GET, "/optional", Access::optional())
+        .route(Method::POST, "/write", Access::requires(Requirement::all(both)))
+        .route(Method::GET, "/any", Access::requires(Requirement::any(either)?))
+        .build()?;
+    let auth = BearerAuthLayer::new(validator.clone()).realm("api")?.routes(routes);
+
+    Ok(Router::new()
+        .route("/public", get(async || "anybody may read this\n"))
+        .route("/whoami", get(whoami))
+        .route("/read", get(read))
+        .route("/write", post(async || "written\n"))
+        .route("/any", get(async || "either scope will do\n"))
+        .route("/optional", get(optional))
+        .route("/healthz/ready", get(ready))
+        .with_state(validator)
+        .layer(auth))
+}
+
+async fn whoami(token: AccessToken<AllClaims>) -> Json<AllClaims> {
+    Json(token.extra().clone())
+}
+
+/// Here the handler says itself what it needs, and gets proof of it.
+async fn read(token: RequireScope<ApiRead>) -> String {
+    format!("read by {}\n", token.client_id().unwrap_or("somebody"))
+}
+
+async fn optional(token: Option<AccessToken<AllClaims>>) -> String {
+    match token {
+        Some(token) => format!("hello, {}\n", token.subject().unwrap_or("somebody")),
+        None => "hello, whoever you are\n".to_owned(),
+    }
+}
+
+async fn ready(State(validator): State<Validator<AllClaims>>) -> (StatusCode, Json<Value>) {
+    let health = validator.health();
+    let status = match health {
+        Health::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
+    };
+    let source = validator.jwks().map(|jwks| jwks.status().to_json());
+    (status, Json(json!({ "health": health.as_str(), "keys": source })))
+}
+
+/// Prints lines to paste into a shell: a 200, a 401 and a 403.
+fn print_curl_lines(issuer: &TestIssuer, audience: &str, base: &str) {
+    let claims = issuer.token().subject("demo").client_id("demo").audience(audience);
+    let reader = claims.scope("api:read").expires_in(3_600).sign();
+    println!("\n# 200: the token has the scope api:read");
+    println!("curl -i -H 'Authorization: Bearer {reader}' {base}/read");
+    println!("\n# 401: no token");
+    println!("curl -i {base}/read");
+    println!("\n# 403: the token lacks the scope api:write");
+    println!("curl -i -X POST -H 'Authorization: Bearer {reader}' {base}/write\n");
+}
+
+/// Returns the variable's value, if it is set and not empty.
+fn variable<T: FromStr<Err: Display>>(name: &str) -> Result<Option<T>, String> {
+    match env::var(name) {
+        Ok(value) if value.is_empty() => Ok(None),
+        Ok(value) => value.parse().map(Some).map_err(|error| format!("{name}: {error}")),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+fn seconds(name: &str) -> Result<Option<Duration>, String> {
+    Ok(variable(name)?.map(Duration::from_secs))
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be listened for");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

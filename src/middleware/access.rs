@@ -1,0 +1,206 @@
+use std::sync::Arc;
+
+use crate::error::ConfigError;
+use crate::middleware::required_scopes::RequiredScopes;
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::scope::{Implications, Requirement, ScopeSet};
+use crate::token::Claims;
+
+/// Who may do something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    rule: Result<Rule, ConfigError>,
+}
+
+impl Access {
+    /// Lets everybody in. A token that is sent isn't even looked at.
+    pub fn public() -> Self {
+        Rule::from(Kind::Public).into()
+    }
+
+    /// Lets those in who send no token, and those who send a valid one. A bad token is refused.
+    pub fn optional() -> Self {
+        Rule::optional().into()
+    }
+
+    /// Lets those in who have a valid token.
+    pub fn token() -> Self {
+        Rule::token().into()
+    }
+
+    /// Lets nobody in. Those without a valid token are told to get one all the same, so that they
+    /// can't tell what is denied from what isn't.
+    pub fn denied() -> Self {
+        Rule::from(Kind::Denied).into()
+    }
+
+    /// Lets those in whose valid token has this scope.
+    ///
+    /// If it is no scope (see [`Scope::new`](crate::Scope::new)), what this is given to says so
+    /// when it is built.
+    pub fn scope(scope: &str) -> Self {
+        match Requirement::scope(scope) {
+            Ok(requirement) => Self::requires(requirement),
+            Err(error) => Self { rule: Err(error) },
+        }
+    }
+
+    /// Lets those in whose valid token meets a requirement.
+    pub fn requires(requirement: Requirement) -> Self {
+        Rule::requires(requirement).into()
+    }
+
+    /// Lets those in whose valid token has the scopes that `S` names; see [`scopes!`](crate::scopes).
+    pub fn of<S: RequiredScopes>() -> Self {
+        Self::requires(S::requirement())
+    }
+
+    /// Answers 404 in place of 403 (RFC 9110 §15.5.4): who isn't allowed to, doesn't learn that
+    /// there is something. Without a valid token it is 401 as everywhere.
+    ///
+    /// To hide anything, what isn't there has to need a token too, as it does by default
+    /// ([`Unmatched::TokenRequired`](crate::middleware::Unmatched)).
+    #[must_use]
+    pub fn hide_existence(mut self) -> Self {
+        if let Ok(rule) = &mut self.rule {
+            rule.hidden = true;
+        }
+        self
+    }
+
+    pub(crate) fn into_rule(self) -> Result<Rule, ConfigError> {
+        self.rule
+    }
+}
+
+impl From<Rule> for Access {
+    fn from(rule: Rule) -> Self {
+        Self { rule: Ok(rule) }
+    }
+}
+
+/// An [`Access`] that was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rule {
+    kind: Kind,
+    hidden: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Public,
+    Optional,
+    Token {
+        requirement: Requirement,
+        /// For those who have no token at all.
+        needed: Arc<ScopeSet>,
+    },
+    Denied,
+}
+
+impl From<Kind> for Rule {
+    fn from(kind: Kind) -> Self {
+        Self { kind, hidden: false }
+    }
+}
+
+impl Rule {
+    pub(crate) fn optional() -> Self {
+        Kind::Optional.into()
+    }
+
+    pub(crate) fn token() -> Self {
+        Self::requires(Requirement::none())
+    }
+
+    fn requires(requirement: Requirement) -> Self {
+        // What would suffice for somebody who has nothing: no implication changes that.
+        let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
+        Kind::Token { requirement, needed: Arc::new(needed) }.into()
+    }
+
+    fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
+        match (&self.kind, token) {
+            (Kind::Public | Kind::Optional, _) => Ok(()),
+            (Kind::Denied, None) => Err(Rejection::new(RejectionKind::NoCredentials)),
+            (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
+            (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
+            (Kind::Token { requirement, .. }, Some(claims)) => {
+                if requirement.is_met_by(claims.scopes(), implications) {
+                    Ok(())
+                } else {
+                    Err(insufficient_scope(requirement, claims, implications))
+                }
+            }
+        }
+    }
+}
+
+/// The rules for one request, all of which it must meet. Nearly always there is one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules<'a> {
+    first: &'a Rule,
+    others: [Option<&'a Rule>; 3],
+}
+
+impl<'a> Rules<'a> {
+    /// Adds a rule. There are at most four ways to read a path.
+    pub(crate) fn also(&mut self, rule: &'a Rule) {
+        if rule != self.first
+            && let Some(slot) = self.others.iter_mut().find(|slot| slot.is_none())
+        {
+            *slot = Some(rule);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'a Rule> {
+        std::iter::once(self.first).chain(self.others.into_iter().flatten())
+    }
+
+    /// Tells whether the credentials needn't be looked at.
+    pub(crate) fn are_public(&self) -> bool {
+        self.iter().all(|rule| matches!(rule.kind, Kind::Public))
+    }
+
+    /// Decides about a caller with a valid token, or without any.
+    pub(crate) fn admit(
+        &self,
+        token: Option<&Claims>,
+        implications: &Implications,
+    ) -> Result<(), NotAdmitted> {
+        self.iter().try_for_each(|rule| {
+            let hidden = rule.hidden;
+            rule.admit(token, implications).map_err(|rejection| NotAdmitted { rejection, hidden })
+        })
+    }
+}
+
+impl<'a> From<&'a Rule> for Rules<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        Self { first: rule, others: [None; 3] }
+    }
+}
+
+/// Why somebody isn't let in.
+#[derive(Debug)]
+pub(crate) struct NotAdmitted {
+    pub(crate) rejection: Rejection,
+    /// Whether who has a valid token isn't told that there is something.
+    pub(crate) hidden: bool,
+}
+
+/// Refuses a caller without a token, who may be told what scopes to ask for.
+pub(crate) fn no_credentials(needed: &Arc<ScopeSet>) -> Rejection {
+    let needed = Arc::clone(needed);
+    Rejection::with(RejectionKind::NoCredentials, Detail::Scopes { needed })
+}
+
+/// Refuses a caller whose token lacks a scope, and names those that would have sufficed.
+pub(crate) fn insufficient_scope(
+    requirement: &Requirement,
+    claims: &Claims,
+    implications: &Implications,
+) -> Rejection {
+    let needed = Arc::new(requirement.sufficient_for(claims.scopes(), implications));
+    Rejection::with(RejectionKind::InsufficientScope, Detail::Scopes { needed })
+}

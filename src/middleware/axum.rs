@@ -1,0 +1,190 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+
+use crate::middleware::access::no_credentials;
+use crate::middleware::context::{Context, refuse};
+use crate::middleware::required_scopes::RequiredScopes;
+use crate::refusal::Refusal;
+use crate::scope::ScopeSet;
+use crate::token::{AccessToken, Claims, ErasedToken};
+
+/// Extracts the request's token, if it grants the scopes that `S` names.
+///
+/// `S` is a type declared with [`scopes!`](crate::scopes), a tuple for all of several, or
+/// [`AnyOf`](crate::middleware::AnyOf). The claims are reached by dereferencing.
+///
+/// It needs a [`BearerAuthLayer`](crate::BearerAuthLayer) around the handler; without one it answers
+/// 500 and logs what is missing.
+///
+/// ```
+/// # fn example(validator: tower_bearer::Validator) {
+/// use axum::{Router, routing::{get, post}};
+/// use tower_bearer::BearerAuthLayer;
+/// use tower_bearer::middleware::RequireScope;
+///
+/// tower_bearer::scopes! {
+///     OrdersRead = "orders:read";
+///     OrdersWrite = "orders:write";
+/// }
+///
+/// async fn list(token: RequireScope<OrdersRead>) -> String {
+///     format!("orders of {:?}", token.client_id())
+/// }
+///
+/// async fn create(_: RequireScope<(OrdersRead, OrdersWrite)>) {}
+///
+/// let app: Router = Router::new()
+///     .route("/orders", get(list).post(create))
+///     .layer(BearerAuthLayer::new(validator));
+/// # }
+/// ```
+// The bound is on the type itself so that the compiler reports a missing declaration where the type
+// is written, not where the handler is routed.
+pub struct RequireScope<S: RequiredScopes> {
+    token: Arc<dyn ErasedToken>,
+    scopes: PhantomData<fn() -> S>,
+}
+
+impl<S: RequiredScopes> RequireScope<S> {
+    /// Returns the registered claims.
+    pub fn claims(&self) -> &Claims {
+        self.token.claims()
+    }
+
+    /// Returns the token, with the application's own claims; `None` if `C` isn't the type of claims
+    /// that the layer's validator reads.
+    pub fn token<C: Send + Sync + 'static>(&self) -> Option<AccessToken<C>> {
+        AccessToken::from_erased(&self.token)
+    }
+}
+
+impl<S: RequiredScopes> Deref for RequireScope<S> {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        self.claims()
+    }
+}
+
+impl<S: RequiredScopes> Clone for RequireScope<S> {
+    fn clone(&self) -> Self {
+        Self { token: Arc::clone(&self.token), scopes: PhantomData }
+    }
+}
+
+impl<S: RequiredScopes> fmt::Debug for RequireScope<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireScope").finish_non_exhaustive()
+    }
+}
+
+impl<S, State> FromRequestParts<State> for RequireScope<S>
+where
+    S: RequiredScopes,
+    State: Send + Sync,
+{
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, TokenRejection> {
+        let token = Context::find(&parts.extensions)
+            .and_then(|context| context.require(S::are_in, S::requirement))
+            .map_err(|refusal| TokenRejection::new(refusal, parts))?;
+        Ok(Self { token: Arc::clone(token), scopes: PhantomData })
+    }
+}
+
+impl<C, State> FromRequestParts<State> for AccessToken<C>
+where
+    C: Send + Sync + 'static,
+    State: Send + Sync,
+{
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, TokenRejection> {
+        match find_token(parts)? {
+            Some(token) => Ok(token),
+            None => {
+                let nothing = Arc::new(ScopeSet::default());
+                Err(TokenRejection::new(no_credentials(&nothing).into(), parts))
+            }
+        }
+    }
+}
+
+/// `None` only if the request came without a token, where the layer lets such requests through, or
+/// on a public route, where the layer doesn't look at tokens.
+impl<C, State> OptionalFromRequestParts<State> for AccessToken<C>
+where
+    C: Send + Sync + 'static,
+    State: Send + Sync,
+{
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &State,
+    ) -> Result<Option<Self>, TokenRejection> {
+        find_token(parts)
+    }
+}
+
+fn find_token<C: Send + Sync + 'static>(
+    parts: &Parts,
+) -> Result<Option<AccessToken<C>>, TokenRejection> {
+    Context::find(&parts.extensions)
+        .and_then(|context| context.token())
+        .map_err(|refusal| TokenRejection::new(refusal, parts))
+}
+
+/// Why a token couldn't be extracted, and what is answered.
+///
+/// The answer is rendered as the layer's own, with its realm and renderer.
+pub struct TokenRejection {
+    refusal: Refusal,
+    response: Box<Response<Bytes>>,
+}
+
+impl TokenRejection {
+    fn new(refusal: Refusal, parts: &Parts) -> Self {
+        let response = Box::new(refuse(refusal.clone(), &parts.extensions, parts.into()));
+        Self { refusal, response }
+    }
+
+    /// Returns the reason.
+    pub const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+}
+
+impl IntoResponse for TokenRejection {
+    fn into_response(self) -> Response<Body> {
+        self.response.map(Body::from)
+    }
+}
+
+impl fmt::Debug for TokenRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenRejection").field(&self.refusal).finish()
+    }
+}
+
+impl fmt::Display for TokenRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.refusal, f)
+    }
+}
+
+impl std::error::Error for TokenRejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.refusal)
+    }
+}

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Extensions, Response};
+
+use crate::middleware::access::{insufficient_scope, no_credentials};
+use crate::middleware::settings::{Settings, refuse_without_layer};
+use crate::refusal::renderer::RequestHead;
+use crate::refusal::{Misconfigured, Refusal};
+use crate::scope::{Implications, Requirement, ScopeSet};
+use crate::token::{AccessToken, Authenticated, ErasedToken};
+
+const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
+                        .layer(BearerAuthLayer::new(validator)) around what needs a token";
+
+const OTHER_CLAIMS: &str = "the handler asks for other claims than the layer's validator reads: \
+                            use the same type for both";
+
+/// What the layer left in a request's extensions, for guards and extractors within it.
+pub(crate) struct Context<'a> {
+    authenticated: &'a Authenticated,
+    settings: &'a Settings,
+}
+
+impl<'a> Context<'a> {
+    /// Leaves the token, or that there is none.
+    pub(crate) fn leave<C: Send + Sync + 'static>(
+        extensions: &mut Extensions,
+        token: Option<&AccessToken<C>>,
+        settings: &Arc<Settings>,
+    ) {
+        let settings = Arc::clone(settings);
+        extensions.insert(Authenticated { token: token.map(AccessToken::erase), settings });
+    }
+
+    /// Finds what was left. Without it, there is no layer, which is the operator's fault.
+    pub(crate) fn find(extensions: &'a Extensions) -> Result<Self, Refusal> {
+        let found = extensions.get::<Authenticated>().and_then(|authenticated| {
+            let settings = authenticated.settings.downcast_ref::<Settings>()?;
+            Some(Self { authenticated, settings })
+        });
+        found.ok_or_else(|| Misconfigured::new(NO_LAYER).into())
+    }
+
+    /// Returns the token, if the request has one.
+    ///
+    /// # Errors
+    ///
+    /// If its claims are of another type.
+    pub(crate) fn token<C: Send + Sync + 'static>(
+        &self,
+    ) -> Result<Option<AccessToken<C>>, Refusal> {
+        let Some(erased) = &self.authenticated.token else {
+            return Ok(None);
+        };
+        let token = self.authenticated.token::<C>();
+        token.map(Some).ok_or_else(|| {
+            let (asked, read) = (std::any::type_name::<C>(), erased.claims_type());
+            Misconfigured::between(OTHER_CLAIMS, asked, read).into()
+        })
+    }
+
+    /// Returns the token if it meets a requirement, which is given as a check and, for the answer
+    /// to those who fail it, as itself.
+    pub(crate) fn require(
+        &self,
+        is_met_by: impl FnOnce(&ScopeSet, &Implications) -> bool,
+        requirement: impl FnOnce() -> Requirement,
+    ) -> Result<&'a Arc<dyn ErasedToken>, Refusal> {
+        let implications = &self.settings.implications;
+        match &self.authenticated.token {
+            None => {
+                let needed = requirement().sufficient_for(&ScopeSet::default(), implications);
+                Err(no_credentials(&Arc::new(needed)).into())
+            }
+            Some(token) if is_met_by(token.claims().scopes(), implications) => Ok(token),
+            Some(token) => {
+                Err(insufficient_scope(&requirement(), token.claims(), implications).into())
+            }
+        }
+    }
+}
+
+/// Answers a refusal as the layer would that the request came through, if it did.
+pub(crate) fn refuse(
+    refusal: Refusal,
+    extensions: &Extensions,
+    request: RequestHead<'_>,
+) -> Response<Bytes> {
+    match Context::find(extensions) {
+        Ok(context) => context.settings.refuse(refusal, false, request),
+        Err(_) => refuse_without_layer(refusal, request),
+    }
+}

@@ -1,0 +1,146 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use crate::error::ConfigError;
+use crate::middleware::access::{Access, Rule};
+use crate::middleware::route_table::RouteTable;
+use crate::middleware::service::BearerAuth;
+use crate::middleware::settings::Settings;
+use crate::refusal::challenge::Challenges;
+use crate::refusal::{DefaultRenderer, Renderer};
+use crate::scope::Implications;
+use crate::token::NoClaims;
+use crate::validator::Validator;
+
+/// Lets requests with a valid access token through to the service within.
+///
+/// By default every request needs one; what else can be needed, see [`routes`](Self::routes) and
+/// [`access`](Self::access). The service within, its guards and its handlers find the token in the
+/// request's extensions: [`AccessToken::from_extensions`](crate::AccessToken::from_extensions).
+///
+/// Requests that are refused never reach the service within, whose errors stay as they are: a
+/// refusal is a response.
+pub struct BearerAuthLayer<C = NoClaims> {
+    validator: Validator<C>,
+    settings: Arc<Settings>,
+}
+
+impl<C> BearerAuthLayer<C> {
+    /// Creates a layer that lets in what the validator accepts.
+    pub fn new(validator: Validator<C>) -> Self {
+        let settings = Settings {
+            challenges: Challenges::of_audience(validator.audience()),
+            renderer: Arc::new(DefaultRenderer),
+            verbose: false,
+            implications: Implications::default(),
+            routes: None,
+            everywhere: Rule::token(),
+            preflight: false,
+            forward: true,
+        };
+        Self { validator, settings: Arc::new(settings) }
+    }
+
+    /// Names the protection space in challenges: `WWW-Authenticate: Bearer realm="…"`.
+    ///
+    /// The default is the validator's audience, since a challenge must have one parameter at least
+    /// (RFC 6750 §3); or `api`, if the audience has other characters than printable ASCII.
+    ///
+    /// # Errors
+    ///
+    /// If the realm is empty or has other characters than printable ASCII.
+    pub fn realm(self, realm: &str) -> Result<Self, ConfigError> {
+        let challenges = Challenges::new(realm)?;
+        Ok(self.set(|settings| settings.challenges = challenges))
+    }
+
+    /// Says for each route what it needs. With a table, [`access`](Self::access) has no effect.
+    #[must_use]
+    pub fn routes(self, routes: RouteTable) -> Self {
+        self.set(|settings| settings.routes = Some(routes))
+    }
+
+    /// Says what every request needs, in place of a valid token of whatever scopes. It has no
+    /// effect beside a table.
+    ///
+    /// # Errors
+    ///
+    /// If it names what is no scope.
+    pub fn access(self, access: Access) -> Result<Self, ConfigError> {
+        let rule = access.into_rule()?;
+        Ok(self.set(|settings| settings.everywhere = rule))
+    }
+
+    /// Lets requests without a token through too: [`Access::optional`] as [`access`](Self::access).
+    #[must_use]
+    pub fn optional(self) -> Self {
+        self.set(|settings| settings.everywhere = Rule::optional())
+    }
+
+    /// Declares which scope implies which, for all requirements of the table, and those of guards
+    /// and extractors within this layer.
+    #[must_use]
+    pub fn implications(self, implications: Implications) -> Self {
+        self.set(|settings| settings.implications = implications)
+    }
+
+    /// Lets preflight requests of CORS through without a token: those of the method `OPTIONS` with
+    /// the fields `Origin` and `Access-Control-Request-Method`.
+    ///
+    /// Browsers send them without credentials. They need this only if the CORS layer lies within
+    /// this one; whatever else answers `OPTIONS` there answers them too.
+    #[must_use]
+    pub fn allow_preflight(self) -> Self {
+        self.set(|settings| settings.preflight = true)
+    }
+
+    /// Sets whether callers are told that a token expired, in place of that it is invalid. Off by
+    /// default.
+    #[must_use]
+    pub fn verbose_errors(self, verbose: bool) -> Self {
+        self.set(|settings| settings.verbose = verbose)
+    }
+
+    /// Renders refusals in another way than [`DefaultRenderer`].
+    #[must_use]
+    pub fn renderer(self, renderer: impl Renderer) -> Self {
+        self.set(|settings| settings.renderer = Arc::new(renderer))
+    }
+
+    /// Sets whether the service within sees the `Authorization` field, which is then marked as
+    /// sensitive. If not, it is removed, whatever its scheme. On by default.
+    #[must_use]
+    pub fn forward_credentials(self, forward: bool) -> Self {
+        self.set(|settings| settings.forward = forward)
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+impl<S, C> Layer<S> for BearerAuthLayer<C> {
+    type Service = BearerAuth<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        BearerAuth::new(inner, self.validator.clone(), Arc::clone(&self.settings))
+    }
+}
+
+impl<C> Clone for BearerAuthLayer<C> {
+    fn clone(&self) -> Self {
+        Self { validator: self.validator.clone(), settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<C> fmt::Debug for BearerAuthLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BearerAuthLayer")
+            .field("validator", &self.validator)
+            .field("settings", &self.settings)
+            .finish()
+    }
+}

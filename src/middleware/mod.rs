@@ -1,0 +1,78 @@
+//! The layer that lets requests with a valid access token through, and says to the others why not.
+//!
+//! [`BearerAuthLayer`] wraps any service of HTTP requests: an axum router, a tonic server, a stack
+//! of tower's. What a route needs is said in one of three ways:
+//!
+//! * a [`RouteTable`] on the layer, for all routes in one place;
+//! * a [`ScopeGuardLayer`] on a route, within the layer;
+//! * [`RequireScope`](crate::middleware::RequireScope) among a handler's arguments (feature `axum`).
+//!
+//! # A table
+//!
+//! ```
+//! use http::{Method, Request, Response, StatusCode};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_bearer::middleware::{Access, RouteTable};
+//! use tower_bearer::{BearerAuthLayer, Validator};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+//! let validator = Validator::builder("https://issuer.example", "https://api.example")
+//! #   .keys(tower_bearer::jwks::Jwks::static_set("https://issuer.example", set)?)
+//!     .build()?;
+//! let routes = RouteTable::builder()
+//!     .any("/health", Access::public())
+//!     .route(Method::GET, "/orders/{id}", Access::scope("orders:read"))
+//!     .build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(validator).realm("orders")?.routes(routes))
+//!     .service(service_fn(|_: Request<String>| async {
+//!         Ok::<_, std::convert::Infallible>(Response::new(String::from("hello")))
+//!     }));
+//!
+//! let accepted = service.clone().oneshot(Request::get("/health").body(String::new())?).await?;
+//! assert_eq!(accepted.status(), StatusCode::OK);
+//!
+//! let refused = service.oneshot(Request::get("/orders/1").body(String::new())?).await?;
+//! assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(
+//!     refused.headers()["www-authenticate"],
+//!     r#"Bearer realm="orders", scope="orders:read""#
+//! );
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Order of layers
+//!
+//! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
+//! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
+//! [`BearerAuthLayer::allow_preflight`]. A layer that rewrites paths belongs outside as well.
+
+mod access;
+#[cfg(feature = "axum")]
+mod axum;
+mod bearer;
+mod body;
+mod context;
+mod future;
+mod grpc_timeout;
+mod layer;
+mod path;
+mod required_scopes;
+mod route_table;
+mod scope_guard;
+mod service;
+mod settings;
+
+pub use self::access::Access;
+#[cfg(feature = "axum")]
+pub use self::axum::{RequireScope, TokenRejection};
+pub use self::body::ResponseBody;
+pub use self::future::ResponseFuture;
+pub use self::layer::BearerAuthLayer;
+pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
+pub use self::route_table::{RouteTable, RouteTableBuilder, Unmatched};
+pub use self::scope_guard::{GuardFuture, ScopeGuard, ScopeGuardLayer};
+pub use self::service::BearerAuth;

@@ -1,0 +1,144 @@
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::middleware::body::ResponseBody;
+use crate::middleware::context::{Context, refuse};
+use crate::middleware::required_scopes::RequiredScopes;
+use crate::scope::Requirement;
+
+/// Lets requests through whose token has the required scopes.
+///
+/// It belongs within a [`BearerAuthLayer`](crate::BearerAuthLayer), which checks the token, for
+/// instance as a `route_layer` of axum's; without one it answers 500 and logs what is missing.
+/// Where that layer lets requests without a token through, this one refuses them.
+///
+/// ```
+/// # fn example(validator: tower_bearer::Validator) -> Result<(), tower_bearer::ConfigError> {
+/// use axum::{Router, routing::get};
+/// use tower_bearer::middleware::ScopeGuardLayer;
+/// use tower_bearer::{BearerAuthLayer, Requirement};
+///
+/// let app: Router = Router::new()
+///     .route("/orders", get(|| async { "orders" }))
+///     .route_layer(ScopeGuardLayer::new(Requirement::scope("orders:read")?))
+///     .layer(BearerAuthLayer::new(validator));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ScopeGuardLayer {
+    requirement: Arc<Requirement>,
+}
+
+impl ScopeGuardLayer {
+    /// Creates a layer that requires this.
+    pub fn new(requirement: Requirement) -> Self {
+        Self { requirement: Arc::new(requirement) }
+    }
+
+    /// Creates a layer that requires what `S` names; see [`scopes!`](crate::scopes).
+    pub fn of<S: RequiredScopes>() -> Self {
+        Self::new(S::requirement())
+    }
+}
+
+impl<S> Layer<S> for ScopeGuardLayer {
+    type Service = ScopeGuard<S>;
+
+    fn layer(&self, inner: S) -> ScopeGuard<S> {
+        ScopeGuard { inner, requirement: Arc::clone(&self.requirement) }
+    }
+}
+
+/// The service that a [`ScopeGuardLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct ScopeGuard<S> {
+    inner: S,
+    requirement: Arc<Requirement>,
+}
+
+impl<S, B, R> Service<Request<B>> for ScopeGuard<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let requirement = &*self.requirement;
+        let allowed = Context::find(request.extensions()).and_then(|context| {
+            context.require(
+                |granted, implications| requirement.is_met_by(granted, implications),
+                || requirement.clone(),
+            )
+        });
+        let kind = match allowed {
+            Ok(_) => Kind::Inner { future: self.inner.call(request) },
+            Err(refusal) => {
+                let response = refuse(refusal, request.extensions(), (&request).into());
+                Kind::Refused { response: Some(response) }
+            }
+        };
+        GuardFuture { kind }
+    }
+}
+
+pin_project! {
+    /// The future of a [`ScopeGuard`]. A refusal is ready when it is first polled.
+    pub struct GuardFuture<F> {
+        #[pin]
+        kind: Kind<F>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<F> {
+        Inner {
+            #[pin]
+            future: F,
+        },
+        Refused {
+            response: Option<Response<Bytes>>,
+        },
+    }
+}
+
+impl<F, R, E> Future for GuardFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        match self.project().kind.project() {
+            KindProj::Inner { future } => {
+                let response = ready!(future.poll(cx))?;
+                Poll::Ready(Ok(response.map(ResponseBody::inner)))
+            }
+            KindProj::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response.map(ResponseBody::refusal))),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl<F> fmt::Debug for GuardFuture<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardFuture").finish_non_exhaustive()
+    }
+}

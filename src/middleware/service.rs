@@ -1,0 +1,169 @@
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use http::header::AUTHORIZATION;
+use http::{Request, Response};
+use serde::de::DeserializeOwned;
+use tower_service::Service;
+
+use crate::jwks::KeyWait;
+use crate::middleware::access::NotAdmitted;
+use crate::middleware::bearer::{self, Credentials};
+use crate::middleware::body::ResponseBody;
+use crate::middleware::context::Context;
+use crate::middleware::future::ResponseFuture;
+use crate::middleware::settings::Settings;
+use crate::refusal::{Refusal, Rejection, RejectionKind};
+use crate::telemetry::count;
+use crate::token::{AccessToken, NoClaims};
+use crate::validator::{Check, Validator};
+
+/// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
+pub struct BearerAuth<S, C = NoClaims> {
+    inner: S,
+    authority: Authority<C>,
+}
+
+impl<S, C> BearerAuth<S, C> {
+    pub(crate) const fn new(inner: S, validator: Validator<C>, settings: Arc<Settings>) -> Self {
+        Self { inner, authority: Authority { validator, settings } }
+    }
+}
+
+impl<S, C, B, R> Service<Request<B>> for BearerAuth<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, C, B>;
+
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
+        // Missing keys are an answer, not back-pressure.
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        bearer::hide(request.headers_mut());
+        let check = |token: &[u8]| self.authority.validator.check(token);
+        match self.authority.judge(&request, check) {
+            Verdict::Pass(token) => {
+                self.authority.hand_over(&mut request, token.as_ref());
+                ResponseFuture::inner(self.inner.call(request))
+            }
+            Verdict::Refuse(refused) => {
+                ResponseFuture::refused(self.authority.refuse(refused, &request))
+            }
+            Verdict::Wait(wait) => {
+                // Only the service that was polled may be called; the clone wasn't.
+                let clone = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, clone);
+                ResponseFuture::waiting(wait, ready, request, self.authority.clone())
+            }
+        }
+    }
+}
+
+/// Who decides: the validator about tokens, the settings about what a route needs.
+pub(crate) struct Authority<C> {
+    validator: Validator<C>,
+    settings: Arc<Settings>,
+}
+
+/// What is to be done with a request.
+pub(crate) enum Verdict<C> {
+    Pass(Option<AccessToken<C>>),
+    Refuse(Refused),
+    Wait(KeyWait),
+}
+
+pub(crate) struct Refused {
+    refusal: Refusal,
+    hidden: bool,
+}
+
+impl<T: Into<Refusal>> From<T> for Refused {
+    fn from(refusal: T) -> Self {
+        Self { refusal: refusal.into(), hidden: false }
+    }
+}
+
+impl From<NotAdmitted> for Refused {
+    fn from(NotAdmitted { rejection, hidden }: NotAdmitted) -> Self {
+        Self { refusal: rejection.into(), hidden }
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
+    /// Decides about a request. `check` is how a token is looked at: before the wait, or after it.
+    fn judge<B>(&self, request: &Request<B>, check: impl FnOnce(&[u8]) -> Check<C>) -> Verdict<C> {
+        let settings = &*self.settings;
+        let Some(rules) = settings.rules(request) else {
+            return Verdict::Refuse(Rejection::new(RejectionKind::AmbiguousPath).into());
+        };
+        if rules.are_public() || settings.lets_preflight_pass(request) {
+            return Verdict::Pass(None);
+        }
+        let token = match bearer::credentials(request.headers()) {
+            Credentials::None => None,
+            Credentials::Refused(kind) => return Verdict::Refuse(Rejection::new(kind).into()),
+            Credentials::Token(token) => match check(token) {
+                Check::Done(Ok(token)) => Some(token),
+                Check::Done(Err(refusal)) => return Verdict::Refuse(refusal.into()),
+                Check::Wait(wait) => return Verdict::Wait(wait),
+            },
+        };
+        match rules.admit(token.as_deref(), &settings.implications) {
+            Ok(()) => Verdict::Pass(token),
+            Err(not_admitted) => Verdict::Refuse(not_admitted.into()),
+        }
+    }
+
+    /// Decides about a request whose token had to wait for keys. Nobody waits twice.
+    pub(crate) fn judge_again<B>(&self, request: &Request<B>) -> Verdict<C> {
+        self.judge(request, |token| Check::Done(self.validator.check_again(token)))
+    }
+
+    /// Makes a request ready for the service within.
+    pub(crate) fn hand_over<B>(&self, request: &mut Request<B>, token: Option<&AccessToken<C>>) {
+        if token.is_some() {
+            count!("token_total", "result" => "accepted", "reason" => "none");
+        }
+        Context::leave(request.extensions_mut(), token, &self.settings);
+        if !self.settings.forward {
+            request.headers_mut().remove(AUTHORIZATION);
+        }
+    }
+}
+
+impl<C> Authority<C> {
+    pub(crate) fn refuse<B>(
+        &self,
+        refused: impl Into<Refused>,
+        request: &Request<B>,
+    ) -> Response<bytes::Bytes> {
+        let Refused { refusal, hidden } = refused.into();
+        self.settings.refuse(refusal, hidden, request.into())
+    }
+}
+
+impl<S: Clone, C> Clone for BearerAuth<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), authority: self.authority.clone() }
+    }
+}
+
+impl<C> Clone for Authority<C> {
+    fn clone(&self) -> Self {
+        Self { validator: self.validator.clone(), settings: Arc::clone(&self.settings) }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for BearerAuth<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BearerAuth").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::{Extensions, Method, Request, Response};
+
+use crate::middleware::access::{Rule, Rules};
+use crate::middleware::route_table::RouteTable;
+use crate::refusal::challenge::Challenges;
+use crate::refusal::renderer::{RequestHead, answer};
+use crate::refusal::table::Disclosure;
+use crate::refusal::{DefaultRenderer, Refusal, Renderer, UnavailableReason};
+use crate::scope::Implications;
+use crate::telemetry::{count, event};
+
+/// What the operator set on a layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) challenges: Challenges,
+    pub(crate) renderer: Arc<dyn Renderer>,
+    pub(crate) verbose: bool,
+    pub(crate) implications: Implications,
+    pub(crate) routes: Option<RouteTable>,
+    /// What every route needs, if there is no table.
+    pub(crate) everywhere: Rule,
+    pub(crate) preflight: bool,
+    pub(crate) forward: bool,
+}
+
+impl Settings {
+    /// Returns the rules for a request; `None` if its path can be read in two ways.
+    pub(crate) fn rules<B>(&self, request: &Request<B>) -> Option<Rules<'_>> {
+        match &self.routes {
+            None => Some(Rules::from(&self.everywhere)),
+            Some(table) => {
+                let (full, matched) = paths(request.extensions());
+                table.select(request.method(), full.unwrap_or(request.uri().path()), matched)
+            }
+        }
+    }
+
+    /// Tells whether a request is a preflight of CORS that passes: browsers send those without
+    /// credentials (Fetch §4.8).
+    pub(crate) fn lets_preflight_pass<B>(&self, request: &Request<B>) -> bool {
+        self.preflight
+            && request.method() == Method::OPTIONS
+            && request.headers().contains_key(ORIGIN)
+            && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// Answers a refusal, and tells the operator.
+    pub(crate) fn refuse(
+        &self,
+        refusal: Refusal,
+        hidden: bool,
+        request: RequestHead<'_>,
+    ) -> Response<Bytes> {
+        report(&refusal);
+        let disclosure = Disclosure { verbose: self.verbose, hidden };
+        answer(refusal, request, &*self.renderer, &self.challenges, disclosure)
+    }
+}
+
+/// Answers a refusal where there is no layer, and so no settings.
+pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -> Response<Bytes> {
+    report(&refusal);
+    answer(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
+}
+
+/// Returns the path before any nesting, and the pattern that axum matched.
+#[cfg(feature = "axum")]
+fn paths(extensions: &Extensions) -> (Option<&str>, Option<&str>) {
+    use axum::extract::{MatchedPath, OriginalUri};
+    let full = extensions.get::<OriginalUri>().map(|uri| uri.path());
+    (full, extensions.get::<MatchedPath>().map(MatchedPath::as_str))
+}
+
+#[cfg(not(feature = "axum"))]
+const fn paths(_: &Extensions) -> (Option<&str>, Option<&str>) {
+    (None, None)
+}
+
+/// One event and one count for each refusal. What callers can cause at will is for `DEBUG`, so that
+/// they can't fill the log.
+fn report(refusal: &Refusal) {
+    let code = refusal.code();
+    match refusal {
+        Refusal::Rejection(_) => {
+            count!("token_total", "result" => "refused", "reason" => code);
+            event!(DEBUG, code, reason = %refusal, "request refused");
+        }
+        Refusal::Unavailable(unavailable) => {
+            count!("token_total", "result" => "unavailable", "reason" => code);
+            count!("auth_unavailable_total");
+            match unavailable.reason() {
+                UnavailableReason::KeysNotLoaded
+                | UnavailableReason::KeysExpired
+                | UnavailableReason::ShutDown => {
+                    event!(WARN, code, reason = %refusal, "token can't be checked");
+                }
+                // Tokens with a `kid` that somebody made up lead here.
+                UnavailableReason::RefreshFailed
+                | UnavailableReason::RefreshTimedOut
+                | UnavailableReason::RateLimited => {
+                    event!(DEBUG, code, reason = %refusal, "token can't be checked");
+                }
+            }
+        }
+        Refusal::Misconfigured(_) => {
+            event!(ERROR, code, reason = %refusal, "tower-bearer is put together wrongly");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::jose::{Algorithm, SigningKey};
+use crate::testing::misuse::misuse;
+
+/// A key pair, made for a test.
+///
+/// The embedded issuer signs with such keys; so does a client that authenticates with
+/// `private_key_jwt`, and so does an attacker who has a key that the issuer never published.
+///
+/// ```
+/// use tower_bearer::jose::Algorithm;
+/// use tower_bearer::testing::TestKey;
+///
+/// let key = TestKey::generate(Algorithm::ES256).with_kid("mine");
+/// assert_eq!(key.public_jwk()["kid"], "mine");
+/// assert!(key.public_pem().starts_with("-----BEGIN PUBLIC KEY-----"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct TestKey {
+    kid: Arc<str>,
+    material: Arc<SigningKey>,
+}
+
+impl TestKey {
+    /// Makes a new key pair. RSA keys have 2048 bits and take about a tenth of a second to make.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no memory or no random numbers left.
+    pub fn generate(algorithm: Algorithm) -> Self {
+        match SigningKey::generate(algorithm) {
+            Ok(material) => Self { kid: "test-key".into(), material: Arc::new(material) },
+            Err(_) => misuse("no key could be made: out of memory or of random numbers"),
+        }
+    }
+
+    /// Returns the same key pair under another `kid`; it is `test-key` at first.
+    #[must_use]
+    pub fn with_kid(self, kid: &str) -> Self {
+        Self { kid: kid.into(), ..self }
+    }
+
+    /// Returns the key's `kid`.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Returns the one algorithm that the key signs with.
+    pub fn algorithm(&self) -> Algorithm {
+        self.material.algorithm()
+    }
+
+    /// Returns the public key as a JWK (RFC 7517) with `kid`, `alg` and `use`.
+    pub fn public_jwk(&self) -> Value {
+        Value::Object(self.jwk())
+    }
+
+    pub(crate) fn jwk(&self) -> Map<String, Value> {
+        let mut jwk = self.material.public_jwk();
+        jwk.insert("kid".into(), Value::from(&*self.kid));
+        jwk
+    }
+
+    /// Returns the public key as PEM, with the label `PUBLIC KEY`.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no memory left.
+    pub fn public_pem(&self) -> String {
+        match self.material.public_pem() {
+            Ok(pem) => pem,
+            Err(_) => misuse("the key could not be written as PEM: out of memory"),
+        }
+    }
+
+    /// Signs any two texts as the header and payload of a compact JWS (RFC 7515 §3.1).
+    ///
+    /// Neither is looked at. For access tokens,
+    /// [`TestIssuer::token`](crate::testing::TestIssuer::token) is more convenient; this is for
+    /// other JWTs, such as the assertions of RFC 7523.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no memory or no random numbers left.
+    pub fn sign(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
+        match self.material.sign(header.as_ref(), payload.as_ref()) {
+            Ok(jws) => jws,
+            Err(_) => misuse("nothing could be signed: out of memory or of random numbers"),
+        }
+    }
+}
