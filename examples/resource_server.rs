@@ -18,9 +18,9 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
-use tower_bearer::jwks::{Health, Jwks, JwksBuilder};
+use tower_bearer::jwks::{Jwks, JwksBuilder, Status};
 use tower_bearer::middleware::{Access, RequireScope, RouteTable};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{AccessToken, BearerAuthLayer, Requirement, Validator, scopes};
@@ -46,20 +46,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Without ISSUER, an issuer in this process takes its place. It is for trying out only.
     let embedded = match variable::<String>("ISSUER")? {
         Some(_) => None,
-        None => Some(TestIssuer::start().await),
+        None => Some(TestIssuer::start().await?),
     };
     let issuer = match &embedded {
         Some(embedded) => embedded.issuer().to_owned(),
         None => env::var("ISSUER")?,
     };
-    let audience = match variable("AUDIENCE")? {
-        Some(audience) => audience,
-        None if embedded.is_some() => format!("http://{address}"),
-        None => return Err("set AUDIENCE to what the issuer calls this service".into()),
+    let audience = match (variable("AUDIENCE")?, &embedded) {
+        (Some(audience), _) => audience,
+        (None, Some(embedded)) => embedded.audience().to_owned(),
+        (None, None) => return Err("set AUDIENCE to what the issuer calls this service".into()),
     };
 
-    let validator = validator(&issuer, &audience)?;
-    let app = app(validator)?;
+    let app = app(keys(&issuer)?, &audience)?;
     println!("listening on http://{address}, for tokens of {issuer} with the audience {audience}");
     if let Some(embedded) = &embedded {
         print_curl_lines(embedded, &audience, &format!("http://{address}"));
@@ -68,8 +67,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Builds the validator from the environment.
-fn validator(issuer: &str, audience: &str) -> Result<Validator<AllClaims>, Box<dyn Error>> {
+/// Builds the key source from the environment.
+fn keys(issuer: &str) -> Result<Jwks, Box<dyn Error>> {
     let mut keys: JwksBuilder = match variable::<String>("JWKS_URI")? {
         Some(url) => Jwks::url(issuer, &url),
         None => Jwks::discover(issuer),
@@ -86,14 +85,16 @@ fn validator(issuer: &str, audience: &str) -> Result<Validator<AllClaims>, Box<d
     if let Some(bytes) = variable("JWKS_MAX_BYTES")? {
         keys = keys.max_bytes(bytes);
     }
-    let mut validator = Validator::builder(issuer, audience).claims::<AllClaims>().keys(keys);
+    Ok(keys.build()?)
+}
+
+fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
+    let mut validator = Validator::builder(keys.issuer(), audience).claims::<AllClaims>();
     if let Some(leeway) = seconds("LEEWAY_SECS")? {
         validator = validator.leeway(leeway);
     }
-    Ok(validator.build()?)
-}
+    let validator = validator.keys(keys.clone()).build()?;
 
-fn app(validator: Validator<AllClaims>) -> Result<Router, Box<dyn Error>> {
     // What each route needs, in one place. What isn't listed needs a valid token.
     let both = [Requirement::scope("api:read")?, Requirement::scope("api:write")?];
     let either = [Requirement::scope("api:admin")?, Requirement::scope("api:write")?];
@@ -104,7 +105,7 @@ fn app(validator: Validator<AllClaims>) -> Result<Router, Box<dyn Error>> {
         .route(Method::POST, "/write", Access::requires(Requirement::all(both)))
         .route(Method::GET, "/any", Access::requires(Requirement::any(either)?))
         .build()?;
-    let auth = BearerAuthLayer::new(validator.clone()).realm("api")?.routes(routes);
+    let auth = BearerAuthLayer::new(validator).realm("api")?.routes(routes);
 
     Ok(Router::new()
         .route("/public", get(async || "anybody may read this\n"))
@@ -114,7 +115,7 @@ fn app(validator: Validator<AllClaims>) -> Result<Router, Box<dyn Error>> {
         .route("/any", get(async || "either scope will do\n"))
         .route("/optional", get(optional))
         .route("/healthz/ready", get(ready))
-        .with_state(validator)
+        .with_state(keys)
         .layer(auth))
 }
 
@@ -134,14 +135,10 @@ async fn optional(token: Option<AccessToken<AllClaims>>) -> String {
     }
 }
 
-async fn ready(State(validator): State<Validator<AllClaims>>) -> (StatusCode, Json<Value>) {
-    let health = validator.health();
-    let status = match health {
-        Health::NotReady => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::OK,
-    };
-    let source = validator.jwks().map(|jwks| jwks.status().to_json());
-    (status, Json(json!({ "health": health.as_str(), "keys": source })))
+async fn ready(State(jwks): State<Jwks>) -> (StatusCode, Json<Status>) {
+    let status = jwks.status();
+    let ready = status.health.is_ready();
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(status))
 }
 
 /// Prints lines to paste into a shell: a 200, a 401 and a 403.

@@ -31,7 +31,7 @@ const WATCH: &str = "/orders.Orders/Watch";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let issuer = TestIssuer::start().await;
+    let issuer = TestIssuer::start().await?;
     let audience = "orders";
     let validator = Validator::builder(issuer.issuer(), audience).build()?;
 

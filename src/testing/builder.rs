@@ -6,14 +6,14 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value};
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::jose::Algorithm;
 use crate::testing::client::TestClient;
 use crate::testing::issuer::TestIssuer;
 use crate::testing::ring::KeyRing;
 use crate::testing::server::Server;
-use crate::testing::state::{Config, Discovery, Shape, State};
+use crate::testing::state::{Config, Discovery, State};
 
 /// Prepares a [`TestIssuer`] that differs from the usual one.
 ///
@@ -45,43 +45,24 @@ pub struct TestIssuerBuilder {
     listen: SocketAddr,
     public_url: Option<String>,
     issuer_path: String,
-    discovery: Discovery,
     algorithms: Vec<Algorithm>,
-    audience: String,
-    typ: String,
-    lifetime: Duration,
     jwks_headers: Vec<(String, String)>,
-    etag: bool,
-    clients: Vec<TestClient>,
-    clock: Arc<dyn Clock>,
     metadata: Map<String, Value>,
     foreign_keys: Vec<Value>,
-    shape_jwk: Shape,
-    shape_header: Shape,
-    shape_claims: Shape,
+    config: Config,
 }
 
 impl TestIssuerBuilder {
     pub(crate) fn new() -> Self {
-        let unshaped: Shape = Arc::new(|_| {});
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             public_url: None,
             issuer_path: String::new(),
-            discovery: Discovery::default(),
             algorithms: vec![Algorithm::ES256],
-            audience: TestIssuer::AUDIENCE.into(),
-            typ: "at+jwt".into(),
-            lifetime: Duration::from_secs(600),
             jwks_headers: Vec::new(),
-            etag: true,
-            clients: Vec::new(),
-            clock: Arc::new(SystemClock),
             metadata: Map::new(),
             foreign_keys: Vec::new(),
-            shape_jwk: Arc::clone(&unshaped),
-            shape_header: Arc::clone(&unshaped),
-            shape_claims: unshaped,
+            config: Config::default(),
         }
     }
 
@@ -109,7 +90,7 @@ impl TestIssuerBuilder {
 
     /// Sets which metadata documents are served; both by default.
     pub fn discovery(mut self, discovery: Discovery) -> Self {
-        self.discovery = discovery;
+        self.config.discovery = discovery;
         self
     }
 
@@ -129,19 +110,19 @@ impl TestIssuerBuilder {
 
     /// Sets the `aud` of tokens for which no other is asked; [`TestIssuer::AUDIENCE`] by default.
     pub fn audience(mut self, audience: &str) -> Self {
-        self.audience = audience.into();
+        self.config.audience = audience.into();
         self
     }
 
     /// Sets the `typ` of tokens: `at+jwt` (RFC 9068) by default; many servers write `JWT`.
     pub fn typ(mut self, typ: &str) -> Self {
-        self.typ = typ.into();
+        self.config.typ = typ.into();
         self
     }
 
     /// Sets how long tokens live; ten minutes by default.
     pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
+        self.config.lifetime = lifetime;
         self
     }
 
@@ -153,7 +134,7 @@ impl TestIssuerBuilder {
 
     /// Leaves `ETag` out of the key set's answers, so that there is no 304.
     pub fn without_etag(mut self) -> Self {
-        self.etag = false;
+        self.config.etag = false;
         self
     }
 
@@ -162,13 +143,13 @@ impl TestIssuerBuilder {
     /// Without any, there is one with [`TestIssuer::CLIENT_ID`] and [`TestIssuer::CLIENT_SECRET`],
     /// which may have all scopes and audiences.
     pub fn client(mut self, client: TestClient) -> Self {
-        self.clients.push(client);
+        self.config.clients.push(client);
         self
     }
 
     /// Sets the clock that tokens and assertions are dated by; the system's by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.config.clock = Arc::new(clock);
         self
     }
 
@@ -198,7 +179,7 @@ impl TestIssuerBuilder {
         mut self,
         shape: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
     ) -> Self {
-        self.shape_jwk = Arc::new(shape);
+        self.config.shape_jwk = Arc::new(shape);
         self
     }
 
@@ -216,7 +197,7 @@ impl TestIssuerBuilder {
         mut self,
         shape: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
     ) -> Self {
-        self.shape_header = Arc::new(shape);
+        self.config.shape_header = Arc::new(shape);
         self
     }
 
@@ -236,7 +217,7 @@ impl TestIssuerBuilder {
         mut self,
         shape: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
     ) -> Self {
-        self.shape_claims = Arc::new(shape);
+        self.config.shape_claims = Arc::new(shape);
         self
     }
 
@@ -261,37 +242,26 @@ impl TestIssuerBuilder {
                 "the public URL {url:?} must have a scheme and a host, and nothing after the port"
             )));
         }
-        if self.clients.is_empty() {
-            self.clients.push(TestClient::secret(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET));
+        if self.config.clients.is_empty() {
+            let default = TestClient::secret(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET);
+            self.config.clients.push(default);
         }
-        let jwks_headers = headers(&self.jwks_headers)?;
+        self.config.jwks_headers = headers(&self.jwks_headers)?;
         let listen = self.listen;
-        let state = move |address| Arc::new(self.into_state(address, jwks_headers));
+        let state = move |address| Arc::new(self.into_state(address));
         let (server, state, address) = Server::start(listen, state).await.map_err(|error| {
             ConfigError::new(format!("the embedded issuer can't listen on {listen}: {error}"))
         })?;
         Ok(TestIssuer::new(state, server, address))
     }
 
-    fn into_state(self, address: SocketAddr, jwks_headers: HeaderMap) -> State {
+    fn into_state(mut self, address: SocketAddr) -> State {
         let root = self.public_url.unwrap_or_else(|| format!("http://{address}"));
-        let config = Config {
-            issuer: format!("{root}{}", self.issuer_path),
-            root,
-            path: self.issuer_path.trim_end_matches('/').into(),
-            discovery: self.discovery,
-            audience: self.audience,
-            typ: self.typ,
-            lifetime: self.lifetime,
-            jwks_headers,
-            etag: self.etag,
-            clients: self.clients,
-            clock: self.clock,
-            shape_jwk: self.shape_jwk,
-            shape_header: self.shape_header,
-            shape_claims: self.shape_claims,
-        };
-        State::new(config, KeyRing::new(self.algorithms, self.foreign_keys), self.metadata)
+        self.config.issuer = format!("{root}{}", self.issuer_path);
+        self.config.path = self.issuer_path.trim_end_matches('/').into();
+        self.config.root = root;
+        let ring = KeyRing::new(self.algorithms, self.foreign_keys);
+        State::new(self.config, ring, self.metadata)
     }
 }
 
@@ -327,7 +297,7 @@ impl fmt::Debug for TestIssuerBuilder {
             .field("listen", &self.listen)
             .field("issuer_path", &self.issuer_path)
             .field("algorithms", &self.algorithms)
-            .field("clients", &self.clients)
+            .field("clients", &self.config.clients)
             .finish_non_exhaustive()
     }
 }

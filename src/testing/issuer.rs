@@ -10,11 +10,12 @@ use crate::jose::Algorithm;
 use crate::testing::builder::TestIssuerBuilder;
 use crate::testing::endpoint::{Counters, Endpoint};
 use crate::testing::fault::Fault;
+use crate::testing::in_process::IssuerTransport;
 use crate::testing::key::TestKey;
-use crate::testing::mint::TokenBuilder;
 use crate::testing::misuse::{lock, misuse};
 use crate::testing::server::Server;
 use crate::testing::state::State;
+use crate::testing::token::TokenBuilder;
 
 /// An authorization server on loopback, for tests and examples.
 ///
@@ -77,6 +78,12 @@ impl TestIssuer {
     /// Returns the audience of tokens for which no other is asked.
     pub fn audience(&self) -> &str {
         &self.state.config.audience
+    }
+
+    /// Returns a [`Transport`](crate::transport::Transport) that asks this issuer without a network,
+    /// and so works under tokio's paused time.
+    pub fn transport(&self) -> IssuerTransport {
+        IssuerTransport::new(Arc::clone(&self.state))
     }
 
     /// Starts to make a token, without a request to the token endpoint.

@@ -9,10 +9,11 @@ use http::{HeaderMap, Request};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::clock::{Clock, UnixTime};
+use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::testing::client::TestClient;
 use crate::testing::endpoint::{Counters, Endpoint};
 use crate::testing::fault::{Fault, Faults};
+use crate::testing::issuer::TestIssuer;
 use crate::testing::misuse::lock;
 use crate::testing::ring::{KeyRing, NewKeys};
 
@@ -53,6 +54,28 @@ pub(crate) struct Config {
     pub(crate) shape_jwk: Shape,
     pub(crate) shape_header: Shape,
     pub(crate) shape_claims: Shape,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let unshaped: Shape = Arc::new(|_| {});
+        Self {
+            issuer: String::new(),
+            root: String::new(),
+            path: String::new(),
+            discovery: Discovery::default(),
+            audience: TestIssuer::AUDIENCE.into(),
+            typ: "at+jwt".into(),
+            lifetime: Duration::from_secs(600),
+            jwks_headers: HeaderMap::new(),
+            etag: true,
+            clients: Vec::new(),
+            clock: Arc::new(SystemClock),
+            shape_jwk: Arc::clone(&unshaped),
+            shape_header: Arc::clone(&unshaped),
+            shape_claims: unshaped,
+        }
+    }
 }
 
 impl Config {

@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::scope::ScopeSet;
 use crate::testing::answer::json_response;
 use crate::testing::client::{ClientAuth, TestClient};
-use crate::testing::mint::TokenBuilder;
 use crate::testing::state::State;
+use crate::testing::token::TokenBuilder;
 use crate::testing::{assertion, form};
 
 /// An error answer of RFC 6749 §5.2: its code and a description.
