@@ -16,45 +16,45 @@ use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::TestKey;
 use tower_bearer::{AccessToken, BearerAuthLayer, Refusal, RejectionKind, Validator};
 
-pub const ISSUER: &str = "https://issuer.example";
-pub const AUDIENCE: &str = "https://api.example";
+pub(crate) const ISSUER: &str = "https://issuer.example";
+pub(crate) const AUDIENCE: &str = "https://api.example";
 
 /// An issuer without a network: one key, and tokens signed with it.
-pub struct Issuer {
-    pub key: TestKey,
+pub(crate) struct Issuer {
+    pub(crate) key: TestKey,
 }
 
 impl Issuer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { key: TestKey::generate(Algorithm::EdDSA) }
     }
 
-    pub fn jwks_json(&self) -> String {
+    pub(crate) fn jwks_json(&self) -> String {
         json!({ "keys": [self.key.public_jwk()] }).to_string()
     }
 
-    pub fn validator(&self) -> Validator {
+    pub(crate) fn validator(&self) -> Validator {
         let keys = Jwks::static_set(ISSUER, &self.jwks_json()).unwrap();
         Validator::builder(ISSUER, AUDIENCE).keys(keys).build().unwrap()
     }
 
     /// The layer that most tests are about: realm `api`, a valid token needed everywhere.
-    pub fn layer(&self) -> BearerAuthLayer {
+    pub(crate) fn layer(&self) -> BearerAuthLayer {
         BearerAuthLayer::new(self.validator()).realm("api").unwrap()
     }
 
     /// A valid token with these scopes.
-    pub fn token(&self, scope: &str) -> String {
+    pub(crate) fn token(&self, scope: &str) -> String {
         self.token_with(json!({ "scope": scope }))
     }
 
     /// A token with these claims over those of a valid one; `null` takes one out.
-    pub fn token_with(&self, changes: Value) -> String {
+    pub(crate) fn token_with(&self, changes: Value) -> String {
         sign(&self.key, changes)
     }
 }
 
-pub fn sign(key: &TestKey, changes: Value) -> String {
+pub(crate) fn sign(key: &TestKey, changes: Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mut claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "client_id": "app",
@@ -73,23 +73,23 @@ pub fn sign(key: &TestKey, changes: Value) -> String {
 
 /// A service that counts its calls, and shows what it saw.
 #[derive(Clone, Default)]
-pub struct Inner {
-    pub calls: Arc<AtomicUsize>,
-    pub last: Arc<Mutex<Option<http::request::Parts>>>,
+pub(crate) struct Inner {
+    pub(crate) calls: Arc<AtomicUsize>,
+    pub(crate) last: Arc<Mutex<Option<http::request::Parts>>>,
 }
 
 impl Inner {
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
     /// The headers of the last request that came through.
-    pub fn headers(&self) -> http::HeaderMap {
+    pub(crate) fn headers(&self) -> http::HeaderMap {
         self.last.lock().unwrap().as_ref().expect("no call came through").headers.clone()
     }
 
     /// The subject of the last request's token.
-    pub fn subject(&self) -> Option<String> {
+    pub(crate) fn subject(&self) -> Option<String> {
         let last = self.last.lock().unwrap();
         let token: AccessToken =
             AccessToken::from_extensions(&last.as_ref().expect("no call came through").extensions)?;
@@ -117,11 +117,11 @@ impl<B> Service<Request<B>> for Inner {
 }
 
 /// `GET path`, with these fields.
-pub fn get(path: &str, fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+pub(crate) fn get(path: &str, fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     request("GET", path, fields)
 }
 
-pub fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
+pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in fields {
         request = request.header(*name, *value);
@@ -129,38 +129,38 @@ pub fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Emp
     request.body(Empty::new()).unwrap()
 }
 
-pub fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
 /// What came back, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub response: Response<Bytes>,
+pub(crate) struct Answer {
+    pub(crate) response: Response<Bytes>,
 }
 
 impl Answer {
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.response.headers().get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub fn challenge(&self) -> &str {
+    pub(crate) fn challenge(&self) -> &str {
         self.header("www-authenticate").unwrap_or("")
     }
 
-    pub fn body(&self) -> &str {
+    pub(crate) fn body(&self) -> &str {
         std::str::from_utf8(self.response.body()).unwrap()
     }
 
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
         self.response.extensions().get()
     }
 
-    pub fn kind(&self) -> Option<RejectionKind> {
+    pub(crate) fn kind(&self) -> Option<RejectionKind> {
         match self.refusal() {
             Some(Refusal::Rejection(rejection)) => Some(rejection.kind()),
             _ => None,
@@ -168,7 +168,7 @@ impl Answer {
     }
 }
 
-pub async fn send<S, B, R>(service: &S, request: Request<B>) -> Answer
+pub(crate) async fn send<S, B, R>(service: &S, request: Request<B>) -> Answer
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     S::Error: std::fmt::Debug,
@@ -182,13 +182,13 @@ where
 }
 
 /// The events of `tower_bearer` while it lives, on this thread.
-pub struct Logs {
+pub(crate) struct Logs {
     text: Arc<Mutex<Vec<u8>>>,
     _guard: tracing::subscriber::DefaultGuard,
 }
 
 impl Logs {
-    pub fn capture() -> Self {
+    pub(crate) fn capture() -> Self {
         let text = Arc::new(Mutex::new(Vec::new()));
         let writer = {
             let text = Arc::clone(&text);
@@ -202,11 +202,12 @@ impl Logs {
         Self { text, _guard: tracing::subscriber::set_default(subscriber) }
     }
 
-    /// Returns the lines so far, and forgets them.
-    pub fn take(&self) -> Vec<String> {
+    /// Returns the lines about requests so far, and forgets them.
+    pub(crate) fn take(&self) -> Vec<String> {
         let text = std::mem::take(&mut *self.text.lock().unwrap());
         let text = String::from_utf8(text).unwrap();
-        text.lines().filter(|line| line.contains("tower_bearer")).map(str::to_owned).collect()
+        let of_requests = |line: &&str| line.contains("tower_bearer") && !line.contains("jwks");
+        text.lines().filter(of_requests).map(str::to_owned).collect()
     }
 }
 
