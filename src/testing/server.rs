@@ -119,7 +119,8 @@ async fn run(
         let Some(done) = serve(&listener, &state, &mut inbox).await else { return };
         state.set_running(false);
         drop(listener);
-        // Bound and not listening: connections are refused, and nobody else gets the port.
+        // Bound and not listening: connections are refused, and the system gives the port to nobody
+        // who asks for any.
         let mut place = reserve(address).ok();
         let _ = done.send(());
         listener = loop {
