@@ -153,7 +153,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &'a Rule> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Rule> {
         std::iter::once(self.first).chain(self.others.into_iter().flatten())
     }
 

@@ -321,3 +321,312 @@ impl fmt::Debug for RouteTable {
         f.debug_map().entries(entries).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::refusal::RejectionKind;
+    use crate::scope::Implications;
+
+    fn scope(name: &str) -> Access {
+        Access::scope(name)
+    }
+
+    /// What a request without a token is told to bring, for each rule that it meets:
+    /// "ambiguous", "public", "a token", "denied", or scopes.
+    fn look_up(table: &RouteTable, method: &Method, path: &str, matched: Option<&str>) -> String {
+        let Some(rules) = table.select(method, path, matched) else {
+            return "ambiguous".to_owned();
+        };
+        if rules.are_public() {
+            return "public".to_owned();
+        }
+        rules.describe()
+    }
+
+    fn table() -> RouteTable {
+        RouteTable::builder()
+            .route(Method::GET, "/read", scope("read"))
+            .route(Method::POST, "/read", scope("write"))
+            .route(Method::GET, "/users/{id}", scope("user"))
+            .route(Method::GET, "/users/me", Access::token())
+            .any("/users/{id}/keys/{*rest}", scope("keys"))
+            .any("/admin/{*rest}", scope("admin"))
+            .route(Method::GET, "/admin/status", Access::public())
+            .any("/", Access::public())
+            .any("/slash/", scope("slash"))
+            .any("/slash", scope("bare"))
+            .any("/caf%C3%A9", scope("cafe"))
+            .any("/@me", scope("me"))
+            .unmatched(Unmatched::Denied)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn the_most_specific_entry_for_the_method_decides() {
+        let table = table();
+        for (method, path, expected) in [
+            (Method::GET, "/read", "read"),
+            (Method::POST, "/read", "write"),
+            (Method::PUT, "/read", "denied"),
+            (Method::GET, "/", "public"),
+            (Method::GET, "/users/1", "user"),
+            (Method::GET, "/users/me", "a token"),
+            (Method::GET, "/users/me/keys/a/b", "keys"),
+            (Method::GET, "/users/1/keys", "denied"),
+            (Method::GET, "/users/", "denied"),
+            (Method::GET, "/admin/x", "admin"),
+            (Method::GET, "/admin/x/y", "admin"),
+            (Method::GET, "/admin/status", "public"),
+            // The public entry is for GET; the wider one for all methods still holds.
+            (Method::POST, "/admin/status", "admin"),
+            (Method::GET, "/admin", "denied"),
+            (Method::OPTIONS, "*", "denied"),
+            (Method::CONNECT, "", "denied"),
+            (Method::from_bytes(b"PURGE").unwrap(), "/admin/x", "admin"),
+        ] {
+            assert_eq!(look_up(&table, &method, path, None), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn get_is_for_head_unless_head_is_listed() {
+        let table = table();
+        assert_eq!(look_up(&table, &Method::HEAD, "/read", None), "read");
+        assert_eq!(look_up(&table, &Method::HEAD, "/admin/status", None), "public");
+        let table = RouteTable::builder()
+            .route(Method::GET, "/a", scope("get"))
+            .route(Method::HEAD, "/a", scope("head"))
+            .route(Method::HEAD, "/b", scope("head"))
+            .any("/{*rest}", scope("any"))
+            .build()
+            .unwrap();
+        assert_eq!(look_up(&table, &Method::HEAD, "/a", None), "head");
+        assert_eq!(look_up(&table, &Method::GET, "/a", None), "get");
+        assert_eq!(look_up(&table, &Method::GET, "/b", None), "any");
+    }
+
+    #[test]
+    fn unmatched_requests_need_a_token_unless_said_otherwise() {
+        for (unmatched, expected) in [
+            (Unmatched::default(), "a token"),
+            (Unmatched::TokenRequired, "a token"),
+            (Unmatched::Denied, "denied"),
+            (Unmatched::Public, "public"),
+        ] {
+            let table = RouteTable::builder().unmatched(unmatched).build().unwrap();
+            assert_eq!(look_up(&table, &Method::GET, "/x", None), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_with_two_readings_meets_the_rules_of_both() {
+        let table = table();
+        for (path, expected) in [
+            ("//read", "ambiguous"),
+            ("/admin/../read", "ambiguous"),
+            ("/%72ead", "ambiguous"),
+            ("/admin%2fx", "ambiguous"),
+            // Some routers take the slash at the end away.
+            ("/read/", "denied, read"),
+            ("/users/1/", "denied, user"),
+            ("/admin/status/", "admin, public"),
+            // Here it is listed.
+            ("/slash/", "slash"),
+            ("/slash", "bare"),
+            // Some decode before they match.
+            ("/%40me", "denied, me"),
+            ("/%40me/", "denied, me"),
+            ("/@me", "me"),
+            ("/caf%C3%A9", "cafe"),
+            ("/caf%c3%a9", "denied, cafe"),
+            ("/users/%40me", "user"),
+            ("/users/a%20b", "user"),
+        ] {
+            assert_eq!(look_up(&table, &Method::GET, path, None), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_fits_the_path_changes_nothing() {
+        let table = table();
+        for (path, matched, expected) in [
+            ("/users/1", "/users/{user}", "user"),
+            ("/users/me", "/users/{user}", "a token"),
+            ("/admin/x", "/admin/x", "admin"),
+            ("/admin/x", "/{*everything}", "admin"),
+        ] {
+            assert_eq!(look_up(&table, &Method::GET, path, Some(matched)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_was_rewritten_is_looked_up_by_its_pattern() {
+        let table = table();
+        for (path, matched, expected) in [
+            ("/v1/old", "/users/{user}", "user"),
+            ("/v1/old", "/users/{user}/keys/{a}", "keys"),
+            ("/v1/old", "/admin/{*x}", "admin"),
+            ("/v1/old", "/admin/status", "public"),
+            // An entry for one segment is not for a pattern that stands for several.
+            ("/v1/old", "/users/{*x}", "denied"),
+            ("/v1/old", "/nowhere", "denied"),
+            ("/v1/../old", "/admin/status", "ambiguous"),
+        ] {
+            assert_eq!(look_up(&table, &Method::GET, path, Some(matched)), expected, "{matched}");
+        }
+    }
+
+    // G10, G12: whole services, and single methods.
+    #[test]
+    fn g10_g12_grpc_services_and_methods() {
+        let table = RouteTable::builder()
+            .grpc_service("grpc.health.v1.Health", Access::public())
+            .any("/shop.Orders/List", scope("orders:read"))
+            .grpc_service("shop.Orders", scope("orders:write"))
+            .unmatched(Unmatched::Denied)
+            .build()
+            .unwrap();
+        for (path, expected) in [
+            ("/grpc.health.v1.Health/Check", "public"),
+            ("/grpc.health.v1.Health/Watch", "public"),
+            ("/grpc.health.v1.HealthX/Check", "denied"),
+            ("/shop.Orders/List", "orders:read"),
+            ("/shop.Orders/Create", "orders:write"),
+            ("/shop.Orders/", "denied"),
+            ("/shop.Other/List", "denied"),
+        ] {
+            assert_eq!(look_up(&table, &Method::POST, path, None), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_found_when_the_table_is_built() {
+        let build = |list: &[(Option<Method>, &str)]| {
+            list.iter()
+                .fold(RouteTable::builder(), |table, (method, pattern)| match method {
+                    Some(method) => table.route(method.clone(), *pattern, Access::token()),
+                    None => table.any(*pattern, Access::token()),
+                })
+                .build()
+        };
+        let get = Some(Method::GET);
+        for pattern in [
+            "",
+            "a",
+            "/a b",
+            "/caf\u{e9}",
+            "/a?b",
+            "/a#b",
+            "/a//b",
+            "/a/../b",
+            "/%61",
+            "/a%2fb",
+            "/:id",
+            "/*rest",
+            "/{",
+            "/{}",
+            "/{a",
+            "/a}",
+            "/{*rest}/a",
+            "/%",
+        ] {
+            let error = build(&[(get.clone(), pattern)]).unwrap_err();
+            assert!(error.to_string().contains(&format!("{pattern:?}")), "{error}");
+        }
+        for (one, two) in [
+            ((get.clone(), "/a"), (get.clone(), "/a")),
+            ((get.clone(), "/a/{b}"), (get.clone(), "/a/{c}")),
+            ((None, "/a/{*b}"), (None, "/a/{*c}")),
+            ((get.clone(), "/a/{b}"), (get.clone(), "/a/{*c}")),
+            ((get.clone(), "/a/{b}"), (None, "/a/{*c}")),
+            ((None, "/caf%C3%A9"), (None, "/caf%c3%a9")),
+        ] {
+            assert!(build(&[one.clone(), two.clone()]).is_err(), "{one:?} {two:?}");
+        }
+        for (one, two) in [
+            ((get.clone(), "/a"), (None, "/a")),
+            ((get.clone(), "/a/{b}"), (Some(Method::POST), "/a/{c}")),
+            ((get.clone(), "/a/{b}"), (get.clone(), "/a/b")),
+            ((get.clone(), "/{{a}}"), (get, "/{a}")),
+        ] {
+            assert!(build(&[one.clone(), two.clone()]).is_ok(), "{one:?} {two:?}");
+        }
+        let error = RouteTable::builder().any("/a", scope("a b")).build().unwrap_err();
+        assert!(error.to_string().contains("\"a b\""), "{error}");
+    }
+
+    /// A router of another kind: it decodes, and takes a slash at the end away.
+    fn lenient(path: &str) -> String {
+        let decoded = path::decode(path);
+        match decoded.strip_suffix('/') {
+            Some(trimmed) if !trimmed.is_empty() => trimmed.to_owned(),
+            _ => decoded.into_owned(),
+        }
+    }
+
+    proptest! {
+        /// Whichever way the router behind reads a path, the rule of the route that it takes is met.
+        #[test]
+        fn no_reading_of_a_path_escapes_its_rule(
+            pieces in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "/", "/", "a", "b", "@", "%40", "%61", "%2e", ".", "..", "%2f", "\\", "%5c", "%C3%A9",
+                    "%c3%a9", ";", "%25", "{", "}",
+                ]),
+                0..8,
+            ),
+        ) {
+            let patterns =
+                ["/", "/a", "/b/", "/a/b", "/a/{x}", "/@", "/@/{x}", "/b/{*rest}", "/%C3%A9", "/{x}/@/a"];
+            let mut table = RouteTable::builder().unmatched(Unmatched::Denied);
+            let (mut raw, mut decoded) = (Router::new(), Router::new());
+            for (at, pattern) in patterns.iter().enumerate() {
+                table = table.any(*pattern, scope(&format!("s{at}")));
+                raw.insert(*pattern, at).unwrap();
+                decoded.insert(path::decode_pattern(pattern), at).unwrap();
+            }
+            let table = table.build().unwrap();
+            let path = format!("/{}", pieces.concat());
+            let Some(rules) = table.select(&Method::GET, &path, None) else { return Ok(()) };
+            let strict = raw.at(&path).ok().map(|found| *found.value);
+            let lenient = decoded.at(&lenient(&path)).ok().map(|found| *found.value);
+            // An entry with a slash at its end is for a router that heeds it.
+            let lenient = lenient.filter(|_| strict != Some(2));
+            for at in strict.into_iter().chain(lenient) {
+                let name = format!("s{at}");
+                prop_assert!(
+                    rules.describe().split(", ").any(|rule| rule == name),
+                    "{path} reaches {} but meets {}", patterns[at], rules.describe()
+                );
+            }
+        }
+    }
+
+    impl Rules<'_> {
+        fn describe(&self) -> String {
+            let described = self.iter().map(|rule| {
+                let rules = Rules::from(rule);
+                if rules.are_public() {
+                    return "public".to_owned();
+                }
+                let rejection = match rules.admit(None, &Implications::default()) {
+                    Ok(()) => return "optional".to_owned(),
+                    Err(not_admitted) => not_admitted.rejection,
+                };
+                assert_eq!(rejection.kind(), RejectionKind::NoCredentials);
+                match rejection.detail() {
+                    crate::refusal::Detail::Scopes { needed } if needed.is_empty() => {
+                        "a token".to_owned()
+                    }
+                    crate::refusal::Detail::Scopes { needed } => needed.to_string(),
+                    _ => "denied".to_owned(),
+                }
+            });
+            described.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
