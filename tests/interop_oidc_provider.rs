@@ -63,6 +63,11 @@ async fn no_valid_request_is_refused_while_keys_rotate_with_overlap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_under_way_does_not_hide_new_keys() {
+    scenarios::rotation_during_refreshes(&AuthorizationServer::oidc_provider(), &KINDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_valid_request_is_refused_while_keys_are_replaced() {
     scenarios::hard_rotation(&AuthorizationServer::oidc_provider(), &KINDS).await;
 }
