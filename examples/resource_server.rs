@@ -144,7 +144,7 @@ async fn ready(State(jwks): State<Jwks>) -> (StatusCode, Json<Status>) {
 /// Prints lines to paste into a shell: a 200, a 401 and a 403.
 fn print_curl_lines(issuer: &TestIssuer, audience: &str, base: &str) {
     let claims = issuer.token().subject("demo").client_id("demo").audience(audience);
-    let reader = claims.scope("api:read").expires_in(3_600).sign();
+    let reader = claims.scope("api:read").expires_in(Duration::from_secs(3_600)).sign();
     println!("\n# 200: the token has the scope api:read");
     println!("curl -i -H 'Authorization: Bearer {reader}' {base}/read");
     println!("\n# 401: no token");
