@@ -33,11 +33,6 @@ async fn no_valid_request_is_refused_while_keys_rotate_with_overlap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_under_way_does_not_hide_new_keys() {
-    scenarios::rotation_during_refreshes(&AuthorizationServer::authlib(), &WITH_KID).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn no_valid_request_is_refused_while_keys_are_replaced() {
     scenarios::hard_rotation(&AuthorizationServer::authlib(), &WITH_KID).await;
 }

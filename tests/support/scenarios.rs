@@ -85,27 +85,6 @@ pub(crate) async fn overlapping_rotation(server: &AuthorizationServer, kinds: &[
     assert_eq!(server.key_set_fetches().await, 3, "one fetch at the start and one a rotation");
 }
 
-/// A refresh that began before the keys changed isn't taken for an answer about the new ones.
-pub(crate) async fn rotation_during_refreshes(server: &AuthorizationServer, kinds: &[&str]) {
-    let api = ResourceServer::trusting(server).await;
-    let jwks = api.jwks().clone();
-    let refreshes = tokio::spawn(async move {
-        loop {
-            jwks.refresh().await.expect("a refresh");
-        }
-    });
-    for rotation in 0..8 {
-        server.rotate(Rotation::Overlap).await;
-        for kind in kinds {
-            let token = server.token(kind, "api:read").await;
-            assert_eq!(api.get("/read", &token).await, 200, "{kind} after rotation {rotation}");
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
-    assert!(!refreshes.is_finished(), "refreshes went on all the time");
-    refreshes.abort();
-}
-
 /// New keys in place of the old ones: the tokens of the new are accepted from the first request
 /// on, those of the old no longer once the new set is there.
 pub(crate) async fn hard_rotation(server: &AuthorizationServer, kinds: &[&str]) {
