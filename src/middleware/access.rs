@@ -191,6 +191,9 @@ pub(crate) struct NotAdmitted {
 
 /// Refuses a caller without a token, who may be told what scopes to ask for.
 pub(crate) fn no_credentials(needed: &Arc<ScopeSet>) -> Rejection {
+    if needed.is_empty() {
+        return Rejection::new(RejectionKind::NoCredentials);
+    }
     let needed = Arc::clone(needed);
     Rejection::with(RejectionKind::NoCredentials, Detail::Scopes { needed })
 }

@@ -327,22 +327,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::refusal::RejectionKind;
+    use crate::refusal::Detail;
     use crate::scope::Implications;
 
     fn scope(name: &str) -> Access {
         Access::scope(name)
     }
 
-    /// What a request without a token is told to bring, for each rule that it meets:
-    /// "ambiguous", "public", "a token", "denied", or scopes.
+    /// What a request without a token lacks by each rule that it meets.
     fn look_up(table: &RouteTable, method: &Method, path: &str, matched: Option<&str>) -> String {
         let Some(rules) = table.select(method, path, matched) else {
             return "ambiguous".to_owned();
         };
-        if rules.are_public() {
-            return "public".to_owned();
-        }
         rules.describe()
     }
 
@@ -609,21 +605,12 @@ mod tests {
     impl Rules<'_> {
         fn describe(&self) -> String {
             let described = self.iter().map(|rule| {
-                let rules = Rules::from(rule);
-                if rules.are_public() {
-                    return "public".to_owned();
-                }
-                let rejection = match rules.admit(None, &Implications::default()) {
-                    Ok(()) => return "optional".to_owned(),
-                    Err(not_admitted) => not_admitted.rejection,
-                };
-                assert_eq!(rejection.kind(), RejectionKind::NoCredentials);
-                match rejection.detail() {
-                    crate::refusal::Detail::Scopes { needed } if needed.is_empty() => {
-                        "a token".to_owned()
-                    }
-                    crate::refusal::Detail::Scopes { needed } => needed.to_string(),
-                    _ => "denied".to_owned(),
+                let claims = Rules::from(rule).admit(None, &Implications::default());
+                match claims.map_err(|not_admitted| not_admitted.rejection.detail().clone()) {
+                    Ok(()) => "public".to_owned(),
+                    Err(Detail::Scopes { needed }) => needed.to_string(),
+                    Err(_) if *rule == Rule::token() => "a token".to_owned(),
+                    Err(_) => "denied".to_owned(),
                 }
             });
             described.collect::<Vec<_>>().join(", ")
