@@ -41,4 +41,19 @@ macro_rules! observe {
     }};
 }
 
-pub(crate) use {count, event, gauge, observe};
+/// Runs a future within a `tracing` span: `in_span!(future, "name", field = value, …)`.
+macro_rules! in_span {
+    ($future:expr, $name:literal $(, $field:ident = $value:expr)*) => {{
+        let future = $future;
+        #[cfg(feature = "tracing")]
+        let future = tracing::Instrument::instrument(
+            future,
+            tracing::info_span!(target: "tower_bearer", $name $(, $field = $value)*),
+        );
+        #[cfg(not(feature = "tracing"))]
+        { $(let _ = &$value;)* }
+        future
+    }};
+}
+
+pub(crate) use {count, event, gauge, in_span, observe};

@@ -7,10 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::task::Poll;
 
 use serde_json::{Value, json};
 use tower_bearer::__private::{verify_hmac_jws, verify_jws, verify_raw};
 use tower_bearer::jose::{Algorithm, Backend, HmacAlgorithm};
+use tower_bearer::jwks::Jwks;
+use tower_bearer::{Clock, UnixTime, Validator};
 
 fn backends() -> Vec<Backend> {
     vec![
@@ -210,6 +213,52 @@ fn k21_rfc_examples_verify_as_the_rfcs_say() {
         }
     }
     assert!(compact > 10, "only {compact} compact examples were run");
+}
+
+/// A resource server of the examples' own issuer, before they expired.
+#[derive(Debug)]
+struct ExampleClock;
+
+impl Clock for ExampleClock {
+    fn now(&self) -> UnixTime {
+        UnixTime::from_secs(1_300_819_000)
+    }
+}
+
+#[test]
+fn k21_rfc_examples_are_no_access_tokens() {
+    let Some(folder) = folder() else { return };
+    let vectors = read(&folder.join("rfc_vectors.json"));
+    let own = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/jwks/good.json"));
+    let mut refused = BTreeSet::new();
+    for vector in vectors["vectors"].as_array().expect("vectors") {
+        let examples = match &vector["jwk"] {
+            Value::Array(keys) => keys.iter().map(public).collect(),
+            Value::Null => vec![],
+            key => vec![public(key)],
+        };
+        let all = [examples.as_slice(), keys(&own)].concat();
+        let set = json!({ "keys": all }).to_string();
+        for name in ["jws", "jws_json", "jws_detached", "detached"] {
+            let Some(token) = vector.get(name) else { continue };
+            assert_eq!(vector["resource_server"], "reject");
+            let token = token.as_str().map_or_else(|| token.to_string(), str::to_owned);
+            for backend in backends() {
+                let jwks = Jwks::static_set_with("joe", &set, backend).expect("a usable set");
+                let validator = Validator::builder("joe", "https://api.example")
+                    .clock(ExampleClock)
+                    .keys(jwks)
+                    .build()
+                    .expect("a validator");
+                match tokio_test::task::spawn(validator.validate(&token)).poll() {
+                    Poll::Ready(Err(refusal)) => refused.insert(refusal.code()),
+                    other => panic!("{} {name}: {other:?}", vector["id"]),
+                };
+            }
+        }
+    }
+    // Some get as far as the claims; so it isn't that nothing could be read.
+    assert!(refused.contains("missing_claim"), "{refused:?}");
 }
 
 // ---- primitives ----------------------------------------------------------------------------

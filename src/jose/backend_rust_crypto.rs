@@ -1,5 +1,5 @@
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
-use jsonwebtoken::signature::Verifier as _;
+
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey};
 
 use crate::jose::alg::Algorithm;

@@ -1,66 +1,282 @@
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::jwks::store::LoadedKeys;
+use tokio::time::Instant;
+
+use crate::clock::{SystemClock, UnixTime, monotonic};
+use crate::error::ConfigError;
+use crate::jose::{Backend, ParsedKeySet, key_from_pem, parse_jwk_set};
+use crate::jwks::builder::JwksBuilder;
+use crate::jwks::config::Config;
+use crate::jwks::control::Control;
+use crate::jwks::fetch_error::FetchError;
+use crate::jwks::health::{Health, KeyStatus, State, Status};
+use crate::jwks::key_set::KeySet;
+use crate::jwks::refresher::Shared;
+use crate::jwks::snapshot::Snapshot;
+use crate::jwks::store::{LoadedKeys, Published, Tenure};
+use crate::jwks::wait::Miss;
 use crate::refusal::Unavailable;
+use crate::telemetry::count;
+
+/// How many keys a set in the configuration may have.
+const MAX_STATIC_KEYS: usize = 1_000;
 
 /// The keys of one issuer, and the task that keeps them fresh.
-#[derive(Clone, Debug)]
-pub struct Jwks {}
-
-/// What to do about a token whose key isn't there.
-#[derive(Debug)]
-pub(crate) enum Miss {
-    /// The key doesn't exist: 401 `UnknownKey`.
-    Absent,
-    /// Nobody can tell: 503.
-    Unavailable(Unavailable),
-    /// A refresh is under way: await it, `load` again, and take that answer as it is.
-    Wait(KeyWait),
+///
+/// Cloning is cheap. Clones share the keys and the task, so give clones of one `Jwks` to everything
+/// that takes tokens of the issuer. The task ends when the last clone is dropped, or by
+/// [`shutdown`](Self::shutdown).
+///
+/// Fetching needs a Tokio runtime with its timer on (and, for the default transport, its I/O
+/// driver). It needn't be there yet when the `Jwks` is built: the task starts with the first use
+/// inside one.
+#[derive(Clone)]
+pub struct Jwks {
+    owner: Arc<Owner>,
 }
 
-/// Waits for a refresh, no longer than a request may. Dropping it cancels nothing.
-pub(crate) struct KeyWait(Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>);
+/// The handles' common end of what they share with the task.
+struct Owner {
+    shared: Arc<Shared>,
+}
 
-impl std::fmt::Debug for KeyWait {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("KeyWait")
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }
 
-impl Future for KeyWait {
-    type Output = Result<(), Unavailable>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-#[allow(clippy::todo, dead_code, reason = "signatures first")]
 impl Jwks {
+    /// Finds the issuer's keys by discovery (RFC 8414, then OpenID Connect Discovery).
+    pub fn discover(issuer: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::new(issuer.into(), None)
+    }
+
+    /// Takes the issuer's keys from this URL.
+    pub fn url(issuer: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::new(issuer.into(), Some(url.into()))
+    }
+
+    /// Takes a JWK set (RFC 7517 §5) that never changes.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't a JWK set, has no usable key, or no crypto backend is there.
+    pub fn static_set(issuer: impl Into<String>, json: &str) -> Result<Self, ConfigError> {
+        Self::static_set_with(issuer, json, Backend::preferred_or_error()?)
+    }
+
+    /// Like [`static_set`](Self::static_set), with the crypto backend chosen.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't a JWK set, or has no usable key.
+    pub fn static_set_with(
+        issuer: impl Into<String>,
+        json: &str,
+        backend: Backend,
+    ) -> Result<Self, ConfigError> {
+        let parsed = parse_jwk_set(json.as_bytes(), MAX_STATIC_KEYS, backend)
+            .map_err(|error| ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)")))?;
+        Self::fixed(issuer.into(), parsed, backend)
+    }
+
+    /// Takes public keys in PEM (`BEGIN PUBLIC KEY`), each with its `kid`. Keys without one are
+    /// tried on tokens without one.
+    ///
+    /// # Errors
+    ///
+    /// If one isn't a usable public key, there is none at all, or no crypto backend is there.
+    pub fn pem<'a>(
+        issuer: impl Into<String>,
+        keys: impl IntoIterator<Item = (Option<&'a str>, &'a str)>,
+    ) -> Result<Self, ConfigError> {
+        let backend = Backend::preferred_or_error()?;
+        let keys = keys.into_iter().map(|(kid, pem)| key_from_pem(pem, kid, backend));
+        let keys = keys.collect::<Result<_, _>>()?;
+        Self::fixed(issuer.into(), ParsedKeySet { keys, ignored: Vec::new() }, backend)
+    }
+
+    fn fixed(issuer: String, parsed: ParsedKeySet, backend: Backend) -> Result<Self, ConfigError> {
+        if parsed.keys.is_empty() {
+            let reason = parsed.ignored.first().map_or_else(
+                || "it has none".to_owned(),
+                |key| format!("the first is refused because of \"{}\"", key.reason),
+            );
+            return Err(ConfigError::new(format!(
+                "the key set has no usable key, so no token could ever be accepted: {reason}"
+            )));
+        }
+        let config = Config::fixed(issuer.into(), backend, Arc::new(SystemClock));
+        let published = Published {
+            sequence: 0,
+            keys: Arc::new(KeySet::first(parsed)),
+            tenure: Tenure::Static,
+            origin: None,
+        };
+        Ok(Self::from_parts(config, published, |_, _| {}))
+    }
+
+    /// Builds the handle, and the task if there is a runtime for it.
+    pub(crate) fn from_parts(
+        config: Config,
+        published: Published,
+        prepare: impl FnOnce(&mut Control, Instant),
+    ) -> Self {
+        let now = monotonic();
+        let mut control = Control::new(&config, published.state(now));
+        prepare(&mut control, now);
+        let shared = Arc::new(Shared::new(config, published, control));
+        shared.ensure_running();
+        Self { owner: Arc::new(Owner { shared }) }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
+    }
+
+    /// Returns the issuer whose keys these are.
+    pub fn issuer(&self) -> &str {
+        &self.shared().config.issuer
+    }
+
+    /// Returns what signatures are checked with.
+    pub fn backend(&self) -> Backend {
+        self.shared().config.backend
+    }
+
+    /// Waits until tokens can be checked, for at most this long. A lazy source starts to fetch.
+    ///
+    /// # Errors
+    ///
+    /// If they can't by then.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), Unavailable> {
+        self.shared().ready(deadline).await
+    }
+
+    /// Fetches the keys now, past all caches on the way, and waits for it. The keys from before
+    /// serve meanwhile, and if it fails.
+    ///
+    /// # Errors
+    ///
+    /// If no set could be fetched.
+    pub async fn refresh(&self) -> Result<(), FetchError> {
+        self.shared().refresh().await
+    }
+
+    /// Ends the task and waits until it has ended. From then on no token can be checked, through
+    /// no clone: let the server finish its requests first.
+    pub async fn shutdown(&self) {
+        self.shared().shutdown().await;
+    }
+
+    /// Returns what a readiness probe should say.
+    pub fn health(&self) -> Health {
+        self.look().exact_state().health()
+    }
+
+    /// Returns everything that can be told about the keys.
+    pub fn status(&self) -> Status {
+        let loaded = self.look();
+        let (now, wall) = (monotonic(), self.shared().config.clock.now());
+        let published = loaded.published();
+        let (fresh_until, stale_until) = match published.tenure {
+            Tenure::Serving(serving) => (Some(serving.fresh_until), Some(serving.stale_until)),
+            Tenure::Cold | Tenure::Static | Tenure::Stopped => (None, None),
+        };
+        let control = self.shared().control();
+        let (log, next) = (control.log, control.schedule.next());
+        drop(control);
+        let at = |instant: Option<Instant>| instant.map(|instant| to_wall(instant, now, wall));
+        let state = loaded.exact_state();
+        Status {
+            state,
+            health: state.health(),
+            generation: loaded.keys().generation(),
+            age: published.origin.as_ref().map(|origin| origin.age(now)),
+            fresh_until: at(fresh_until),
+            stale_until: at(stale_until),
+            last_attempt: at(log.last_attempt),
+            last_success: at(log.last_success),
+            consecutive_failures: log.failures,
+            last_error: log.last_error,
+            next_refresh: at(next.filter(|_| state != State::ShutDown)),
+            keys: key_status(loaded.keys()),
+        }
+    }
+
+    /// Returns the keys of now in a form that another process can start from; `None` while there
+    /// are none, or if they are part of the configuration.
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let loaded = self.look();
+        Snapshot::of(self.issuer(), loaded.published().origin.as_ref()?)
+    }
+
     /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
     /// down, or nobody to keep watch). A verified token may be remembered under its set's
-    /// [`generation`](crate::jwks::key_set::KeySet::generation), and trusted only while this is
-    /// the same. One atomic load.
+    /// `generation`, and trusted only while this is the same. One atomic load.
     pub(crate) fn generation(&self) -> u64 {
-        todo!()
+        self.shared().store.generation()
     }
 
     /// Returns the keys of now, with their state.
     pub(crate) fn load(&self) -> LoadedKeys {
-        todo!()
+        let loaded = self.look();
+        if loaded.exact_state() == State::Stale {
+            count!("jwks_stale_served_total");
+        }
+        loaded
+    }
+
+    fn look(&self) -> LoadedKeys {
+        self.shared().ensure_running();
+        self.shared().store.load(monotonic())
     }
 
     /// Says what to do about a token that could be valid, but whose `kid` has no fitting key in
     /// `seen`, which serves.
     pub(crate) fn miss(&self, seen: &LoadedKeys, kid: &str) -> Miss {
-        let _ = (seen, kid);
-        todo!()
+        self.shared().miss(seen, kid)
     }
 
     /// Says what to do about a token while the keys are cold, expired or shut down.
     pub(crate) fn wait_cold(&self) -> Miss {
-        todo!()
+        self.shared().wait_cold()
+    }
+}
+
+fn to_wall(instant: Instant, now: Instant, wall: UnixTime) -> UnixTime {
+    match instant.checked_duration_since(now) {
+        Some(ahead) => wall.plus(ahead),
+        None => wall.minus(now.saturating_duration_since(instant)),
+    }
+}
+
+fn key_status(set: &KeySet) -> Vec<KeyStatus> {
+    let usable = set.keys().map(|key| KeyStatus {
+        kid: key.kid().map(str::to_owned),
+        kty: Some(key.kty().to_owned()),
+        alg: key.algorithm(),
+        ignored: None,
+        retiring: set.retires(key).is_some(),
+    });
+    let ignored = set.ignored().iter().map(|key| KeyStatus {
+        kid: key.kid.map(|kid| kid.as_str().to_owned()),
+        kty: key.kty.map(|kty| kty.as_str().to_owned()),
+        alg: None,
+        ignored: Some(key.reason),
+        retiring: false,
+    });
+    usable.chain(ignored).collect()
+}
+
+impl fmt::Debug for Jwks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwks")
+            .field("issuer", &self.issuer())
+            .field("state", &self.shared().store.load(monotonic()).exact_state())
+            .finish_non_exhaustive()
     }
 }

@@ -2,11 +2,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::jose::Algorithm;
-use crate::jose::VerificationKey;
+use tokio::time::Instant;
+
+use crate::jose::{Algorithm, IgnoredKey, ParsedKeySet, VerificationKey};
 
 /// How many keys are tried on one token.
-const MAX: usize = 4;
+const MAX_TRIED: usize = 4;
 
 /// One issuer's usable keys, as they were at one time. Never changed, only replaced.
 #[derive(Debug, Default)]
@@ -15,6 +16,27 @@ pub(crate) struct KeySet {
     /// Ordered by `kid`, those without one first.
     keys: Box<[Arc<VerificationKey>]>,
     by_kid: HashMap<Box<str>, Range<usize>>,
+    ignored: Box<[IgnoredKey]>,
+    /// Those of `keys` that the issuer has removed, and that may serve a while longer.
+    retiring: Box<[Retiring]>,
+}
+
+#[derive(Clone, Debug)]
+struct Retiring {
+    key: Arc<VerificationKey>,
+    until: Instant,
+}
+
+/// What a set became, and what that changed.
+#[derive(Debug)]
+pub(crate) struct Succession {
+    pub(crate) set: Arc<KeySet>,
+    /// Whether the keys are others than before.
+    pub(crate) changed: bool,
+    /// The `kid`s that no key has any longer.
+    pub(crate) removed: Vec<Box<str>>,
+    /// The `kid`s that have other keys than before, and none of the old ones (RFC 7517 §4.5).
+    pub(crate) reused: Vec<Box<str>>,
 }
 
 /// The keys with which a token may have been signed.
@@ -22,7 +44,7 @@ pub(crate) struct KeySet {
 pub(crate) enum Candidates<'a> {
     /// No key fits.
     None,
-    /// These fit, at least one.
+    /// These fit.
     Fitting(Fitting<'a>),
     /// More fit than are ever tried.
     TooMany,
@@ -31,7 +53,7 @@ pub(crate) enum Candidates<'a> {
 /// One to four keys.
 #[derive(Debug)]
 pub(crate) struct Fitting<'a> {
-    keys: [Option<&'a VerificationKey>; MAX],
+    keys: [Option<&'a VerificationKey>; MAX_TRIED],
 }
 
 impl<'a> Fitting<'a> {
@@ -41,7 +63,18 @@ impl<'a> Fitting<'a> {
 }
 
 impl KeySet {
-    pub(crate) fn new(generation: u64, mut keys: Vec<Arc<VerificationKey>>) -> Self {
+    /// Creates the first set.
+    pub(crate) fn first(parsed: ParsedKeySet) -> Self {
+        let keys = parsed.keys.into_iter().map(Arc::new).collect();
+        Self::new(1, keys, parsed.ignored.into(), Box::default())
+    }
+
+    fn new(
+        generation: u64,
+        mut keys: Vec<Arc<VerificationKey>>,
+        ignored: Box<[IgnoredKey]>,
+        retiring: Box<[Retiring]>,
+    ) -> Self {
         keys.sort_by(|a, b| a.kid().cmp(&b.kid()));
         let mut by_kid: HashMap<Box<str>, Range<usize>> = HashMap::new();
         for (at, key) in keys.iter().enumerate() {
@@ -49,7 +82,68 @@ impl KeySet {
                 by_kid.entry(kid.into()).or_insert(at..at).end = at.saturating_add(1);
             }
         }
-        Self { generation, keys: keys.into(), by_kid }
+        Self { generation, keys: keys.into(), by_kid, ignored, retiring }
+    }
+
+    /// Builds the set that follows this one. Keys that the issuer has removed serve until
+    /// `grace_ends`, if that is later than `now`; but never beside a new key of the same `kid`.
+    pub(crate) fn followed_by(
+        &self,
+        parsed: ParsedKeySet,
+        now: Instant,
+        grace_ends: Instant,
+    ) -> Succession {
+        let mut keys: Vec<_> = parsed.keys.into_iter().map(Arc::new).collect();
+        let gone = |key: &VerificationKey| {
+            !keys.iter().any(|new| is_same(new, key))
+                && (key.kid().is_none() || !keys.iter().any(|new| new.kid() == key.kid()))
+        };
+        let retiring: Box<[Retiring]> = self
+            .keys
+            .iter()
+            .filter(|key| gone(key))
+            .map(|key| Retiring {
+                key: Arc::clone(key),
+                until: self.retires(key).unwrap_or(grace_ends),
+            })
+            .filter(|retiring| now < retiring.until)
+            .collect();
+        keys.extend(retiring.iter().map(|retiring| Arc::clone(&retiring.key)));
+        self.replaced_by(keys, parsed.ignored.into(), retiring)
+    }
+
+    /// Builds the set without the keys whose grace has ended, if there are any.
+    pub(crate) fn without_retired(&self, now: Instant) -> Option<Succession> {
+        let (over, retiring): (Vec<_>, Vec<_>) =
+            self.retiring.iter().cloned().partition(|retiring| retiring.until <= now);
+        if over.is_empty() {
+            return None;
+        }
+        let keys = self.keys.iter().filter(|key| !over.iter().any(|it| Arc::ptr_eq(&it.key, key)));
+        Some(self.replaced_by(keys.cloned().collect(), self.ignored.clone(), retiring.into()))
+    }
+
+    fn replaced_by(
+        &self,
+        keys: Vec<Arc<VerificationKey>>,
+        ignored: Box<[IgnoredKey]>,
+        retiring: Box<[Retiring]>,
+    ) -> Succession {
+        let changed = keys.len() != self.keys.len()
+            || !keys.iter().all(|new| self.keys.iter().any(|old| is_same(new, old)))
+            || !self.keys.iter().all(|old| keys.iter().any(|new| is_same(new, old)));
+        let generation = self.generation.saturating_add(u64::from(changed));
+        let set = Self::new(generation, keys, ignored, retiring);
+        let (mut removed, mut reused) = (Vec::new(), Vec::new());
+        for kid in self.by_kid.keys() {
+            let (old, new) = (self.of_kid(kid), set.of_kid(kid));
+            if new.is_empty() {
+                removed.push(kid.clone());
+            } else if !old.iter().any(|old| new.iter().any(|new| is_same(new, old))) {
+                reused.push(kid.clone());
+            }
+        }
+        Succession { set: Arc::new(set), changed, removed, reused }
     }
 
     /// Returns the number of this set: another one whenever the keys are others.
@@ -59,12 +153,9 @@ impl KeySet {
 
     /// Returns the keys for a token of this `alg` and `kid`. Allocates nothing.
     pub(crate) fn candidates(&self, algorithm: Algorithm, kid: Option<&str>) -> Candidates<'_> {
-        let within = match kid {
-            Some(kid) => self.by_kid.get(kid).cloned().and_then(|range| self.keys.get(range)),
-            None => Some(&*self.keys),
-        };
-        let mut fitting = within.unwrap_or_default().iter().filter(|key| key.fits(algorithm));
-        let mut keys = [None; MAX];
+        let within = kid.map_or(&*self.keys, |kid| self.of_kid(kid));
+        let mut fitting = within.iter().filter(|key| key.fits(algorithm));
+        let mut keys = [None; MAX_TRIED];
         for slot in &mut keys {
             *slot = fitting.next().map(|key| &**key);
         }
@@ -74,4 +165,48 @@ impl KeySet {
             (keys, None) => Candidates::Fitting(Fitting { keys }),
         }
     }
+
+    fn of_kid(&self, kid: &str) -> &[Arc<VerificationKey>] {
+        let range = self.by_kid.get(kid).cloned();
+        range.and_then(|range| self.keys.get(range)).unwrap_or_default()
+    }
+
+    pub(crate) fn has_kid(&self, kid: &str) -> bool {
+        self.by_kid.contains_key(kid)
+    }
+
+    pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
+        self.by_kid.keys().map(|kid| &**kid)
+    }
+
+    /// Returns the `kid`s under which more than one key would be tried on one token.
+    pub(crate) fn ambiguous_kids(&self) -> impl Iterator<Item = &str> {
+        self.kids().filter(|kid| {
+            let keys = self.of_kid(kid);
+            Algorithm::ALL.iter().any(|it| keys.iter().filter(|key| key.fits(*it)).count() > 1)
+        })
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &VerificationKey> {
+        self.keys.iter().map(|key| &**key)
+    }
+
+    pub(crate) fn ignored(&self) -> &[IgnoredKey] {
+        &self.ignored
+    }
+
+    /// Returns until when a key may serve that the issuer has removed.
+    pub(crate) fn retires(&self, key: &VerificationKey) -> Option<Instant> {
+        let retiring = self.retiring.iter().find(|it| std::ptr::eq(&*it.key, key));
+        retiring.map(|retiring| retiring.until)
+    }
+
+    /// Returns when the next key's grace ends.
+    pub(crate) fn next_retirement(&self) -> Option<Instant> {
+        self.retiring.iter().map(|retiring| retiring.until).min()
+    }
+}
+
+fn is_same(a: &VerificationKey, b: &VerificationKey) -> bool {
+    a.kid() == b.kid() && a.same_material(b)
 }

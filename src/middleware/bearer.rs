@@ -1,5 +1,5 @@
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, Entry, HeaderValue};
+use http::header::AUTHORIZATION;
 
 use crate::refusal::RejectionKind;
 
@@ -30,16 +30,16 @@ pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
 
 fn parse(field: &[u8]) -> Credentials<'_> {
     const SCHEME: &[u8] = b"bearer";
-    let Some((scheme, rest)) = field.trim_ascii_start().split_at_checked(SCHEME.len()) else {
+    let trimmed = field.trim_ascii_start();
+    let Some((scheme, rest)) = trimmed.split_at_checked(SCHEME.len()) else {
         return Credentials::None;
     };
     if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|next| is_tchar(*next)) {
         return Credentials::None;
     }
-    let token = rest.trim_ascii_start();
-    let spaces = rest.get(..rest.len().saturating_sub(token.len())).unwrap_or_default();
-    let one_or_more_spaces = !spaces.is_empty() && spaces.iter().all(|byte| *byte == b' ');
-    if one_or_more_spaces && !field.starts_with(b" ") && is_b64token(token) {
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    let token = rest.get(spaces..).unwrap_or_default();
+    if trimmed.len() == field.len() && spaces > 0 && is_b64token(token) {
         Credentials::Token(token)
     } else {
         Credentials::Refused(RejectionKind::MalformedCredentials)
@@ -67,13 +67,17 @@ const fn is_tchar(byte: u8) -> bool {
 
 /// Marks all credentials as sensitive: they aren't printed, nor put into a compression table.
 pub(crate) fn hide(headers: &mut HeaderMap) {
-    if let Entry::Occupied(mut fields) = headers.entry(AUTHORIZATION) {
-        fields.iter_mut().for_each(|field: &mut HeaderValue| field.set_sensitive(true));
+    let Some(first) = headers.get_mut(AUTHORIZATION) else { return };
+    first.set_sensitive(true);
+    if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+        let fields = headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
+        fields.for_each(|(_, field)| field.set_sensitive(true));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use http::header::PROXY_AUTHORIZATION;
     use proptest::prelude::*;
 

@@ -136,8 +136,7 @@ fn key_set(state: &State, headers: &HeaderMap) -> Response<Bytes> {
             response.headers_mut().insert(ETAG, etag);
         }
     }
-    let extra = state.config.jwks_headers.iter();
-    response.headers_mut().extend(extra.map(|(name, value)| (name.clone(), value.clone())));
+    response.headers_mut().extend(state.config.jwks_headers.clone());
     response
 }
 

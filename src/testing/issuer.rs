@@ -216,7 +216,7 @@ impl TestIssuer {
 
     /// Stops serving, as if the process were killed: open connections break, new ones are refused.
     ///
-    /// The port stays taken. Keys, faults and counters stay as they are, and
+    /// The port stays reserved. Keys, faults and counters stay as they are, and
     /// [`token`](Self::token) goes on to work.
     pub async fn stop(&self) {
         self.server.stop().await;
@@ -226,7 +226,7 @@ impl TestIssuer {
     ///
     /// # Errors
     ///
-    /// If the port can't be listened on, which only another process can bring about.
+    /// If the port can't be listened on, because somebody asked for just that one meanwhile.
     pub async fn restart(&self) -> Result<(), ConfigError> {
         self.server.restart().await.map_err(|error| {
             ConfigError::new(format!("can't listen on {} again: {error}", self.address))

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the fuzz targets, `corpus/TARGET/`, from the vectors of `../fixtures`."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FIXTURES = HERE.parent / "fixtures"
+count = {}
+
+
+def seed(target, data):
+    folder = HERE / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+    count[target] = count.get(target, 0) + 1
+
+
+def text(value):
+    if isinstance(value, str):
+        return value
+    return "".join(p if isinstance(p, str) else p["repeat"] * p["times"] for p in value)
+
+
+def decoded(segment):
+    return base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+
+
+def scopes_of(value):
+    if isinstance(value, dict):
+        for member in value.values():
+            yield from scopes_of(member)
+    elif isinstance(value, list):
+        yield " ".join(v for v in value if isinstance(v, str))
+    elif isinstance(value, str):
+        yield value
+
+
+for file in sorted((FIXTURES / "tokens").glob("*.json")):
+    for row in json.loads(file.read_text()):
+        token = text(row["token"])
+        if "fields" in row:
+            fields = [v.replace("{token}", token) for k, v in row["fields"] if k == "authorization"]
+            seed("authorization_header", "\n".join(fields).encode("latin-1"))
+            continue
+        seed("compact_jws", b"0" + token.encode())
+        if not isinstance(row["jwks"], str):
+            seed("jwk_set", text(row["jwks"]).encode())
+        segments = token.split(".")
+        if len(segments) == 3:
+            try:
+                header, payload = decoded(segments[0]), decoded(segments[1])
+            except ValueError:
+                continue
+            # Signed by the target: so the header must name that key, or the signature is wrong.
+            header = header.replace(b'"alg":"ES256"', b'"alg":"EdDSA"').replace(
+                b'"kid":"p256"', b'"kid":"ed25519"'
+            )
+            seed("compact_jws", b"1" + header + b"\0" + payload)
+            try:
+                for scope in scopes_of(
+                    {k: v for k, v in json.loads(payload).items() if k in ("scope", "scp", "roles")}
+                ):
+                    seed("scopes", scope.encode("utf-8", "replace"))
+            except (ValueError, AttributeError, RecursionError):
+                pass
+for file in sorted((FIXTURES / "jwks").glob("*.json")):
+    seed("jwk_set", file.read_bytes())
+print(count)

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The test command: installs what it needs, then checks formatting, lints, every feature alone,
+# docs, the whole suite (the interop tests and the examples included) and dependencies.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "${CI:-}" = true ]; then
+    # Nothing is built twice there, and nobody debugs it.
+    export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_TERM_COLOR=never
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+step() {
+    printf '\n== %s\n' "$*"
+    "$@" 2>&1 | tee -a "$log"
+}
+lint() { step cargo clippy --locked --quiet "$@" -- -D warnings; }
+
+step scripts/setup.sh
+step cargo fmt --check
+lint --all-features --all-targets
+
+# Features only add: each stands alone, and the sets that people deploy.
+lint --lib --no-default-features
+for features in aws-lc-rs rust-crypto reqwest axum tracing metrics test-util \
+    rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
+    lint --lib --no-default-features --features "$features"
+done
+
+RUSTDOCFLAGS='-D warnings' step cargo doc --locked --quiet --no-deps --all-features
+step cargo nextest run --locked --all-features
+step cargo test --locked --quiet --doc --all-features
+# The same verdicts from the other crypto backend.
+step cargo nextest run --locked --no-default-features --features rust-crypto
+
+if command -v cargo-deny >/dev/null; then
+    step cargo deny --locked check bans licenses sources
+else
+    printf '\n== cargo deny: not installed, skipped\n'
+fi
+
+# What the runners counted, added up: nextest's summaries and the doc tests' result lines. A failure
+# has ended the script above.
+awk '/tests? run: [0-9]+ passed/ { sub(/.*tests? run: /, ""); passed += $1 }
+     /^test result: ok\. / { passed += $4 }
+     END { if (!passed) exit 1; printf "\n%d passed, 0 failed\n", passed }' "$log"

@@ -1,0 +1,488 @@
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Uri};
+use tokio::time::Instant;
+
+use crate::clock::{Clock, SystemClock, monotonic};
+use crate::error::ConfigError;
+use crate::jose::Backend;
+use crate::jwks::config::{Config, EmptySet, Fetching, Target};
+use crate::jwks::discovery::{Discovery, Metadata};
+use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url};
+use crate::jwks::flight::parse;
+use crate::jwks::handle::Jwks;
+use crate::jwks::key_set::KeySet;
+use crate::jwks::schedule::{Serving, Timing, after};
+use crate::jwks::snapshot::Snapshot;
+use crate::jwks::source::Network;
+use crate::jwks::store::{Origin, Published, Tenure};
+use crate::telemetry::event;
+use crate::transport::{Limits, Transport};
+
+/// When the keys are first fetched.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Start {
+    /// At once, in the background. Requests that come sooner wait for it, or are answered 503.
+    #[default]
+    Eager,
+    /// When the first request needs them.
+    Lazy,
+    /// At once, with the keys of an earlier run serving meanwhile, as stale ones.
+    ///
+    /// A snapshot of another issuer or another URL is a configuration error. One that is older
+    /// than `max_stale`, or dated in the future, or that has no usable key, is passed over as if
+    /// there were none.
+    Seeded(Snapshot),
+}
+
+/// Builds a [`Jwks`].
+///
+/// | setting | default | range |
+/// |---|---|---|
+/// | [`ttl`](Self::ttl) | 10 minutes | 1 s to 24 h |
+/// | [`min_ttl`](Self::min_ttl), [`max_ttl`](Self::max_ttl) | 60 s, 1 hour | 1 s to 24 h |
+/// | [`max_stale`](Self::max_stale) | 1 hour | 0 to 7 days |
+/// | [`timeout`](Self::timeout) | 5 s | 1 s to 30 s |
+/// | [`connect_timeout`](Self::connect_timeout) | 3 s | 100 ms to `timeout` |
+/// | [`request_wait`](Self::request_wait) | 2 s | 0 to `timeout` |
+/// | [`cooldown`](Self::cooldown) | 30 s | 1 s to 1 h |
+/// | [`max_bytes`](Self::max_bytes) | 256 KiB | 1 byte to 16 MiB |
+/// | [`max_keys`](Self::max_keys) | 100 | 1 to 1000 |
+/// | [`redirects`](Self::redirects) | 0 | 0 to 3 |
+/// | [`removed_key_grace`](Self::removed_key_grace) | 0 | 0 to 24 h |
+/// | [`empty_set`](Self::empty_set) | [`EmptySet::Keep`] | |
+/// | [`start`](Self::start) | [`Start::Eager`] | |
+pub struct JwksBuilder {
+    issuer: String,
+    url: Option<String>,
+    ttl: Option<Duration>,
+    min_ttl: Option<Duration>,
+    max_ttl: Option<Duration>,
+    max_stale: Duration,
+    timeout: Duration,
+    connect_timeout: Option<Duration>,
+    request_wait: Option<Duration>,
+    cooldown: Duration,
+    max_bytes: usize,
+    max_keys: usize,
+    redirects: u8,
+    removed_key_grace: Duration,
+    empty_set: EmptySet,
+    start: Start,
+    public_addresses_only: bool,
+    dangerous_http: bool,
+    transport: Option<Arc<dyn Transport>>,
+    clock: Arc<dyn Clock>,
+    backend: Option<Backend>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl JwksBuilder {
+    pub(crate) fn new(issuer: String, url: Option<String>) -> Self {
+        Self {
+            issuer,
+            url,
+            ttl: None,
+            min_ttl: None,
+            max_ttl: None,
+            max_stale: HOUR,
+            timeout: Duration::from_secs(5),
+            connect_timeout: None,
+            request_wait: None,
+            cooldown: Duration::from_secs(30),
+            max_bytes: 256 * 1_024,
+            max_keys: 100,
+            redirects: 0,
+            removed_key_grace: Duration::ZERO,
+            empty_set: EmptySet::Keep,
+            start: Start::Eager,
+            public_addresses_only: false,
+            dangerous_http: false,
+            transport: None,
+            clock: Arc::new(SystemClock),
+            backend: None,
+        }
+    }
+
+    /// Sets how long a key set is fresh if the issuer's answer doesn't say. Below
+    /// [`min_ttl`](Self::min_ttl) or above [`max_ttl`](Self::max_ttl) it moves those with it,
+    /// unless they are set too.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the shortest time for which a set is fresh, whatever the answer says.
+    #[must_use]
+    pub fn min_ttl(mut self, min_ttl: Duration) -> Self {
+        self.min_ttl = Some(min_ttl);
+        self
+    }
+
+    /// Sets the longest time for which a set is fresh, whatever the answer says. A key that the
+    /// issuer removes verifies for up to this time.
+    #[must_use]
+    pub fn max_ttl(mut self, max_ttl: Duration) -> Self {
+        self.max_ttl = Some(max_ttl);
+        self
+    }
+
+    /// Sets how long keys serve beyond the time when they should have been refreshed, while the
+    /// issuer can't be reached. Zero is strict: an outage of the issuer is an outage here.
+    #[must_use]
+    pub fn max_stale(mut self, max_stale: Duration) -> Self {
+        self.max_stale = max_stale;
+        self
+    }
+
+    /// Sets how long one exchange with the issuer may take in all.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how long connecting to the issuer may take.
+    #[must_use]
+    pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = Some(connect_timeout);
+        self
+    }
+
+    /// Sets how long a request may wait: for the first keys, or for a refresh that may bring the
+    /// key of its token.
+    #[must_use]
+    pub fn request_wait(mut self, request_wait: Duration) -> Self {
+        self.request_wait = Some(request_wait);
+        self
+    }
+
+    /// Sets the window in which tokens with unknown `kid`s cost at most two fetches, and in which
+    /// one that the issuer hasn't got isn't asked for again.
+    #[must_use]
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.cooldown = cooldown;
+        self
+    }
+
+    /// Sets how long an answer may be, after decompression.
+    #[must_use]
+    pub fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// Sets how many keys a set may have.
+    #[must_use]
+    pub fn max_keys(mut self, max_keys: usize) -> Self {
+        self.max_keys = max_keys;
+        self
+    }
+
+    /// Follows so many redirects, on the same scheme, host and port only.
+    #[must_use]
+    pub fn redirects(mut self, redirects: u8) -> Self {
+        self.redirects = redirects;
+        self
+    }
+
+    /// Lets keys verify for this long after the issuer has removed them.
+    #[must_use]
+    pub fn removed_key_grace(mut self, grace: Duration) -> Self {
+        self.removed_key_grace = grace;
+        self
+    }
+
+    /// Sets what an empty key set means.
+    #[must_use]
+    pub fn empty_set(mut self, empty_set: EmptySet) -> Self {
+        self.empty_set = empty_set;
+        self
+    }
+
+    /// Sets when the keys are first fetched.
+    #[must_use]
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Fetches from public addresses only: for an issuer that somebody else than the operator has
+    /// named. Proxies of the environment aren't used then.
+    #[must_use]
+    pub fn public_addresses_only(mut self) -> Self {
+        self.public_addresses_only = true;
+        self
+    }
+
+    /// Allows plain `http` to other machines than this one. Whoever sits in between can put in
+    /// keys of his own, and make any token with them.
+    #[must_use]
+    pub fn dangerous_allow_http(mut self) -> Self {
+        self.dangerous_http = true;
+        self
+    }
+
+    /// Fetches through this transport.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Takes the time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Checks signatures with this.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Checks the settings and builds the key source. The network isn't touched; inside a Tokio
+    /// runtime the background task starts.
+    ///
+    /// # Errors
+    ///
+    /// If a setting can't work. The error says which, and what to change.
+    pub fn build(self) -> Result<Jwks, ConfigError> {
+        let backend = self.backend.map_or_else(Backend::preferred_or_error, Ok)?;
+        let timing = self.timing()?;
+        let request_wait = self.request_wait.unwrap_or(Duration::from_secs(2).min(self.timeout));
+        let limits = self.limits()?;
+        within("request_wait", request_wait, Duration::ZERO..=self.timeout)?;
+        within("cooldown", self.cooldown, SECOND..=HOUR)?;
+        within("removed_key_grace", self.removed_key_grace, Duration::ZERO..=DAY)?;
+        within("max_keys", self.max_keys, 1..=1_000)?;
+        within("redirects", self.redirects, 0..=3)?;
+        let plain_http =
+            if self.dangerous_http { PlainHttp::Dangerous } else { PlainHttp::Loopback };
+        let target = self.target(plain_http)?;
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport(&limits)?,
+        };
+        let plain_http = match &target {
+            Target::Url(_) => plain_http,
+            Target::Discovery(discovery) => discovery.plain_http(),
+        };
+        let network = Network { transport, limits, redirects: self.redirects, plain_http };
+        let fetching =
+            Fetching { target, network, max_keys: self.max_keys, empty_set: self.empty_set };
+        let seed = match &self.start {
+            Start::Eager | Start::Lazy => None,
+            Start::Seeded(snapshot) => {
+                check_origin(snapshot, &self.issuer, &fetching)?;
+                seed(snapshot, &fetching, backend, &*self.clock, timing)
+            }
+        };
+        let config = Config {
+            issuer: self.issuer.into(),
+            backend,
+            clock: self.clock,
+            timing,
+            cooldown: self.cooldown,
+            request_wait,
+            removed_key_grace: self.removed_key_grace,
+            fetching: Some(fetching),
+        };
+        let (published, metadata) = seed.unwrap_or_else(|| (cold(), None));
+        let lazy = matches!(self.start, Start::Lazy);
+        Ok(Jwks::from_parts(config, published, |control, now| {
+            control.metadata = metadata;
+            if !lazy {
+                control.schedule.start(now);
+            }
+        }))
+    }
+
+    fn timing(&self) -> Result<Timing, ConfigError> {
+        let minute = Duration::from_secs(60);
+        let ttl = self.ttl.unwrap_or(minute.saturating_mul(10));
+        let min_ttl = self.min_ttl.unwrap_or(minute.min(self.ttl.unwrap_or(minute)));
+        let max_ttl = self.max_ttl.unwrap_or(HOUR.max(ttl).max(min_ttl));
+        within("ttl", ttl, SECOND..=DAY)?;
+        within("min_ttl", min_ttl, SECOND..=DAY)?;
+        within("max_ttl", max_ttl, SECOND..=DAY)?;
+        within("max_stale", self.max_stale, Duration::ZERO..=DAY.saturating_mul(7))?;
+        if min_ttl > max_ttl {
+            return Err(ConfigError::new(format!(
+                "a min_ttl of {min_ttl:?} is longer than the max_ttl of {max_ttl:?}: change one"
+            )));
+        }
+        if self.ttl.is_some() {
+            within("ttl", ttl, min_ttl..=max_ttl)?;
+        }
+        Ok(Timing { ttl: ttl.clamp(min_ttl, max_ttl), min_ttl, max_ttl, max_stale: self.max_stale })
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        within("timeout", self.timeout, SECOND..=Duration::from_secs(30))?;
+        within("max_bytes", self.max_bytes, 1..=16 * 1_024 * 1_024)?;
+        let connect = self.connect_timeout.unwrap_or(Duration::from_secs(3).min(self.timeout));
+        within("connect_timeout", connect, Duration::from_millis(100)..=self.timeout)?;
+        Ok(Limits {
+            connect_timeout: connect,
+            public_addresses_only: self.public_addresses_only,
+            ..Limits::new(self.max_bytes, self.timeout)
+        })
+    }
+
+    fn target(&self, plain_http: PlainHttp) -> Result<Target, ConfigError> {
+        if self.issuer.is_empty() {
+            return Err(ConfigError::new(
+                "the issuer is empty: give the expected value of \"iss\"",
+            ));
+        }
+        let (what, text) = match &self.url {
+            Some(url) => ("JWKS URL", url),
+            None => ("issuer", &self.issuer),
+        };
+        let uri = parse_url(text, plain_http).map_err(|fault| {
+            ConfigError::new(format!("the {what} {text:?} can't be used: {fault}"))
+        })?;
+        if self.public_addresses_only && is_plain_loopback(&uri) {
+            return Err(ConfigError::new(format!(
+                "the {what} {text:?} is on this machine: leave .public_addresses_only() out"
+            )));
+        }
+        if self.url.is_some() {
+            return Ok(Target::Url(uri));
+        }
+        if uri.query().is_some() {
+            // RFC 8414 §2
+            return Err(ConfigError::new(format!(
+                "the issuer {text:?} has a query: give it as the authorization server's metadata \
+                 has it, or use Jwks::url"
+            )));
+        }
+        Ok(Target::Discovery(Discovery::new(&self.issuer, &uri, plain_http)))
+    }
+}
+
+fn within<T: PartialOrd + fmt::Debug>(
+    name: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (from, to) = (range.start(), range.end());
+    Err(ConfigError::new(format!("{name} is {value:?}: use {from:?} to {to:?}")))
+}
+
+#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
+fn default_transport(limits: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
+    let transport =
+        crate::transport::ReqwestTransport::with_connect_timeout(limits.connect_timeout)?;
+    Ok(Arc::new(transport))
+}
+
+#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
+fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
+    Err(ConfigError::new(
+        "there is nothing to fetch keys with: call .transport(…), or turn on the features \
+         \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
+    ))
+}
+
+fn cold() -> Published {
+    Published { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
+}
+
+/// Keys belong to one issuer, and a snapshot's to the place that they came from.
+fn check_origin(snapshot: &Snapshot, issuer: &str, fetching: &Fetching) -> Result<(), ConfigError> {
+    if snapshot.issuer() != issuer {
+        return Err(ConfigError::new(format!(
+            "the snapshot has the keys of {:?}, not of {issuer:?}: use one of the same issuer",
+            snapshot.issuer()
+        )));
+    }
+    match &fetching.target {
+        Target::Url(uri) if uri.to_string() != snapshot.url() => Err(ConfigError::new(format!(
+            "the snapshot was taken from {:?}, not from {uri}: use one of the same URL",
+            snapshot.url()
+        ))),
+        Target::Url(_) | Target::Discovery(_) => Ok(()),
+    }
+}
+
+/// Makes the snapshot's keys ready, unless they are no good any longer: then it is as if there
+/// were none, since a service that was down for a while must be able to start.
+fn seed(
+    snapshot: &Snapshot,
+    fetching: &Fetching,
+    backend: Backend,
+    clock: &dyn Clock,
+    timing: Timing,
+) -> Option<(Published, Option<Metadata>)> {
+    let now = monotonic();
+    let seeded = seed_at(snapshot, fetching, backend, clock, timing, now);
+    if seeded.is_none() {
+        event!(WARN, "jwks_snapshot: the snapshot is too old, from the future, or unusable");
+    }
+    seeded
+}
+
+fn seed_at(
+    snapshot: &Snapshot,
+    fetching: &Fetching,
+    backend: Backend,
+    clock: &dyn Clock,
+    timing: Timing,
+    now: Instant,
+) -> Option<(Published, Option<Metadata>)> {
+    let (fetched_at, wall) = (snapshot.fetched_at(), clock.now());
+    let age = wall.saturating_since(fetched_at);
+    let left = timing.max_stale.checked_sub(age).filter(|left| !left.is_zero())?;
+    if fetched_at > wall {
+        return None;
+    }
+    let jwks_uri: Uri = parse_url(snapshot.url(), fetching.network.plain_http).ok()?;
+    let body = Bytes::copy_from_slice(snapshot.jwks().as_bytes());
+    let parsed = parse(&body, fetching, backend).ok()?;
+    let value = |text: Option<&str>| text.and_then(|text| HeaderValue::from_str(text).ok());
+    let origin = Origin {
+        url: snapshot.url().into(),
+        body,
+        etag: value(snapshot.etag()),
+        last_modified: value(snapshot.last_modified()),
+        lifetime: None,
+        fetched_at,
+        fetched: now,
+        age_then: age,
+    };
+    let serving = Serving { fresh_until: now, stale_until: after(now, left) };
+    let published = Published {
+        sequence: 0,
+        keys: Arc::new(KeySet::first(parsed)),
+        tenure: Tenure::Serving(serving),
+        origin: Some(Arc::new(origin)),
+    };
+    let discovered = matches!(fetching.target, Target::Discovery(_));
+    Some((published, discovered.then(|| Metadata::remembered(jwks_uri))))
+}
+
+impl fmt::Debug for JwksBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksBuilder")
+            .field("issuer", &self.issuer)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}

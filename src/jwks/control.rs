@@ -1,0 +1,164 @@
+//! What the refresher, the misses and the status share, behind one lock that no request with a
+//! known key ever takes.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::jwks::config::Config;
+use crate::jwks::discovery::Metadata;
+use crate::jwks::fetch_error::FetchError;
+use crate::jwks::flight::Purpose;
+use crate::jwks::health::State;
+use crate::jwks::misses::Misses;
+use crate::jwks::schedule::{Schedule, after};
+
+/// The state of one key source, apart from its keys.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) schedule: Schedule,
+    pub(crate) misses: Misses,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) log: Log,
+    /// The number of the latest attempt.
+    pub(crate) sequence: u64,
+    pub(crate) flying: Option<Flying>,
+    /// Whether somebody called `refresh`.
+    pub(crate) refresh: bool,
+    /// The state that was last told to the logs.
+    pub(crate) reported: State,
+    /// Whether there is a task.
+    pub(crate) alive: bool,
+    pub(crate) closed: bool,
+}
+
+/// The attempt under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Flying {
+    pub(crate) sequence: u64,
+    pub(crate) purpose: Purpose,
+    pub(crate) begun: Instant,
+}
+
+/// How the attempts went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) last_attempt: Option<Instant>,
+    pub(crate) last_success: Option<Instant>,
+    pub(crate) failures: u32,
+    pub(crate) last_error: Option<FetchError>,
+}
+
+/// What waiters watch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Progress {
+    /// The number of the latest attempt that has ended, and what it failed with.
+    pub(crate) ended: u64,
+    pub(crate) error: Option<FetchError>,
+    /// The number of the latest forced fetch that has ended, and whether it failed.
+    pub(crate) settled: u64,
+    pub(crate) settled_badly: bool,
+    /// The source was shut down; its task has ended.
+    pub(crate) closed: bool,
+    pub(crate) stopped: bool,
+}
+
+/// The least that anybody is told to wait.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+impl Control {
+    pub(crate) fn new(config: &Config, reported: State) -> Self {
+        Self {
+            schedule: Schedule::new(config.timing),
+            misses: Misses::new(config.cooldown),
+            metadata: None,
+            log: Log::default(),
+            sequence: 0,
+            flying: None,
+            refresh: false,
+            reported,
+            alive: false,
+            closed: false,
+        }
+    }
+
+    /// Chooses what to fetch for now, if anything, and records that it begins.
+    pub(crate) fn take_off(&mut self, now: Instant) -> Option<Flying> {
+        if self.flying.is_some() {
+            return None;
+        }
+        let purpose = if let Some(forced) = self.misses.begin(now) {
+            Purpose::Forced { number: forced.number, second: forced.second }
+        } else if self.refresh {
+            Purpose::Manual
+        } else if self.schedule.next().is_some_and(|next| next <= now) {
+            Purpose::Planned
+        } else {
+            return None;
+        };
+        if purpose != Purpose::Planned {
+            self.refresh = false;
+        }
+        self.sequence = self.sequence.saturating_add(1);
+        self.log.last_attempt = Some(now);
+        self.flying = Some(Flying { sequence: self.sequence, purpose, begun: now });
+        self.flying
+    }
+
+    /// Records that an attempt failed.
+    pub(crate) fn failed(
+        &mut self,
+        flight: Flying,
+        error: FetchError,
+        retry_after: Option<Duration>,
+        now: Instant,
+        jitter: f64,
+    ) {
+        self.log.failures = self.log.failures.saturating_add(1);
+        self.log.last_error = Some(error);
+        // What callers or operators asked for doesn't move what is planned: else a flood of
+        // unknown kids would have the fetches of a backoff besides its own.
+        if flight.purpose == Purpose::Planned {
+            self.schedule.failed(now, jitter);
+        }
+        if let Some(retry_after) = retry_after {
+            self.schedule.hold(now, retry_after);
+        }
+        self.settle(flight, false);
+    }
+
+    /// Records that an attempt succeeded.
+    pub(crate) fn succeeded(&mut self, flight: Flying, now: Instant) {
+        let last_attempt = self.log.last_attempt;
+        self.log = Log { last_attempt, last_success: Some(now), failures: 0, last_error: None };
+        self.settle(flight, true);
+    }
+
+    fn settle(&mut self, flight: Flying, succeeded: bool) {
+        match flight.purpose {
+            Purpose::Planned => {}
+            Purpose::Manual => self.misses.ended(flight.begun, succeeded),
+            Purpose::Forced { number, .. } => {
+                self.misses.ended(flight.begun, succeeded);
+                self.misses.settle(number);
+            }
+        }
+    }
+
+    /// Tells whether the set was seen to be the issuer's so lately that a `kid` which isn't in it
+    /// doesn't exist.
+    pub(crate) fn is_recent(&self, now: Instant, cooldown: Duration) -> bool {
+        self.log.failures == 0
+            && self.log.last_success.is_some_and(|success| now < after(success, cooldown))
+    }
+
+    /// Returns how long to wait until the next attempt.
+    pub(crate) fn retry_after(&self, now: Instant) -> Duration {
+        self.schedule.next().map_or(SHORTEST_WAIT, |next| wait_until(next, now))
+    }
+}
+
+/// Returns how long to wait until then, at least a second.
+pub(crate) fn wait_until(then: Instant, now: Instant) -> Duration {
+    then.saturating_duration_since(now).max(SHORTEST_WAIT)
+}

@@ -1,0 +1,170 @@
+//! One attempt to bring the set up to date, from discovery to keys that are ready to verify.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ETAG, HeaderName, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, Uri};
+
+use crate::clock::{UnixTime, monotonic};
+use crate::jose::{Backend, KeySetError, ParsedKeySet, parse_jwk_set};
+use crate::jwks::config::{EmptySet, Fetching, Target};
+use crate::jwks::discovery::Metadata;
+use crate::jwks::fetch_error::FetchError;
+use crate::jwks::freshness::Freshness;
+use crate::jwks::source::{Answer, Fault, Question, ask};
+use crate::jwks::store::Origin;
+use crate::telemetry::{event, in_span};
+
+/// Why an attempt is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// It was time.
+    Planned,
+    /// Somebody called `refresh`.
+    Manual,
+    /// A token's `kid` is unknown. The second time, the set is asked for unconditionally.
+    Forced { number: u64, second: bool },
+}
+
+/// What an attempt needs to know.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) purpose: Purpose,
+    pub(crate) metadata: Option<Metadata>,
+    /// Whether to look for metadata though it is known: where it leads has failed lately.
+    pub(crate) rediscover: bool,
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    /// The metadata, if it was found anew.
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) result: Result<Fetched, Fault>,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) origin: Origin,
+    /// How long the set stays fresh; `None` if the answer doesn't say.
+    pub(crate) remaining: Option<Duration>,
+    /// The keys; `None` if they are the same as before.
+    pub(crate) parsed: Option<ParsedKeySet>,
+}
+
+/// Makes the attempt. `now` is asked for only when an answer is there.
+pub(crate) async fn fly(
+    fetching: &Fetching,
+    backend: Backend,
+    plan: Plan,
+    now: impl Fn() -> UnixTime,
+) -> Landed {
+    let (jwks_uri, metadata) = match locate(fetching, &plan, &now).await {
+        Ok(located) => located,
+        Err(fault) => return Landed { metadata: None, result: Err(fault) },
+    };
+    let fetch = fetch(fetching, backend, &plan, &jwks_uri, &now);
+    let host = jwks_uri.host().unwrap_or_default();
+    let result = in_span!(fetch, "jwks_fetch", host = host);
+    Landed { metadata, result: result.await }
+}
+
+/// Returns where the set lies, and the metadata that says so if it was found anew.
+async fn locate(
+    fetching: &Fetching,
+    plan: &Plan,
+    now: &impl Fn() -> UnixTime,
+) -> Result<(Uri, Option<Metadata>), Fault> {
+    let discovery = match &fetching.target {
+        Target::Url(uri) => return Ok((uri.clone(), None)),
+        Target::Discovery(discovery) => discovery,
+    };
+    let known = plan.metadata.as_ref();
+    if let Some(known) = known
+        && known.is_fresh(monotonic())
+        && !plan.rediscover
+    {
+        return Ok((known.jwks_uri.clone(), None));
+    }
+    match (discovery.find(&fetching.network, known, now()).await, known) {
+        (Ok(found), _) => Ok((found.jwks_uri.clone(), Some(found))),
+        // The address from before may still be good, and nothing better is known.
+        (Err(_fault), Some(known)) => {
+            event!(WARN, error = %_fault.error, "jwks_metadata: the metadata can't be renewed");
+            Ok((known.jwks_uri.clone(), None))
+        }
+        (Err(fault), None) => Err(fault),
+    }
+}
+
+async fn fetch(
+    fetching: &Fetching,
+    backend: Backend,
+    plan: &Plan,
+    uri: &Uri,
+    now: &impl Fn() -> UnixTime,
+) -> Result<Fetched, Fault> {
+    let url = uri.to_string();
+    let before = plan.origin.as_deref().filter(|origin| *origin.url == *url);
+    let second = matches!(plan.purpose, Purpose::Forced { second: true, .. });
+    let conditional = |origin: &&Origin| origin.etag.is_some() || origin.last_modified.is_some();
+    let question = Question {
+        uri,
+        accept: "application/jwk-set+json, application/json",
+        no_cache: plan.purpose != Purpose::Planned,
+        unless: before.filter(conditional).filter(|_| !second),
+    };
+    let Answer { not_modified, headers, body } = ask(&fetching.network, question, now()).await?;
+    let (fetched, fetched_at) = (monotonic(), now());
+    let freshness = Freshness::of(&headers, fetched_at);
+    if let (true, Some(before)) = (not_modified, before) {
+        let freshness = freshness.or_as_before(before.lifetime);
+        let origin = Origin {
+            etag: validator(&headers, &ETAG).or_else(|| before.etag.clone()),
+            lifetime: freshness.lifetime,
+            fetched_at,
+            fetched,
+            age_then: Duration::ZERO,
+            ..before.clone()
+        };
+        return Ok(Fetched { origin, remaining: freshness.remaining(), parsed: None });
+    }
+    let parsed = parse(&body, fetching, backend)?;
+    let origin = Origin {
+        url: url.into(),
+        etag: validator(&headers, &ETAG),
+        last_modified: validator(&headers, &LAST_MODIFIED),
+        lifetime: freshness.lifetime,
+        body,
+        fetched_at,
+        fetched,
+        age_then: Duration::ZERO,
+    };
+    Ok(Fetched { origin, remaining: freshness.remaining(), parsed: Some(parsed) })
+}
+
+/// Reads the set. One without a usable key is a mistake, unless it is empty and that was declared
+/// to mean something.
+pub(crate) fn parse(
+    body: &[u8],
+    fetching: &Fetching,
+    backend: Backend,
+) -> Result<ParsedKeySet, FetchError> {
+    let parsed = parse_jwk_set(body, fetching.max_keys, backend).map_err(|error| match error {
+        KeySetError::NotJson | KeySetError::NoKeysArray => FetchError::NotAKeySet,
+        KeySetError::TooManyKeys => FetchError::TooManyKeys,
+    })?;
+    let revokes = fetching.empty_set == EmptySet::RevokeAll && parsed.ignored.is_empty();
+    if parsed.keys.is_empty() && !revokes {
+        return Err(FetchError::NoUsableKey);
+    }
+    Ok(parsed)
+}
+
+/// Returns a field to send back with the next request, unless it is unreasonably long.
+fn validator(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    headers.get(name).filter(|value| value.len() <= 1_024).cloned()
+}

@@ -1,0 +1,179 @@
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::clock::UnixTime;
+use crate::jose::{Algorithm, IgnoredReason};
+use crate::jwks::fetch_error::FetchError;
+
+/// How far the keys may be relied upon.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum State {
+    /// No key has been loaded yet: tokens can't be checked.
+    Cold,
+    /// The keys are as new as the issuer says they need be.
+    Fresh,
+    /// The keys should have been refreshed, and serve until that succeeds or they expire.
+    Stale,
+    /// The keys are too old: tokens can't be checked.
+    Expired,
+    /// The keys are part of the configuration and never change.
+    Static,
+    /// The source was shut down: tokens can't be checked.
+    ShutDown,
+}
+
+impl State {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Cold, Self::Fresh, Self::Stale, Self::Expired, Self::Static, Self::ShutDown];
+
+    /// Returns a stable name, for logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Fresh => "fresh",
+            Self::Stale => "stale",
+            Self::Expired => "expired",
+            Self::Static => "static",
+            Self::ShutDown => "shut_down",
+        }
+    }
+
+    /// Tells whether tokens can be checked.
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::Fresh | Self::Stale | Self::Static)
+    }
+
+    /// Returns what a readiness probe should say.
+    pub const fn health(self) -> Health {
+        match self {
+            Self::Fresh | Self::Static => Health::Ready,
+            Self::Stale => Health::Degraded,
+            Self::Cold | Self::Expired | Self::ShutDown => Health::NotReady,
+        }
+    }
+}
+
+/// What a readiness probe should say. Liveness is never affected: a restart mends nothing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Health {
+    /// Tokens are checked with fresh keys.
+    Ready,
+    /// Tokens are checked, but the keys can't be refreshed.
+    Degraded,
+    /// Tokens can't be checked.
+    NotReady,
+}
+
+impl Health {
+    /// Returns a stable name, for logs and probes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::NotReady => "not_ready",
+        }
+    }
+
+    /// Tells whether requests should be routed here.
+    pub const fn is_ready(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+}
+
+/// Everything that can be told about a key source. It serializes, for a status page.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// How far the keys may be relied upon.
+    pub state: State,
+    /// What a readiness probe should say.
+    pub health: Health,
+    /// The number of the set: another one whenever the keys became others.
+    pub generation: u64,
+    /// The seconds since the set was last known to be the issuer's.
+    #[serde(serialize_with = "seconds")]
+    pub age: Option<Duration>,
+    /// When the set should be refreshed at the latest.
+    #[serde(serialize_with = "unix")]
+    pub fresh_until: Option<UnixTime>,
+    /// When the set expires.
+    #[serde(serialize_with = "unix")]
+    pub stale_until: Option<UnixTime>,
+    /// When an attempt to refresh last began.
+    #[serde(serialize_with = "unix")]
+    pub last_attempt: Option<UnixTime>,
+    /// When an attempt to refresh last succeeded.
+    #[serde(serialize_with = "unix")]
+    pub last_success: Option<UnixTime>,
+    /// How many attempts have failed since.
+    pub consecutive_failures: u32,
+    /// What the last attempt failed with, unless it succeeded.
+    pub last_error: Option<FetchError>,
+    /// When the next attempt is due.
+    #[serde(serialize_with = "unix")]
+    pub next_refresh: Option<UnixTime>,
+    /// The keys of the set, the unusable ones included.
+    pub keys: Vec<KeyStatus>,
+}
+
+/// One key of the set.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct KeyStatus {
+    /// Its `kid`, if it has one.
+    pub kid: Option<String>,
+    /// Its `kty`, if that could be read.
+    pub kty: Option<String>,
+    /// Its `alg`, if it has one and is usable.
+    #[serde(serialize_with = "algorithm")]
+    pub alg: Option<Algorithm>,
+    /// Why it isn't used; `None` if it is.
+    #[serde(serialize_with = "reason")]
+    pub ignored: Option<IgnoredReason>,
+    /// Whether the issuer has removed it, so that it serves only until its grace ends.
+    pub retiring: bool,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl Serialize for Health {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs()).serialize(serializer)
+}
+
+fn unix<S: Serializer>(time: &Option<UnixTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    time.map(UnixTime::as_secs).serialize(serializer)
+}
+
+fn algorithm<S: Serializer>(alg: &Option<Algorithm>, serializer: S) -> Result<S::Ok, S::Error> {
+    alg.map(Algorithm::name).serialize(serializer)
+}
+
+fn reason<S: Serializer>(why: &Option<IgnoredReason>, serializer: S) -> Result<S::Ok, S::Error> {
+    why.map(IgnoredReason::code).serialize(serializer)
+}

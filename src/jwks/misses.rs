@@ -1,0 +1,309 @@
+//! What is known about `kid`s that have no key, and which of them may cost a fetch.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::jwks::lru::Lru;
+use crate::jwks::schedule::after;
+
+/// The memory of kid misses. Bounded in all its parts.
+#[derive(Debug)]
+pub(crate) struct Misses {
+    cooldown: Duration,
+    /// The `kid`s that were asked for lately, and when.
+    asked: Lru<Instant>,
+    /// The `kid`s of keys that the issuer has removed.
+    tombstones: Lru<()>,
+    bucket: Bucket,
+    /// When the latest forced fetch that succeeded was started.
+    answered: Option<Instant>,
+    /// Forced fetches are numbered; those up to `done` have ended.
+    demanded: u64,
+    done: u64,
+}
+
+/// What to do about a miss.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ruling {
+    /// The key was removed: it doesn't exist.
+    Tombstone,
+    /// The issuer was asked for it since: it doesn't exist.
+    NegativeCached,
+    /// No fetch is allowed before that time.
+    Limited(Instant),
+    /// The forced fetch of this number is under way or was demanded already.
+    Join(u64),
+    /// The forced fetch of this number is to be made.
+    Demand(u64),
+}
+
+/// A forced fetch that begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Forced {
+    pub(crate) number: u64,
+    /// Whether it comes so soon after another that a cache on the way is under suspicion.
+    pub(crate) second: bool,
+}
+
+impl Misses {
+    const ASKED: usize = 1_024;
+    const TOMBSTONES: usize = 64;
+
+    pub(crate) fn new(cooldown: Duration) -> Self {
+        Self {
+            cooldown,
+            asked: Lru::new(Self::ASKED),
+            tombstones: Lru::new(Self::TOMBSTONES),
+            bucket: Bucket::new(cooldown),
+            answered: None,
+            demanded: 0,
+            done: 0,
+        }
+    }
+
+    /// Rules on a miss. The server asked us to stay away until `held`.
+    pub(crate) fn rule(&mut self, kid: &str, now: Instant, held: Option<Instant>) -> Ruling {
+        if self.tombstones.get(kid).is_some() {
+            return Ruling::Tombstone;
+        }
+        if self.asked.get(kid).is_some_and(|asked| {
+            self.answered.is_some_and(|answered| *asked <= answered)
+                && now < after(*asked, self.cooldown)
+        }) {
+            return Ruling::NegativeCached;
+        }
+        let ruling = if self.demanded > self.done {
+            Ruling::Join(self.demanded)
+        } else if let Some(until) = held {
+            return Ruling::Limited(until);
+        } else if let Err(until) = self.bucket.take(kid, now) {
+            return Ruling::Limited(until);
+        } else {
+            self.demanded = self.demanded.saturating_add(1);
+            Ruling::Demand(self.demanded)
+        };
+        self.asked.insert(kid, now);
+        ruling
+    }
+
+    /// Begins the forced fetch that was demanded, if one was.
+    pub(crate) fn begin(&mut self, now: Instant) -> Option<Forced> {
+        let number = self.demanded;
+        (number > self.done).then(|| Forced { number, second: self.bucket.begin(now) })
+    }
+
+    /// Records how a fetch ended that no cache may have answered, begun at `begun`.
+    pub(crate) fn ended(&mut self, begun: Instant, succeeded: bool) {
+        if succeeded {
+            self.answered = Some(begun);
+        }
+    }
+
+    /// Records that the forced fetches up to this number need waiting for no longer.
+    pub(crate) fn settle(&mut self, number: u64) {
+        self.done = self.done.max(number);
+    }
+
+    /// Returns the number of the latest forced fetch that was demanded.
+    pub(crate) const fn demanded(&self) -> u64 {
+        self.demanded
+    }
+
+    /// Returns the number of the latest forced fetch that needs waiting for no longer.
+    pub(crate) const fn settled(&self) -> u64 {
+        self.done
+    }
+
+    /// Returns for whose sake a forced fetch was last allowed.
+    pub(crate) fn last_kid(&self) -> Option<&str> {
+        self.bucket.last_kid()
+    }
+
+    /// Records that the set was replaced by one with other keys.
+    pub(crate) fn replaced<'a>(
+        &mut self,
+        removed: impl Iterator<Item = &'a str>,
+        present: impl Iterator<Item = &'a str>,
+    ) {
+        self.asked.clear();
+        for kid in removed {
+            self.tombstones.insert(kid, ());
+        }
+        for kid in present {
+            self.tombstones.remove(kid);
+        }
+    }
+}
+
+/// Two forced fetches per window, the second for another `kid` only: a rotation may happen while
+/// somebody spends the first on a made-up one. Attempts count, whatever came of them.
+#[derive(Debug)]
+struct Bucket {
+    window: Duration,
+    first: Option<Attempt>,
+    second: Option<Attempt>,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    at: Instant,
+    kid: Box<str>,
+}
+
+impl Bucket {
+    const fn new(window: Duration) -> Self {
+        Self { window, first: None, second: None }
+    }
+
+    /// Takes a place, or says when one will be free.
+    fn take(&mut self, kid: &str, now: Instant) -> Result<(), Instant> {
+        while let Some(first) = &self.first {
+            if now < after(first.at, self.window) {
+                break;
+            }
+            self.first = self.second.take();
+        }
+        let attempt = || Some(Attempt { at: now, kid: kid.into() });
+        match (&self.first, &self.second) {
+            (None, _) => self.first = attempt(),
+            (Some(first), None) if *first.kid != *kid => self.second = attempt(),
+            (Some(first), _) => return Err(after(first.at, self.window)),
+        }
+        Ok(())
+    }
+
+    /// Moves the last place to the time when its fetch really begins; says whether it is a second.
+    fn begin(&mut self, now: Instant) -> bool {
+        let second = self.second.is_some();
+        if let Some(last) = self.second.as_mut().or(self.first.as_mut()) {
+            last.at = now;
+        }
+        second
+    }
+
+    fn last_kid(&self) -> Option<&str> {
+        self.second.as_ref().or(self.first.as_ref()).map(|attempt| &*attempt.kid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::{empty, once};
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(30);
+
+    fn now() -> Instant {
+        crate::clock::monotonic()
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    /// Runs the demanded fetch to its end.
+    fn fetch(misses: &mut Misses, now: Instant, succeeds: bool) -> Forced {
+        let forced = misses.begin(now).unwrap();
+        misses.ended(now, succeeds);
+        misses.settle(forced.number);
+        forced
+    }
+
+    #[test]
+    fn one_kid_costs_one_fetch_per_window() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        assert_eq!(misses.rule("a", now, None), Ruling::Demand(1));
+        assert_eq!(misses.rule("a", now, None), Ruling::Join(1));
+        assert_eq!(misses.rule("b", now, None), Ruling::Join(1));
+        assert_eq!(fetch(&mut misses, now, true), Forced { number: 1, second: false });
+        assert_eq!(misses.rule("a", now + secs(29), None), Ruling::NegativeCached);
+        assert_eq!(misses.rule("a", now + secs(30), None), Ruling::Demand(2));
+    }
+
+    #[test]
+    fn a_failed_fetch_answers_nothing_but_counts() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.rule("a", now, None);
+        fetch(&mut misses, now, false);
+        assert_eq!(misses.rule("a", now + secs(1), None), Ruling::Limited(now + WINDOW));
+        assert_eq!(misses.rule("b", now + secs(1), None), Ruling::Demand(2));
+        assert_eq!(fetch(&mut misses, now + secs(1), false), Forced { number: 2, second: true });
+        assert_eq!(misses.rule("c", now + secs(2), None), Ruling::Limited(now + WINDOW));
+        assert_eq!(misses.rule("c", now + secs(30), None), Ruling::Demand(3));
+        fetch(&mut misses, now + secs(30), false);
+        assert_eq!(misses.rule("d", now + secs(30), None), Ruling::Limited(now + secs(31)));
+    }
+
+    #[test]
+    fn the_window_counts_from_when_the_fetch_begins() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.rule("a", now, None);
+        fetch(&mut misses, now + secs(5), false);
+        assert_eq!(misses.rule("a", now + secs(34), None), Ruling::Limited(now + secs(35)));
+        assert_eq!(misses.rule("a", now + secs(35), None), Ruling::Demand(2));
+    }
+
+    #[test]
+    fn who_came_while_the_fetch_was_under_way_wasnt_answered_by_it() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.rule("a", now, None);
+        let forced = misses.begin(now).unwrap();
+        assert_eq!(misses.rule("late", now + secs(1), None), Ruling::Join(1));
+        misses.ended(now, true);
+        misses.settle(forced.number);
+        assert_eq!(misses.rule("late", now + secs(2), None), Ruling::Demand(2));
+    }
+
+    #[test]
+    fn a_server_that_asks_for_rest_gets_it() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        let held = Some(now + secs(9));
+        assert_eq!(misses.rule("a", now, held), Ruling::Limited(now + secs(9)));
+        assert_eq!(misses.begin(now), None);
+        assert_eq!(misses.rule("a", now + secs(9), None), Ruling::Demand(1));
+    }
+
+    #[test]
+    fn a_removed_key_is_remembered_until_it_comes_back() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.replaced(once("old"), once("new"));
+        assert_eq!(misses.rule("old", now, None), Ruling::Tombstone);
+        misses.replaced(empty(), once("old"));
+        assert_eq!(misses.rule("old", now, None), Ruling::Demand(1));
+    }
+
+    #[test]
+    fn other_keys_clear_the_negative_cache() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.rule("a", now, None);
+        fetch(&mut misses, now, true);
+        assert_eq!(misses.rule("a", now, None), Ruling::NegativeCached);
+        misses.replaced(empty(), empty());
+        assert_eq!(misses.rule("a", now, None), Ruling::Limited(now + WINDOW));
+        assert_eq!(misses.rule("b", now, None), Ruling::Demand(2));
+    }
+
+    #[test]
+    fn a_flood_of_kids_gets_two_fetches_per_window() {
+        let start = now();
+        let mut misses = Misses::new(WINDOW);
+        let mut fetches = 0;
+        for n in 0..100_000_u32 {
+            let now = start + Duration::from_millis(u64::from(n) * 3);
+            if let Ruling::Demand(_) = misses.rule(&n.to_string(), now, None) {
+                fetches += 1;
+                fetch(&mut misses, now, n % 2 == 0);
+            }
+        }
+        assert_eq!(fetches, 20, "300 s in windows of 30 s");
+    }
+}

@@ -1,0 +1,324 @@
+//! The task that keeps the keys fresh, and what its handles share with it.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::clock::monotonic;
+use crate::jwks::config::Config;
+use crate::jwks::control::{Control, Flying, Progress};
+use crate::jwks::fetch_error::FetchError;
+use crate::jwks::flight::{Fetched, Landed, Plan, fly};
+use crate::jwks::key_set::Succession;
+use crate::jwks::report;
+use crate::jwks::schedule::after;
+use crate::jwks::source::Fault;
+use crate::jwks::store::{Published, Store, Tenure};
+
+/// After so many failures in a row the metadata may have changed.
+const FAILURES_BEFORE_REDISCOVERY: u32 = 2;
+
+/// What the handles and the task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) waiters: AtomicU32,
+    control: Mutex<Control>,
+    wake: Notify,
+    /// Whether there is a task, or none is needed.
+    running: AtomicBool,
+}
+
+/// What the task does next.
+enum Next {
+    Fly(Plan),
+    Wait(Option<Instant>),
+    Stop,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, published: Published, control: Control) -> Self {
+        let fixed = config.fetching.is_none();
+        let shared = Self {
+            config,
+            store: Store::new(published),
+            progress: watch::Sender::new(Progress::default()),
+            waiters: AtomicU32::new(0),
+            control: Mutex::new(control),
+            wake: Notify::new(),
+            running: AtomicBool::new(fixed),
+        };
+        if fixed {
+            shared.store.watched(monotonic());
+        }
+        shared
+    }
+
+    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Makes sure that there is a task, as far as there is a runtime to have it in. Says whether
+    /// there is one.
+    pub(crate) fn ensure_running(self: &Arc<Self>) -> bool {
+        self.running.load(Ordering::Acquire) || self.spawn()
+    }
+
+    #[cold]
+    fn spawn(self: &Arc<Self>) -> bool {
+        let Ok(runtime) = Handle::try_current() else { return false };
+        if !self.running.swap(true, Ordering::AcqRel)
+            && let Some(worker) = Worker::new(Arc::clone(self))
+        {
+            runtime.spawn(worker.run());
+        }
+        true
+    }
+
+    /// Ends the task, and the trust in the keys.
+    pub(crate) fn close(&self) {
+        let mut control = self.control();
+        if control.closed {
+            return;
+        }
+        control.closed = true;
+        let published = Arc::clone(self.store.load(monotonic()).published());
+        // Whatever still arrives is older than the end.
+        let stopped =
+            Published { sequence: u64::MAX, tenure: Tenure::Stopped, ..(*published).clone() };
+        self.store.publish(stopped);
+        self.store.unwatched();
+        report::state(&mut control, self.store.load(monotonic()).exact_state());
+        let stopped = !control.alive;
+        drop(control);
+        self.progress.send_modify(|progress| {
+            progress.closed = true;
+            progress.stopped = stopped;
+        });
+        self.wake();
+    }
+
+    fn next(&self, now: Instant) -> Next {
+        let mut control = self.control();
+        if control.closed {
+            return Next::Stop;
+        }
+        self.tick(&mut control, now);
+        let published = Arc::clone(self.store.load(now).published());
+        if let Some(flying) = control.take_off(now) {
+            report::take_off(&published, now);
+            return Next::Fly(Plan {
+                purpose: flying.purpose,
+                metadata: control.metadata.clone(),
+                rediscover: control.schedule.failures() >= FAILURES_BEFORE_REDISCOVERY,
+                origin: published.origin.clone(),
+            });
+        }
+        let planned = control.schedule.next().filter(|_| control.flying.is_none());
+        let (fresh, stale) = match published.tenure {
+            Tenure::Serving(serving) => (Some(serving.fresh_until), Some(serving.stale_until)),
+            Tenure::Cold | Tenure::Static | Tenure::Stopped => (None, None),
+        };
+        let due = [fresh, stale, published.keys.next_retirement()].into_iter().flatten();
+        Next::Wait(due.filter(|due| *due > now).chain(planned).min())
+    }
+
+    /// Notices what the passing of time has done.
+    fn tick(&self, control: &mut Control, now: Instant) {
+        let published = Arc::clone(self.store.load(now).published());
+        if let Some(succession) = published.keys.without_retired(now) {
+            let keys = self.succession(control, succession);
+            self.store.publish(Published { keys, ..(*published).clone() });
+        }
+        self.store.watched(now);
+        report::state(control, published.state(now));
+    }
+
+    /// Takes in what an attempt came to.
+    fn land(&self, landed: Result<Landed, JoinError>, now: Instant, jitter: f64) {
+        let mut control = self.control();
+        let Some(flight) = control.flying.take() else { return };
+        let result = match landed {
+            Ok(landed) => {
+                if landed.metadata.is_some() {
+                    control.metadata = landed.metadata;
+                }
+                landed.result
+            }
+            Err(_) => Err(FetchError::Panic.into()),
+        };
+        report::landing(&result, now.saturating_duration_since(flight.begun));
+        let error = match result {
+            Ok(fetched) => {
+                self.succeed(&mut control, flight, fetched, now, jitter);
+                None
+            }
+            Err(Fault { error, retry_after }) => {
+                control.failed(flight, error, retry_after, now, jitter);
+                Some(error)
+            }
+        };
+        let settled = control.misses.settled();
+        drop(control);
+        self.progress.send_modify(|progress| {
+            progress.ended = flight.sequence;
+            progress.error = error;
+            if settled > progress.settled {
+                progress.settled = settled;
+                progress.settled_badly = error.is_some();
+            }
+        });
+    }
+
+    fn succeed(
+        &self,
+        control: &mut Control,
+        flight: Flying,
+        fetched: Fetched,
+        now: Instant,
+        jitter: f64,
+    ) {
+        let before = Arc::clone(self.store.load(now).published());
+        let serving = control.schedule.succeeded(now, fetched.remaining, jitter);
+        control.succeeded(flight, now);
+        let keys = match fetched.parsed {
+            None => Arc::clone(&before.keys),
+            Some(parsed) => {
+                let grace_ends = after(now, self.config.removed_key_grace);
+                self.succession(control, before.keys.followed_by(parsed, now, grace_ends))
+            }
+        };
+        // The kid that the next forced fetch is for may have come with this one.
+        if control.misses.last_kid().is_some_and(|kid| keys.has_kid(kid)) {
+            let demanded = control.misses.demanded();
+            control.misses.settle(demanded);
+        }
+        report::keys(&keys);
+        self.store.publish(Published {
+            sequence: flight.sequence,
+            keys,
+            tenure: Tenure::Serving(serving),
+            origin: Some(Arc::new(fetched.origin)),
+        });
+        self.store.watched(now);
+        report::state(control, self.store.load(now).exact_state());
+    }
+
+    fn succession(
+        &self,
+        control: &mut Control,
+        succession: Succession,
+    ) -> Arc<crate::jwks::key_set::KeySet> {
+        if succession.changed {
+            report::succession(&succession);
+            let removed = succession.removed.iter().map(|kid| &**kid);
+            control.misses.replaced(removed, succession.set.kids());
+        }
+        succession.set
+    }
+
+    /// Notices that the task has ended: because it was told to, or with its runtime.
+    fn ended(&self) {
+        let mut control = self.control();
+        control.alive = false;
+        if control.closed {
+            drop(control);
+            self.progress.send_modify(|progress| progress.stopped = true);
+            return;
+        }
+        control.flying = None;
+        control.sequence = control.sequence.saturating_add(1);
+        let demanded = control.misses.demanded();
+        control.misses.settle(demanded);
+        let ended = control.sequence;
+        self.store.unwatched();
+        drop(control);
+        self.running.store(false, Ordering::Release);
+        self.progress.send_modify(|progress| {
+            progress.ended = ended;
+            progress.error = Some(FetchError::NoRuntime);
+            progress.settled = demanded;
+            progress.settled_badly = true;
+        });
+    }
+}
+
+/// The task.
+struct Worker {
+    shared: Arc<Shared>,
+    /// At most one attempt. It has its own task, so that a transport that panics ends nothing else.
+    flight: JoinSet<Landed>,
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>) -> Option<Self> {
+        let mut control = shared.control();
+        if control.closed {
+            return None;
+        }
+        control.alive = true;
+        drop(control);
+        Some(Self { shared, flight: JoinSet::new() })
+    }
+
+    async fn run(mut self) {
+        loop {
+            match self.shared.next(monotonic()) {
+                Next::Stop => break,
+                Next::Fly(plan) => {
+                    let shared = Arc::clone(&self.shared);
+                    self.flight.spawn(async move { launch(&shared, plan).await });
+                }
+                Next::Wait(until) => self.wait(until).await,
+            }
+        }
+        self.flight.shutdown().await;
+    }
+
+    async fn wait(&mut self, until: Option<Instant>) {
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(landed) = self.flight.join_next() => self.shared.land(landed, monotonic(), draw()),
+            () = timer => {}
+            () = self.shared.wake.notified() => {}
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.ended();
+    }
+}
+
+async fn launch(shared: &Shared, plan: Plan) -> Landed {
+    match &shared.config.fetching {
+        Some(fetching) => {
+            fly(fetching, shared.config.backend, plan, || shared.config.clock.now()).await
+        }
+        None => Landed { metadata: None, result: Err(FetchError::ShutDown.into()) },
+    }
+}
+
+/// Draws evenly from 0 to 1: good enough to keep a fleet from asking all at once.
+fn draw() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
+}

@@ -1,0 +1,223 @@
+//! When to fetch: a function of what happened and of `now`. It neither sleeps nor fetches.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The settings that have to do with time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// How long a set is fresh when the answer doesn't say.
+    pub(crate) ttl: Duration,
+    /// The bounds for what answers say.
+    pub(crate) min_ttl: Duration,
+    pub(crate) max_ttl: Duration,
+    /// How long a set may serve after it was fresh.
+    pub(crate) max_stale: Duration,
+}
+
+impl Timing {
+    /// Returns how long a set is fresh whose answer gave it `remaining`.
+    fn lifetime(&self, remaining: Option<Duration>) -> Duration {
+        remaining.map_or(self.ttl, |remaining| remaining.max(self.min_ttl).min(self.max_ttl))
+    }
+}
+
+/// How far the keys may be relied upon.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Serving {
+    pub(crate) fresh_until: Instant,
+    pub(crate) stale_until: Instant,
+}
+
+/// The next attempt, and what led to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Schedule {
+    timing: Timing,
+    next: Option<Instant>,
+    /// The server asked us to stay away until then.
+    held_until: Option<Instant>,
+    failures: u32,
+}
+
+impl Schedule {
+    const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+    const LAST_BACKOFF: Duration = Duration::from_secs(60);
+    /// Full jitter may draw nearly nothing; this keeps attempts apart.
+    const SHORTEST_BACKOFF: Duration = Duration::from_millis(100);
+    const SHORTEST_HOLD: Duration = Duration::from_secs(1);
+    const LONGEST_HOLD: Duration = Duration::from_secs(300);
+
+    /// Creates a schedule that plans nothing yet.
+    pub(crate) const fn new(timing: Timing) -> Self {
+        Self { timing, next: None, held_until: None, failures: 0 }
+    }
+
+    /// Plans an attempt for now, unless one is planned already.
+    pub(crate) fn start(&mut self, now: Instant) {
+        self.next.get_or_insert(now);
+    }
+
+    /// Records a success that gave the set `remaining`, and plans the refresh at 80 % of the time
+    /// that it stays fresh, ±10 %. `jitter` is drawn evenly from 0 to 1.
+    pub(crate) fn succeeded(
+        &mut self,
+        now: Instant,
+        remaining: Option<Duration>,
+        jitter: f64,
+    ) -> Serving {
+        let lifetime = self.timing.lifetime(remaining);
+        self.failures = 0;
+        self.held_until = None;
+        self.next = Some(after(now, lifetime.mul_f64(0.8 * (0.9 + 0.2 * jitter))));
+        self.serving(after(now, lifetime))
+    }
+
+    /// Returns how far a set can be relied upon that is fresh until then.
+    pub(crate) fn serving(&self, fresh_until: Instant) -> Serving {
+        Serving { fresh_until, stale_until: after(fresh_until, self.timing.max_stale) }
+    }
+
+    /// Records that a planned attempt failed, and plans the next: after 1 s, 2 s, 4 s … 60 s at
+    /// most, with full jitter, never after the time that a success would give.
+    pub(crate) fn failed(&mut self, now: Instant, jitter: f64) {
+        let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
+        let most = Self::FIRST_BACKOFF.saturating_mul(doubled).min(Self::LAST_BACKOFF);
+        self.failures = self.failures.saturating_add(1);
+        let backoff = most.mul_f64(jitter).max(Self::SHORTEST_BACKOFF);
+        self.next = Some(after(now, backoff));
+    }
+
+    /// Records that the server asked us to stay away for this long.
+    pub(crate) fn hold(&mut self, now: Instant, retry_after: Duration) {
+        let hold = retry_after.clamp(Self::SHORTEST_HOLD, Self::LONGEST_HOLD);
+        self.held_until = Some(after(now, hold));
+    }
+
+    /// Returns until when the server asked us to stay away.
+    pub(crate) fn held(&self, now: Instant) -> Option<Instant> {
+        self.held_until.filter(|until| now < *until)
+    }
+
+    /// Returns when the next attempt is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.next.map(|next| self.held_until.map_or(next, |until| next.max(until)))
+    }
+
+    /// Returns how many planned attempts have failed in a row.
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+/// Adds without overflow, which no setting is large enough to reach.
+pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
+    instant.checked_add(duration).unwrap_or(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMING: Timing = Timing {
+        ttl: Duration::from_secs(600),
+        min_ttl: Duration::from_secs(60),
+        max_ttl: Duration::from_secs(3_600),
+        max_stale: Duration::from_secs(3_600),
+    };
+
+    fn now() -> Instant {
+        crate::clock::monotonic()
+    }
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    // LC3
+    #[test]
+    fn lc3_the_lifetime_is_clamped_both_ways() {
+        let now = now();
+        for (remaining, expected) in [
+            (None, 600),
+            (Some(0), 60),
+            (Some(59), 60),
+            (Some(61), 61),
+            (Some(3_599), 3_599),
+            (Some(86_400), 3_600),
+        ] {
+            let mut schedule = Schedule::new(TIMING);
+            let serving = schedule.succeeded(now, remaining.map(secs), 0.5);
+            assert_eq!(serving.fresh_until - now, secs(expected), "{remaining:?}");
+            assert_eq!(serving.stale_until - now, secs(expected + 3_600), "{remaining:?}");
+        }
+    }
+
+    // LC1
+    #[test]
+    fn lc1_a_refresh_comes_at_four_fifths_of_the_lifetime() {
+        let now = now();
+        for (jitter, expected) in [(0.0, 432.0), (0.5, 480.0), (1.0, 528.0)] {
+            let mut schedule = Schedule::new(TIMING);
+            schedule.succeeded(now, None, jitter);
+            let planned = schedule.next().unwrap() - now;
+            assert!((planned.as_secs_f64() - expected).abs() < 0.001, "{planned:?}");
+        }
+    }
+
+    // LC4
+    #[test]
+    fn lc4_backoff_doubles_to_a_cap_and_a_success_resets_it() {
+        let now = now();
+        let mut schedule = Schedule::new(TIMING);
+        schedule.start(now);
+        assert_eq!(schedule.next(), Some(now));
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            schedule.failed(now, 1.0);
+            assert_eq!(schedule.next(), Some(now + secs(expected)));
+        }
+        for _ in 0..100 {
+            schedule.failed(now, 1.0);
+        }
+        assert_eq!(schedule.next(), Some(now + secs(60)));
+        schedule.failed(now, 0.0);
+        assert_eq!(schedule.next(), Some(now + Duration::from_millis(100)));
+        schedule.failed(now, 0.5);
+        assert_eq!(schedule.next(), Some(now + secs(30)));
+        schedule.succeeded(now, None, 0.5);
+        assert_eq!(schedule.failures(), 0);
+        schedule.failed(now, 1.0);
+        assert_eq!(schedule.next(), Some(now + secs(1)));
+    }
+
+    #[test]
+    fn retry_after_is_obeyed_within_bounds() {
+        let now = now();
+        for (asked, held) in [(0, 1), (1, 1), (120, 120), (86_400, 300)] {
+            let mut schedule = Schedule::new(TIMING);
+            schedule.failed(now, 0.0);
+            schedule.hold(now, secs(asked));
+            assert_eq!(schedule.next(), Some(now + secs(held)), "{asked}");
+            assert_eq!(schedule.held(now), Some(now + secs(held)));
+            assert_eq!(schedule.held(now + secs(held)), None);
+        }
+        let mut schedule = Schedule::new(TIMING);
+        for _ in 0..7 {
+            schedule.failed(now, 1.0);
+        }
+        schedule.hold(now, secs(5));
+        assert_eq!(schedule.next(), Some(now + secs(60)), "the later of the two");
+        schedule.succeeded(now, None, 0.5);
+        assert_eq!(schedule.held(now), None);
+    }
+
+    #[test]
+    fn starting_twice_plans_once() {
+        let now = now();
+        let mut schedule = Schedule::new(TIMING);
+        assert_eq!(schedule.next(), None);
+        schedule.start(now);
+        schedule.start(now + secs(1));
+        assert_eq!(schedule.next(), Some(now));
+    }
+}

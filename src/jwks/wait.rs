@@ -1,0 +1,284 @@
+//! What becomes of a token whose key isn't there: decided at once, or after one bounded wait.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::clock::monotonic;
+use crate::jwks::control::{Progress, wait_until};
+use crate::jwks::fetch_error::FetchError;
+use crate::jwks::misses::Ruling;
+use crate::jwks::refresher::Shared;
+use crate::jwks::schedule::after;
+use crate::jwks::store::{KeysState, LoadedKeys};
+use crate::refusal::{Unavailable, UnavailableReason};
+use crate::telemetry::{count, gauge};
+
+/// What to do about a token whose key isn't there.
+#[derive(Debug)]
+pub(crate) enum Miss {
+    /// The key doesn't exist: 401 `UnknownKey`.
+    Absent,
+    /// Nobody can tell: 503.
+    Unavailable(Unavailable),
+    /// A refresh is under way: await it, `load` again, and take that answer as it is.
+    Wait(KeyWait),
+}
+
+/// Waits for a refresh, no longer than a request may. Dropping it cancels nothing.
+pub(crate) struct KeyWait(Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>);
+
+impl Future for KeyWait {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for KeyWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyWait")
+    }
+}
+
+impl Shared {
+    /// See [`Jwks::miss`](crate::jwks::Jwks::miss).
+    pub(crate) fn miss(self: &Arc<Self>, seen: &LoadedKeys, kid: &str) -> Miss {
+        if self.config.fetching.is_none() {
+            return Miss::Absent;
+        }
+        if !self.ensure_running() {
+            return unavailable(UnavailableReason::RefreshFailed, Duration::ZERO);
+        }
+        let now = monotonic();
+        let generation = seen.keys().generation();
+        let mut control = self.control();
+        if control.closed {
+            return unavailable(UnavailableReason::ShutDown, Duration::ZERO);
+        }
+        if self.store.load(now).keys().generation() != generation {
+            return Miss::Wait(KeyWait(Box::pin(std::future::ready(Ok(())))));
+        }
+        let held = control.schedule.held(now);
+        let (number, demanded) = match control.misses.rule(kid, now, held) {
+            Ruling::Tombstone => {
+                count!("jwks_kid_miss_total", "result" => "tombstone");
+                return Miss::Absent;
+            }
+            Ruling::NegativeCached => {
+                count!("jwks_kid_miss_total", "result" => "negative_cached");
+                return Miss::Absent;
+            }
+            Ruling::Limited(until) => {
+                count!("jwks_kid_miss_total", "result" => "rate_limited");
+                count!("jwks_rate_limited_total");
+                if control.is_recent(now, self.config.cooldown) {
+                    return Miss::Absent;
+                }
+                return unavailable(UnavailableReason::RateLimited, wait_until(until, now));
+            }
+            Ruling::Join(number) => (number, false),
+            Ruling::Demand(number) => (number, true),
+        };
+        drop(control);
+        if demanded {
+            self.wake();
+        }
+        let target = Target::Kid { kid: kid.into(), generation, number };
+        Miss::Wait(self.wait_for(target, now))
+    }
+
+    /// See [`Jwks::wait_cold`](crate::jwks::Jwks::wait_cold).
+    pub(crate) fn wait_cold(self: &Arc<Self>) -> Miss {
+        let running = self.ensure_running();
+        let now = monotonic();
+        let state = self.store.load(now).state();
+        if !running || state == KeysState::ShutDown {
+            return unavailable(reason(state), Duration::ZERO);
+        }
+        let mut control = self.control();
+        control.schedule.start(now);
+        let waits = state == KeysState::Serving
+            || control.flying.is_some()
+            || control.schedule.next().is_none_or(|next| next <= now);
+        if !waits {
+            return unavailable(reason(state), control.retry_after(now));
+        }
+        let target = Target::Keys { after: self.progress.borrow().ended };
+        drop(control);
+        self.wake();
+        Miss::Wait(self.wait_for(target, now))
+    }
+
+    fn wait_for(self: &Arc<Self>, target: Target, now: Instant) -> KeyWait {
+        let shared = Arc::clone(self);
+        let mut progress = shared.progress.subscribe();
+        let deadline = after(now, shared.config.request_wait);
+        KeyWait(Box::pin(async move {
+            let _waiting = Waiting::begin(&shared);
+            let waiting = async {
+                loop {
+                    let now = *progress.borrow_and_update();
+                    if let Some(outcome) = target.outcome(&shared, now) {
+                        return outcome;
+                    }
+                    if progress.changed().await.is_err() {
+                        return Err(UnavailableReason::ShutDown);
+                    }
+                }
+            };
+            let outcome = tokio::time::timeout_at(deadline, waiting)
+                .await
+                .unwrap_or(Err(UnavailableReason::RefreshTimedOut));
+            target.count(&shared, outcome);
+            outcome.map_err(|reason| {
+                let now = monotonic();
+                let wait = shared.control().retry_after(now).min(shared.config.cooldown);
+                Unavailable::new(reason, wait_until(after(now, wait), now))
+            })
+        }))
+    }
+
+    /// See [`Jwks::ready`](crate::jwks::Jwks::ready).
+    pub(crate) async fn ready(self: &Arc<Self>, deadline: Duration) -> Result<(), Unavailable> {
+        let running = self.ensure_running();
+        let mut progress = self.progress.subscribe();
+        let state = || self.store.load(monotonic()).state();
+        let waiting = async {
+            while state() != KeysState::Serving {
+                if progress.borrow_and_update().closed || progress.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        if running && state() != KeysState::Serving {
+            self.control().schedule.start(monotonic());
+            self.wake();
+            let _ = tokio::time::timeout(deadline, waiting).await;
+        }
+        match state() {
+            KeysState::Serving => Ok(()),
+            state => {
+                let wait = self.control().retry_after(monotonic());
+                Err(Unavailable::new(reason(state), wait))
+            }
+        }
+    }
+
+    /// See [`Jwks::refresh`](crate::jwks::Jwks::refresh).
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(), FetchError> {
+        if self.config.fetching.is_none() {
+            return Ok(());
+        }
+        if !self.ensure_running() {
+            return Err(FetchError::NoRuntime);
+        }
+        let mut progress = self.progress.subscribe();
+        let wanted = {
+            let mut control = self.control();
+            control.refresh = true;
+            control.sequence.saturating_add(1)
+        };
+        self.wake();
+        let ended = progress.wait_for(|progress| progress.closed || progress.ended >= wanted).await;
+        match ended.as_deref() {
+            Ok(Progress { ended, error, .. }) if *ended >= wanted => error.map_or(Ok(()), Err),
+            _ => Err(FetchError::ShutDown),
+        }
+    }
+
+    /// See [`Jwks::shutdown`](crate::jwks::Jwks::shutdown).
+    pub(crate) async fn shutdown(&self) {
+        self.close();
+        let _ = self.progress.subscribe().wait_for(|progress| progress.stopped).await;
+    }
+}
+
+/// What is waited for.
+enum Target {
+    /// Any keys, or the end of an attempt after this one.
+    Keys { after: u64 },
+    /// A set of another generation with this `kid`, or the end of the forced fetch of this number.
+    Kid { kid: Box<str>, generation: u64, number: u64 },
+}
+
+impl Target {
+    fn outcome(&self, shared: &Shared, now: Progress) -> Option<Result<(), UnavailableReason>> {
+        if now.closed {
+            return Some(Err(UnavailableReason::ShutDown));
+        }
+        let loaded = shared.store.load(monotonic());
+        match self {
+            Self::Keys { after } => {
+                let serves = loaded.state() == KeysState::Serving;
+                let over = now.ended > *after;
+                (serves || over).then(|| if serves { Ok(()) } else { Err(reason(loaded.state())) })
+            }
+            Self::Kid { generation, number, .. } => {
+                let settled = now.settled >= *number;
+                match settled && now.settled_badly {
+                    _ if self.is_resolved(&loaded, *generation) => Some(Ok(())),
+                    true => Some(Err(UnavailableReason::RefreshFailed)),
+                    false => settled.then_some(Ok(())),
+                }
+            }
+        }
+    }
+
+    fn is_resolved(&self, loaded: &LoadedKeys, before: u64) -> bool {
+        match self {
+            Self::Keys { .. } => false,
+            Self::Kid { kid, .. } => {
+                loaded.keys().generation() != before && loaded.keys().has_kid(kid)
+            }
+        }
+    }
+
+    fn count(&self, shared: &Shared, outcome: Result<(), UnavailableReason>) {
+        let Self::Kid { generation, .. } = self else { return };
+        let resolved = self.is_resolved(&shared.store.load(monotonic()), *generation);
+        let result = match outcome {
+            Ok(()) if resolved => "resolved",
+            Ok(()) => "absent",
+            Err(_) => "fetch_failed",
+        };
+        count!("jwks_kid_miss_total", "result" => result);
+    }
+}
+
+fn reason(state: KeysState) -> UnavailableReason {
+    match state {
+        KeysState::Cold | KeysState::Serving => UnavailableReason::KeysNotLoaded,
+        KeysState::Expired => UnavailableReason::KeysExpired,
+        KeysState::ShutDown => UnavailableReason::ShutDown,
+    }
+}
+
+fn unavailable(reason: UnavailableReason, wait: Duration) -> Miss {
+    Miss::Unavailable(Unavailable::new(reason, wait.max(Duration::from_secs(1))))
+}
+
+/// Counts a waiter for as long as it waits.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let before = shared.waiters.fetch_add(1, Ordering::Relaxed);
+        gauge!("jwks_refresh_waiters", f64::from(before.wrapping_add(1)));
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let before = self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+        gauge!("jwks_refresh_waiters", f64::from(before.wrapping_sub(1)));
+    }
+}

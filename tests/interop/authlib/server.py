@@ -1,0 +1,233 @@
+"""A small authorization server made with Authlib, on loopback, for tower-bearer's interop tests.
+
+Its metadata is that of RFC 8414 only, and its issuer has a path. It issues JWT access tokens
+(RFC 9068) for the client-credentials grant, with an array as audience. The client chooses what
+they look like; see CLIENTS.
+
+Environment:
+  PORT             the port to listen on; 0, the default, lets the system choose
+  STATE_FILE       keeps the keys there, so that a restarted server signs with the same ones
+  EXIT_WITH_STDIN  1: exit when standard input closes, so that no test leaves a server behind
+
+Control, on the same loopback address:
+  POST /control/rotate?mode=overlap|hard|prepublish|promote
+  GET  /control/counters
+"""
+
+import hashlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import uuid
+
+os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # plain HTTP, on loopback only
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import ClientMixin, grants
+from authlib.oauth2.rfc6749.util import list_to_scope, scope_to_list
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
+from flask import Flask, Response, abort, jsonify, request
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey, import_key
+from werkzeug.serving import make_server
+
+AUDIENCE = "https://api.example"
+SCOPES = ["api:read", "api:write", "api:admin"]
+STATE_FILE = os.environ.get("STATE_FILE")
+
+
+class Client(ClientMixin):
+    """A confidential client that authenticates with HTTP Basic."""
+
+    def __init__(self, client_id, alg="ES256", lifetime=600, scp=False, kid=True):
+        self.client_id, self.alg, self.lifetime = client_id, alg, lifetime
+        self.scp, self.kid = scp, kid
+
+    def get_client_id(self):
+        return self.client_id
+
+    def get_allowed_scope(self, scope):
+        return list_to_scope([s for s in scope_to_list(scope or "") if s in SCOPES])
+
+    def check_client_secret(self, client_secret):
+        return client_secret == f"{self.client_id}-secret"
+
+    def check_endpoint_auth_method(self, method, endpoint):
+        return method == "client_secret_basic"
+
+    def check_grant_type(self, grant_type):
+        return grant_type == "client_credentials"
+
+
+CLIENTS = {
+    client.client_id: client
+    for client in [
+        Client("svc-es256"),
+        Client("svc-rs256", alg="RS256"),
+        Client("svc-scp", alg="EdDSA", scp=True),  # typ JWT, scopes in an array called `scp`
+        Client("svc-nokid", kid=False),  # the token names no key
+        Client("svc-short", lifetime=3),
+    ]
+}
+
+
+class Keys:
+    """The signing keys by algorithm, and the published ones in their order."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.signing = self.fresh()
+        self.published = list(self.signing.values())
+        self.next = None
+        if STATE_FILE and os.path.exists(STATE_FILE):
+            with open(STATE_FILE) as file:
+                state = json.load(file)
+            self.signing = {alg: import_key(jwk) for alg, jwk in state["signing"].items()}
+            self.published = [import_key(jwk) for jwk in state["published"]]
+        self.save()
+
+    @staticmethod
+    def fresh():
+        def parameters(alg):
+            return {"kid": f"{alg.lower()}-{uuid.uuid4()}", "alg": alg, "use": "sig"}
+
+        return {
+            "EdDSA": OKPKey.generate_key("Ed25519", parameters("EdDSA")),
+            "ES256": ECKey.generate_key("P-256", parameters("ES256")),
+            "RS256": RSAKey.generate_key(2048, parameters("RS256")),
+        }
+
+    def save(self):
+        if STATE_FILE:
+            state = {
+                "signing": {alg: key.as_dict(private=True) for alg, key in self.signing.items()},
+                "published": [key.as_dict(private=True) for key in self.published],
+            }
+            descriptor = os.open(STATE_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(state, file)
+
+    def rotate(self, mode):
+        fresh = self.fresh()
+        with self.lock:
+            if mode == "overlap":  # the new keys sign and stand first; the old ones stay
+                self.signing, self.published = fresh, [*fresh.values(), *self.published]
+            elif mode == "hard":  # the old keys are gone at once
+                self.signing, self.published = fresh, list(fresh.values())
+            elif mode == "prepublish":  # the new keys are published, the old ones still sign
+                self.next, self.published = fresh, [*fresh.values(), *self.published]
+            elif mode == "promote" and self.next:  # the keys published ahead take over
+                self.signing, self.next = self.next, None
+            else:
+                abort(400)
+            self.save()
+            return [key.kid for key in self.published]
+
+    def document(self):
+        with self.lock:
+            keys = [key.as_dict(private=False) for key in self.published]
+        return json.dumps({"keys": keys}).encode()
+
+
+keys = Keys()
+
+
+class TokenGenerator(JWTBearerTokenGenerator):
+    def __init__(self, issuer, client):
+        super().__init__(issuer, client.alg, expires_generator=client.lifetime)
+        self.client = client
+
+    def get_jwks(self):
+        # From a set, Authlib names the key in the token; from a single key it doesn't.
+        key = keys.signing[self.alg]
+        return KeySet([key]) if self.client.kid else key
+
+    def get_audiences(self, client, user, scope):
+        return [client.get_client_id(), AUDIENCE]
+
+    def access_token_generator(self, client, grant_type, user, scope):
+        if not self.client.scp:
+            return super().access_token_generator(client, grant_type, user, scope)
+        # Authlib always writes `scope` and `at+jwt`, and signs with RS256 and ES256 only: this one
+        # is made with the library below it.
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "sub": client.get_client_id(),
+            "aud": self.get_audiences(client, user, scope),
+            "iat": now,
+            "exp": now + self.client.lifetime,
+            "scp": scope_to_list(scope),
+        }
+        return jwt.encode({"alg": self.alg}, claims, self.get_jwks(), algorithms=[self.alg])
+
+
+app = Flask(__name__)
+counters = {"jwks": 0, "metadata": 0, "token": 0}
+
+
+@app.get("/.well-known/oauth-authorization-server/tenant")
+def metadata():
+    counters["metadata"] += 1
+    document = AuthorizationServerMetadata(
+        issuer=ISSUER,
+        token_endpoint=f"{ISSUER}/token",
+        jwks_uri=f"{ISSUER}/jwks",
+        scopes_supported=SCOPES,
+        response_types_supported=[],
+        grant_types_supported=["client_credentials"],
+        token_endpoint_auth_methods_supported=["client_secret_basic"],
+    )
+    return jsonify(document)
+
+
+@app.get("/tenant/jwks")
+def jwks():
+    counters["jwks"] += 1
+    body = keys.document()
+    response = Response(body, mimetype="application/jwk-set+json")
+    response.cache_control.max_age = 30
+    response.set_etag(hashlib.sha256(body).hexdigest()[:16])
+    return response.make_conditional(request)
+
+
+@app.post("/tenant/token")
+def token():
+    counters["token"] += 1
+    return server.create_token_response()
+
+
+@app.post("/control/rotate")
+def rotate():
+    return jsonify(published=keys.rotate(request.args.get("mode")))
+
+
+@app.get("/control/counters")
+def get_counters():
+    return jsonify(counters)
+
+
+def exit_with_stdin():
+    sys.stdin.read()
+    os._exit(0)
+
+
+logging.getLogger("werkzeug").setLevel(logging.WARNING)
+http = make_server("127.0.0.1", int(os.environ.get("PORT", "0")), app, threaded=True)
+ISSUER = f"http://127.0.0.1:{http.port}/tenant"
+server = AuthorizationServer(app, CLIENTS.get, lambda token, request: None)
+server.scopes_supported = SCOPES
+server.register_grant(grants.ClientCredentialsGrant)
+GENERATORS = {client_id: TokenGenerator(ISSUER, client) for client_id, client in CLIENTS.items()}
+server.register_token_generator(
+    "client_credentials",
+    lambda client, **kw: GENERATORS[client.get_client_id()](client=client, **kw),
+)
+if os.environ.get("EXIT_WITH_STDIN") == "1":
+    threading.Thread(target=exit_with_stdin, daemon=True).start()
+print(json.dumps({"issuer": ISSUER}), flush=True)
+http.serve_forever()

@@ -1,0 +1,187 @@
+// The authorization server `oidc-provider` on loopback, for tower-bearer's interop tests.
+//
+// It issues JWT access tokens (RFC 9068) for the client-credentials grant. The `resource` parameter
+// (RFC 8707) chooses the algorithm: `https://api.example/RS256`, `/PS256`, `/ES256`, `/EdDSA`,
+// `/Ed25519`; all of them carry the audience `https://api.example`. `/short` is a token that lives
+// three seconds, `/other` one for another audience.
+//
+// Environment:
+//   PORT             the port to listen on; 0, the default, lets the system choose
+//   STATE_FILE       keeps the keys there, so that a restarted server signs with the same ones
+//   METADATA         both (default) | openid | oauth: which of the two documents is served;
+//                    login-page: OpenID only, the other answers 200 with a page of HTML
+//   EXIT_WITH_STDIN  1: exit when standard input closes, so that no test leaves a server behind
+//
+// Control, on the same loopback address:
+//   POST /control/rotate?mode=overlap|hard|prepublish|promote
+//   POST /control/delay?ms=…   the key set takes so long from then on: it arrives as it was then
+//   GET  /control/counters
+
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { Provider } from 'oidc-provider';
+
+const AUDIENCE = 'https://api.example';
+const SCOPES = 'api:read api:write api:admin';
+const { PORT = '0', STATE_FILE, METADATA = 'both', EXIT_WITH_STDIN } = process.env;
+
+const RESOURCES = {
+  RS256: { alg: 'RS256' },
+  PS256: { alg: 'PS256' },
+  ES256: { alg: 'ES256' },
+  EdDSA: { alg: 'EdDSA' },
+  Ed25519: { alg: 'Ed25519' },
+  short: { alg: 'ES256', ttl: 3 },
+  other: { alg: 'ES256', audience: 'https://other.example' },
+};
+
+// One private key per kind. The Ed25519 key names no algorithm: EdDSA and Ed25519 both use it.
+const KINDS = {
+  RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+  PS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+  ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+  Ed25519: () => generateKeyPairSync('ed25519'),
+};
+
+function newKeys() {
+  return Object.entries(KINDS).map(([kind, generate]) => ({
+    ...generate().privateKey.export({ format: 'jwk' }),
+    kid: `${kind.toLowerCase()}-${randomUUID()}`,
+    use: 'sig',
+    ...(kind === 'Ed25519' ? {} : { alg: kind }),
+  }));
+}
+
+// `signing` are the keys in use, `published` those in the key set, in its order; `next` those that
+// were published ahead of their use.
+let state = { signing: newKeys() };
+state.published = state.signing;
+if (STATE_FILE && existsSync(STATE_FILE)) state = JSON.parse(readFileSync(STATE_FILE, 'utf8'));
+
+function rotate(mode) {
+  if (mode === 'promote' && !state.next) throw new RangeError('nothing was published ahead');
+  const fresh = newKeys();
+  switch (mode) {
+    case 'overlap': // The new keys sign and stand first; the old ones stay published.
+      return { signing: fresh, published: [...fresh, ...state.published] };
+    case 'hard': // The old keys are gone at once.
+      return { signing: fresh, published: fresh };
+    case 'prepublish': // The new keys are published, the old ones still sign.
+      return { ...state, next: fresh, published: [...fresh, ...state.published] };
+    case 'promote': // The keys published ahead take over.
+      return { signing: state.next, published: state.published };
+    default:
+      throw new RangeError(`no such rotation: ${mode}`);
+  }
+}
+
+function kidFor(alg, keys) {
+  const kind = alg === 'EdDSA' ? 'ed25519' : alg.toLowerCase();
+  return keys.find((key) => key.kid.startsWith(`${kind}-`)).kid;
+}
+
+function newHandler(issuer, { signing, published }) {
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: 'svc',
+      client_secret: 'svc-secret',
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+    }],
+    scopes: SCOPES.split(' '),
+    jwks: { keys: published },
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => `${AUDIENCE}/ES256`,
+        getResourceServerInfo(_ctx, resource) {
+          const { alg, ttl = 600, audience = AUDIENCE } = RESOURCES[resource.split('/').pop()];
+          return {
+            scope: SCOPES,
+            audience,
+            accessTokenFormat: 'jwt',
+            accessTokenTTL: ttl,
+            jwt: { sign: { alg, kid: kidFor(alg, signing) } },
+          };
+        },
+      },
+    },
+  });
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  return provider.callback();
+}
+
+const DISCOVERY = {
+  '/.well-known/openid-configuration': 'openid',
+  '/.well-known/oauth-authorization-server': 'oauth',
+};
+const counters = { jwks: 0, metadata: 0, token: 0 };
+let delay = 0;
+let issuer;
+let handler;
+
+function apply(next) {
+  state = next;
+  if (STATE_FILE) writeFileSync(STATE_FILE, JSON.stringify(state), { mode: 0o600 });
+  // The key set of a Provider is fixed when it is made, so a rotation makes a new one.
+  handler = newHandler(issuer, state);
+}
+
+function control(request, response, url) {
+  const answer = (status, body) => {
+    response.writeHead(status, { 'content-type': 'application/json' });
+    response.end(JSON.stringify(body));
+  };
+  if (request.method === 'GET' && url.pathname === '/control/counters') {
+    return answer(200, counters);
+  }
+  if (request.method === 'POST' && url.pathname === '/control/delay') {
+    delay = Number(url.searchParams.get('ms'));
+    return answer(200, { delay });
+  }
+  if (request.method === 'POST' && url.pathname === '/control/rotate') {
+    try {
+      apply(rotate(url.searchParams.get('mode')));
+    } catch (error) {
+      return answer(400, { error: error.message });
+    }
+    return answer(200, { published: state.published.map((key) => key.kid) });
+  }
+  return answer(404, {});
+}
+
+const server = createServer((request, response) => {
+  const url = new URL(request.url, issuer);
+  if (url.pathname.startsWith('/control/')) return control(request, response, url);
+  const form = DISCOVERY[url.pathname];
+  if (form) {
+    counters.metadata += 1;
+    if (form === 'oauth' && METADATA === 'login-page') {
+      response.writeHead(200, { 'content-type': 'text/html' });
+      return response.end('<!doctype html><title>Sign in</title><form></form>');
+    }
+    if (METADATA !== 'both' && form !== METADATA.replace('login-page', 'openid')) {
+      response.writeHead(404);
+      return response.end();
+    }
+  }
+  if (url.pathname === '/jwks') {
+    counters.jwks += 1;
+    const end = response.end.bind(response);
+    response.end = (...args) => setTimeout(end, delay, ...args);
+  }
+  if (url.pathname === '/token') counters.token += 1;
+  return handler(request, response);
+});
+
+server.listen(Number(PORT), '127.0.0.1', () => {
+  issuer = `http://127.0.0.1:${server.address().port}`;
+  apply(state);
+  console.log(JSON.stringify({ issuer }));
+});
+
+if (EXIT_WITH_STDIN === '1') process.stdin.on('close', () => process.exit(0)).resume();

@@ -1,0 +1,234 @@
+//! The examples, run as a newcomer runs them: with nothing set, and the lines they print pasted
+//! into a shell.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use http::Method;
+use support::authorization_server::{AUDIENCE, AuthorizationServer};
+use support::process::Process;
+
+const START: Duration = Duration::from_secs(20);
+
+/// Returns the built example. Cargo builds the examples with the tests.
+fn example(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().expect("the test is a file");
+    path.pop(); // the test
+    path.pop(); // deps
+    path.push("examples");
+    path.push(name);
+    assert!(path.exists(), "{}: build it with cargo build --examples", path.display());
+    path
+}
+
+/// Starts the example without the variables that it reads, but for these.
+fn start(name: &str, variables: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(example(name));
+    for variable in [
+        "ISSUER",
+        "AUDIENCE",
+        "JWKS_URI",
+        "LISTEN",
+        "LEEWAY_SECS",
+        "JWKS_TTL_SECS",
+        "JWKS_COOLDOWN_SECS",
+        "JWKS_TIMEOUT_SECS",
+        "JWKS_MAX_BYTES",
+        "RUST_LOG",
+    ] {
+        command.env_remove(variable);
+    }
+    command.envs(variables.iter().copied());
+    Process::spawn(command)
+}
+
+/// Reads what the example prints until its `curl` lines are complete.
+fn curl_lines(process: &Process) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut wait = START;
+    while let Some(line) = process.line(wait) {
+        if line.trim_start().starts_with("curl ") {
+            lines.push(line.trim().to_owned());
+            wait = Duration::from_millis(500);
+        }
+    }
+    assert!(!lines.is_empty(), "no curl line was printed: {}", process.stderr());
+    lines
+}
+
+/// Runs the line in a shell as it stands, but for the output: its status only.
+fn paste(line: &str) -> u16 {
+    let quiet =
+        line.replacen("curl ", "curl --silent --output /dev/null --write-out '%{http_code}' ", 1);
+    let output = Command::new("sh").args(["-c", &quiet]).output().expect("a shell");
+    let status = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    let status = status.chars().rev().take(3).collect::<Vec<_>>().into_iter().rev();
+    status.collect::<String>().parse().unwrap_or_else(|_| panic!("no status: {line}"))
+}
+
+/// Returns an address that is free at the moment.
+fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").to_string()
+}
+
+fn assert_stops(process: &mut Process, signal: &str) {
+    process.signal(signal);
+    let status = process.wait(Duration::from_secs(5)).expect("it stops within five seconds");
+    assert!(status.success(), "{signal}: {status}: {}", process.stderr());
+}
+
+#[test]
+fn resource_server_with_nothing_set_answers_the_lines_it_prints() {
+    let mut process = start("resource_server", &[]);
+    let mut statuses: Vec<u16> = curl_lines(&process).iter().map(|line| paste(line)).collect();
+    statuses.sort_unstable();
+    statuses.dedup();
+    assert_eq!(statuses, [200, 401, 403]);
+    assert_stops(&mut process, "TERM");
+}
+
+/// The resource server of the example, for a real issuer.
+struct Api {
+    address: String,
+    process: Process,
+    http: reqwest::Client,
+}
+
+impl Api {
+    async fn start(issuer: &str) -> Self {
+        let address = free_address();
+        let process = start(
+            "resource_server",
+            &[
+                ("ISSUER", issuer),
+                ("AUDIENCE", AUDIENCE),
+                ("LISTEN", &address),
+                ("LEEWAY_SECS", "1"),
+                ("JWKS_TTL_SECS", "2"),
+                ("JWKS_COOLDOWN_SECS", "1"),
+                ("JWKS_TIMEOUT_SECS", "2"),
+                ("JWKS_MAX_BYTES", "65536"),
+            ],
+        );
+        let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+        let api = Self { address, process, http };
+        api.expect(Method::GET, "/public", None, 200).await;
+        api
+    }
+
+    async fn status(&self, method: Method, path: &str, token: Option<&str>) -> u16 {
+        let request = self.http.request(method, format!("http://{}{path}", self.address));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.map_or(0, |response| response.status().as_u16())
+    }
+
+    /// Waits until the request is answered with this status.
+    async fn expect(&self, method: Method, path: &str, token: Option<&str>, expected: u16) {
+        for _ in 0..100 {
+            if self.status(method.clone(), path, token).await == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{path} isn't answered with {expected}: {}", self.process.stderr());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_server_serves_for_a_real_issuer() {
+    let server = AuthorizationServer::oidc_provider();
+    let reader = server.token("ES256", "api:read").await;
+    let writer = server.token("RS256", "api:read api:write").await;
+    let admin = server.token("EdDSA", "api:admin").await;
+    let foreign = server.token("other", "api:read api:write api:admin").await;
+    let mut api = Api::start(server.issuer()).await;
+    api.expect(Method::GET, "/healthz/ready", None, 200).await;
+
+    let get = Method::GET;
+    let post = Method::POST;
+    let (none, reader, writer) = (None, Some(reader.as_str()), Some(writer.as_str()));
+    let (admin, foreign) = (Some(admin.as_str()), Some(foreign.as_str()));
+    for (method, path, token, expected) in [
+        (&get, "/public", none, 200),
+        (&get, "/whoami", none, 401),
+        (&get, "/whoami", reader, 200),
+        (&get, "/whoami", foreign, 401),
+        (&get, "/read", none, 401),
+        (&get, "/read", reader, 200),
+        (&get, "/read", admin, 403),
+        (&post, "/write", reader, 403),
+        (&post, "/write", writer, 200),
+        (&get, "/any", reader, 403),
+        (&get, "/any", writer, 200),
+        (&get, "/any", admin, 200),
+        (&get, "/optional", none, 200),
+        (&get, "/optional", reader, 200),
+        (&get, "/optional", foreign, 401),
+    ] {
+        assert_eq!(api.status(method.clone(), path, token).await, expected, "{method} {path}");
+    }
+    assert_stops(&mut api.process, "INT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_server_waits_for_an_issuer_that_is_down() {
+    let mut server = AuthorizationServer::oidc_provider();
+    let token = server.token("ES256", "api:read").await;
+    server.kill();
+    let mut api = Api::start(server.issuer()).await;
+    assert_eq!(api.status(Method::GET, "/healthz/ready", None).await, 503);
+    assert_eq!(api.status(Method::GET, "/read", Some(&token)).await, 503);
+    assert_eq!(api.status(Method::GET, "/read", None).await, 401);
+    server.start_again();
+    api.expect(Method::GET, "/healthz/ready", None, 200).await;
+    api.expect(Method::GET, "/read", Some(&token), 200).await;
+    assert_stops(&mut api.process, "TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_greets_whoever_has_a_token() {
+    let server = AuthorizationServer::oidc_provider();
+    let token = server.token("ES256", "").await;
+    let process = start("hello", &[("ISSUER", server.issuer()), ("AUDIENCE", AUDIENCE)]);
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let api = Api { address: "127.0.0.1:3000".to_owned(), process, http };
+    api.expect(Method::GET, "/", Some(&token), 200).await;
+    api.expect(Method::GET, "/", None, 401).await;
+}
+
+#[test]
+fn tonic_server_shows_what_each_token_is_good_for() {
+    let process = start("tonic_server", &[]);
+    let mut lines = Vec::new();
+    while lines.len() < 10
+        && let Some(line) = process.line(START)
+    {
+        lines.push(line.trim().to_owned());
+    }
+    assert!(lines[0].starts_with("listening on 127.0.0.1:"), "{lines:#?}");
+    assert_eq!(
+        lines[1..],
+        [
+            "no token:",
+            "Get:   Unauthenticated: An access token is required",
+            "Watch: Unauthenticated: An access token is required",
+            "a token with orders:read:",
+            "Get:   order 7 for demo",
+            "Watch: PermissionDenied: The request requires higher privileges than provided by the \
+             access token",
+            "a token with orders:read and orders:watch:",
+            "Get:   order 7 for demo",
+            "Watch: order 7 packed, order 7 sent, order 7 delivered",
+        ]
+    );
+}
