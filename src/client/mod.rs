@@ -1,7 +1,43 @@
 //! The token client: gets access tokens with the client-credentials grant, and keeps them.
 
+mod algorithm;
+mod assertion;
+mod authentication;
+mod backoff;
+mod cache;
+mod core;
 mod credentials;
+mod der;
+mod digest;
+mod discovery;
+mod endpoint;
+mod error;
+mod exchange;
+mod expiry;
+mod flight;
+mod form;
+mod grant;
+mod pool;
+mod private_key;
+mod request;
+mod response;
+mod seal;
+mod secret_source;
+mod shared;
+mod sign;
 mod store;
+mod token;
+mod token_client;
+mod token_source;
 
+pub use self::algorithm::AssertionAlgorithm;
+pub use self::assertion::{Assertion, AssertionAudience};
+pub use self::authentication::{BasicEncoding, ClientAuth};
 pub use self::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
+pub use self::error::{AnswerFault, DiscoveryFault, ErrorCode, TokenError, TokenErrorKind};
+pub use self::grant::{Grant, GrantBuilder};
+pub use self::secret_source::SecretSource;
 pub use self::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
+pub use self::token::Token;
+pub use self::token_client::{TokenClient, TokenClientBuilder};
+pub use self::token_source::TokenSource;
