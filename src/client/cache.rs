@@ -149,10 +149,8 @@ impl Entry {
         let mut state = self.lock();
         let held = self.held.load_full();
         let serving = held.as_ref().filter(|held| now < held.hard).map(|held| held.token.clone());
-        if let (Some(held), Some(token)) = (&held, &serving) {
-            if now < held.soft {
-                return Step::Serve(token.clone());
-            }
+        if let Some(held) = held.as_ref().filter(|held| now < held.soft) {
+            return Step::Serve(held.token.clone());
         }
         if let Some(flight) = state.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
             return match serving {

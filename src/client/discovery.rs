@@ -69,10 +69,9 @@ impl Discoveries {
     ) -> Result<Arc<Metadata>, TokenError> {
         let slot = self.slot((issuer.into(), loopback_http));
         let mut found = slot.found.lock().await;
-        if let Some((metadata, at)) = &*found {
-            if monotonic().saturating_duration_since(*at) < TTL {
-                return Ok(Arc::clone(metadata));
-            }
+        let fresh = |at: &Instant| monotonic().saturating_duration_since(*at) < TTL;
+        if let Some((metadata, _)) = found.as_ref().filter(|(_, at)| fresh(at)) {
+            return Ok(Arc::clone(metadata));
         }
         match fetch(network, issuer, uri, loopback_http).await {
             Ok(metadata) => {

@@ -211,7 +211,7 @@ impl Flight {
             return Consulted::Found(held);
         }
         // Long enough for the other's fetch, and leaving time for one of our own.
-        let end = after(monotonic(), self.core.timeout / 2);
+        let end = after(monotonic(), self.core.limits.timeout);
         loop {
             match shared.lock(&names.lock, self.core.timeout).await {
                 Locked::Taken(lease) => {

@@ -2,9 +2,13 @@
 
 mod algorithm;
 mod assertion;
+mod attach;
+mod attach_future;
+mod attach_service;
 mod authentication;
 mod backoff;
 mod cache;
+mod challenge;
 mod core;
 mod credentials;
 mod der;
@@ -17,12 +21,17 @@ mod expiry;
 mod flight;
 mod form;
 mod grant;
+mod origin;
 mod pool;
 mod private_key;
+mod replay;
 mod request;
+#[cfg(feature = "reqwest")]
+mod reqwest;
 mod response;
 mod seal;
 mod secret_source;
+mod send_error;
 mod shared;
 mod sign;
 mod store;
@@ -32,11 +41,16 @@ mod token_source;
 
 pub use self::algorithm::AssertionAlgorithm;
 pub use self::assertion::{Assertion, AssertionAudience};
+pub use self::attach::AttachTokenLayer;
+pub use self::attach_future::AttachFuture;
+pub use self::attach_service::AttachToken;
 pub use self::authentication::{BasicEncoding, ClientAuth};
 pub use self::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
 pub use self::error::{AnswerFault, DiscoveryFault, ErrorCode, TokenError, TokenErrorKind};
 pub use self::grant::{Grant, GrantBuilder};
+pub use self::replay::ReplayBody;
 pub use self::secret_source::SecretSource;
+pub use self::send_error::{OriginRefused, SendError};
 pub use self::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
 pub use self::token::Token;
 pub use self::token_client::{TokenClient, TokenClientBuilder};

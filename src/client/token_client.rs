@@ -168,7 +168,8 @@ impl TokenClientBuilder {
             Some(transport) => transport,
             None => default_transport()?,
         };
-        let mut limits = Limits::new(MAX_BYTES, self.timeout / 2);
+        let half = self.timeout.checked_div(2).unwrap_or_default();
+        let mut limits = Limits::new(MAX_BYTES, half);
         limits.public_addresses_only = self.public_addresses_only;
         let core = Core {
             transport,
