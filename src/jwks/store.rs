@@ -67,6 +67,11 @@ impl Origin {
 }
 
 impl Published {
+    /// Nothing yet.
+    pub(crate) fn cold() -> Self {
+        Self { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
+    }
+
     pub(crate) fn state(&self, now: Instant) -> State {
         match self.tenure {
             Tenure::Cold => State::Cold,
@@ -161,5 +166,72 @@ impl LoadedKeys {
 
     pub(crate) fn published(&self) -> &Arc<Published> {
         &self.published
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::monotonic;
+    use crate::jose::{Backend, ParsedKeySet, parse_jwk_set};
+
+    const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn keys() -> ParsedKeySet {
+        parse_jwk_set(SET.as_bytes(), 9, Backend::preferred().unwrap()).unwrap()
+    }
+
+    fn set(sequence: u64, tenure: Tenure, keys: KeySet) -> Published {
+        Published { sequence, keys: Arc::new(keys), tenure, origin: None }
+    }
+
+    fn serving(now: Instant) -> Tenure {
+        let after = |secs| now + Duration::from_secs(secs);
+        Tenure::Serving(Serving { fresh_until: after(10), stale_until: after(20) })
+    }
+
+    // LC16
+    #[test]
+    fn lc16_a_late_old_response_doesnt_overwrite_a_newer_one() {
+        let now = monotonic();
+        let store = Store::new(Published::cold());
+        assert!(store.publish(set(2, serving(now), KeySet::first(keys()))));
+        assert!(!store.publish(set(1, Tenure::Cold, KeySet::default())));
+        let loaded = store.load(now);
+        assert_eq!((loaded.published().sequence, loaded.state()), (2, KeysState::Serving));
+        assert!(store.publish(set(2, Tenure::Cold, KeySet::default())), "its own successor");
+        assert!(store.publish(set(3, serving(now), KeySet::first(keys()))));
+        assert_eq!(store.load(now).keys().keys().count(), 1);
+    }
+
+    #[test]
+    fn the_state_follows_the_clock() {
+        let now = monotonic();
+        let store = Store::new(set(1, serving(now), KeySet::first(keys())));
+        for (secs, state, keys) in [
+            (0, State::Fresh, KeysState::Serving),
+            (9, State::Fresh, KeysState::Serving),
+            (10, State::Stale, KeysState::Serving),
+            (19, State::Stale, KeysState::Serving),
+            (20, State::Expired, KeysState::Expired),
+        ] {
+            let loaded = store.load(now + Duration::from_secs(secs));
+            assert_eq!((loaded.exact_state(), loaded.state()), (state, keys), "{secs}");
+        }
+    }
+
+    #[test]
+    fn the_generation_is_there_only_while_somebody_keeps_watch_and_keys_serve() {
+        let now = monotonic();
+        let store = Store::new(set(1, serving(now), KeySet::first(keys())));
+        assert_eq!(store.generation(), 0);
+        store.watched(now);
+        assert_eq!((store.generation(), store.load(now).keys().generation()), (1, 1));
+        store.watched(now + Duration::from_secs(20));
+        assert_eq!(store.generation(), 0, "expired");
+        store.watched(now);
+        store.unwatched();
+        assert_eq!(store.generation(), 0);
     }
 }
