@@ -115,6 +115,7 @@ impl Store {
         self.generation.store(0, Ordering::Release);
     }
 
+    #[allow(dead_code, reason = "for the cache of verified tokens")]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

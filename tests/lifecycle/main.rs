@@ -13,3 +13,4 @@ mod misses;
 mod rotation;
 mod start;
 mod support;
+mod telemetry;
