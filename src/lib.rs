@@ -1,4 +1,4 @@
-//! OAuth 2.0 resource-server middleware for tower.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a backend nothing can be built, and what is behind building isn't reached.
 #![cfg_attr(

@@ -14,3 +14,4 @@ mod misses;
 mod rotation;
 mod start;
 mod support;
+mod telemetry;
