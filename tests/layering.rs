@@ -168,3 +168,25 @@ fn mod_files_hold_no_logic_and_no_file_is_long() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+#[test]
+fn the_readme_lists_every_dangerous_setting_and_no_other() {
+    let named = |text: &str| {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let mut names: Vec<String> =
+            words.filter(|word| word.len() > "dangerous_".len()).map(Into::into).collect();
+        names.retain(|word: &String| word.starts_with("dangerous_"));
+        names.sort();
+        names.dedup();
+        names
+    };
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let declared: String = sources()
+        .values()
+        .flat_map(|text| code(text).lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.trim_start().starts_with("pub fn dangerous_"))
+        .map(|line| line.split('(').next().unwrap().to_owned() + "\n")
+        .collect();
+    assert!(!declared.is_empty());
+    assert_eq!(named(&declared), named(&fs::read_to_string(readme).unwrap()));
+}

@@ -131,7 +131,7 @@ mod tests {
     fn what_is_no_plain_address_is_refused() {
         for (url, expected) in [
             ("", UrlFault::NotAUrl),
-            ("a.example", UrlFault::NotAUrl),
+            ("a.example", UrlFault::Scheme),
             ("/jwks", UrlFault::NotAUrl),
             ("https:///jwks", UrlFault::NotAUrl),
             ("https://a b/", UrlFault::NotAUrl),

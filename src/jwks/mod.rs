@@ -17,6 +17,7 @@ mod misses;
 mod refresher;
 mod report;
 mod schedule;
+mod seed;
 mod snapshot;
 mod source;
 mod store;

@@ -15,7 +15,7 @@ use crate::jwks::config::Config;
 use crate::jwks::control::{Control, Flying, Progress};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::{Fetched, Landed, Plan, fly};
-use crate::jwks::key_set::Succession;
+use crate::jwks::key_set::{KeySet, Succession};
 use crate::jwks::report;
 use crate::jwks::schedule::after;
 use crate::jwks::source::Fault;
@@ -216,11 +216,7 @@ impl Shared {
         report::state(control, self.store.load(now).exact_state());
     }
 
-    fn succession(
-        &self,
-        control: &mut Control,
-        succession: Succession,
-    ) -> Arc<crate::jwks::key_set::KeySet> {
+    fn succession(&self, control: &mut Control, succession: Succession) -> Arc<KeySet> {
         if succession.changed {
             report::succession(&succession);
             let removed = succession.removed.iter().map(|kid| &**kid);

@@ -67,6 +67,11 @@ impl Origin {
 }
 
 impl Published {
+    /// Nothing yet.
+    pub(crate) fn cold() -> Self {
+        Self { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
+    }
+
     pub(crate) fn state(&self, now: Instant) -> State {
         match self.tenure {
             Tenure::Cold => State::Cold,
