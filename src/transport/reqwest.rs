@@ -257,8 +257,10 @@ impl fmt::Debug for ReqwestTransport {
     }
 }
 
-#[cfg(all(test, feature = "aws-lc-rs"))]
+#[cfg(test)]
 mod tests {
+    #![cfg(feature = "aws-lc-rs")]
+
     use std::net::TcpListener;
     use std::sync::Mutex;
 

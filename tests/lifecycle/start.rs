@@ -6,7 +6,7 @@ use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::{Clock, UnixTime};
 
-use crate::support::{ISSUER, Issuer, URL, key, pass, secs, set, unavailable};
+use crate::support::{ISSUER, Issuer, URL, key, now, pass, secs, set, unavailable};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_requests_join_the_first_fetch() {
@@ -31,7 +31,7 @@ async fn in_backoff_nobody_waits() {
     pass(100.0).await;
     let token = issuer.token(&a);
     for _ in 0..1_000 {
-        let begun = tokio::time::Instant::now();
+        let begun = now();
         let (reason, retry_after) = unavailable(validator.validate(&token).await);
         assert_eq!(reason, UnavailableReason::KeysNotLoaded);
         assert!(retry_after <= secs(60), "{retry_after:?}");
@@ -45,7 +45,7 @@ async fn ready_has_a_deadline() {
     let issuer = Issuer::with(&[&key("a")]);
     issuer.die();
     let (validator, jwks) = issuer.validator(issuer.jwks());
-    let begun = tokio::time::Instant::now();
+    let begun = now();
     let unavailable = validator.ready(secs(10)).await.unwrap_err();
     assert_eq!(unavailable.reason(), UnavailableReason::KeysNotLoaded);
     assert_eq!(begun.elapsed().as_secs(), 10);
