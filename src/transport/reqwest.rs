@@ -257,10 +257,8 @@ impl fmt::Debug for ReqwestTransport {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "aws-lc-rs"))]
 mod tests {
-    #![cfg(feature = "aws-lc-rs")]
-
     use std::net::TcpListener;
     use std::sync::Mutex;
 
