@@ -5,7 +5,7 @@
 //!
 //! * a [`RouteTable`] on the layer, for all routes in one place;
 //! * a [`ScopeGuardLayer`] on a route, within the layer;
-//! * [`RequireScope`](crate::middleware::RequireScope) among a handler's arguments (feature `axum`).
+//! * `RequireScope` among a handler's arguments (feature `axum`).
 //!
 //! # A table
 //!
