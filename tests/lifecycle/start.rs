@@ -232,3 +232,38 @@ async fn static_keys_are_there_at_once_and_for_ever() {
     }
     assert!(Jwks::pem(ISSUER, []).is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_status_serializes() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    issuer.publish_json(serde_json::json!({"keys": [a.public_jwk(), {"kty": "AKP"}]}));
+    let (_validator, jwks) = issuer.ready(issuer.jwks()).await;
+    pass(7.0).await;
+    issuer.fail(|| ScriptedAnswer::status(http::StatusCode::BAD_GATEWAY));
+    let _ = jwks.refresh().await;
+    let mut status = serde_json::to_value(jwks.status()).unwrap();
+    let next = status["next_refresh"].take();
+    assert!(next.as_i64().is_some_and(|next| next > 1_800_000_430), "{next}");
+    assert_eq!(
+        status,
+        serde_json::json!({
+            "state": "fresh",
+            "health": "ready",
+            "generation": 1,
+            "age": 7,
+            "fresh_until": 1_800_000_600,
+            "stale_until": 1_800_004_200,
+            "last_attempt": 1_800_000_007,
+            "last_success": 1_800_000_000,
+            "consecutive_failures": 1,
+            "last_error": "http_error 502",
+            "next_refresh": null,
+            "keys": [
+                {"kid": "a", "kty": "OKP", "alg": "EdDSA", "ignored": null, "retiring": false},
+                {"kid": null, "kty": "AKP", "alg": null, "ignored": "unsupported_key_type",
+                 "retiring": false},
+            ],
+        })
+    );
+}
