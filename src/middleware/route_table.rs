@@ -93,6 +93,8 @@ struct Table {
     by_method: Box<[(Method, Matchers)]>,
     other_methods: Matchers,
     unmatched: Rule,
+    /// Whether a pattern has escapes, so that a path without any may still be another spelling.
+    escapes: bool,
 }
 
 struct Entry {
@@ -149,7 +151,7 @@ impl Table {
     fn readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
-        let escaped = path.contains('%');
+        let escaped = self.escapes || path.contains('%');
         if escaped {
             rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
         }
@@ -237,8 +239,10 @@ impl RouteTableBuilder {
             by_method.push((method, matchers));
         }
         let other_methods = Matchers::new(&entries, index.any.into_values())?;
+        let escapes = entries.iter().any(|entry| entry.pattern.contains('%'));
         Ok(RouteTable {
             table: Arc::new(Table {
+                escapes,
                 entries: entries.into(),
                 by_method: by_method.into(),
                 other_methods,
