@@ -57,3 +57,28 @@ async fn a_brace_is_a_brace_however_it_is_written() {
         }
     }
 }
+
+// W31: 401 is the same everywhere, so that nobody learns from it that something is hidden.
+#[tokio::test]
+async fn w31_a_hidden_route_is_not_told_by_its_challenge() {
+    let issuer = Issuer::new();
+    let table = RouteTable::builder()
+        .any("/hidden", Access::scope("admin").hide_existence())
+        .any("/shown", Access::scope("read"))
+        .build()
+        .unwrap();
+    let service = issuer.layer().routes(table).layer(Inner::default());
+    let hidden = send(&service, get("/hidden", &[])).await;
+    let nothing = send(&service, get("/nothing", &[])).await;
+    assert_eq!(hidden.challenge(), r#"Bearer realm="api""#);
+    assert_eq!(hidden.response.headers(), nothing.response.headers());
+    assert_eq!(
+        send(&service, get("/shown", &[])).await.challenge(),
+        r#"Bearer realm="api", scope="read""#
+    );
+    // gRPC has a list of its own of the scopes that are needed.
+    let fields = [("content-type", "application/grpc")];
+    let hidden = send(&service, get("/hidden", &fields)).await;
+    let nothing = send(&service, get("/nothing", &fields)).await;
+    assert_eq!(hidden.response.headers(), nothing.response.headers());
+}
