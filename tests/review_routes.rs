@@ -58,6 +58,33 @@ async fn a_brace_is_a_brace_however_it_is_written() {
     }
 }
 
+// RFC 3986 §3.3: some servers take `;parameters` off a segment before they look for its route.
+#[tokio::test]
+async fn parameters_of_a_segment_hide_no_route() {
+    let issuer = Issuer::new();
+    let layer = layer(
+        &issuer,
+        &[
+            ("/admin", Access::token()),
+            ("/admin/keys", Access::token()),
+            ("/open;v=1", Access::public()),
+        ],
+    );
+    for (path, status) in [
+        ("/admin;x", 401),
+        ("/admin;x=1/keys;y", 401),
+        ("/admin;x/", 401),
+        ("/admin/;x/keys", 400),
+        ("/;/admin", 400),
+        ("/;x", 200),
+        ("/open;v=1", 200),
+        ("/other;v=1", 200),
+    ] {
+        let answer = send(&layer.layer(Inner::default()), get(path, &[])).await;
+        assert_eq!(answer.status(), status, "{path}");
+    }
+}
+
 // W31: 401 is the same everywhere, so that nobody learns from it that something is hidden.
 #[tokio::test]
 async fn w31_a_hidden_route_is_not_told_by_its_challenge() {
