@@ -232,3 +232,15 @@ async fn static_keys_are_there_at_once_and_for_ever() {
     }
     assert!(Jwks::pem(ISSUER, []).is_err());
 }
+
+#[test]
+fn a_password_in_an_address_is_not_repeated() {
+    for url in ["https://user:hunter2@issuer.test/jwks", "https://user:hunter2@issuer.test/#f"] {
+        for builder in [Jwks::url(ISSUER, url), Jwks::discover(url)] {
+            assert!(!format!("{builder:?}").contains("hunter2"));
+            let error = builder.build().unwrap_err();
+            assert!(error.to_string().contains("can't be used"), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+}
