@@ -90,6 +90,8 @@ pub(crate) struct Entry {
 struct Matchers {
     raw: Router<usize>,
     decoded: Router<usize>,
+    /// Whether the two differ.
+    escapes: bool,
 }
 
 impl RouteTable {
@@ -150,7 +152,7 @@ impl Table {
     fn readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
-        let escaped = path.contains('%');
+        let escaped = matchers.escapes || path.contains('%');
         if escaped {
             rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
         }
@@ -184,12 +186,13 @@ impl Matchers {
         entries: &[Entry],
         chosen: impl IntoIterator<Item = usize>,
     ) -> Result<Self, ConfigError> {
-        let mut matchers = Self { raw: Router::new(), decoded: Router::new() };
+        let mut matchers = Self { raw: Router::new(), decoded: Router::new(), escapes: false };
         for at in chosen {
             let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
             let explain = |error: matchit::InsertError| {
                 ConfigError::new(format!("the route table can't hold {pattern:?}: {error}"))
             };
+            matchers.escapes |= pattern.contains('%');
             matchers.raw.insert(pattern, at).map_err(explain)?;
             matchers.decoded.insert(path::decode_pattern(pattern), at).map_err(explain)?;
         }
@@ -323,6 +326,8 @@ mod tests {
             ("/@me", "me"),
             ("/caf%C3%A9", "cafe"),
             ("/caf%c3%a9", "denied, cafe"),
+            ("/caf\u{e9}", "denied, cafe"),
+            ("/caf\u{e9}/", "denied, cafe"),
             ("/users/%40me", "user"),
             ("/users/a%20b", "user"),
         ] {
@@ -472,7 +477,7 @@ mod tests {
             pieces in proptest::collection::vec(
                 proptest::sample::select(vec![
                     "/", "/", "a", "b", "@", "%40", "%61", "%2e", ".", "..", "%2f", "\\", "%5c", "%C3%A9",
-                    "%c3%a9", ";", "%25", "{", "}",
+                    "%c3%a9", ";", "%25", "{", "}", "\u{e9}",
                 ]),
                 0..8,
             ),
