@@ -1,5 +1,6 @@
 //! Requests that wait for keys, and the service that was ready before they did.
 #![cfg(all(feature = "test-util", feature = "tracing"))]
+#![allow(clippy::disallowed_methods, reason = "the time is paused")]
 
 mod world;
 
