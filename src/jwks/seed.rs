@@ -32,7 +32,7 @@ pub(crate) fn check_origin(
         )));
     }
     match &fetching.target {
-        Target::Url(uri) if uri.to_string() != snapshot.url() => Err(ConfigError::new(format!(
+        Target::Url(uri) if *uri != *snapshot.url() => Err(ConfigError::new(format!(
             "the snapshot was taken from {:?}, not from {uri}: use one of the same URL",
             snapshot.url()
         ))),

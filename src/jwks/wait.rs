@@ -297,3 +297,65 @@ impl Drop for Waiting<'_> {
         gauge!("jwks_refresh_waiters", f64::from(before.wrapping_sub(1)));
     }
 }
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use crate::jose::Algorithm;
+    use crate::jwks::Jwks;
+    use crate::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
+
+    fn set(kid: &str) -> ScriptedAnswer {
+        let jwk = TestKey::generate(Algorithm::EdDSA).with_kid(kid).public_jwk();
+        ScriptedAnswer::json(format!("{{\"keys\":[{jwk}]}}"))
+    }
+
+    async fn jwks(transport: &ScriptedTransport) -> Jwks {
+        let builder = Jwks::url("https://issuer.test", "https://issuer.test/jwks");
+        let jwks = builder.transport(transport.clone()).build().unwrap();
+        jwks.ready(Duration::from_secs(9)).await.unwrap();
+        jwks
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_came_since_the_look_are_looked_at_before_anything_is_fetched() {
+        let transport = ScriptedTransport::new();
+        transport.push(set("a"));
+        transport.push(set("b"));
+        let jwks = jwks(&transport).await;
+        let seen = jwks.load();
+        let generation = jwks.load().keys().generation();
+        jwks.refresh().await.unwrap();
+        assert_ne!(jwks.load().keys().generation(), generation);
+        let Miss::Wait(wait) = jwks.miss(&seen, "b") else { panic!("no wait") };
+        let mut wait = tokio_test::task::spawn(wait);
+        assert_eq!(wait.poll(), Poll::Ready(Ok(())));
+        assert_eq!(transport.request_count(), 2);
+
+        let Miss::Wait(wait) = jwks.miss(&jwks.load(), "c") else { panic!("no wait") };
+        assert!(wait.await.is_err(), "the transport has no further answer");
+        assert_eq!(transport.request_count(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiters_are_counted_until_they_go() {
+        let transport = ScriptedTransport::new();
+        transport.push(set("a"));
+        let jwks = jwks(&transport).await;
+        transport.push(ScriptedAnswer::never());
+        let (loaded, shared) = (jwks.load(), jwks.shared());
+        let waits: Vec<_> = (0..3)
+            .map(|_| match jwks.miss(&loaded, "b") {
+                Miss::Wait(wait) => tokio_test::task::spawn(wait),
+                other => panic!("no wait: {other:?}"),
+            })
+            .map(|mut wait| {
+                assert!(wait.poll().is_pending());
+                wait
+            })
+            .collect();
+        assert_eq!(shared.waiters.load(Ordering::Relaxed), 3);
+        drop(waits);
+        assert_eq!(shared.waiters.load(Ordering::Relaxed), 0);
+    }
+}

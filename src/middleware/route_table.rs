@@ -1,4 +1,3 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,8 +5,9 @@ use http::Method;
 use matchit::Router;
 
 use crate::error::ConfigError;
-use crate::middleware::access::{Access, Rule, Rules};
+use crate::middleware::access::{Rule, Rules};
 use crate::middleware::path;
+use crate::middleware::route_builder::RouteTableBuilder;
 
 /// Who may do what: `(method, path pattern) → access`.
 ///
@@ -63,13 +63,6 @@ pub enum Unmatched {
     Public,
 }
 
-/// Builds a [`RouteTable`].
-#[derive(Clone, Debug, Default)]
-pub struct RouteTableBuilder {
-    listed: Vec<Listed>,
-    unmatched: Unmatched,
-}
-
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paths<'a> {
@@ -81,14 +74,6 @@ pub(crate) struct Paths<'a> {
     pub(crate) matched: Option<&'a str>,
 }
 
-#[derive(Clone, Debug)]
-struct Listed {
-    /// `None` for all methods that aren't listed with the same pattern.
-    method: Option<Method>,
-    pattern: String,
-    access: Access,
-}
-
 struct Table {
     entries: Box<[Entry]>,
     by_method: Box<[(Method, Matchers)]>,
@@ -98,9 +83,10 @@ struct Table {
     escapes: bool,
 }
 
-struct Entry {
-    pattern: String,
-    rule: Rule,
+/// A pattern, and who may do what it stands for.
+pub(crate) struct Entry {
+    pub(crate) pattern: String,
+    pub(crate) rule: Rule,
 }
 
 /// The entries for one method: their patterns as they are written, and with escapes decoded.
@@ -113,6 +99,24 @@ impl RouteTable {
     /// Starts a table.
     pub fn builder() -> RouteTableBuilder {
         RouteTableBuilder::default()
+    }
+
+    /// Puts a table together. Entries are named by their places.
+    pub(crate) fn new<I: IntoIterator<Item = usize>>(
+        entries: Vec<Entry>,
+        by_method: impl Iterator<Item = (Method, I)>,
+        other_methods: impl Iterator<Item = usize>,
+        unmatched: Rule,
+    ) -> Result<Self, ConfigError> {
+        let by_method = by_method
+            .map(|(method, chosen)| Ok((method, Matchers::new(&entries, chosen)?)))
+            .collect::<Result<_, _>>()?;
+        let other_methods = Matchers::new(&entries, other_methods)?;
+        let escapes = entries.iter().any(|entry| entry.pattern.contains('%'));
+        let entries = entries.into();
+        Ok(Self {
+            table: Arc::new(Table { entries, by_method, other_methods, unmatched, escapes }),
+        })
     }
 
     /// Returns the rules for a request; `None` if its path can be read in two ways.
@@ -191,127 +195,11 @@ impl Table {
     }
 }
 
-impl RouteTableBuilder {
-    /// Lists a route.
-    #[must_use]
-    pub fn route(self, method: Method, pattern: impl Into<String>, access: Access) -> Self {
-        self.list(Some(method), pattern.into(), access)
-    }
-
-    /// Lists a route for all methods that aren't listed with the same pattern.
-    #[must_use]
-    pub fn any(self, pattern: impl Into<String>, access: Access) -> Self {
-        self.list(None, pattern.into(), access)
-    }
-
-    /// Lists all methods of a gRPC service, such as `grpc.health.v1.Health`, that aren't listed by
-    /// themselves. A single method is [`any`](Self::any)`("/package.Service/Method", …)`.
-    #[must_use]
-    pub fn grpc_service(self, service: &str, access: Access) -> Self {
-        self.list(None, format!("/{service}/{{method}}"), access)
-    }
-
-    /// Sets what happens to requests that no entry is for.
-    #[must_use]
-    pub const fn unmatched(mut self, unmatched: Unmatched) -> Self {
-        self.unmatched = unmatched;
-        self
-    }
-
-    fn list(mut self, method: Option<Method>, pattern: String, access: Access) -> Self {
-        self.listed.push(Listed { method, pattern, access });
-        self
-    }
-
-    /// Checks the entries and builds the table.
-    ///
-    /// # Errors
-    ///
-    /// If a pattern or scope is malformed, an entry is there twice, or two patterns can't be told
-    /// apart.
-    pub fn build(self) -> Result<RouteTable, ConfigError> {
-        let unmatched = match self.unmatched {
-            Unmatched::TokenRequired => Access::token(),
-            Unmatched::Denied => Access::denied(),
-            Unmatched::Public => Access::public(),
-        };
-        let mut index = Index::default();
-        let mut entries = Vec::with_capacity(self.listed.len());
-        for (at, Listed { method, pattern, access }) in self.listed.into_iter().enumerate() {
-            check_pattern(&pattern)?;
-            index.add(at, method, &pattern)?;
-            entries.push(Entry { pattern, rule: access.into_rule()? });
-        }
-        let mut by_method = Vec::new();
-        for method in &index.methods {
-            let method = Method::from_bytes(method.as_bytes())
-                .map_err(|_| ConfigError::new("a method of the route table is malformed"))?;
-            let matchers = Matchers::new(&entries, index.for_method(&method))?;
-            by_method.push((method, matchers));
-        }
-        let other_methods = Matchers::new(&entries, index.any.into_values())?;
-        let escapes = entries.iter().any(|entry| entry.pattern.contains('%'));
-        Ok(RouteTable {
-            table: Arc::new(Table {
-                escapes,
-                entries: entries.into(),
-                by_method: by_method.into(),
-                other_methods,
-                unmatched: unmatched.into_rule()?,
-            }),
-        })
-    }
-}
-
-/// The numbers of the entries, by what they are for.
-#[derive(Default)]
-struct Index {
-    /// By the pattern's form, in which parameters have no names.
-    any: BTreeMap<String, usize>,
-    listed: BTreeMap<(String, String), usize>,
-    methods: BTreeSet<String>,
-}
-
-impl Index {
-    fn add(&mut self, at: usize, method: Option<Method>, pattern: &str) -> Result<(), ConfigError> {
-        let form = path::form(pattern);
-        let twice = match &method {
-            None => self.any.insert(form, at).is_some(),
-            Some(method) => {
-                self.methods.insert(method.to_string());
-                if *method == Method::GET {
-                    self.methods.insert(Method::HEAD.to_string());
-                }
-                self.listed.insert((method.to_string(), form), at).is_some()
-            }
-        };
-        if twice {
-            let method = method.as_ref().map_or("all methods", Method::as_str);
-            return Err(ConfigError::new(format!(
-                "the route table lists {method} {pattern:?} twice: take one of the entries out \
-                 (names of parameters make no difference)"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Returns one entry for each form of pattern that has one for this method.
-    fn for_method(&self, method: &Method) -> impl Iterator<Item = usize> {
-        let mut chosen = self.any.clone();
-        let get = (method == Method::HEAD).then_some(Method::GET.as_str());
-        for method in get.into_iter().chain([method.as_str()]) {
-            for ((listed, form), at) in &self.listed {
-                if listed == method {
-                    chosen.insert(form.clone(), *at);
-                }
-            }
-        }
-        chosen.into_values()
-    }
-}
-
 impl Matchers {
-    fn new(entries: &[Entry], chosen: impl Iterator<Item = usize>) -> Result<Self, ConfigError> {
+    fn new(
+        entries: &[Entry],
+        chosen: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, ConfigError> {
         let mut matchers = Self { raw: Router::new(), decoded: Router::new() };
         for at in chosen {
             let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
@@ -323,21 +211,6 @@ impl Matchers {
         }
         Ok(matchers)
     }
-}
-
-fn check_pattern(pattern: &str) -> Result<(), ConfigError> {
-    let advice = if !pattern.starts_with('/') {
-        "begin it with '/'"
-    } else if !pattern.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')) {
-        "write other characters than printable ASCII in percent-encoding, and no query"
-    } else if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {
-        "write parameters as {name} and {*name}"
-    } else if path::is_ambiguous(pattern) {
-        "it could never match, since such paths can be read in two ways and are refused"
-    } else {
-        return Ok(());
-    };
-    Err(ConfigError::new(format!("the route table can't hold {pattern:?}: {advice}")))
 }
 
 impl fmt::Debug for RouteTable {
@@ -352,6 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::middleware::access::Access;
     use crate::refusal::Detail;
     use crate::scope::Implications;
 

@@ -67,7 +67,8 @@ impl ReqwestTransport {
 
     /// Creates a transport from a client builder, for certificates, proxies or TLS settings of
     /// one's own. Its redirect policy and its resolver are replaced; it must not keep cookies, and
-    /// an address that it gives a name by [`ClientBuilder::resolve`] is dialled unseen.
+    /// an address that it gives a name by [`ClientBuilder::resolve`] is dialled unseen. How long
+    /// connecting may take is for it to say ([`ClientBuilder::connect_timeout`]).
     ///
     /// Where only public addresses may be dialled, such a transport refuses to send, since its
     /// proxies could dial others.

@@ -5,7 +5,7 @@ use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::transport::{Limits, ResponseFuture, Transport};
 
-use crate::support::{Issuer, key, pass, secs, set, unavailable};
+use crate::support::{Issuer, key, now, pass, secs, set, unavailable};
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_waits_for_the_task_and_nothing_is_checked_afterwards() {
@@ -101,7 +101,7 @@ async fn the_limits_hold_whatever_the_transport_does() {
     let url = "https://issuer.test/hang";
     let builder = tower_bearer::jwks::Jwks::url(crate::support::ISSUER, url);
     let hanging = builder.transport(Careless(String::new())).build().unwrap();
-    let begun = tokio::time::Instant::now();
+    let begun = now();
     assert_eq!(hanging.refresh().await, Err(FetchError::Timeout));
     assert!(begun.elapsed() < secs(11), "{:?}", begun.elapsed());
 }

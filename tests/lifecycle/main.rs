@@ -4,6 +4,7 @@
 //! LC12 to LC15, which need sockets (`tests/transport.rs`, `src/transport/reqwest.rs`), and LC16
 //! (`src/jwks/store.rs`).
 #![cfg(feature = "test-util")]
+#![allow(clippy::disallowed_methods, reason = "the time is paused")]
 
 mod conformance;
 mod discovery;
@@ -13,3 +14,4 @@ mod misses;
 mod rotation;
 mod start;
 mod support;
+mod telemetry;

@@ -6,7 +6,7 @@ use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::{Clock, UnixTime};
 
-use crate::support::{ISSUER, Issuer, URL, key, pass, secs, set, unavailable};
+use crate::support::{ISSUER, Issuer, URL, key, now, pass, secs, set, unavailable};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_requests_join_the_first_fetch() {
@@ -31,7 +31,7 @@ async fn in_backoff_nobody_waits() {
     pass(100.0).await;
     let token = issuer.token(&a);
     for _ in 0..1_000 {
-        let begun = tokio::time::Instant::now();
+        let begun = now();
         let (reason, retry_after) = unavailable(validator.validate(&token).await);
         assert_eq!(reason, UnavailableReason::KeysNotLoaded);
         assert!(retry_after <= secs(60), "{retry_after:?}");
@@ -45,7 +45,7 @@ async fn ready_has_a_deadline() {
     let issuer = Issuer::with(&[&key("a")]);
     issuer.die();
     let (validator, jwks) = issuer.validator(issuer.jwks());
-    let begun = tokio::time::Instant::now();
+    let begun = now();
     let unavailable = validator.ready(secs(10)).await.unwrap_err();
     assert_eq!(unavailable.reason(), UnavailableReason::KeysNotLoaded);
     assert_eq!(begun.elapsed().as_secs(), 10);
@@ -231,6 +231,41 @@ async fn static_keys_are_there_at_once_and_for_ever() {
         assert!(Jwks::static_set(ISSUER, unusable).is_err(), "{unusable}");
     }
     assert!(Jwks::pem(ISSUER, []).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_serializes() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    issuer.publish_json(serde_json::json!({"keys": [a.public_jwk(), {"kty": "AKP"}]}));
+    let (_validator, jwks) = issuer.ready(issuer.jwks()).await;
+    pass(7.0).await;
+    issuer.fail(|| ScriptedAnswer::status(http::StatusCode::BAD_GATEWAY));
+    let _ = jwks.refresh().await;
+    let mut status = serde_json::to_value(jwks.status()).unwrap();
+    let next = status["next_refresh"].take();
+    assert!(next.as_i64().is_some_and(|next| next > 1_800_000_430), "{next}");
+    assert_eq!(
+        status,
+        serde_json::json!({
+            "state": "fresh",
+            "health": "ready",
+            "generation": 1,
+            "age": 7,
+            "fresh_until": 1_800_000_600,
+            "stale_until": 1_800_004_200,
+            "last_attempt": 1_800_000_007,
+            "last_success": 1_800_000_000,
+            "consecutive_failures": 1,
+            "last_error": "http_error 502",
+            "next_refresh": null,
+            "keys": [
+                {"kid": "a", "kty": "OKP", "alg": "EdDSA", "ignored": null, "retiring": false},
+                {"kid": null, "kty": "AKP", "alg": null, "ignored": "unsupported_key_type",
+                 "retiring": false},
+            ],
+        })
+    );
 }
 
 #[test]

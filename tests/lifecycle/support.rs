@@ -176,6 +176,11 @@ pub(crate) fn key(kid: &str) -> TestKey {
     TestKey::generate(Algorithm::EdDSA).with_kid(kid)
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test may look at the paused clock")]
+pub(crate) fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Lets time pass, and whoever has something to do then do it.
 pub(crate) async fn pass(secs: f64) {
     tokio::time::sleep(Duration::from_secs_f64(secs)).await;
