@@ -258,10 +258,9 @@ impl fmt::Debug for ReqwestTransport {
     }
 }
 
+#[cfg(feature = "aws-lc-rs")]
 #[cfg(test)]
 mod tests {
-    #![cfg(feature = "aws-lc-rs")]
-
     use std::net::TcpListener;
     use std::sync::Mutex;
 
