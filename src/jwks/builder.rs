@@ -346,7 +346,7 @@ impl JwksBuilder {
             None => ("issuer", &self.issuer),
         };
         let uri = parse_url(text, plain_http).map_err(|fault| {
-            ConfigError::new(format!("the {what} {text:?} can't be used: {fault}"))
+            ConfigError::new(format!("the {what} {:?} can't be used: {fault}", printable(text)))
         })?;
         if self.public_addresses_only && is_plain_loopback(&uri) {
             return Err(ConfigError::new(format!(
@@ -382,11 +382,22 @@ fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
     ))
 }
 
+/// Returns a URL that wasn't checked yet, without the password that there may be in it.
+fn printable(url: &str) -> String {
+    match url.rsplit_once('@') {
+        None => url.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}")
+        }
+    }
+}
+
 impl fmt::Debug for JwksBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwksBuilder")
-            .field("issuer", &self.issuer)
-            .field("url", &self.url)
+            .field("issuer", &printable(&self.issuer))
+            .field("url", &self.url.as_deref().map(printable))
             .finish_non_exhaustive()
     }
 }

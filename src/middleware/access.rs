@@ -124,6 +124,10 @@ impl Rule {
             (Kind::Public | Kind::Optional, _) => Ok(()),
             (Kind::Denied, None) => Err(Rejection::new(RejectionKind::NoCredentials)),
             (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
+            // To name scopes would tell that there is something.
+            (Kind::Token { .. }, None) if self.hidden => {
+                Err(Rejection::new(RejectionKind::NoCredentials))
+            }
             (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
             (Kind::Token { requirement, .. }, Some(claims)) => {
                 if requirement.is_met_by(claims.scopes(), implications) {

@@ -23,8 +23,9 @@ use crate::middleware::route_builder::RouteTableBuilder;
 /// With a table, a path that can be read in two ways is refused with 400, since the router behind
 /// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
 /// NUL, a backslash, an encoded character that needs no encoding, a broken escape. Routers also
-/// differ about other escapes, and about a slash at the end: if a path has another entry when it is
-/// decoded, or without that slash, then the access of both entries is needed.
+/// differ about other escapes, about a slash at the end, and about parameters of a segment
+/// (`/a;b=c`): if a path has another entry when it is decoded, or without that slash, or without
+/// parameters, then the access of both entries is needed.
 ///
 /// ```
 /// use http::Method;
@@ -78,6 +79,8 @@ struct Table {
     by_method: Box<[(Method, Matchers)]>,
     other_methods: Matchers,
     unmatched: Rule,
+    /// Whether a pattern has escapes, so that a path without any may still be another spelling.
+    escapes: bool,
 }
 
 /// A pattern, and who may do what it stands for.
@@ -109,8 +112,11 @@ impl RouteTable {
             .map(|(method, chosen)| Ok((method, Matchers::new(&entries, chosen)?)))
             .collect::<Result<_, _>>()?;
         let other_methods = Matchers::new(&entries, other_methods)?;
+        let escapes = entries.iter().any(|entry| entry.pattern.contains('%'));
         let entries = entries.into();
-        Ok(Self { table: Arc::new(Table { entries, by_method, other_methods, unmatched }) })
+        Ok(Self {
+            table: Arc::new(Table { entries, by_method, other_methods, unmatched, escapes }),
+        })
     }
 
     /// Returns the rules for a request; `None` if its path can be read in two ways.
@@ -148,9 +154,19 @@ impl Table {
 
     /// Returns the rules of all ways to read a path.
     fn readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
+        let mut rules = self.plain_readings(matchers, path);
+        if path.contains(';') {
+            let bare = path::without_parameters(path);
+            self.plain_readings(matchers, &bare).iter().for_each(|rule| rules.also(rule));
+        }
+        rules
+    }
+
+    /// Returns the rules of all ways to read a path by those who leave a segment's parameters on.
+    fn plain_readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
-        let escaped = path.contains('%');
+        let escaped = self.escapes || path.contains('%');
         if escaped {
             rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
         }

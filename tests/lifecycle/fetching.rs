@@ -251,7 +251,7 @@ async fn every_address_is_checked() {
     }
     for bad in ["", "k", "http://a.example/k", "https://u@a.example/k", "https://a.example/k#f"] {
         let error = build(Jwks::url(ISSUER, bad)).unwrap_err().to_string();
-        assert!(error.contains(bad), "{error}");
+        assert!(error.contains(&bad.replace("u@", "…@")), "{error}");
     }
     assert!(build(Jwks::url(ISSUER, "http://a.example/k").dangerous_allow_http()).is_ok());
     assert!(build(Jwks::url("", URL)).is_err());
