@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 use crate::jose::Backend;
 use crate::jwks::config::{Config, EmptySet, Fetching, Target, within};
 use crate::jwks::discovery::Discovery;
-use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url};
+use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url, printable};
 use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
 use crate::jwks::seed::{check_origin, seed};
@@ -380,17 +380,6 @@ fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
         "there is nothing to fetch keys with: call .transport(…), or turn on the features \
          \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
     ))
-}
-
-/// Returns a URL that wasn't checked yet, without the password that there may be in it.
-fn printable(url: &str) -> String {
-    match url.rsplit_once('@') {
-        None => url.to_owned(),
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{host}")
-        }
-    }
 }
 
 impl fmt::Debug for JwksBuilder {
