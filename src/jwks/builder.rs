@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 use crate::jose::Backend;
 use crate::jwks::config::{Config, EmptySet, Fetching, Target, within};
 use crate::jwks::discovery::Discovery;
-use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url};
+use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url, printable};
 use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
 use crate::jwks::seed::{check_origin, seed};
@@ -346,7 +346,7 @@ impl JwksBuilder {
             None => ("issuer", &self.issuer),
         };
         let uri = parse_url(text, plain_http).map_err(|fault| {
-            ConfigError::new(format!("the {what} {text:?} can't be used: {fault}"))
+            ConfigError::new(format!("the {what} {:?} can't be used: {fault}", printable(text)))
         })?;
         if self.public_addresses_only && is_plain_loopback(&uri) {
             return Err(ConfigError::new(format!(
@@ -385,8 +385,8 @@ fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
 impl fmt::Debug for JwksBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwksBuilder")
-            .field("issuer", &self.issuer)
-            .field("url", &self.url)
+            .field("issuer", &printable(&self.issuer))
+            .field("url", &self.url.as_deref().map(printable))
             .finish_non_exhaustive()
     }
 }

@@ -219,6 +219,8 @@ impl Shared {
     }
 
     /// Notices that the task has ended: because it was told to, or with its runtime.
+    ///
+    /// Then what it left undone is for the next task, which whoever waits for it starts.
     fn ended(&self) {
         let mut control = self.control();
         control.alive = false;
@@ -227,19 +229,10 @@ impl Shared {
             self.progress.send_modify(|progress| progress.stopped = true);
             return;
         }
-        control.flying = None;
-        control.sequence = control.sequence.saturating_add(1);
-        let demanded = control.misses.demanded();
-        control.misses.settle(demanded);
-        let ended = control.sequence;
+        control.abandon();
         drop(control);
         self.running.store(false, Ordering::Release);
-        self.progress.send_modify(|progress| {
-            progress.ended = ended;
-            progress.error = Some(FetchError::NoRuntime);
-            progress.settled = demanded;
-            progress.settled_badly = true;
-        });
+        self.progress.send_modify(|_| {});
     }
 }
 

@@ -23,8 +23,9 @@ use crate::middleware::route_builder::RouteTableBuilder;
 /// With a table, a path that can be read in two ways is refused with 400, since the router behind
 /// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
 /// NUL, a backslash, an encoded character that needs no encoding, a broken escape. Routers also
-/// differ about other escapes, and about a slash at the end: if a path has another entry when it is
-/// decoded, or without that slash, then the access of both entries is needed.
+/// differ about other escapes, about a slash at the end, and about parameters of a segment
+/// (`/a;b=c`): if a path has another entry when it is decoded, or without that slash, or without
+/// parameters, then the access of both entries is needed.
 ///
 /// ```
 /// use http::Method;
@@ -90,6 +91,8 @@ pub(crate) struct Entry {
 struct Matchers {
     raw: Router<usize>,
     decoded: Router<usize>,
+    /// Whether the two differ.
+    escapes: bool,
 }
 
 impl RouteTable {
@@ -148,9 +151,19 @@ impl Table {
 
     /// Returns the rules of all ways to read a path.
     fn readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
+        let mut rules = self.plain_readings(matchers, path);
+        if path.contains(';') {
+            let bare = path::without_parameters(path);
+            self.plain_readings(matchers, &bare).iter().for_each(|rule| rules.also(rule));
+        }
+        rules
+    }
+
+    /// Returns the rules of all ways to read a path by those who leave a segment's parameters on.
+    fn plain_readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
-        let escaped = path.contains('%');
+        let escaped = matchers.escapes || path.contains('%');
         if escaped {
             rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
         }
@@ -184,12 +197,13 @@ impl Matchers {
         entries: &[Entry],
         chosen: impl IntoIterator<Item = usize>,
     ) -> Result<Self, ConfigError> {
-        let mut matchers = Self { raw: Router::new(), decoded: Router::new() };
+        let mut matchers = Self { raw: Router::new(), decoded: Router::new(), escapes: false };
         for at in chosen {
             let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
             let explain = |error: matchit::InsertError| {
                 ConfigError::new(format!("the route table can't hold {pattern:?}: {error}"))
             };
+            matchers.escapes |= pattern.contains('%');
             matchers.raw.insert(pattern, at).map_err(explain)?;
             matchers.decoded.insert(path::decode_pattern(pattern), at).map_err(explain)?;
         }
@@ -323,6 +337,8 @@ mod tests {
             ("/@me", "me"),
             ("/caf%C3%A9", "cafe"),
             ("/caf%c3%a9", "denied, cafe"),
+            ("/caf\u{e9}", "denied, cafe"),
+            ("/caf\u{e9}/", "denied, cafe"),
             ("/users/%40me", "user"),
             ("/users/a%20b", "user"),
         ] {
@@ -472,7 +488,7 @@ mod tests {
             pieces in proptest::collection::vec(
                 proptest::sample::select(vec![
                     "/", "/", "a", "b", "@", "%40", "%61", "%2e", ".", "..", "%2f", "\\", "%5c", "%C3%A9",
-                    "%c3%a9", ";", "%25", "{", "}",
+                    "%c3%a9", ";", "%25", "{", "}", "\u{e9}",
                 ]),
                 0..8,
             ),

@@ -258,8 +258,7 @@ impl fmt::Debug for ReqwestTransport {
     }
 }
 
-#[cfg(feature = "aws-lc-rs")]
-#[cfg(test)]
+#[cfg(all(test, feature = "aws-lc-rs"))]
 mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;

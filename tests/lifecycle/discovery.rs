@@ -201,3 +201,29 @@ async fn a_snapshots_address_is_looked_up_anew() {
     assert_eq!(jwks.status().state, State::Fresh);
     assert_eq!(site.paths()[asked..], [INSERTED, "/moved"]);
 }
+
+// What was said of a set at one address says nothing of a set at another: a 304 there, to the tag of
+// here, would keep the keys from before.
+#[tokio::test(start_paused = true)]
+async fn a_set_that_has_moved_is_asked_for_unconditionally() {
+    const MOVED: &str = "/tenant/moved";
+    let site = Site::new();
+    let set_of_a = set(&[&key("a")]).to_string();
+    site.metadata(INSERTED, ISSUER, &jwks_uri(KEYS))
+        .page(KEYS, move || ScriptedAnswer::json(set_of_a.clone()).header("etag", "\"1\""));
+    let jwks = site.discover().await;
+    assert_eq!(jwks.status().state, State::Fresh);
+    let tag = |path: &str| {
+        let requests = site.transport.requests();
+        let last = requests.iter().rfind(|request| request.uri().path() == path).unwrap();
+        last.headers().get("if-none-match").cloned()
+    };
+    jwks.refresh().await.unwrap();
+    assert_eq!(tag(KEYS), Some("\"1\"".parse().unwrap()));
+
+    site.page(KEYS, || ScriptedAnswer::status(StatusCode::NOT_FOUND));
+    site.metadata(INSERTED, ISSUER, &jwks_uri(MOVED)).keys(MOVED, &key("b"));
+    pass(700.0).await;
+    assert_eq!(jwks.status().keys[0].kid.as_deref(), Some("b"));
+    assert_eq!(tag(MOVED), None);
+}

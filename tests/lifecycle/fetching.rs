@@ -251,7 +251,7 @@ async fn every_address_is_checked() {
     }
     for bad in ["", "k", "http://a.example/k", "https://u@a.example/k", "https://a.example/k#f"] {
         let error = build(Jwks::url(ISSUER, bad)).unwrap_err().to_string();
-        assert!(error.contains(bad), "{error}");
+        assert!(error.contains(&bad.replace("u@", "…@")), "{error}");
     }
     assert!(build(Jwks::url(ISSUER, "http://a.example/k").dangerous_allow_http()).is_ok());
     assert!(build(Jwks::url("", URL)).is_err());
@@ -264,4 +264,17 @@ async fn every_address_is_checked() {
         assert!(build(Jwks::discover(bad)).is_err(), "{bad}");
     }
     assert!(build(Jwks::discover("http://127.0.0.1:9").public_addresses_only()).is_err());
+}
+
+// Others than 429 and 503 don't ask for rest, whatever else they send along.
+#[tokio::test(start_paused = true)]
+async fn retry_after_counts_with_the_statuses_that_it_belongs_to() {
+    for (status, obeyed) in [(429, true), (503, true), (500, false), (404, false), (403, false)] {
+        let issuer = Issuer::with(&[&key("a")]);
+        let status = StatusCode::from_u16(status).unwrap();
+        issuer.fail(move || ScriptedAnswer::status(status).header("retry-after", "120"));
+        let (_validator, _jwks) = issuer.validator(issuer.jwks());
+        pass(100.0).await;
+        assert_eq!(issuer.requests() == 1, obeyed, "{status}");
+    }
 }

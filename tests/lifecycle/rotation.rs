@@ -113,3 +113,21 @@ async fn a_key_that_comes_back_is_accepted_again() {
     }
     assert_eq!(jwks.status().generation, 5);
 }
+
+// A grace is for keys that are replaced.
+#[tokio::test(start_paused = true)]
+async fn there_is_no_grace_for_keys_that_are_all_revoked() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    let builder = issuer.jwks().empty_set(EmptySet::RevokeAll).removed_key_grace(secs(300));
+    let (validator, jwks) = issuer.ready(builder).await;
+    issuer.publish(&[&b]);
+    jwks.refresh().await.unwrap();
+    assert!(validator.validate(&issuer.token(&a)).await.is_ok());
+    issuer.publish(&[]);
+    jwks.refresh().await.unwrap();
+    for key in [&a, &b] {
+        let verdict = validator.validate(&issuer.token(key)).await;
+        assert_eq!(rejected(verdict), RejectionKind::UnknownKey);
+    }
+}

@@ -267,3 +267,15 @@ async fn a_status_serializes() {
         })
     );
 }
+
+#[test]
+fn a_password_in_an_address_is_not_repeated() {
+    for url in ["https://user:hunter2@issuer.test/jwks", "https://user:hunter2@issuer.test/#f"] {
+        for builder in [Jwks::url(ISSUER, url), Jwks::discover(url)] {
+            assert!(!format!("{builder:?}").contains("hunter2"));
+            let error = builder.build().unwrap_err();
+            assert!(error.to_string().contains("can't be used"), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+}
