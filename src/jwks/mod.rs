@@ -98,11 +98,6 @@
 //! with the host around each exchange. What the issuer sent is never among it, but for `kid`s and
 //! the `issuer` of metadata, cut and made printable.
 
-#![cfg_attr(
-    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
-    allow(unreachable_code, unused_variables, reason = "without a backend there are no keys")
-)]
-
 mod builder;
 mod config;
 mod control;

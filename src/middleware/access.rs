@@ -13,7 +13,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Lets everybody in. A token that is sent isn't even looked at.
+    /// Lets everybody in. A token that is sent isn't even looked at, so that a guard or a handler
+    /// that asks for one refuses everybody: for those there is [`optional`](Self::optional).
     pub fn public() -> Self {
         Rule::from(Kind::Public).into()
     }

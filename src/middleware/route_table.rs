@@ -79,8 +79,6 @@ struct Table {
     by_method: Box<[(Method, Matchers)]>,
     other_methods: Matchers,
     unmatched: Rule,
-    /// Whether a pattern has escapes, so that a path without any may still be another spelling.
-    escapes: bool,
 }
 
 /// A pattern, and who may do what it stands for.
@@ -93,6 +91,8 @@ pub(crate) struct Entry {
 struct Matchers {
     raw: Router<usize>,
     decoded: Router<usize>,
+    /// Whether the two differ.
+    escapes: bool,
 }
 
 impl RouteTable {
@@ -112,11 +112,8 @@ impl RouteTable {
             .map(|(method, chosen)| Ok((method, Matchers::new(&entries, chosen)?)))
             .collect::<Result<_, _>>()?;
         let other_methods = Matchers::new(&entries, other_methods)?;
-        let escapes = entries.iter().any(|entry| entry.pattern.contains('%'));
         let entries = entries.into();
-        Ok(Self {
-            table: Arc::new(Table { entries, by_method, other_methods, unmatched, escapes }),
-        })
+        Ok(Self { table: Arc::new(Table { entries, by_method, other_methods, unmatched }) })
     }
 
     /// Returns the rules for a request; `None` if its path can be read in two ways.
@@ -166,7 +163,7 @@ impl Table {
     fn plain_readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
-        let escaped = self.escapes || path.contains('%');
+        let escaped = matchers.escapes || path.contains('%');
         if escaped {
             rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
         }
@@ -200,12 +197,13 @@ impl Matchers {
         entries: &[Entry],
         chosen: impl IntoIterator<Item = usize>,
     ) -> Result<Self, ConfigError> {
-        let mut matchers = Self { raw: Router::new(), decoded: Router::new() };
+        let mut matchers = Self { raw: Router::new(), decoded: Router::new(), escapes: false };
         for at in chosen {
             let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
             let explain = |error: matchit::InsertError| {
                 ConfigError::new(format!("the route table can't hold {pattern:?}: {error}"))
             };
+            matchers.escapes |= pattern.contains('%');
             matchers.raw.insert(pattern, at).map_err(explain)?;
             matchers.decoded.insert(path::decode_pattern(pattern), at).map_err(explain)?;
         }
@@ -339,6 +337,8 @@ mod tests {
             ("/@me", "me"),
             ("/caf%C3%A9", "cafe"),
             ("/caf%c3%a9", "denied, cafe"),
+            ("/caf\u{e9}", "denied, cafe"),
+            ("/caf\u{e9}/", "denied, cafe"),
             ("/users/%40me", "user"),
             ("/users/a%20b", "user"),
         ] {
@@ -488,7 +488,7 @@ mod tests {
             pieces in proptest::collection::vec(
                 proptest::sample::select(vec![
                     "/", "/", "a", "b", "@", "%40", "%61", "%2e", ".", "..", "%2f", "\\", "%5c", "%C3%A9",
-                    "%c3%a9", ";", "%25", "{", "}",
+                    "%c3%a9", ";", "%25", "{", "}", "\u{e9}",
                 ]),
                 0..8,
             ),

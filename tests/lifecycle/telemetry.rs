@@ -138,7 +138,7 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
             ScriptedAnswer::new(html.body("<sentinel>".into()).unwrap())
         });
         pass(700.0).await;
-        println!("{:?} {:?}", jwks, jwks.status());
+        assert!(!format!("{:?} {:?}", jwks, jwks.status()).contains("sentinel"));
     });
     drop(guard);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

@@ -1,5 +1,6 @@
 //! One validator in several runtimes, as in a suite of `#[tokio::test]`s that share a `static` one.
 #![cfg(feature = "test-util")]
+#![allow(clippy::disallowed_methods, reason = "these runtimes are real, and so is the time")]
 
 use std::sync::mpsc;
 use std::thread;
