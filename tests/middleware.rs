@@ -69,6 +69,30 @@ async fn x1_x2_x3_a_valid_token_is_let_through() {
     assert_eq!(world.inner.calls(), 4);
 }
 
+// X8, X16, X18: the one place where a token is looked for is the Authorization field.
+#[tokio::test]
+async fn x18_tokens_elsewhere_are_not_read() {
+    let world = World::new();
+    let token = world.issuer.token("a");
+    let query = format!("/?access_token={token}");
+    let cookie = format!("access_token={token}");
+    let protocol = format!("bearer, {token}");
+    for (path, name, value) in [
+        (query.as_str(), "x-other", "a"),
+        ("/", "cookie", &cookie),
+        ("/", "sec-websocket-protocol", &protocol),
+        ("/", "proxy-authorization", &world.bearer("a")),
+        ("/", "x-access-token", &token),
+    ] {
+        let answer = send(&world.service(), get(path, &[(name, value)])).await;
+        assert_eq!(answer.status(), 401, "{name}");
+        assert_eq!(answer.kind(), Some(RejectionKind::NoCredentials), "{name}");
+    }
+    let field = world.bearer("a");
+    let answer = send(&world.service(), get("/", &[("authorization", &field)])).await;
+    assert_eq!(answer.status(), 200);
+}
+
 // X4, X5, X6, W6: a malformed request is 400 with a challenge, and never reaches the service.
 #[tokio::test]
 async fn x5_x6_w6_malformed_credentials_are_400_invalid_request() {
@@ -101,6 +125,7 @@ async fn x5_x6_w6_malformed_credentials_are_400_invalid_request() {
 }
 
 // X8, X12, X13, X16, W1, W2, W3: what isn't a bearer credential is none, and none has no error code.
+// W16: one field for the one challenge.
 #[tokio::test]
 async fn x12_x13_x16_w3_no_credentials_have_no_error_code() {
     let world = World::new();
@@ -118,6 +143,7 @@ async fn x12_x13_x16_w3_no_credentials_have_no_error_code() {
         let answer = send(&world.service(), get(path, &fields)).await;
         assert_eq!(answer.status(), 401, "{fields:?}");
         assert_eq!(answer.challenge(), r#"Bearer realm="api""#);
+        assert_eq!(answer.response.headers().get_all("www-authenticate").iter().count(), 1);
         assert_eq!(answer.kind(), Some(RejectionKind::NoCredentials));
         assert_eq!(
             answer.body(),
@@ -244,7 +270,7 @@ fn either(a: &str, b: &str) -> Requirement {
 #[tokio::test]
 async fn w5_w23_a_token_that_fails_is_401_invalid_token() {
     let world = World::new();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = world::now();
     let forged = Issuer::new().token("");
     for (token, kind) in [
         (world.issuer.token_with(json!({ "exp": now - 3600 })), RejectionKind::Expired),

@@ -31,7 +31,8 @@ const MAX_STATIC_KEYS: usize = 1_000;
 ///
 /// Fetching needs a Tokio runtime with its timer on (and, for the default transport, its I/O
 /// driver). It needn't be there yet when the `Jwks` is built: the task starts with the first use
-/// inside one.
+/// inside one, and moves on when that ends. A runtime that is kept but not run, such as one of the
+/// current thread after `block_on`, keeps the task from working: start it where requests are served.
 #[derive(Clone)]
 pub struct Jwks {
     owner: Arc<Owner>,
@@ -133,7 +134,7 @@ impl Jwks {
         Self { owner: Arc::new(Owner { shared }) }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }
 
@@ -212,13 +213,6 @@ impl Jwks {
     pub fn snapshot(&self) -> Option<Snapshot> {
         let loaded = self.look();
         Snapshot::of(self.issuer(), loaded.published().origin.as_ref()?)
-    }
-
-    /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
-    /// down, or nobody to keep watch). A verified token may be remembered under its set's
-    /// `generation`, and trusted only while this is the same. One atomic load.
-    pub(crate) fn generation(&self) -> u64 {
-        self.shared().store.generation()
     }
 
     /// Returns the keys of now, with their state.
