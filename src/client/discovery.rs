@@ -1,6 +1,7 @@
 //! From an issuer to its token endpoint (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ type Issuer = (Box<str>, bool);
 #[derive(Default)]
 struct Slot {
     found: AsyncMutex<Option<(Arc<Metadata>, Instant)>>,
+    /// Whether it is to be looked up anew, whatever its age.
+    doubted: AtomicBool,
 }
 
 /// How to ask.
@@ -69,7 +72,8 @@ impl Discoveries {
     ) -> Result<Arc<Metadata>, TokenError> {
         let slot = self.slot((issuer.into(), loopback_http));
         let mut found = slot.found.lock().await;
-        let fresh = |at: &Instant| monotonic().saturating_duration_since(*at) < TTL;
+        let doubted = slot.doubted.swap(false, Ordering::Relaxed);
+        let fresh = |at: &Instant| !doubted && monotonic().saturating_duration_since(*at) < TTL;
         if let Some((metadata, _)) = found.as_ref().filter(|(_, at)| fresh(at)) {
             return Ok(Arc::clone(metadata));
         }
@@ -85,6 +89,11 @@ impl Discoveries {
                 _ => Err(error),
             },
         }
+    }
+
+    /// Has an issuer's metadata looked up anew the next time: its token endpoint may have moved.
+    pub(crate) fn doubt(&self, issuer: &str, loopback_http: bool) {
+        self.slot((issuer.into(), loopback_http)).doubted.store(true, Ordering::Relaxed);
     }
 
     fn slot(&self, issuer: Issuer) -> Arc<Slot> {

@@ -173,6 +173,18 @@ impl TokenError {
         }
     }
 
+    /// Tells whether the token endpoint may have moved.
+    pub(crate) fn blames_address(&self) -> bool {
+        match &self.0.kind {
+            TokenErrorKind::Answer(AnswerFault::Redirect)
+            | TokenErrorKind::Transport(
+                TransportErrorKind::Connect | TransportErrorKind::BlockedAddress,
+            ) => true,
+            TokenErrorKind::Status(status) => matches!(status.as_u16(), 404 | 405 | 410),
+            _ => false,
+        }
+    }
+
     /// Returns a name for metrics and logs.
     pub(crate) fn label(&self) -> &'static str {
         match &self.0.kind {

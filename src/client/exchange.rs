@@ -33,19 +33,21 @@ pub(crate) struct Fetched {
     pub(crate) known: Option<Known>,
 }
 
-/// A client's secret is replaced at most this often within one fetch: by the new, then by the old.
+/// So many different secrets are worth a request: the one at hand, a newer one, and the last good
+/// one.
 const MOST_SECRETS: usize = 3;
 
 /// Fetches a token, with pauses between attempts that may help, and with another secret if this one
-/// is refused.
+/// is refused. `secrets` are those that were refused before.
 pub(crate) async fn fetch(
     core: &Core,
     grant: &Definition,
     known: Option<Known>,
+    mut secrets: Vec<Known>,
 ) -> Result<Fetched, Refused> {
     let source = grant.auth.source();
     let mut known = known;
-    let mut secrets: Vec<Known> = Vec::new();
+    let mut left = MOST_SECRETS;
     let mut attempt = 0_u32;
     loop {
         attempt = attempt.saturating_add(1);
@@ -60,9 +62,11 @@ pub(crate) async fn fetch(
         };
         if error.blames_credentials() {
             secrets.extend(known.take());
-            let tried: Vec<&Known> = secrets.iter().collect();
+            let older = secrets.len().saturating_sub(MOST_SECRETS);
+            secrets.drain(..older);
+            left = left.saturating_sub(1);
             known = match source {
-                Some(source) if tried.len() < MOST_SECRETS => source.other_than(&tried).await,
+                Some(source) if left > 0 => source.other_than(&secrets).await,
                 _ => None,
             };
             if known.is_none() {
@@ -93,6 +97,22 @@ async fn attempt_once(
             (&metadata.token_endpoint, Some(issuer))
         }
     };
+    let result = ask(core, grant, known, endpoint, issuer).await;
+    if let (Server::Issuer { issuer, .. }, Err(error)) = (&grant.server, &result) {
+        if error.blames_address() {
+            core.discoveries.doubt(issuer, grant.loopback_http);
+        }
+    }
+    result
+}
+
+async fn ask(
+    core: &Core,
+    grant: &Definition,
+    known: Option<Known>,
+    endpoint: &Uri,
+    issuer: Option<&str>,
+) -> Result<Fetched, TokenError> {
     let (asked, obtained) = (monotonic(), core.clock.now());
     let recipient = Recipient { issuer, token_endpoint: &endpoint.to_string() };
     let proof = grant

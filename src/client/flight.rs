@@ -78,6 +78,9 @@ async fn wait(
     }
 }
 
+/// Between two looks at what another process is fetching.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 fn after(start: Instant, duration: Duration) -> Instant {
     start.checked_add(duration).unwrap_or(start)
 }
@@ -111,8 +114,9 @@ impl Flight {
                 return self.failed(order, refused);
             }
         };
+        let refused = order.probe.take().map(|(_, refused)| refused).unwrap_or_default();
         let Some(shared) = &self.core.shared else {
-            match self.fetch(known).await {
+            match self.fetch(known, refused).await {
                 Ok(fetched) => {
                     let held = self.hold(&fetched, None);
                     self.entry.land(order, Ok((fetched.token, held)), monotonic());
@@ -131,7 +135,7 @@ impl Flight {
             }
             Consulted::Nothing(lease) => lease,
         };
-        match self.fetch(known).await {
+        match self.fetch(known, refused).await {
             Ok(fetched) => {
                 // Another secret than the one at first may have been the right one.
                 let key = self.names(shared, &fetched.fingerprint()).value;
@@ -155,8 +159,7 @@ impl Flight {
     async fn secret(&self, order: &Order) -> Result<Option<Known>, Option<TokenError>> {
         let Some(source) = self.grant.definition().auth.source() else { return Ok(None) };
         if let Some((_, refused)) = &order.probe {
-            let refused: Vec<&Known> = refused.iter().collect();
-            return source.other_than(&refused).await.map(Some).ok_or(None);
+            return source.other_than(refused).await.map(Some).ok_or(None);
         }
         let unavailable = Err(SecretErrorKind::Unavailable);
         let known = timeout_at(self.deadline, source.current()).await;
@@ -164,9 +167,9 @@ impl Flight {
         known.map(Some).map_err(|kind| Some(TokenError::new(TokenErrorKind::Credentials(kind))))
     }
 
-    async fn fetch(&self, known: Option<Known>) -> Result<Fetched, Refused> {
+    async fn fetch(&self, known: Option<Known>, refused: Vec<Known>) -> Result<Fetched, Refused> {
         let started = monotonic();
-        let fetching = fetch(&self.core, self.grant.definition(), known);
+        let fetching = fetch(&self.core, self.grant.definition(), known, refused);
         let result = within(self.deadline, fetching).await;
         observe!(
             "client_retrieval_seconds",
@@ -212,6 +215,7 @@ impl Flight {
         }
         // Long enough for the other's fetch, and leaving time for one of our own.
         let end = after(monotonic(), self.core.limits.timeout);
+        let mut pause = Duration::from_millis(25);
         loop {
             match shared.lock(&names.lock, self.core.timeout).await {
                 Locked::Taken(lease) => {
@@ -225,7 +229,8 @@ impl Flight {
                 Locked::Busy if monotonic() < end => {}
                 Locked::Busy | Locked::Unknown => return Consulted::Nothing(None),
             }
-            sleep(Duration::from_millis(25).mul_f64(1.0 + jitter())).await;
+            sleep(pause.mul_f64(1.0 + jitter())).await;
+            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
             if let Some(held) = self.find(shared, names, order).await {
                 return Consulted::Found(held);
             }

@@ -11,7 +11,6 @@ use crate::error::ConfigError;
 use crate::scope::Scope;
 
 /// Prepares a [`Grant`].
-#[derive(Debug)]
 #[must_use = "a grant isn't there until it is built"]
 pub struct GrantBuilder {
     address: String,
@@ -261,6 +260,21 @@ impl GrantBuilder {
             .part("")
             .finish();
         (distinction, tenant)
+    }
+}
+
+impl fmt::Debug for GrantBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values of parameters are the server's affair, and may be secret.
+        let parameters: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("GrantBuilder")
+            .field("address", &self.address)
+            .field("auth", &self.auth)
+            .field("scopes", &self.scopes)
+            .field("resources", &self.resources)
+            .field("audiences", &self.audiences)
+            .field("parameters", &parameters)
+            .finish_non_exhaustive()
     }
 }
 

@@ -117,8 +117,8 @@
 //! # Several processes
 //!
 //! With a [`TokenStore`] ([`TokenClientBuilder::shared`]), processes share tokens, and one of them
-//! fetches for all. What is stored is encrypted. A store that is slow, full or gone costs a fifth of a
-//! second, and no call.
+//! fetches for all. What is stored is encrypted. Each call to the store may take a fifth of a second;
+//! one that is slow, full or gone is got on without, and costs no call.
 //!
 //! # Not there
 //!

@@ -22,7 +22,8 @@ impl AttachTokenLayer {
     /// ```
     ///
     /// A request whose body is a stream isn't sent again. On a redirect to another host or port,
-    /// `reqwest` takes the token away.
+    /// `reqwest` takes the token away; one to `http` on the same host and port it would follow with the
+    /// token, unless the client is built with `https_only(true)`.
     ///
     /// # Errors
     ///

@@ -320,6 +320,18 @@ mod tests {
         assert_eq!(kind(503, r#"{"error":"invalid_client"}"#), status(503));
     }
 
+    proptest::proptest! {
+        // R14
+        #[test]
+        fn r14_any_answer_is_read_to_its_end(status in 200_u16..600, body: Vec<u8>, quoted: String) {
+            for body in [body, format!(r#"{{"error":{quoted:?},"expires_in":{quoted:?}}}"#).into()] {
+                let mut response = Response::new(Bytes::from(body));
+                *response.status_mut() = StatusCode::from_u16(status).unwrap();
+                proptest::prop_assert!(read(response, UnixTime::from_secs(0), |_| false).is_err());
+            }
+        }
+    }
+
     // R13
     #[test]
     fn r13_a_redirect_is_an_error() {

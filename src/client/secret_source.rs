@@ -134,11 +134,11 @@ impl SecretSource {
     /// Returns a newer secret than the one that was refused, if there is one: what the provider has
     /// now, or else the last that was good, for the time in which the server doesn't know the new
     /// one yet.
-    pub(crate) async fn other_than(&self, refused: &[&Known]) -> Option<Known> {
+    pub(crate) async fn other_than(&self, refused: &[Known]) -> Option<Known> {
         let Source::Asked(asked) = &*self.0 else { return None };
         let untried =
             |known: &Known| refused.iter().all(|other| other.fingerprint != known.fingerprint);
-        match asked.read(COOLDOWN, refused.last().copied()).await {
+        match asked.read(COOLDOWN, refused.last()).await {
             Ok(known) if untried(&known) => Some(known),
             _ => asked.state.lock().await.good.clone().filter(untried),
         }
@@ -280,15 +280,15 @@ mod tests {
         keeper.put(Some("old"));
         let source = SecretSource::from(keeper.clone());
         let old = source.current().await.unwrap();
-        assert!(source.other_than(&[&old]).await.is_none(), "nothing else is known");
+        assert!(source.other_than(&[old.clone()]).await.is_none(), "nothing else is known");
         source.accepted(&old).await;
         keeper.put(Some("new"));
         tokio::time::advance(COOLDOWN).await;
-        let new = source.other_than(&[&old]).await.unwrap();
+        let new = source.other_than(&[old.clone()]).await.unwrap();
         assert_eq!(new.expose(), b"new");
         // The server doesn't know it yet.
-        assert_eq!(source.other_than(&[&new]).await.unwrap().expose(), b"old");
-        assert!(source.other_than(&[&new, &old]).await.is_none());
+        assert_eq!(source.other_than(&[new.clone()]).await.unwrap().expose(), b"old");
+        assert!(source.other_than(&[new, old]).await.is_none());
         assert_eq!(keeper.asked(), 2, "within a second it isn't asked again");
     }
 

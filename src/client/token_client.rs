@@ -112,8 +112,8 @@ impl TokenClientBuilder {
     /// Shares tokens with other processes through a store.
     ///
     /// What is put there is encrypted with this key, of at least 32 random bytes, which all the
-    /// processes have. A store that fails, or is slow, costs each fetch a fifth of a second at most,
-    /// and never an error.
+    /// processes have. A store that fails costs a fetch a fifth of a second at most, is then left alone
+    /// for a second, and is never the cause of an error.
     pub fn shared(mut self, store: impl TokenStore, key: Secret) -> Self {
         self.shared = Some((Box::new(store), key));
         self

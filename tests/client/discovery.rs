@@ -1,5 +1,8 @@
 //! From an issuer to its token endpoint.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use http::StatusCode;
 use tokio::time::advance;
 use tower_bearer::client::{ClientAuth, DiscoveryFault, Grant, TokenErrorKind};
@@ -141,6 +144,34 @@ async fn l4_metadata_is_kept() {
     assert!(get("d").await.is_ok());
     assert_eq!(issuer.counters().requests(Endpoint::OAuthMetadata), 2);
     assert_eq!(issuer.counters().requests(Endpoint::Token), 4);
+}
+
+// L4: a token endpoint that moves is looked up again, not only after an hour.
+#[tokio::test(start_paused = true)]
+async fn l4_a_token_endpoint_that_has_moved_is_found() {
+    let moved = Arc::new(AtomicBool::new(false));
+    let transport = ScriptedTransport::from_fn({
+        let moved = Arc::clone(&moved);
+        move |request| {
+            let path = if moved.load(Ordering::Relaxed) { "/new" } else { "/old" };
+            match request.uri().path() {
+                "/.well-known/oauth-authorization-server" => ScriptedAnswer::json(format!(
+                    r#"{{"issuer":"https://as.test","token_endpoint":"https://as.test{path}"}}"#
+                )),
+                asked if asked == path => granted("t", 600),
+                _ => ScriptedAnswer::status(StatusCode::NOT_FOUND),
+            }
+        }
+    });
+    let grant = Grant::discover("https://as.test", ClientAuth::basic("me", "s")).build().unwrap();
+    let client = client(&transport);
+    client.token(&grant).await.unwrap();
+    moved.store(true, Ordering::Relaxed);
+    advance(541 * SECOND).await;
+    let error = client.token(&grant).await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::Status(StatusCode::NOT_FOUND));
+    advance(15 * SECOND).await;
+    client.token(&grant).await.unwrap();
 }
 
 // R12

@@ -137,6 +137,27 @@ async fn a_new_secret_ends_the_rest_after_a_refusal() {
     assert_eq!(transport.request_count(), 2);
 }
 
+// Several secrets, all of them refused: none is sent again for the sake of another.
+#[tokio::test(start_paused = true)]
+async fn refused_secrets_are_not_tried_in_turn() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    assert_eq!(token(&source).await, "t1");
+    world.accept(&[]);
+    advance(541 * SECOND).await;
+    for secret in ["two", "three"] {
+        world.keep(Some(secret));
+        for _ in 0..8 {
+            source.token().await.unwrap_err();
+            advance(SECOND).await;
+        }
+    }
+    // "two" and "one" at first, "three" when it came, and one attempt after the rest of ten seconds.
+    let sent = transport.request_count() - 1;
+    assert!((3..=5).contains(&sent), "{sent}");
+}
+
 // While a token serves, nobody notices.
 #[tokio::test(start_paused = true)]
 async fn a_rotation_between_soft_and_hard_expiry_is_not_noticed() {
