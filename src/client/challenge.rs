@@ -133,9 +133,9 @@ mod tests {
         assert!(refuses(401, &["Basic realm=\"a\"", "Bearer error=\"invalid_token\""]));
     }
 
-    // E10
+    // E10, E12: a DPoP nonce that is asked for is another matter than a refused token.
     #[test]
-    fn e10_nothing_else_is() {
+    fn e10_e12_nothing_else_is() {
         for challenge in [
             "Bearer",
             r#"Bearer realm="api""#,

@@ -98,10 +98,9 @@ async fn attempt_once(
         }
     };
     let result = ask(core, grant, known, endpoint, issuer).await;
-    if let (Server::Issuer { issuer, .. }, Err(error)) = (&grant.server, &result) {
-        if error.blames_address() {
-            core.discoveries.doubt(issuer, grant.loopback_http);
-        }
+    let may_have_moved = result.as_ref().is_err_and(TokenError::blames_address);
+    if let (Server::Issuer { issuer, .. }, true) = (&grant.server, may_have_moved) {
+        core.discoveries.doubt(issuer, grant.loopback_http);
     }
     result
 }

@@ -280,14 +280,17 @@ mod tests {
         keeper.put(Some("old"));
         let source = SecretSource::from(keeper.clone());
         let old = source.current().await.unwrap();
-        assert!(source.other_than(&[old.clone()]).await.is_none(), "nothing else is known");
+        assert!(
+            source.other_than(std::slice::from_ref(&old)).await.is_none(),
+            "nothing else is known"
+        );
         source.accepted(&old).await;
         keeper.put(Some("new"));
         tokio::time::advance(COOLDOWN).await;
-        let new = source.other_than(&[old.clone()]).await.unwrap();
+        let new = source.other_than(std::slice::from_ref(&old)).await.unwrap();
         assert_eq!(new.expose(), b"new");
         // The server doesn't know it yet.
-        assert_eq!(source.other_than(&[new.clone()]).await.unwrap().expose(), b"old");
+        assert_eq!(source.other_than(std::slice::from_ref(&new)).await.unwrap().expose(), b"old");
         assert!(source.other_than(&[new, old]).await.is_none());
         assert_eq!(keeper.asked(), 2, "within a second it isn't asked again");
     }
