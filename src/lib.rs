@@ -17,6 +17,9 @@
 pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+pub mod client;
 mod clock;
 mod error;
 pub mod jose;

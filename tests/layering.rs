@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("secret", 1),
     ("telemetry", 1),
     ("transport", 1),
+    ("client", 2),
     ("refusal", 2),
     ("jose", 3),
     ("token", 3),

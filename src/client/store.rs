@@ -1,0 +1,76 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+/// The future of a [`TokenStore`]'s methods.
+pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// A cache that several processes share.
+///
+/// Keys are opaque ASCII: a prefix and a hexadecimal SHA-256. Values are opaque bytes, encrypted
+/// before they come here. Whoever calls bounds the time of each call, and gets on without the store
+/// when a call fails: a store neither retries nor hides a failure.
+pub trait TokenStore: Send + Sync + 'static {
+    /// Returns the value, if there is one.
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>>;
+
+    /// Sets the value, which is gone by itself after `ttl`.
+    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()>;
+
+    /// Removes the value only if it is still this one (compare and delete).
+    fn remove<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()>;
+
+    /// Takes the lock for `ttl` unless someone has it, and tells whether it was taken.
+    ///
+    /// `owner` is a random value that identifies the taker.
+    fn lock<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> StoreFuture<'a, bool>;
+
+    /// Releases the lock if `owner` still has it.
+    fn unlock<'a>(&'a self, key: &'a str, owner: &'a str) -> StoreFuture<'a, ()>;
+}
+
+/// A call that a [`TokenStore`] could not carry out. It holds neither keys nor values.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+}
+
+/// Why a store could not carry out a call.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// It didn't answer in time.
+    Timeout,
+    /// There is no connection to it.
+    Unavailable,
+    /// It has no room for another value.
+    Full,
+    /// Anything else, such as an answer that can't be understood.
+    Other,
+}
+
+impl StoreError {
+    /// Creates an error of this kind.
+    pub const fn new(kind: StoreErrorKind) -> Self {
+        Self { kind }
+    }
+
+    /// Returns what went wrong.
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Timeout => "the token store didn't answer in time",
+            StoreErrorKind::Unavailable => "the token store can't be reached",
+            StoreErrorKind::Full => "the token store is full",
+            StoreErrorKind::Other => "the token store failed",
+        })
+    }
+}
+
+impl std::error::Error for StoreError {}
