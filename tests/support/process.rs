@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-const TO_INSTALL: &str = "run scripts/setup.sh, which installs what the interop tests need";
+pub(crate) const TO_INSTALL: &str =
+    "run scripts/setup.sh, which installs what the interop tests need";
 
 /// Returns the virtual environment that `scripts/setup.sh` makes in cargo's target directory.
 fn environment() -> PathBuf {
