@@ -11,6 +11,7 @@
 use std::env::{self, VarError};
 use std::error::Error;
 use std::fmt::Display;
+use std::io::IsTerminal as _;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -37,20 +38,23 @@ type AllClaims = Map<String, Value>;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 
     let listen = variable("LISTEN")?.unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&listen).await?;
     let address = listener.local_addr()?;
 
     // Without ISSUER, an issuer in this process takes its place. It is for trying out only.
-    let embedded = match variable::<String>("ISSUER")? {
-        Some(_) => None,
-        None => Some(TestIssuer::start().await?),
-    };
-    let issuer = match &embedded {
-        Some(embedded) => embedded.issuer().to_owned(),
-        None => env::var("ISSUER")?,
+    let (issuer, embedded) = match variable::<String>("ISSUER")? {
+        Some(issuer) => (issuer, None),
+        None => {
+            let embedded = TestIssuer::start().await?;
+            (embedded.issuer().to_owned(), Some(embedded))
+        }
     };
     let audience = match (variable("AUDIENCE")?, &embedded) {
         (Some(audience), _) => audience,

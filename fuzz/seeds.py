@@ -55,10 +55,14 @@ for file in sorted((FIXTURES / "tokens").glob("*.json")):
             except ValueError:
                 continue
             # Signed by the target: so the header must name that key, or the signature is wrong.
-            header = header.replace(b'"alg":"ES256"', b'"alg":"EdDSA"').replace(b'"kid":"p256"', b'"kid":"ed25519"')
+            header = header.replace(b'"alg":"ES256"', b'"alg":"EdDSA"').replace(
+                b'"kid":"p256"', b'"kid":"ed25519"'
+            )
             seed("compact_jws", b"1" + header + b"\0" + payload)
             try:
-                for scope in scopes_of({k: v for k, v in json.loads(payload).items() if k in ("scope", "scp", "roles")}):
+                for scope in scopes_of(
+                    {k: v for k, v in json.loads(payload).items() if k in ("scope", "scp", "roles")}
+                ):
                     seed("scopes", scope.encode("utf-8", "replace"))
             except (ValueError, AttributeError, RecursionError):
                 pass

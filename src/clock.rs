@@ -13,7 +13,6 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct SystemClock;
 
 impl Clock for SystemClock {

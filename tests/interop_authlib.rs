@@ -58,9 +58,9 @@ async fn an_unchanged_key_set_keeps_its_generation() {
     let server = AuthorizationServer::authlib();
     let api = ResourceServer::trusting(&server).await;
     let jwks = api.jwks();
-    let generation = jwks.status().generation();
+    let generation = jwks.status().generation;
     jwks.refresh().await.expect("a refresh");
     assert_eq!(server.key_set_fetches().await, 2);
-    assert_eq!(jwks.status().generation(), generation);
+    assert_eq!(jwks.status().generation, generation);
     assert_eq!(api.get("/read", &server.token("es256", "api:read").await).await, 200);
 }

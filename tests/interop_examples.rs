@@ -194,3 +194,41 @@ async fn resource_server_waits_for_an_issuer_that_is_down() {
     api.expect(Method::GET, "/read", Some(&token), 200).await;
     assert_stops(&mut api.process, "TERM");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_greets_whoever_has_a_token() {
+    let server = AuthorizationServer::oidc_provider();
+    let token = server.token("ES256", "").await;
+    let process = start("hello", &[("ISSUER", server.issuer()), ("AUDIENCE", AUDIENCE)]);
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let api = Api { address: "127.0.0.1:3000".to_owned(), process, http };
+    api.expect(Method::GET, "/", Some(&token), 200).await;
+    api.expect(Method::GET, "/", None, 401).await;
+}
+
+#[test]
+fn tonic_server_shows_what_each_token_is_good_for() {
+    let process = start("tonic_server", &[]);
+    let mut lines = Vec::new();
+    while lines.len() < 10
+        && let Some(line) = process.line(START)
+    {
+        lines.push(line.trim().to_owned());
+    }
+    assert!(lines[0].starts_with("listening on 127.0.0.1:"), "{lines:#?}");
+    assert_eq!(
+        lines[1..],
+        [
+            "no token:",
+            "Get:   Unauthenticated: An access token is required",
+            "Watch: Unauthenticated: An access token is required",
+            "a token with orders:read:",
+            "Get:   order 7 for demo",
+            "Watch: PermissionDenied: The request requires higher privileges than provided by the \
+             access token",
+            "a token with orders:read and orders:watch:",
+            "Get:   order 7 for demo",
+            "Watch: order 7 packed, order 7 sent, order 7 delivered",
+        ]
+    );
+}

@@ -154,7 +154,7 @@ fn assert_refused(seen: &Value, code: &str, number: u8, reason: &str) {
     assert_eq!(details["code"], number, "{seen}"); // G3
     assert_eq!(details["message"], seen["message"], "{seen}");
     assert_eq!(details["error_info"]["reason"], reason, "{seen}");
-    assert_eq!(details["error_info"]["domain"], "api", "{seen}");
+    assert_eq!(details["error_info"]["domain"], "tower-bearer", "{seen}");
     assert_eq!(details["unknown"], json!([]), "{seen}");
     assert_eq!(seen["messages"], json!([]), "{seen}");
     assert_eq!(seen["initial_metadata"], json!([]), "trailers only: {seen}"); // G1
@@ -177,10 +177,11 @@ async fn grpcio_sees_code_message_details_and_trailers() {
     assert_eq!(seen["code"], "OK", "{seen}");
     assert_eq!(seen["messages"], json!(["hello", "hello", "hello"]));
 
-    for method in [UNARY, STREAM] {
+    for (method, scope) in [(UNARY, "api:read"), (STREAM, "api:admin")] {
         let seen = api.call(method, &[]).await;
         assert_refused(&seen, "UNAUTHENTICATED", 16, "CREDENTIALS_MISSING");
-        assert_eq!(trailer(&seen, "www-authenticate"), Some(r#"Bearer realm="api""#), "{seen}");
+        let challenge = format!(r#"Bearer realm="api", scope="{scope}""#); // W3, W4
+        assert_eq!(trailer(&seen, "www-authenticate"), Some(&*challenge), "{seen}");
     }
 
     // Scopes by method, as the table has them.

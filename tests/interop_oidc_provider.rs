@@ -1,13 +1,19 @@
 //! Against `oidc-provider`, a certified authorization server in another language: its tokens, its
 //! discovery, its rotations, its death.
 
+#![allow(clippy::expect_used)]
+
 mod support;
 
 use std::time::Duration;
 
-use support::authorization_server::AuthorizationServer;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+use support::authorization_server::{AuthorizationServer, Rotation};
 use support::resource_server::{ResourceServer, challenge, validator_for};
 use support::scenarios;
+use tokio::time::sleep;
 
 const KINDS: [&str; 5] = ["RS256", "PS256", "ES256", "EdDSA", "Ed25519"];
 
@@ -60,6 +66,41 @@ async fn keys_are_found_by_every_form_of_discovery() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_valid_request_is_refused_while_keys_rotate_with_overlap() {
     scenarios::overlapping_rotation(&AuthorizationServer::oidc_provider(), &KINDS).await;
+}
+
+// LC20: the answer that is on its way was given before there were new keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_under_way_does_not_hide_new_keys() {
+    for forced in [false, true] {
+        let server = AuthorizationServer::oidc_provider();
+        let api = ResourceServer::trusting(&server).await;
+        let old = server.token("ES256", "api:read").await;
+        server.delay_key_set(Duration::from_millis(600)).await;
+        let fetch = async {
+            if forced {
+                assert_eq!(api.get("/read", &with_kid(&old, "made-up")).await, 401);
+            } else {
+                api.jwks().refresh().await.expect("a refresh");
+            }
+        };
+        let rotation = async {
+            sleep(Duration::from_millis(200)).await;
+            server.rotate(Rotation::Overlap).await;
+            let new = server.token("ES256", "api:read").await;
+            assert_eq!(api.get("/read", &new).await, 200, "forced: {forced}");
+        };
+        tokio::join!(fetch, rotation);
+        assert_eq!(server.key_set_fetches().await, 3, "forced: {forced}");
+    }
+}
+
+/// Returns the token with another `kid`, which makes it a forgery.
+fn with_kid(token: &str, kid: &str) -> String {
+    let (header, rest) = token.split_once('.').expect("a compact JWS");
+    let header = URL_SAFE_NO_PAD.decode(header).expect("base64url");
+    let mut header: Value = serde_json::from_slice(&header).expect("JSON");
+    header["kid"] = kid.into();
+    format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header.to_string()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

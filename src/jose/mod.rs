@@ -30,4 +30,4 @@ pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set}
 pub(crate) use self::key::VerificationKey;
 pub(crate) use self::pem::key_from_pem;
 #[cfg(feature = "test-util")]
-pub(crate) use self::sign::{CryptoFailure, SigningKey, hmac_sha256, random_id, signing_input};
+pub(crate) use self::sign::{SigningKey, hmac_sha256, random_id, signing_input};

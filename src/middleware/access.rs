@@ -137,24 +137,22 @@ impl Rule {
 }
 
 /// The rules for one request, all of which it must meet. Nearly always there is one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rules<'a> {
     first: &'a Rule,
-    others: [Option<&'a Rule>; 3],
+    others: Vec<&'a Rule>,
 }
 
 impl<'a> Rules<'a> {
-    /// Adds a rule. There are at most four ways to read a path.
+    /// Adds a rule.
     pub(crate) fn also(&mut self, rule: &'a Rule) {
-        if rule != self.first
-            && let Some(slot) = self.others.iter_mut().find(|slot| slot.is_none())
-        {
-            *slot = Some(rule);
+        if self.iter().all(|known| known != rule) {
+            self.others.push(rule);
         }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Rule> {
-        std::iter::once(self.first).chain(self.others.into_iter().flatten())
+        std::iter::once(self.first).chain(self.others.iter().copied())
     }
 
     /// Tells whether the credentials needn't be looked at.
@@ -177,7 +175,7 @@ impl<'a> Rules<'a> {
 
 impl<'a> From<&'a Rule> for Rules<'a> {
     fn from(rule: &'a Rule) -> Self {
-        Self { first: rule, others: [None; 3] }
+        Self { first: rule, others: Vec::new() }
     }
 }
 
@@ -191,6 +189,9 @@ pub(crate) struct NotAdmitted {
 
 /// Refuses a caller without a token, who may be told what scopes to ask for.
 pub(crate) fn no_credentials(needed: &Arc<ScopeSet>) -> Rejection {
+    if needed.is_empty() {
+        return Rejection::new(RejectionKind::NoCredentials);
+    }
     let needed = Arc::clone(needed);
     Rejection::with(RejectionKind::NoCredentials, Detail::Scopes { needed })
 }

@@ -38,6 +38,13 @@ impl<B> ResponseBody<B> {
     }
 }
 
+/// Layers such as that of CORS answer by themselves, with an empty body of the inner type.
+impl<B: Default> Default for ResponseBody<B> {
+    fn default() -> Self {
+        Self::inner(B::default())
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;

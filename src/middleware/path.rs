@@ -66,8 +66,10 @@ const fn is_unreserved(byte: u8) -> bool {
 }
 
 /// Tells whether a path is of the form of an axum pattern: `{name}` is a part of a segment up to its
-/// end, `{*name}` the rest of the path, and `{{` is a brace.
-pub(crate) fn fits(mut pattern: &str, mut path: &str) -> bool {
+/// end, `{*name}` the rest of the path, and `{{` is a brace. Slashes at the end don't matter: where
+/// axum nests a service, its pattern has one more.
+pub(crate) fn fits(pattern: &str, path: &str) -> bool {
+    let (mut pattern, mut path) = (pattern.trim_end_matches('/'), path.trim_end_matches('/'));
     loop {
         let literal = pattern.find(['{', '}']).unwrap_or(pattern.len());
         let (before, special) = pattern.split_at_checked(literal).unwrap_or((pattern, ""));
@@ -234,7 +236,9 @@ mod tests {
             ("/a/b", "/a/bc", false),
             ("/a/{id}", "/a/1", true),
             ("/a/{id}", "/a/", false),
-            ("/a/{id}", "/a/1/", false),
+            ("/a/{id}", "/a/1/", true),
+            ("/a/{id}/", "/a/1", true),
+            ("/a/{id}", "/a/1/2", false),
             ("/a/{id}/b", "/a/1/b", true),
             ("/a/{id}/b", "/a/1/c", false),
             ("/a/x_{id}", "/a/x_1", true),

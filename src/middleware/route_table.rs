@@ -15,9 +15,10 @@ use crate::middleware::path;
 /// `/files` or `/files/` themselves. Of several that fit, the most specific one decides that has an
 /// entry for the request's method. `GET` is also for `HEAD`, unless that is listed.
 ///
-/// A path is the full path of the request, before any router has taken a prefix away. Within axum,
-/// if something rewrote the path before it was routed, so that axum's `MatchedPath` isn't of the
-/// form of the original path, `MatchedPath` is looked up in its place.
+/// A path is the full path of the request, before any router of axum's has taken a prefix away: the
+/// table is the same wherever the layer lies. If something rewrote the path before axum routed it,
+/// so that axum's `MatchedPath` isn't the form of the full path, then the access of what was matched
+/// is needed as well.
 ///
 /// With a table, a path that can be read in two ways is refused with 400, since the router behind
 /// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
@@ -68,6 +69,17 @@ pub struct RouteTableBuilder {
     unmatched: Unmatched,
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paths<'a> {
+    /// The path before any nesting.
+    pub(crate) full: &'a str,
+    /// The path as it is now.
+    pub(crate) current: &'a str,
+    /// The pattern that axum matched, before any nesting.
+    pub(crate) matched: Option<&'a str>,
+}
+
 #[derive(Clone, Debug)]
 struct Listed {
     /// `None` for all methods that aren't listed with the same pattern.
@@ -101,23 +113,21 @@ impl RouteTable {
     }
 
     /// Returns the rules for a request; `None` if its path can be read in two ways.
-    pub(crate) fn select(
-        &self,
-        method: &Method,
-        path: &str,
-        matched_path: Option<&str>,
-    ) -> Option<Rules<'_>> {
-        if path::is_ambiguous(path) {
+    pub(crate) fn select(&self, method: &Method, paths: Paths<'_>) -> Option<Rules<'_>> {
+        if path::is_ambiguous(paths.full) {
             return None;
         }
         let table = &*self.table;
         let matchers = table.matchers(method);
-        match matched_path {
-            Some(matched) if !path::fits(matched, path) => {
-                Some(table.rewritten(matchers, matched).into())
+        let mut rules = table.readings(matchers, paths.full);
+        if let Some(pattern) = paths.matched.filter(|pattern| !path::fits(pattern, paths.full)) {
+            if path::is_ambiguous(paths.current) {
+                return None;
             }
-            _ => Some(table.readings(matchers, path)),
+            rules.also(table.pattern(matchers, pattern));
+            table.readings(matchers, paths.current).iter().for_each(|rule| rules.also(rule));
         }
+        Some(rules)
     }
 }
 
@@ -158,7 +168,7 @@ impl Table {
 
     /// Returns the rule of a pattern of axum's. Read as a path, its parameters fit those of an
     /// entry of the same form, and no others.
-    fn rewritten(&self, matchers: &Matchers, pattern: &str) -> &Rule {
+    fn pattern(&self, matchers: &Matchers, pattern: &str) -> &Rule {
         if pattern.contains("{*") {
             // The rest may have several segments, which an entry for one must not cover.
             self.rule(self.entry(&matchers.raw, &format!("{pattern}/…")))
@@ -327,23 +337,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::refusal::RejectionKind;
+    use crate::refusal::Detail;
     use crate::scope::Implications;
 
     fn scope(name: &str) -> Access {
         Access::scope(name)
     }
 
-    /// What a request without a token is told to bring, for each rule that it meets:
-    /// "ambiguous", "public", "a token", "denied", or scopes.
-    fn look_up(table: &RouteTable, method: &Method, path: &str, matched: Option<&str>) -> String {
-        let Some(rules) = table.select(method, path, matched) else {
-            return "ambiguous".to_owned();
-        };
-        if rules.are_public() {
-            return "public".to_owned();
-        }
-        rules.describe()
+    /// What a request without a token lacks by each rule that it meets.
+    fn look_up(table: &RouteTable, method: &Method, full: &str) -> String {
+        look_up_all(table, method, Paths { full, current: full, matched: None })
+    }
+
+    fn look_up_all(table: &RouteTable, method: &Method, paths: Paths<'_>) -> String {
+        table.select(method, paths).map_or("ambiguous".to_owned(), |rules| rules.describe())
     }
 
     fn table() -> RouteTable {
@@ -388,15 +395,15 @@ mod tests {
             (Method::CONNECT, "", "denied"),
             (Method::from_bytes(b"PURGE").unwrap(), "/admin/x", "admin"),
         ] {
-            assert_eq!(look_up(&table, &method, path, None), expected, "{method} {path}");
+            assert_eq!(look_up(&table, &method, path), expected, "{method} {path}");
         }
     }
 
     #[test]
     fn get_is_for_head_unless_head_is_listed() {
         let table = table();
-        assert_eq!(look_up(&table, &Method::HEAD, "/read", None), "read");
-        assert_eq!(look_up(&table, &Method::HEAD, "/admin/status", None), "public");
+        assert_eq!(look_up(&table, &Method::HEAD, "/read"), "read");
+        assert_eq!(look_up(&table, &Method::HEAD, "/admin/status"), "public");
         let table = RouteTable::builder()
             .route(Method::GET, "/a", scope("get"))
             .route(Method::HEAD, "/a", scope("head"))
@@ -404,9 +411,9 @@ mod tests {
             .any("/{*rest}", scope("any"))
             .build()
             .unwrap();
-        assert_eq!(look_up(&table, &Method::HEAD, "/a", None), "head");
-        assert_eq!(look_up(&table, &Method::GET, "/a", None), "get");
-        assert_eq!(look_up(&table, &Method::GET, "/b", None), "any");
+        assert_eq!(look_up(&table, &Method::HEAD, "/a"), "head");
+        assert_eq!(look_up(&table, &Method::GET, "/a"), "get");
+        assert_eq!(look_up(&table, &Method::GET, "/b"), "any");
     }
 
     #[test]
@@ -418,7 +425,7 @@ mod tests {
             (Unmatched::Public, "public"),
         ] {
             let table = RouteTable::builder().unmatched(unmatched).build().unwrap();
-            assert_eq!(look_up(&table, &Method::GET, "/x", None), expected);
+            assert_eq!(look_up(&table, &Method::GET, "/x"), expected);
         }
     }
 
@@ -446,37 +453,54 @@ mod tests {
             ("/users/%40me", "user"),
             ("/users/a%20b", "user"),
         ] {
-            assert_eq!(look_up(&table, &Method::GET, path, None), expected, "{path}");
+            assert_eq!(look_up(&table, &Method::GET, path), expected, "{path}");
         }
     }
 
     #[test]
     fn a_pattern_that_fits_the_path_changes_nothing() {
         let table = table();
-        for (path, matched, expected) in [
-            ("/users/1", "/users/{user}", "user"),
-            ("/users/me", "/users/{user}", "a token"),
-            ("/admin/x", "/admin/x", "admin"),
-            ("/admin/x", "/{*everything}", "admin"),
+        for (full, current, matched, expected) in [
+            ("/users/1", "/users/1", "/users/{user}", "user"),
+            ("/users/1", "/1", "/users/{user}", "user"),
+            ("/users/me", "/users/me", "/users/{user}", "a token"),
+            ("/admin/x", "/admin/x", "/admin/x", "admin"),
+            ("/admin/x", "/admin/x", "/{*everything}", "admin"),
+            // So axum puts it when a router is nested as a service.
+            ("/slash", "/", "/slash/", "bare"),
+            ("/slash/", "/", "/slash//", "slash"),
         ] {
-            assert_eq!(look_up(&table, &Method::GET, path, Some(matched)), expected, "{path}");
+            let paths = Paths { full, current, matched: Some(matched) };
+            assert_eq!(look_up_all(&table, &Method::GET, paths), expected, "{paths:?}");
         }
     }
 
     #[test]
-    fn a_path_that_was_rewritten_is_looked_up_by_its_pattern() {
-        let table = table();
-        for (path, matched, expected) in [
-            ("/v1/old", "/users/{user}", "user"),
-            ("/v1/old", "/users/{user}/keys/{a}", "keys"),
-            ("/v1/old", "/admin/{*x}", "admin"),
-            ("/v1/old", "/admin/status", "public"),
+    fn a_path_that_was_rewritten_meets_the_rules_of_where_it_leads() {
+        let table = RouteTable::builder()
+            .any("/old/{*rest}", Access::public())
+            .any("/users/{id}", scope("user"))
+            .any("/users/{id}/keys/{*rest}", scope("keys"))
+            .any("/admin/{*rest}", scope("admin"))
+            .unmatched(Unmatched::Denied)
+            .build()
+            .unwrap();
+        for (current, matched, expected) in [
+            ("/users/1", "/users/{user}", "public, user"),
+            ("/users/1", "/old/{x}/users/{user}", "public, user"),
+            ("/users/1/keys/2", "/users/{user}/keys/{a}", "public, keys"),
+            ("/admin/x", "/admin/{*x}", "public, admin"),
+            // Within something that is nested, only the pattern is whole.
+            ("/1", "/users/{user}", "public, user, denied"),
             // An entry for one segment is not for a pattern that stands for several.
-            ("/v1/old", "/users/{*x}", "denied"),
-            ("/v1/old", "/nowhere", "denied"),
-            ("/v1/../old", "/admin/status", "ambiguous"),
+            ("/users/1", "/users/{*x}", "public, denied, user"),
+            ("/nowhere", "/nowhere", "public, denied"),
+            ("/users//1", "/{*everything}", "ambiguous"),
         ] {
-            assert_eq!(look_up(&table, &Method::GET, path, Some(matched)), expected, "{matched}");
+            let paths = Paths { full: "/old/1", current, matched: Some(matched) };
+            let paths =
+                if matched.contains("every") { Paths { full: "/", ..paths } } else { paths };
+            assert_eq!(look_up_all(&table, &Method::GET, paths), expected, "{paths:?}");
         }
     }
 
@@ -499,7 +523,7 @@ mod tests {
             ("/shop.Orders/", "denied"),
             ("/shop.Other/List", "denied"),
         ] {
-            assert_eq!(look_up(&table, &Method::POST, path, None), expected, "{path}");
+            assert_eq!(look_up(&table, &Method::POST, path), expected, "{path}");
         }
     }
 
@@ -591,7 +615,8 @@ mod tests {
             }
             let table = table.build().unwrap();
             let path = format!("/{}", pieces.concat());
-            let Some(rules) = table.select(&Method::GET, &path, None) else { return Ok(()) };
+            let paths = Paths { full: &path, current: &path, matched: None };
+            let Some(rules) = table.select(&Method::GET, paths) else { return Ok(()) };
             let strict = raw.at(&path).ok().map(|found| *found.value);
             let lenient = decoded.at(&lenient(&path)).ok().map(|found| *found.value);
             // An entry with a slash at its end is for a router that heeds it.
@@ -609,21 +634,12 @@ mod tests {
     impl Rules<'_> {
         fn describe(&self) -> String {
             let described = self.iter().map(|rule| {
-                let rules = Rules::from(rule);
-                if rules.are_public() {
-                    return "public".to_owned();
-                }
-                let rejection = match rules.admit(None, &Implications::default()) {
-                    Ok(()) => return "optional".to_owned(),
-                    Err(not_admitted) => not_admitted.rejection,
-                };
-                assert_eq!(rejection.kind(), RejectionKind::NoCredentials);
-                match rejection.detail() {
-                    crate::refusal::Detail::Scopes { needed } if needed.is_empty() => {
-                        "a token".to_owned()
-                    }
-                    crate::refusal::Detail::Scopes { needed } => needed.to_string(),
-                    _ => "denied".to_owned(),
+                let claims = Rules::from(rule).admit(None, &Implications::default());
+                match claims.map_err(|not_admitted| not_admitted.rejection.detail().clone()) {
+                    Ok(()) => "public".to_owned(),
+                    Err(Detail::Scopes { needed }) => needed.to_string(),
+                    Err(_) if *rule == Rule::token() => "a token".to_owned(),
+                    Err(_) => "denied".to_owned(),
                 }
             });
             described.collect::<Vec<_>>().join(", ")

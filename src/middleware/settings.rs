@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{Extensions, Method, Request, Response};
+use http::{Method, Request, Response};
 
 use crate::middleware::access::{Rule, Rules};
-use crate::middleware::route_table::RouteTable;
+use crate::middleware::route_table::{Paths, RouteTable};
 use crate::refusal::challenge::Challenges;
 use crate::refusal::renderer::{RequestHead, answer};
 use crate::refusal::table::Disclosure;
@@ -32,10 +32,7 @@ impl Settings {
     pub(crate) fn rules<B>(&self, request: &Request<B>) -> Option<Rules<'_>> {
         match &self.routes {
             None => Some(Rules::from(&self.everywhere)),
-            Some(table) => {
-                let (full, matched) = paths(request.extensions());
-                table.select(request.method(), full.unwrap_or(request.uri().path()), matched)
-            }
+            Some(table) => table.select(request.method(), paths(request)),
         }
     }
 
@@ -67,17 +64,19 @@ pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -
     answer(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
 }
 
-/// Returns the path before any nesting, and the pattern that axum matched.
 #[cfg(feature = "axum")]
-fn paths(extensions: &Extensions) -> (Option<&str>, Option<&str>) {
+fn paths<B>(request: &Request<B>) -> Paths<'_> {
     use axum::extract::{MatchedPath, OriginalUri};
-    let full = extensions.get::<OriginalUri>().map(|uri| uri.path());
-    (full, extensions.get::<MatchedPath>().map(MatchedPath::as_str))
+    let current = request.uri().path();
+    let full = request.extensions().get::<OriginalUri>().map_or(current, |uri| uri.path());
+    let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    Paths { full, current, matched }
 }
 
 #[cfg(not(feature = "axum"))]
-const fn paths(_: &Extensions) -> (Option<&str>, Option<&str>) {
-    (None, None)
+fn paths<B>(request: &Request<B>) -> Paths<'_> {
+    let path = request.uri().path();
+    Paths { full: path, current: path, matched: None }
 }
 
 /// One event and one count for each refusal. What callers can cause at will is for `DEBUG`, so that

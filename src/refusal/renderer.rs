@@ -52,7 +52,6 @@ pub trait Renderer: fmt::Debug + Send + Sync + 'static {
 /// Which of the two is asked of each request, by its `content-type`: it is gRPC if that is
 /// `application/grpc`, alone or followed by `+` or `;`.
 #[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
 pub struct DefaultRenderer;
 
 impl Renderer for DefaultRenderer {

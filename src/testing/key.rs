@@ -92,3 +92,33 @@ impl TestKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::jose::{Backend, Compact, decode_segment, key_from_pem, parse_jwk_set};
+
+    // What a validator is given, as a key set or as PEM, checks what the key signs.
+    #[test]
+    fn published_keys_check_what_is_signed() {
+        let other = TestKey::generate(Algorithm::ES256);
+        for algorithm in Algorithm::ALL {
+            let key = TestKey::generate(algorithm).with_kid("k");
+            let set = json!({ "keys": [key.public_jwk()] }).to_string();
+            let set = parse_jwk_set(set.as_bytes(), 1, Backend::AwsLcRs).unwrap();
+            assert_eq!((set.keys.len(), set.ignored.len()), (1, 0), "{algorithm}");
+            let from_pem = key_from_pem(&key.public_pem(), Some("k"), Backend::AwsLcRs).unwrap();
+            assert_eq!(set.keys[0].algorithm(), Some(algorithm));
+            let verdicts = |token: &str| {
+                let compact = Compact::split(token.as_bytes()).unwrap();
+                let signature = decode_segment(compact.signature).unwrap();
+                [&set.keys[0], &from_pem]
+                    .map(|key| key.verify(algorithm, compact.signing_input, &signature))
+            };
+            assert_eq!(verdicts(&key.sign("{}", "{}")), [true, true], "{algorithm}");
+            assert_eq!(verdicts(&other.sign("{}", "{}")), [false, false], "{algorithm}");
+        }
+    }
+}

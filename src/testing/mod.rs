@@ -1,4 +1,150 @@
-//! The embedded issuer.
+//! An authorization server in the process, to test services with. **Never for production.**
+//!
+//! [`TestIssuer`] signs access tokens, serves discovery, a key set and the client-credentials
+//! grant over plain HTTP on loopback, rotates its keys, and misbehaves when told to. What it is
+//! not: safe. Its keys are public knowledge to the test, it has no storage, no TLS and no limits,
+//! and it makes any token that it is asked for. It is behind the feature `test-util`, which belongs
+//! among `[dev-dependencies]`.
+//!
+//! | to | use |
+//! |---|---|
+//! | make a good token, or a bad one | [`TestIssuer::token`] |
+//! | let a client fetch one | [`TestIssuer::token_endpoint`], [`TestClient`] |
+//! | rotate keys | [`rotate_overlapping`](TestIssuer::rotate_overlapping), [`rotate_hard`](TestIssuer::rotate_hard), [`rotate_same_kid`](TestIssuer::rotate_same_kid), [`prepublish_keys`](TestIssuer::prepublish_keys) |
+//! | break an endpoint | [`TestIssuer::inject`] with a [`Fault`] |
+//! | break it all, and mend it | [`TestIssuer::stop`], [`TestIssuer::restart`] |
+//! | see what was asked | [`TestIssuer::counters`], [`TestIssuer::wait_for_requests`], [`TestIssuer::last_request`] |
+//! | imitate another server | [`TestIssuerBuilder`], above all its `shape_…` methods |
+//! | do without sockets, or with paused time | [`TestIssuer::transport`], [`ManualClock`], [`ScriptedTransport`] |
+//!
+//! It has a thread of its own, and so serves any runtime, any number of times in one process, also
+//! while the test blocks.
+//!
+//! # Testing a service
+//!
+//! A service takes its validator from outside, so that the test can bring one that trusts the
+//! embedded issuer. All else is as in production.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::Router;
+//! use axum::body::Body;
+//! use axum::routing::get;
+//! use http::{Method, Request, StatusCode};
+//! use tower::ServiceExt;
+//! use tower_bearer::jwks::Jwks;
+//! use tower_bearer::middleware::{Access, RouteTable};
+//! use tower_bearer::testing::TestIssuer;
+//! use tower_bearer::{BearerAuthLayer, ConfigError, Validator};
+//!
+//! // The service.
+//! fn app(validator: Validator) -> Result<Router, ConfigError> {
+//!     let routes = RouteTable::builder()
+//!         .route(Method::GET, "/orders", Access::scope("orders:read"))
+//!         .build()?;
+//!     let auth = BearerAuthLayer::new(validator).realm("orders")?.routes(routes);
+//!     Ok(Router::new().route("/orders", get(async || "two orders")).layer(auth))
+//! }
+//!
+//! // Its test.
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let issuer = TestIssuer::start().await?;
+//! // Leave the transport out, and the keys are fetched over HTTP.
+//! let keys = Jwks::discover(issuer.issuer()).transport(issuer.transport());
+//! let validator = Validator::builder(issuer.issuer(), issuer.audience()).keys(keys).build()?;
+//! validator.ready(Duration::from_secs(5)).await?;
+//! let app = app(validator)?;
+//!
+//! let call = async |token: String| {
+//!     let request = Request::get("/orders").header("authorization", format!("Bearer {token}"));
+//!     app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+//! };
+//!
+//! let reader = issuer.token().subject("alice").scope("orders:read");
+//! assert_eq!(call(reader.clone().sign()).await.status(), StatusCode::OK);
+//!
+//! let writer = issuer.token().scope("orders:write").sign();
+//! assert_eq!(call(writer).await.status(), StatusCode::FORBIDDEN);
+//!
+//! for bad in [
+//!     reader.clone().expired_for(Duration::from_secs(61)),
+//!     reader.clone().audience("https://another.test"),
+//!     reader.clone().without_claim("exp"),
+//!     reader.clone().tampered_claim("scope", "orders:admin"),
+//!     reader.clone().unsecured(),
+//! ] {
+//!     let refused = call(bad.sign()).await;
+//!     assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
+//!     assert_eq!(
+//!         refused.headers()["www-authenticate"],
+//!         "Bearer realm=\"orders\", error=\"invalid_token\", \
+//!          error_description=\"The access token is invalid\""
+//!     );
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rotation and outage
+//!
+//! With [`TestIssuer::transport`] and a clock that runs with tokio's, a test under paused time goes
+//! through hours at once. Write `#[tokio::test(start_paused = true)]`.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tower_bearer::jwks::Jwks;
+//! use tower_bearer::testing::{Endpoint, ManualClock, TestIssuer};
+//! use tower_bearer::{Refusal, UnixTime, Validator};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let clock = ManualClock::running(UnixTime::from_secs(1_800_000_000));
+//! let builder = TestIssuer::builder().clock(clock.clone());
+//! let issuer = builder.token_lifetime(Duration::from_secs(86_400)).start().await?;
+//! let keys = Jwks::discover(issuer.issuer())
+//!     .max_stale(Duration::from_secs(3_600))
+//!     .transport(issuer.transport())
+//!     .clock(clock.clone());
+//! let validator = Validator::builder(issuer.issuer(), issuer.audience())
+//!     .keys(keys)
+//!     .clock(clock)
+//!     .build()?;
+//! validator.ready(Duration::from_secs(5)).await?;
+//!
+//! // The keys are replaced: the first token of the new key is good, those of the old one are not.
+//! let old = issuer.token().sign();
+//! assert!(validator.validate(&old).await.is_ok());
+//! issuer.rotate_hard();
+//! let new = issuer.token().sign();
+//! assert!(validator.validate(&new).await.is_ok());
+//! assert!(matches!(validator.validate(&old).await, Err(Refusal::Rejection(_))));
+//! assert_eq!(issuer.counters().requests(Endpoint::Jwks), 2);
+//!
+//! // The issuer is gone: its keys serve on for a while, and what comes then isn't the token's fault.
+//! issuer.stop().await;
+//! tokio::time::advance(Duration::from_secs(1_800)).await;
+//! assert!(validator.validate(&new).await.is_ok());
+//! tokio::time::advance(Duration::from_secs(7_200)).await;
+//! assert!(matches!(validator.validate(&new).await, Err(Refusal::Unavailable(_))));
+//!
+//! // It comes back, and so do we.
+//! issuer.restart().await?;
+//! tokio::time::sleep(Duration::from_secs(120)).await;
+//! assert!(validator.validate(&new).await.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # By hand
+//!
+//! Any HTTP client gets a token from it, as from any other authorization server:
+//!
+//! ```text
+//! curl -u test-client:test-secret -d grant_type=client_credentials -d scope=orders:read $ISSUER/token
+//! ```
 
 mod answer;
 mod assertion;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::testing::answer::{Answer, answer};
 use crate::testing::body::AnswerBody;
@@ -22,6 +24,9 @@ use crate::testing::state::State;
 
 /// The most that a request's body may have.
 const MAX_REQUEST_BYTES: usize = 64 * 1_024;
+
+/// How long to wait after a connection could not be accepted.
+const AFTER_REFUSAL: Duration = Duration::from_millis(10);
 
 /// The issuer's HTTP server.
 ///
@@ -164,11 +169,11 @@ async fn serve(
                 Some(Command::Stop(done)) => break Some(done),
                 Some(Command::Restart(done)) => drop(done.send(Ok(()))),
             },
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(connection(stream, Arc::clone(state)));
-                }
-            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(state)))),
+                // Such as too many open files: it passes, and mustn't be asked for in a tight loop.
+                Err(_) => sleep(AFTER_REFUSAL).await,
+            },
             Some(_) = connections.join_next() => {}
         }
     };

@@ -121,7 +121,6 @@ impl Authenticated {
 
 /// No claims but the registered ones.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
 pub struct NoClaims;
 
 impl<'de> Deserialize<'de> for NoClaims {

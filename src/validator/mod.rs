@@ -5,6 +5,6 @@ mod check;
 mod policy;
 
 pub use self::builder::{KeySource, ValidatorBuilder};
-pub use self::check::Validator;
 pub(crate) use self::check::Check;
+pub use self::check::Validator;
 pub use self::policy::RequiredClaim;

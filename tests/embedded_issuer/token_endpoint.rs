@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 use tower_bearer::jose::Algorithm;
@@ -188,12 +190,14 @@ async fn r9_errors_are_those_of_rfc_6749() {
     assert_eq!(issuer.counters().granted(), 0);
 }
 
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// An assertion of client `c`, good but for `changes`; `null` takes a claim away.
 fn assertion(issuer: &TestIssuer, key: &TestKey, changes: Value) -> String {
     let now = tower_bearer::SystemClock::default().now().as_secs();
     let mut claims = json!({
         "iss": "c", "sub": "c", "aud": issuer.issuer(), "iat": now, "exp": now + 60,
-        "jti": format!("{changes}-{:?}", std::time::Instant::now()),
+        "jti": format!("assertion-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
     });
     for (name, value) in changes.as_object().unwrap() {
         if value.is_null() {

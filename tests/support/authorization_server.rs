@@ -139,9 +139,18 @@ impl AuthorizationServer {
     /// Changes the server's keys.
     pub(crate) async fn rotate(&self, rotation: Rotation) {
         let mode = format!("{rotation:?}").to_lowercase();
-        let url = format!("{}/control/rotate?mode={mode}", self.origin());
+        self.control(&format!("rotate?mode={mode}")).await;
+    }
+
+    /// Has the key set arrive late from now on, as it was when it was asked for.
+    pub(crate) async fn delay_key_set(&self, delay: Duration) {
+        self.control(&format!("delay?ms={}", delay.as_millis())).await;
+    }
+
+    async fn control(&self, order: &str) {
+        let url = format!("{}/control/{order}", self.origin());
         let response = self.http.post(url).send().await.expect("the server answers");
-        assert!(response.status().is_success(), "rotation: {}", response.status());
+        assert!(response.status().is_success(), "{order}: {}", response.status());
     }
 
     /// Returns how often the key set was fetched since the server started.

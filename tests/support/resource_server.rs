@@ -35,6 +35,7 @@ pub(crate) fn validator_for(server: &AuthorizationServer) -> ValidatorBuilder {
 impl ResourceServer {
     /// Starts a server behind the validator, without waiting for its keys.
     pub(crate) async fn start(validator: Validator) -> Self {
+        let scope = |scope| Requirement::scope(scope).expect("a scope");
         let routes = RouteTable::builder()
             .route(Method::GET, "/public", Access::public())
             .route(Method::GET, "/whoami", Access::token())
@@ -42,7 +43,7 @@ impl ResourceServer {
             .route(
                 Method::POST,
                 "/write",
-                Access::requires(Requirement::all(["api:read", "api:write"])),
+                Access::requires(Requirement::all([scope("api:read"), scope("api:write")])),
             )
             .build()
             .expect("a route table");

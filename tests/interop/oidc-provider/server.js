@@ -14,6 +14,7 @@
 //
 // Control, on the same loopback address:
 //   POST /control/rotate?mode=overlap|hard|prepublish|promote
+//   POST /control/delay?ms=…   the key set takes so long from then on: it arrives as it was then
 //   GET  /control/counters
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
@@ -119,6 +120,7 @@ const DISCOVERY = {
   '/.well-known/oauth-authorization-server': 'oauth',
 };
 const counters = { jwks: 0, metadata: 0, token: 0 };
+let delay = 0;
 let issuer;
 let handler;
 
@@ -136,6 +138,10 @@ function control(request, response, url) {
   };
   if (request.method === 'GET' && url.pathname === '/control/counters') {
     return answer(200, counters);
+  }
+  if (request.method === 'POST' && url.pathname === '/control/delay') {
+    delay = Number(url.searchParams.get('ms'));
+    return answer(200, { delay });
   }
   if (request.method === 'POST' && url.pathname === '/control/rotate') {
     try {
@@ -163,7 +169,11 @@ const server = createServer((request, response) => {
       return response.end();
     }
   }
-  if (url.pathname === '/jwks') counters.jwks += 1;
+  if (url.pathname === '/jwks') {
+    counters.jwks += 1;
+    const end = response.end.bind(response);
+    response.end = (...args) => setTimeout(end, delay, ...args);
+  }
   if (url.pathname === '/token') counters.token += 1;
   return handler(request, response);
 });

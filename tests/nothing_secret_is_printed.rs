@@ -1,0 +1,416 @@
+//! Every public type, error, answer, log event and metric around a sentinel: it is found nowhere.
+
+#![cfg(all(
+    feature = "axum",
+    feature = "metrics",
+    feature = "reqwest",
+    feature = "test-util",
+    feature = "tracing"
+))]
+
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::{Method, Request, Response};
+use metrics_util::debugging::DebuggingRecorder;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_bearer::jose::HmacAlgorithm;
+use tower_bearer::jwks::{Jwks, Snapshot, Start};
+use tower_bearer::middleware::{
+    Access, AnyOf, RequireScope, RouteTable, ScopeGuardLayer, TokenRejection,
+};
+use tower_bearer::refusal::{DefaultRenderer, Renderer};
+use tower_bearer::testing::{
+    Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
+    TestIssuer, TestKey,
+};
+use tower_bearer::token::ScopeSource;
+use tower_bearer::transport::{
+    Limits, ReqwestTransport, Transport, TransportError, TransportErrorKind,
+};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, Implications, KeySource, NoClaims, Refusal, Requirement, Secret,
+    SystemClock, UnixTime, Validator, scopes,
+};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+/// In base64url too it is what it is.
+const SENTINEL: &str = "SentinelSentinelSentinel";
+
+/// Types whose `Debug` holds nothing that could be secret, by what they are made of.
+const HARMLESS: &[&str] = &[
+    // Names without content.
+    "Algorithm",
+    "AnyOf",
+    "Backend",
+    "ClientAuth",
+    "Discovery",
+    "EmptySet",
+    "Endpoint",
+    "Health",
+    "HmacAlgorithm",
+    "IgnoredReason",
+    "RequiredClaim",
+    "ScopeName",
+    "State",
+    "Unmatched",
+    // Shown as a part of another, which is printed.
+    "Claims",
+    "Counters",
+    "Detail",
+    "Excerpt",
+    "FetchError",
+    "Gate",
+    "KeyStatus",
+    "RefusalContext",
+    "TransportErrorKind",
+    // Traits.
+    "Clock",
+    "Renderer",
+    "RequiredScopes",
+    "Transport",
+];
+
+scopes! {
+    Read = "api:read";
+}
+
+/// What was printed, and by which types.
+#[derive(Default)]
+struct Printed {
+    text: String,
+    types: BTreeSet<String>,
+}
+
+impl Printed {
+    fn debug<T: Debug>(&mut self, value: &T) {
+        self.text.push_str(&format!("{value:?}\n{value:#?}\n"));
+        let name = std::any::type_name::<T>();
+        let name = name.split('<').next().unwrap().rsplit("::").next().unwrap();
+        self.types.insert(name.to_owned());
+    }
+
+    fn both<T: Debug + Display>(&mut self, value: &T) {
+        self.text.push_str(&format!("{value}\n"));
+        self.debug(value);
+    }
+
+    fn error<E: std::error::Error>(&mut self, error: &E) {
+        self.both(error);
+        let mut source = error.source();
+        while let Some(inner) = source {
+            self.text.push_str(&format!("{inner}\n{inner:?}\n"));
+            source = inner.source();
+        }
+    }
+}
+
+/// Writes down every event and span, of every crate, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<String>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.lock().unwrap().push_str(&format!("{field}={value:?} "));
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        span.record(&mut self.clone());
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, values: &Record<'_>) {
+        values.record(&mut self.clone());
+    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        self.0.lock().unwrap().push_str(event.metadata().target());
+        event.record(&mut self.clone());
+        self.0.lock().unwrap().push('\n');
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// The names of all public types of the crate.
+fn public_types() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        for line in fs::read_to_string(path).unwrap().lines() {
+            let mut words = line.trim_start().split(|c: char| !c.is_alphanumeric());
+            let declared = (words.next(), words.next(), words.next());
+            if let (Some("pub"), Some("struct" | "enum" | "trait"), Some(name)) = declared {
+                names.insert(name.to_owned());
+            }
+            names.remove(""); // a macro's
+        }
+    }
+    names
+}
+
+fn answer(_: Request<String>) -> std::future::Ready<Result<Response<String>, std::io::Error>> {
+    std::future::ready(Ok(Response::new("hello".to_owned())))
+}
+
+/// Sends a request with these `Authorization` fields through the layer, and prints all that there
+/// is about it.
+async fn send(
+    printed: &mut Printed,
+    layer: &BearerAuthLayer,
+    path: &str,
+    fields: &[String],
+) -> u16 {
+    let inner = {
+        let seen = Arc::new(Mutex::new(String::new()));
+        service_fn(move |request: Request<String>| {
+            let (mut parts, body) = request.into_parts();
+            let mut text = format!("{:?} {parts:?} {parts:#?}", parts.headers);
+            let seen = Arc::clone(&seen);
+            async move {
+                let token = AccessToken::<NoClaims>::from_request_parts(&mut parts, &()).await;
+                let scoped = RequireScope::<Read>::from_request_parts(&mut parts, &()).await;
+                text.push_str(&format!("{token:?} {scoped:?}"));
+                seen.lock().unwrap().push_str(&text);
+                let mut response = answer(Request::new(body)).await?;
+                response.extensions_mut().insert(Inside(text, token.ok(), scoped.ok()));
+                Ok::<_, std::io::Error>(response)
+            }
+        })
+    };
+    let mut service = layer.layer(inner);
+    printed.debug(&layer.layer(PrintableService));
+    let mut request = Request::builder().uri(path);
+    for field in fields {
+        request = request.header("authorization", field);
+    }
+    let service = service.ready().await.unwrap();
+    let future = service.call(request.body(String::new()).unwrap());
+    printed.debug(&future);
+    let response = future.await.unwrap();
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        printed.error(refusal);
+        printed.text.push_str(refusal.code());
+        match refusal {
+            Refusal::Rejection(rejection) => {
+                printed.error(rejection);
+                printed.debug(&rejection.kind());
+            }
+            Refusal::Unavailable(unavailable) => {
+                printed.error(unavailable);
+                printed.debug(&unavailable.reason());
+            }
+            Refusal::Misconfigured(misconfigured) => printed.error(misconfigured),
+            _ => unreachable!(),
+        }
+    }
+    if let Some(Inside(text, token, scoped)) = response.extensions().get::<Inside>() {
+        printed.text.push_str(text);
+        printed.debug(token.as_ref().unwrap());
+        if let Some(scoped) = scoped {
+            printed.debug(scoped);
+        }
+    }
+    printed.text.push_str(&format!("{:?}", response.headers()));
+    let status = response.status().as_u16();
+    let (_, body) = response.into_parts();
+    printed.debug(&body);
+    let body = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+    printed.text.push_str(&String::from_utf8_lossy(&body));
+    status
+}
+
+#[derive(Clone)]
+struct Inside(String, Option<AccessToken>, Option<RequireScope<Read>>);
+
+#[derive(Clone, Debug)]
+struct PrintableService;
+
+#[tokio::test]
+async fn a_sentinel_is_found_nowhere() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _metrics = metrics::set_default_local_recorder(&recorder);
+    let mut printed = Printed::default();
+
+    let client = TestClient::secret("client", SENTINEL);
+    printed.debug(&client);
+    let builder = TestIssuer::builder().client(client);
+    printed.debug(&builder);
+    let issuer = builder.start().await.unwrap();
+    printed.debug(&issuer);
+    printed.debug(&issuer.token()); // the claims of a token to be made are no secret
+    printed.debug(&issuer.signing_key());
+    printed.debug(&TestKey::generate(tower_bearer::jose::Algorithm::ES256));
+    printed.debug(&issuer.counters());
+    printed.debug(&Fault::garbage());
+
+    let jwks = Jwks::discover(issuer.issuer());
+    printed.debug(&jwks);
+    let jwks = jwks.build().unwrap();
+    jwks.ready(Duration::from_secs(10)).await.unwrap();
+    printed.debug(&jwks);
+    printed.debug(&jwks.status());
+    printed.debug(&KeySource::from(jwks.clone()));
+    let snapshot = jwks.snapshot().unwrap();
+    printed.debug(&snapshot);
+    printed.debug(&Start::Seeded(Snapshot::from_json(&snapshot.to_json()).unwrap()));
+
+    let builder = Validator::builder(issuer.issuer(), issuer.audience());
+    printed.debug(&builder);
+    let validator = builder.keys(jwks).build().unwrap();
+    printed.debug(&validator);
+    let routes = RouteTable::builder()
+        .route(Method::GET, "/read", Access::scope("api:read"))
+        .route(Method::GET, "/other", Access::scope("api:other"));
+    printed.debug(&routes);
+    let routes = routes.build().unwrap();
+    printed.debug(&routes);
+    printed.debug(&Access::public());
+    let layer = BearerAuthLayer::new(validator.clone()).routes(routes).verbose_errors(true);
+    printed.debug(&layer);
+
+    let mint = || issuer.token().subject(SENTINEL).client_id(SENTINEL).scope("api:read");
+    let valid = mint().claim("secret", SENTINEL).claim("jti", SENTINEL).sign();
+    let tokens = [
+        (200, valid.clone()),
+        (401, mint().expired_for(Duration::from_secs(3600)).sign()),
+        (401, mint().not_before_in(Duration::from_secs(3600)).sign()),
+        (401, mint().wrong_signature().sign()),
+        (401, mint().without_claim("exp").sign()),
+        (401, mint().claim("aud", "https://elsewhere.example").sign()),
+        (401, mint().claim("iss", "https://elsewhere.example").sign()),
+        (401, mint().claim("nonce", SENTINEL).sign()),
+        (401, mint().claim("exp", SENTINEL).sign()),
+        (401, mint().alg("none").sign()),
+        (401, mint().kid("unknown").sign()),
+        (401, mint().no_kid().wrong_signature().sign()),
+        (401, SENTINEL.to_owned()),
+        (401, format!("{SENTINEL}.{SENTINEL}.{SENTINEL}")),
+        (401, format!("{SENTINEL}.{SENTINEL}.{SENTINEL}.{SENTINEL}.{SENTINEL}")),
+        (400, format!("{SENTINEL}\"")),
+        (400, format!("{SENTINEL} {SENTINEL}")),
+    ];
+    for (expected, token) in &tokens {
+        let status = send(&mut printed, &layer, "/read", &[format!("Bearer {token}")]).await;
+        assert_eq!(status, *expected, "{token:.40}");
+        if let Err(refusal) = validator.validate(token).await {
+            printed.error(&refusal);
+        }
+    }
+    let field = format!("Bearer {valid}");
+    assert_eq!(send(&mut printed, &layer, "/other", std::slice::from_ref(&field)).await, 403);
+    assert_eq!(send(&mut printed, &layer, "/read", &[field.clone(), field.clone()]).await, 400);
+    assert_eq!(send(&mut printed, &layer, "//read", std::slice::from_ref(&field)).await, 400);
+    assert_eq!(send(&mut printed, &layer, "/read", &[format!("Basic {SENTINEL}")]).await, 401);
+
+    // An issuer whose answers hold the sentinel, and fail.
+    let garbage = Fault::json(format!("{{\"keys\":\"{SENTINEL}\"}}"));
+    issuer.inject(Endpoint::Jwks, garbage);
+    let cold = Jwks::url(issuer.issuer(), issuer.jwks_uri()).build().unwrap();
+    let cold = Validator::builder(issuer.issuer(), issuer.audience()).keys(cold).build().unwrap();
+    let unavailable = cold.ready(Duration::from_millis(500)).await.unwrap_err();
+    printed.error(&unavailable);
+    printed.debug(&cold.jwks().unwrap().status());
+    let layer = BearerAuthLayer::new(cold);
+    assert_eq!(send(&mut printed, &layer, "/", std::slice::from_ref(&field)).await, 503);
+
+    // What holds secrets on purpose.
+    let secret = Secret::new(SENTINEL.repeat(4));
+    printed.debug(&secret);
+    let builder = Validator::builder("https://issuer.example", "https://api.example")
+        .dangerous_shared_secret(HmacAlgorithm::HS256, secret);
+    printed.debug(&builder);
+    printed.debug(&builder.build().unwrap());
+    let short = Validator::builder("https://issuer.example", "https://api.example")
+        .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
+    printed.error(&short.build().unwrap_err());
+
+    // The rest, for completeness.
+    let requirement = Requirement::scope("a").unwrap();
+    let guard = ScopeGuardLayer::new(requirement.clone());
+    let guarded = guard.layer(service_fn(answer));
+    let future = guarded.oneshot(Request::new(String::new()));
+    printed.text.push_str(&format!("{:?}", future.await.unwrap().extensions()));
+    let mut guarded = guard.layer(service_fn(answer));
+    printed.debug(&guarded.call(Request::new(String::new())));
+    printed.debug(&guard.layer(PrintableService));
+    printed.debug(&guard);
+    printed.debug(&requirement);
+    let (mut parts, ()) =
+        Request::builder().header("authorization", &field).body(()).unwrap().into_parts();
+    let missing = AccessToken::<NoClaims>::from_request_parts(&mut parts, &()).await;
+    let rejection: TokenRejection = missing.unwrap_err();
+    printed.error(&rejection);
+    let Refusal::Misconfigured(misconfigured) = rejection.refusal() else {
+        panic!("there is no layer: {rejection:?}");
+    };
+    printed.error(misconfigured);
+    let implications = Implications::builder().implies("a", ["b"]);
+    printed.debug(&implications);
+    printed.debug(&implications.build().unwrap());
+    printed.both(&tower_bearer::Scope::new("a").unwrap());
+    printed.both(&tower_bearer::ScopeSet::parse("a b"));
+    printed.debug(&ScopeSource::standard());
+    printed.debug(&NoClaims);
+    printed.debug(&SystemClock);
+    printed.both(&UnixTime::from_secs(1));
+    printed.debug(&ManualClock::new(UnixTime::from_secs(1)));
+    printed.debug(&Limits::new(1, Duration::from_secs(1)));
+    printed.error(&TransportError::new(TransportErrorKind::Timeout));
+    printed.debug(&ReqwestTransport::new().unwrap());
+    let scripted = ScriptedTransport::new();
+    scripted.push(ScriptedAnswer::json("{}"));
+    let mut request = Request::new(bytes::Bytes::from_static(SENTINEL.as_bytes()));
+    request.headers_mut().insert("authorization", field.parse().unwrap());
+    printed.debug(&ScriptedAnswer::json("{}"));
+    let _ = scripted.send(request, Limits::new(100, Duration::from_secs(1))).await;
+    printed.debug(&scripted);
+    let in_process: IssuerTransport = issuer.transport();
+    printed.debug(&in_process);
+    printed.debug(&DefaultRenderer);
+    let _: &dyn Renderer = &DefaultRenderer;
+    let _: Option<AnyOf<(Read, Read)>> = None;
+
+    let mut all = printed.text;
+    let events = log.0.lock().unwrap().clone();
+    assert!(events.contains("request refused"), "nothing was logged");
+    all.push_str(&events);
+    let metrics = format!("{:?}", snapshotter.snapshot().into_vec());
+    assert!(metrics.contains("token_total"), "nothing was counted");
+    all.push_str(&metrics);
+
+    let mut needles: Vec<String> = vec![SENTINEL.to_owned()];
+    for (_, token) in &tokens {
+        needles.extend(token.split(['.', ' ', '"']).filter(|part| part.len() > 40).map(Into::into));
+    }
+    assert!(needles.len() > 20);
+    for needle in needles {
+        if let Some(at) = all.find(&needle) {
+            let from = all[..at].char_indices().rev().nth(200).map_or(0, |(at, _)| at);
+            panic!("{needle:.30} is printed: {}", &all[from..at + needle.len()]);
+        }
+    }
+
+    let harmless = HARMLESS.iter().map(|name| (*name).to_owned()).collect();
+    let covered: BTreeSet<String> = printed.types.union(&harmless).cloned().collect();
+    let forgotten: Vec<_> = public_types().difference(&covered).cloned().collect();
+    assert!(forgotten.is_empty(), "public types that this test doesn't print: {forgotten:?}");
+}
