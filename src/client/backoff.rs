@@ -1,0 +1,106 @@
+//! How long a failure stands before the server is asked again: a pure function.
+
+use std::time::Duration;
+
+/// No wait is longer, whatever `Retry-After` says: the server may be back sooner than it thought.
+pub(crate) const LONGEST: Duration = Duration::from_secs(300);
+
+/// Of failures that no waiting mends (R12).
+const FIRST_PERMANENT: Duration = Duration::from_secs(10);
+
+/// Of failures that pass by themselves.
+const FIRST_TRANSIENT: Duration = Duration::from_millis(500);
+const LONGEST_TRANSIENT: Duration = Duration::from_secs(60);
+
+/// What a failure calls for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cause {
+    pub(crate) permanent: bool,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// Returns how long nobody asks again after the `count`th failure in a row (from 1).
+///
+/// The wait doubles with each failure. `jitter` (0 to 1) adds up to a half.
+pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
+    let (first, longest) = if cause.permanent {
+        (FIRST_PERMANENT, LONGEST)
+    } else {
+        (FIRST_TRANSIENT, LONGEST_TRANSIENT)
+    };
+    let factor = 1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
+    let doubled = first.saturating_mul(factor).min(longest);
+    let jittered = doubled.saturating_add(doubled.mul_f64(jitter.clamp(0.0, 1.0) / 2.0));
+    jittered.max(cause.retry_after.unwrap_or_default()).min(LONGEST)
+}
+
+/// How often one fetch tries, while callers may be waiting for it.
+pub(crate) const ATTEMPTS: u32 = 3;
+
+/// A fetch waits no longer than this for a server that said when to come back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Returns how long one fetch waits after its `attempt`th try (from 1) before it tries once more;
+/// `None` if it is to give up.
+pub(crate) fn pause(cause: Cause, attempt: u32, jitter: f64) -> Option<Duration> {
+    if cause.permanent || attempt >= ATTEMPTS {
+        return None;
+    }
+    let own = Duration::from_millis(200).saturating_mul(attempt).mul_f64(0.5 + jitter.min(1.0));
+    match cause.retry_after {
+        Some(asked) if asked > PATIENCE => None,
+        Some(asked) => Some(own.max(asked)),
+        None => Some(own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const PASSING: Cause = Cause { permanent: false, retry_after: None };
+    const LASTING: Cause = Cause { permanent: true, retry_after: None };
+
+    fn seconds(cause: Cause, count: u32) -> f64 {
+        rest(cause, count, 0.0).as_secs_f64()
+    }
+
+    // R12
+    #[test]
+    fn r12_permanent_failures_rest_ten_seconds_to_five_minutes() {
+        let rests: Vec<f64> = (1..=7).map(|count| seconds(LASTING, count)).collect();
+        assert_eq!(rests, [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]);
+        assert_eq!(rest(LASTING, u32::MAX, 1.0), LONGEST);
+        assert_eq!(rest(LASTING, 1, 1.0), 15 * SECOND);
+    }
+
+    // R12
+    #[test]
+    fn r12_transient_failures_rest_half_a_second_to_a_minute() {
+        let rests: Vec<f64> = (0..=9).map(|count| seconds(PASSING, count)).collect();
+        assert_eq!(rests, [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
+        assert_eq!(rest(PASSING, 40, 1.0), 90 * SECOND);
+    }
+
+    // R12
+    #[test]
+    fn r12_retry_after_is_honoured_up_to_five_minutes() {
+        let asked = |seconds| Cause { retry_after: Some(seconds * SECOND), ..PASSING };
+        assert_eq!(rest(asked(120), 1, 0.0), 120 * SECOND);
+        assert_eq!(rest(asked(0), 1, 0.0), SECOND / 2);
+        assert_eq!(rest(asked(86_400), 1, 0.0), LONGEST);
+    }
+
+    // R12
+    #[test]
+    fn r12_one_fetch_tries_three_times_if_that_can_help() {
+        let pauses: Vec<_> = (1..=3).map(|attempt| pause(PASSING, attempt, 0.5)).collect();
+        let millis = |millis| Some(Duration::from_millis(millis));
+        assert_eq!(pauses, [millis(200), millis(400), None]);
+        assert_eq!(pause(LASTING, 1, 0.5), None);
+        let asked = |seconds| Cause { retry_after: Some(seconds * SECOND), ..PASSING };
+        assert_eq!(pause(asked(2), 1, 0.5), Some(2 * SECOND));
+        assert_eq!(pause(asked(3), 1, 0.5), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! As much DER (ITU-T X.690) as private keys need.
+
+use zeroize::Zeroizing;
+
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+
+/// Bytes that are wiped when dropped.
+pub(crate) type Wiped = Zeroizing<Vec<u8>>;
+
+/// Reads one value after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(der: &'a [u8]) -> Self {
+        Self(der)
+    }
+
+    /// Reads a value of this tag; `None` if the next is of another, or broken.
+    pub(crate) fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let [found, length, rest @ ..] = self.0 else { return None };
+        if *found != tag {
+            return None;
+        }
+        let (length, rest) = match *length {
+            short @ 0..0x80 => (usize::from(short), rest),
+            // The definite long form, of up to two octets: no key is longer than 64 KiB.
+            0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
+            0x82 => {
+                let (octets, rest) = rest.split_first_chunk::<2>()?;
+                (usize::from(u16::from_be_bytes(*octets)), rest)
+            }
+            _ => return None,
+        };
+        let (value, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some(value)
+    }
+
+    pub(crate) fn read_sequence(&mut self) -> Option<Self> {
+        self.read(SEQUENCE).map(Self)
+    }
+}
+
+/// Writes a value that consists of these parts.
+pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Wiped {
+    let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
+    let mut der = Zeroizing::new(Vec::with_capacity(length.saturating_add(4)));
+    der.push(tag);
+    match (u8::try_from(length), u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()) {
+        (Ok(short @ 0..0x80), _) => der.push(short),
+        (Ok(long), _) => der.extend_from_slice(&[0x81, long]),
+        (Err(_), [high, low]) => der.extend_from_slice(&[0x82, high, low]),
+    }
+    for part in parts {
+        der.extend_from_slice(part);
+    }
+    der
+}
+
+/// Writes a non-negative number, given in big-endian bytes.
+pub(crate) fn write_integer(number: &[u8]) -> Wiped {
+    let leading = number.iter().take_while(|byte| **byte == 0).count();
+    let number = number.get(leading..).unwrap_or_default();
+    let sign: &[u8] = if number.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
+    write(INTEGER, &[sign, number])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for length in [0, 1, 127, 128, 255, 256, 65_535] {
+            let value = vec![7; length];
+            let der = write(OCTET_STRING, &[&value]);
+            assert_eq!(Reader::new(&der).read(OCTET_STRING), Some(&value[..]), "{length}");
+            assert_eq!(Reader::new(&der).read(INTEGER), None);
+            if length > 0 {
+                assert_eq!(Reader::new(&der[..der.len() - 1]).read(OCTET_STRING), None);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_minimal_and_not_negative() {
+        assert_eq!(*write_integer(&[]), [2, 1, 0]);
+        assert_eq!(*write_integer(&[0, 0, 1]), [2, 1, 1]);
+        assert_eq!(*write_integer(&[0x80]), [2, 2, 0, 0x80]);
+        assert_eq!(*write_integer(&[0x7f, 0]), [2, 2, 0x7f, 0]);
+    }
+
+    #[test]
+    fn broken_lengths_are_refused() {
+        for der in [&[4][..], &[4, 0x80], &[4, 0x81], &[4, 0x82, 1], &[4, 0x83, 0, 0, 1, 9], &[4, 2, 1]] {
+            assert_eq!(Reader::new(der).read(OCTET_STRING), None, "{der:?}");
+        }
+    }
+}

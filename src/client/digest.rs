@@ -1,0 +1,106 @@
+//! Names that can't collide, and random values.
+
+use chacha20poly1305::aead::OsRng;
+use chacha20poly1305::aead::rand_core::RngCore as _;
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256.
+pub(crate) type Digest = [u8; 32];
+
+/// Hashes parts, each with its length before it, so that `a b` and `c` differ from `a` and `b c`.
+#[derive(Clone)]
+pub(crate) struct Parts(Sha256);
+
+impl Parts {
+    /// Starts a digest that is used for one purpose only.
+    pub(crate) fn new(purpose: &'static str) -> Self {
+        Self(Sha256::new()).part(purpose)
+    }
+
+    pub(crate) fn part(mut self, part: impl AsRef<[u8]>) -> Self {
+        let part = part.as_ref();
+        let length = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        self.0.update(length.to_be_bytes());
+        self.0.update(part);
+        self
+    }
+
+    /// Adds a list as one part: how many there are, then each.
+    pub(crate) fn list<T: AsRef<[u8]>>(self, list: impl ExactSizeIterator<Item = T>) -> Self {
+        let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
+        list.fold(self.part(count.to_be_bytes()), Self::part)
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        self.0.finalize().into()
+    }
+}
+
+/// Writes bytes as lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}
+
+/// The operating system gave no random numbers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct NoRandomness;
+
+/// Fills an array with random bytes.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    OsRng.try_fill_bytes(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+/// Returns a random fraction, from 0 to below 1. Without randomness it is a half.
+pub(crate) fn jitter() -> f64 {
+    let random = random().map_or(1 << 31, u32::from_le_bytes);
+    f64::from(random) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(parts: &[&str]) -> Digest {
+        parts.iter().fold(Parts::new("test"), Parts::part).finish()
+    }
+
+    // E6
+    #[test]
+    fn e6_parts_do_not_run_into_each_other() {
+        assert_eq!(digest(&["a b", "c"]), digest(&["a b", "c"]));
+        assert_ne!(digest(&["a b", "c"]), digest(&["a", "b c"]));
+        assert_ne!(digest(&["ab", "c"]), digest(&["a", "bc"]));
+        assert_ne!(digest(&["a", ""]), digest(&["a"]));
+        assert_ne!(Parts::new("a").finish(), Parts::new("b").finish());
+        let lists = |left: &[&str], right: &[&str]| {
+            Parts::new("test").list(left.iter()).list(right.iter()).finish()
+        };
+        assert_ne!(lists(&["a", "b"], &[]), lists(&["a"], &["b"]));
+        assert_ne!(lists(&["a", "b"], &["c"]), lists(&["a"], &["b", "c"]));
+    }
+
+    // E6: it is SHA-256 (FIPS 180-4) over lengths of eight bytes and parts.
+    #[test]
+    fn e6_the_digest_is_sha_256() {
+        let mut written = Vec::new();
+        for part in ["test", "abc"] {
+            written.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            written.extend_from_slice(part.as_bytes());
+        }
+        assert_eq!(digest(&["abc"])[..], Sha256::digest(&written)[..]);
+        assert_eq!(hex(&[0x00, 0x9f, 0xa0, 0xff]), "009fa0ff");
+    }
+
+    #[test]
+    fn random_values_differ() {
+        assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
+        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
+        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
+        assert!(drawn.iter().any(|x| *x < 0.5) && drawn.iter().any(|x| *x >= 0.5));
+    }
+}

@@ -1,0 +1,144 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::clock::monotonic;
+use crate::scope::ScopeSet;
+
+/// The value of an `Authorization` field begins with this (RFC 6750 §2.1).
+const SCHEME: &str = "Bearer ";
+
+/// An access token that the authorization server granted.
+///
+/// Clones are cheap and share the one text, which is wiped from memory when the last of them and of
+/// the header values made of it is dropped. It is never printed.
+#[derive(Clone)]
+pub struct Token(Arc<Granted>);
+
+struct Granted {
+    /// `Bearer` and the token, checked, sensitive.
+    header: HeaderValue,
+    scopes: Option<ScopeSet>,
+    expires: Instant,
+}
+
+impl Token {
+    /// Takes a text; `None` if it isn't a `b64token` (RFC 6750 §2.1), which alone may be sent.
+    pub(crate) fn new(
+        access_token: &[u8],
+        scopes: Option<ScopeSet>,
+        expires: Instant,
+    ) -> Option<Self> {
+        if !is_b64token(access_token) {
+            return None;
+        }
+        let mut text = Zeroizing::new(Vec::with_capacity(
+            SCHEME.len().saturating_add(access_token.len()),
+        ));
+        text.extend_from_slice(SCHEME.as_bytes());
+        text.extend_from_slice(access_token);
+        let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+        header.set_sensitive(true);
+        Some(Self(Arc::new(Granted { header, scopes, expires })))
+    }
+
+    /// Returns the value of an `Authorization` field: `Bearer`, a space, and the token.
+    ///
+    /// It is marked as sensitive, and shares its memory with the token.
+    pub fn header_value(&self) -> HeaderValue {
+        self.0.header.clone()
+    }
+
+    /// Returns the token itself, for where [`header_value`](Self::header_value) is of no use.
+    ///
+    /// What is made of it from here on is neither hidden nor wiped.
+    pub fn expose_secret(&self) -> &str {
+        // The header was made of ASCII.
+        self.0.header.to_str().ok().and_then(|text| text.get(SCHEME.len()..)).unwrap_or_default()
+    }
+
+    /// Returns the scopes that were granted, if the server said which; if it didn't, they should be
+    /// those that were asked for (RFC 6749 §5.1).
+    pub fn granted_scopes(&self) -> Option<&ScopeSet> {
+        self.0.scopes.as_ref()
+    }
+
+    /// Returns how long the token is good for, as far as the server said.
+    pub fn remaining(&self) -> Duration {
+        self.0.expires.saturating_duration_since(monotonic())
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.header == other.0.header
+    }
+
+    pub(crate) fn expires(&self) -> Instant {
+        self.0.expires
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("granted_scopes", &self.0.scopes)
+            .field("remaining", &self.remaining())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+fn is_b64token(text: &[u8]) -> bool {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last.saturating_add(1));
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+    end > 0 && text.iter().take(end).all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str) -> Option<Token> {
+        Token::new(text.as_bytes(), None, monotonic())
+    }
+
+    // R4
+    #[test]
+    fn r4_only_b64tokens_reach_a_header() {
+        for good in ["a", "eyJh.bGci-_.x~+/", "YQ==", "0"] {
+            let token = token(good).unwrap();
+            assert_eq!(token.expose_secret(), good);
+            assert_eq!(token.header_value(), format!("Bearer {good}").as_str());
+        }
+        for bad in ["", "=", "==", "a b", "a\r\nX-Evil: 1", "a\0", "a=b", "a\t", "ä", "a\"", "a,b"] {
+            assert!(token(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    // L1
+    #[test]
+    fn l1_the_header_is_sensitive_and_nothing_is_printed() {
+        let token = token("canary-token").unwrap();
+        assert!(token.header_value().is_sensitive());
+        let printed = format!("{token:?} {:#?} {:?}", token, token.header_value());
+        assert!(!printed.contains("canary"), "{printed}");
+    }
+
+    #[test]
+    fn equal_texts_are_the_same_token() {
+        let (a, b, c) = (token("a").unwrap(), token("a").unwrap(), token("c").unwrap());
+        assert!(a.is_same(&a.clone()) && a.is_same(&b) && !a.is_same(&c));
+    }
+
+    // P8: the header value is made once.
+    #[test]
+    fn header_values_share_their_memory() {
+        let token = token("a").unwrap();
+        let at = |value: &HeaderValue| value.as_bytes().as_ptr();
+        assert_eq!(at(&token.header_value()), at(&token.header_value()));
+    }
+}
