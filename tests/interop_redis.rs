@@ -5,6 +5,9 @@
 #![allow(clippy::disallowed_methods, reason = "processes live in real time")]
 
 #[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "support/log.rs"]
+mod log;
+#[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/redis_server.rs"]
@@ -14,6 +17,7 @@ use std::fs;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use log::Log;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use redis_server::{RedisServer, free_port};
 use tokio::time::sleep;
@@ -179,6 +183,20 @@ async fn requests_that_nobody_waits_for_any_more_harm_no_other() {
     server.thaw();
     assert_eq!(store.get(KEY).await, Ok(Some(b"value".to_vec())));
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_is_left_when_who_asked_gave_up_on_a_redis_that_hangs() {
+    let server = RedisServer::start();
+    let store = store(&server).timeout(Duration::from_secs(60));
+    store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
+    server.freeze();
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), store.get(KEY)).await;
+    assert!(gave_up.is_err());
+    assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Timeout);
+    server.thaw();
+    until_back(&store).await;
+    assert_eq!(store.get(KEY).await, Ok(Some(b"value".to_vec())));
 }
 
 #[tokio::test]
@@ -413,6 +431,27 @@ async fn l1_names_and_passwords_are_checked_and_never_shown() {
     let store = store(&format!("svc:{written}x@"));
     assert_eq!(failure(store.get("another")).await, StoreErrorKind::Other);
     assert_eq!(store.get(KEY).await, Ok(None));
+}
+
+// L1, L2
+#[tokio::test]
+async fn l1_l2_no_log_holds_a_password_a_key_or_a_value() {
+    let log = Log::start();
+    let mut server = RedisServer::start_with(&["--requirepass", "password-canary"]);
+    let url = |password| format!("redis://:{password}@127.0.0.1:{}/0", server.port());
+    let wrong = RedisStore::new(&url("other-canary")).unwrap();
+    let store = RedisStore::new(&url("password-canary")).unwrap();
+    assert_eq!(failure(wrong.get("key-canary")).await, StoreErrorKind::Other);
+    store.put("key-canary", b"value-canary".to_vec(), TTL).await.unwrap();
+    assert!(matches!(store.get("key-canary").await, Ok(Some(_))));
+    assert_eq!(store.lock("lock-canary", "owner-canary", TTL).await, Ok(true));
+    server.kill();
+    let kind = failure(store.get("key-canary")).await;
+    let shown = format!("{store:?} {kind:?} {}", StoreError::new(kind));
+    let log = log.text();
+    #[cfg(feature = "tracing")]
+    assert!(log.contains("client_redis_connected") && log.contains("client_redis_lost"), "{log}");
+    assert!(!shown.contains("canary") && !log.contains("canary"), "{shown} {log}");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause, and so the longest time that a Redis which is there again goes unused.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The one connection to a Redis: made when it is first needed, and made anew when it was lost,
 /// after a pause in which every request fails at once.
@@ -118,7 +118,7 @@ impl State {
             FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         let until = monotonic().checked_add(pause.min(LONGEST_PAUSE)).unwrap_or_else(monotonic);
         if self.failures == 0 {
-            event!(WARN, reason = ?reason, "the Redis of the token cache is lost");
+            event!(WARN, reason = ?reason, "client_redis_lost: getting on without it");
         }
         self.failures = self.failures.saturating_add(1);
         self.now = Now::Down { until, reason };
@@ -143,7 +143,7 @@ impl Attempt {
         let made = tokio::time::timeout(CONNECT, self.0.target.connect()).await;
         self.0.state.send_modify(|state| match made {
             Ok(Ok(connection)) => {
-                event!(DEBUG, "connected to the Redis of the token cache");
+                event!(DEBUG, "client_redis_connected");
                 state.now = Now::Up(connection);
             }
             Ok(Err(error)) => state.fail(Failure::of(&error).kind),

@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, Value, cmd};
+use redis::{Cmd, FromRedisValue, RedisResult, Value, cmd};
+use tokio::time::Instant;
 
 use crate::client::redis::link::{Failure, Link};
-use crate::client::redis::target::Target;
+use crate::client::redis::target::{Connection, Target};
 use crate::client::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
+use crate::clock::monotonic;
 use crate::error::ConfigError;
 
 /// The largest value that is kept. A token and what goes with it are far smaller.
@@ -14,6 +16,9 @@ pub(crate) const MAX_VALUE: usize = 256 * 1024;
 
 /// Redis counts lives in milliseconds, and takes neither none nor what ends after its clock does.
 const LIVES: (u64, u64) = (1, 366 * 24 * 60 * 60 * 1000);
+
+/// From when on a request without an answer speaks against its connection.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Deletes a key only if it has this value, in one step. It is sent whole each time: Redis knows it
 /// again, and a Redis that was restarted doesn't have to be taught it.
@@ -23,10 +28,10 @@ const DELETE_IF: &str =
 /// A cache in Redis (or Valkey), which several processes share.
 ///
 /// One connection, made when it is first needed, carries all requests. When it fails it is made
-/// anew, after a pause of 100 milliseconds that doubles up to 2 seconds while the failures go on;
+/// anew, after a pause of 100 milliseconds that doubles up to a second while the failures go on;
 /// until then every request fails at once. So a Redis that is slow or gone costs each request at
 /// most the [timeout](Self::timeout) and most requests nothing, and one that is there again is in
-/// use 2 seconds later. Nothing is sent twice.
+/// use a second later. Nothing is sent twice, and an empty value is none.
 ///
 /// The Redis may be one server, a primary behind a name that follows a failover, or a proxy; not a
 /// cluster's node, which answers for its own keys only. The commands are `GETRANGE`, `SET`, `EVAL`
@@ -63,11 +68,11 @@ impl RedisStore {
     /// the URL.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let link = Link::new(Target::parse(url)?);
-        Ok(Self { link, timeout: Duration::from_millis(250) })
+        Ok(Self { link, timeout: Duration::from_millis(150) })
     }
 
-    /// Sets how long a request may take, the wait for a connection included. It is 250 milliseconds
-    /// if not set.
+    /// Sets how long a request may take, the wait for a connection included. It is 150 milliseconds
+    /// if not set. A token client waits for 200 milliseconds at most.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -87,26 +92,14 @@ impl RedisStore {
 
     /// Sends a command once, and has its answer in time or not at all.
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let mut used = None;
         let exchange = async {
-            let connection = used.insert(self.link.connection().await.map_err(Err)?);
-            command.query_async(&mut connection.requests).await.map_err(Ok)
+            let connection = self.link.connection().await?;
+            let mut request = Request::new(&self.link, connection, self.timeout);
+            let answer = command.query_async(&mut request.connection.requests).await;
+            request.end(answer)
         };
-        let outcome = tokio::time::timeout(self.timeout, exchange).await;
-        let answer = match outcome {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Ok(error))) => Err(Failure::of(&error)),
-            Ok(Err(Err(kind))) => Err(Failure { kind, connection_lost: false }),
-            // Maybe nothing comes over this connection ever again.
-            Err(_) => Err(Failure { kind: StoreErrorKind::Timeout, connection_lost: true }),
-        };
-        if let Some(connection) = &used {
-            match &answer {
-                Err(failure) if failure.connection_lost => self.link.lost(connection, failure.kind),
-                _ => self.link.answered(connection),
-            }
-        }
-        answer.map_err(|failure| StoreError::new(failure.kind))
+        let answer = tokio::time::timeout(self.timeout, exchange).await;
+        answer.unwrap_or(Err(StoreErrorKind::Timeout)).map_err(StoreError::new)
     }
 
     async fn delete_if(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -163,6 +156,44 @@ impl fmt::Debug for RedisStore {
             .field("target", self.link.target())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+/// A request under way.
+struct Request<'a> {
+    link: &'a Link,
+    connection: Connection,
+    began: Instant,
+    patience: Duration,
+    ended: bool,
+}
+
+impl<'a> Request<'a> {
+    fn new(link: &'a Link, connection: Connection, timeout: Duration) -> Self {
+        let patience = timeout.min(SLOW);
+        Self { link, connection, began: monotonic(), patience, ended: false }
+    }
+
+    fn end<T>(mut self, answer: RedisResult<T>) -> Result<T, StoreErrorKind> {
+        self.ended = true;
+        let failure = answer.as_ref().err().map(Failure::of);
+        match failure {
+            Some(failure) if failure.connection_lost => {
+                self.link.lost(&self.connection, failure.kind);
+            }
+            _ => self.link.answered(&self.connection),
+        }
+        answer.map_err(|error| Failure::of(&error).kind)
+    }
+}
+
+/// A request that is given up on after some time, here or by who made it, takes the connection with
+/// it: it may be that nothing comes over it ever again.
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if !self.ended && monotonic().saturating_duration_since(self.began) >= self.patience {
+            self.link.lost(&self.connection, StoreErrorKind::Timeout);
+        }
     }
 }
 
