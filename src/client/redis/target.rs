@@ -277,6 +277,14 @@ mod tests {
         assert_eq!(shown("valkeys://:secret@127.0.0.1:7000/3"), "127.0.0.1:7000 with TLS");
     }
 
+    #[cfg(not(feature = "aws-lc-rs"))]
+    #[test]
+    fn tls_that_nobody_provides_is_refused_and_the_rest_is_not() {
+        let error = Target::parse("rediss://cache.example").err().unwrap();
+        assert!(error.to_string().contains("CryptoProvider"), "{error}");
+        assert!(Target::parse("redis://cache.example").is_ok());
+    }
+
     // L1
     #[test]
     fn l1_bad_urls_are_refused_and_not_repeated() {
