@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let (length, rest) = match *length {
-            short @ 0..0x80 => (usize::from(short), rest),
+            short @ 0..=0x7f => (usize::from(short), rest),
             // The definite long form, of up to two octets: no key is longer than 64 KiB.
             0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
             0x82 => {
@@ -52,7 +52,7 @@ pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Wiped {
     let mut der = Zeroizing::new(Vec::with_capacity(length.saturating_add(4)));
     der.push(tag);
     match (u8::try_from(length), u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes()) {
-        (Ok(short @ 0..0x80), _) => der.push(short),
+        (Ok(short @ 0..=0x7f), _) => der.push(short),
         (Ok(long), _) => der.extend_from_slice(&[0x81, long]),
         (Err(_), [high, low]) => der.extend_from_slice(&[0x82, high, low]),
     }
@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn broken_lengths_are_refused() {
-        for der in [&[4][..], &[4, 0x80], &[4, 0x81], &[4, 0x82, 1], &[4, 0x83, 0, 0, 1, 9], &[4, 2, 1]] {
+        for der in
+            [&[4][..], &[4, 0x80], &[4, 0x81], &[4, 0x82, 1], &[4, 0x83, 0, 0, 1, 9], &[4, 2, 1]]
+        {
             assert_eq!(Reader::new(der).read(OCTET_STRING), None, "{der:?}");
         }
     }

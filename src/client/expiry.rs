@@ -28,7 +28,7 @@ impl Ages {
         if lifetime.is_zero() {
             return None;
         }
-        let tenth = lifetime / 10;
+        let tenth = lifetime.checked_div(10).unwrap_or_default();
         let hard = lifetime.saturating_sub(tenth.min(WIDEST_MARGIN));
         let ahead = tenth.saturating_add(tenth.mul_f64(jitter.clamp(0.0, 1.0)));
         Some(Self { soft: hard.saturating_sub(ahead), hard })

@@ -49,8 +49,6 @@ impl KeyFault {
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-/// DER of `NULL`.
-const NULL: &[u8] = &[0x05, 0x00];
 
 impl Curve {
     const fn oid(self) -> &'static [u8] {
@@ -117,7 +115,7 @@ fn read_pem(text: &str, family: Family) -> Result<Wiped, KeyFault> {
 
 /// Checks of which kind a PKCS #8 key is, and takes RSA keys out of it.
 fn from_pkcs8(pkcs8: &[u8], family: Family) -> Result<Wiped, KeyFault> {
-    let (algorithm, parameters, key) = read_pkcs8(pkcs8).ok_or(KeyFault::Unreadable)?;
+    let Pkcs8 { algorithm, parameters, key } = read_pkcs8(pkcs8).ok_or(KeyFault::Unreadable)?;
     let fits = match family {
         Family::Rsa => algorithm == RSA,
         Family::Ec(curve) => algorithm == EC && parameters == Some(curve.oid()),
@@ -131,14 +129,22 @@ fn from_pkcs8(pkcs8: &[u8], family: Family) -> Result<Wiped, KeyFault> {
     }
 }
 
-/// Returns the algorithm, its parameter if that is an object identifier, and the key within.
-fn read_pkcs8(pkcs8: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+struct Pkcs8<'a> {
+    algorithm: &'a [u8],
+    /// The algorithm's parameter, if it is an object identifier.
+    parameters: Option<&'a [u8]>,
+    key: &'a [u8],
+}
+
+fn read_pkcs8(pkcs8: &[u8]) -> Option<Pkcs8<'_>> {
     let mut fields = Reader::new(pkcs8).read_sequence()?;
     fields.read(der::INTEGER)?;
     let mut algorithm = fields.read_sequence()?;
-    let identifier = algorithm.read(der::OBJECT_IDENTIFIER)?;
-    let parameters = algorithm.read(der::OBJECT_IDENTIFIER);
-    Some((identifier, parameters, fields.read(der::OCTET_STRING)?))
+    Some(Pkcs8 {
+        algorithm: algorithm.read(der::OBJECT_IDENTIFIER)?,
+        parameters: algorithm.read(der::OBJECT_IDENTIFIER),
+        key: fields.read(der::OCTET_STRING)?,
+    })
 }
 
 fn pkcs8(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Wiped {

@@ -31,8 +31,8 @@ pub(crate) fn sign(
     signer: &Signer<'_>,
     message: &[u8],
 ) -> Result<Vec<u8>, SignError> {
-    use aws_lc_rs::{hmac, rand::SystemRandom, signature};
     use AssertionAlgorithm as Alg;
+    use aws_lc_rs::{hmac, rand::SystemRandom, signature};
 
     let random = SystemRandom::new();
     let tag = |hash, secret: &[u8]| {
@@ -120,10 +120,6 @@ pub(crate) const fn supports(_: AssertionAlgorithm) -> bool {
 }
 
 #[cfg(not(any(feature = "rust-crypto", feature = "aws-lc-rs")))]
-pub(crate) fn sign(
-    _: AssertionAlgorithm,
-    _: &Signer<'_>,
-    _: &[u8],
-) -> Result<Vec<u8>, SignError> {
+pub(crate) fn sign(_: AssertionAlgorithm, _: &Signer<'_>, _: &[u8]) -> Result<Vec<u8>, SignError> {
     Err(SignError)
 }

@@ -24,6 +24,7 @@ struct Granted {
     /// `Bearer` and the token, checked, sensitive.
     header: HeaderValue,
     scopes: Option<ScopeSet>,
+    obtained: Instant,
     expires: Instant,
 }
 
@@ -32,19 +33,19 @@ impl Token {
     pub(crate) fn new(
         access_token: &[u8],
         scopes: Option<ScopeSet>,
+        obtained: Instant,
         expires: Instant,
     ) -> Option<Self> {
         if !is_b64token(access_token) {
             return None;
         }
-        let mut text = Zeroizing::new(Vec::with_capacity(
-            SCHEME.len().saturating_add(access_token.len()),
-        ));
+        let mut text =
+            Zeroizing::new(Vec::with_capacity(SCHEME.len().saturating_add(access_token.len())));
         text.extend_from_slice(SCHEME.as_bytes());
         text.extend_from_slice(access_token);
         let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
         header.set_sensitive(true);
-        Some(Self(Arc::new(Granted { header, scopes, expires })))
+        Some(Self(Arc::new(Granted { header, scopes, obtained, expires })))
     }
 
     /// Returns the value of an `Authorization` field: `Bearer`, a space, and the token.
@@ -77,8 +78,8 @@ impl Token {
         Arc::ptr_eq(&self.0, &other.0) || self.0.header == other.0.header
     }
 
-    pub(crate) fn expires(&self) -> Instant {
-        self.0.expires
+    pub(crate) fn age(&self) -> Duration {
+        monotonic().saturating_duration_since(self.0.obtained)
     }
 }
 
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     fn token(text: &str) -> Option<Token> {
-        Token::new(text.as_bytes(), None, monotonic())
+        Token::new(text.as_bytes(), None, monotonic(), monotonic())
     }
 
     // R4
@@ -114,7 +115,8 @@ mod tests {
             assert_eq!(token.expose_secret(), good);
             assert_eq!(token.header_value(), format!("Bearer {good}").as_str());
         }
-        for bad in ["", "=", "==", "a b", "a\r\nX-Evil: 1", "a\0", "a=b", "a\t", "ä", "a\"", "a,b"] {
+        for bad in ["", "=", "==", "a b", "a\r\nX-Evil: 1", "a\0", "a=b", "a\t", "ä", "a\"", "a,b"]
+        {
             assert!(token(bad).is_none(), "{bad:?}");
         }
     }

@@ -1,0 +1,164 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
+use tower_layer::Layer;
+
+use crate::client::attach_service::AttachToken;
+use crate::client::origin::Origin;
+use crate::client::send_error::OriginRefused;
+use crate::client::token::Token;
+use crate::client::token_source::TokenSource;
+use crate::error::ConfigError;
+use crate::telemetry::{count, observe};
+
+/// Of a request's body, this much is kept by default.
+const REPLAY_LIMIT: usize = 64 * 1024;
+
+/// Sends a token with each request, to the right server only.
+///
+/// If the server refuses the token, another is fetched and the request sent once more. See the
+/// [module](crate::client) for the rules, and for how it goes with hyper, tonic and reqwest.
+#[derive(Clone)]
+pub struct AttachTokenLayer {
+    policy: Arc<Policy>,
+}
+
+/// What is sent where.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) tokens: TokenSource,
+    pub(crate) replay_limit: usize,
+    origins: Vec<Origin>,
+    /// Whether an address without a host is that of the one origin.
+    channel: bool,
+    pass_others: bool,
+    replace: bool,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Verdict {
+    Attach,
+    Pass,
+    Refuse(OriginRefused),
+}
+
+impl AttachTokenLayer {
+    /// Sends tokens to these origins, such as `https://orders.example`: `https`, or `http` on a
+    /// loopback address. Requests to any other are refused with an error, and not sent.
+    ///
+    /// # Errors
+    ///
+    /// If there is no origin, or one that can't be used.
+    pub fn new<O: AsRef<str>>(
+        tokens: TokenSource,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Result<Self, ConfigError> {
+        let parsed = origins.into_iter().map(|origin| Origin::parse(origin.as_ref()));
+        let origins: Vec<Origin> = parsed.collect::<Result<_, _>>()?;
+        if origins.is_empty() {
+            return Err(ConfigError::new("name at least one origin that tokens may be sent to"));
+        }
+        Ok(Self {
+            policy: Arc::new(Policy {
+                tokens,
+                replay_limit: REPLAY_LIMIT,
+                origins,
+                channel: false,
+                pass_others: false,
+                replace: false,
+            }),
+        })
+    }
+
+    /// Sends tokens through a service that has only one peer, such as tonic's `Channel`, whose
+    /// requests needn't name a host. The origin is the peer's.
+    ///
+    /// # Errors
+    ///
+    /// If the origin can't be used.
+    pub fn for_channel(tokens: TokenSource, origin: &str) -> Result<Self, ConfigError> {
+        Ok(Self::new(tokens, [origin])?.set(|policy| policy.channel = true))
+    }
+
+    /// Sends requests to other origins too, without a token.
+    #[must_use]
+    pub fn pass_other_origins(self) -> Self {
+        self.set(|policy| policy.pass_others = true)
+    }
+
+    /// Replaces an `Authorization` field that a request has already. By default such a request is
+    /// sent as it is.
+    #[must_use]
+    pub fn replace_existing(self) -> Self {
+        self.set(|policy| policy.replace = true)
+    }
+
+    /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
+    /// request with a longer body isn't sent again.
+    #[must_use]
+    pub fn replay_up_to(self, bytes: usize) -> Self {
+        self.set(|policy| policy.replay_limit = bytes)
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
+        self
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+}
+
+impl Policy {
+    pub(crate) fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Verdict {
+        if !self.replace && headers.contains_key(AUTHORIZATION) {
+            return Verdict::Pass;
+        }
+        if self.allows(uri) {
+            Verdict::Attach
+        } else if self.pass_others {
+            Verdict::Pass
+        } else {
+            Verdict::Refuse(OriginRefused)
+        }
+    }
+
+    pub(crate) fn allows(&self, uri: &Uri) -> bool {
+        let nowhere = uri.authority().is_none() && uri.scheme().is_none();
+        (self.channel && nowhere) || self.origins.iter().any(|origin| origin.contains(uri))
+    }
+
+    /// Writes the token into a request: the one `Authorization` field that it has.
+    pub(crate) fn attach(&self, headers: &mut HeaderMap, token: &Token) {
+        count!("client_token_used_total");
+        observe!("client_token_age_seconds", token.age().as_secs_f64());
+        headers.insert(AUTHORIZATION, token.header_value());
+    }
+}
+
+impl<S> Layer<S> for AttachTokenLayer {
+    type Service = AttachToken<S>;
+
+    fn layer(&self, inner: S) -> AttachToken<S> {
+        AttachToken::new(inner, Arc::clone(&self.policy))
+    }
+}
+
+impl fmt::Debug for AttachTokenLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.policy.fmt(f)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttachTokenLayer")
+            .field("tokens", &self.tokens)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,305 @@
+//! From an issuer to its token endpoint (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::uri::Scheme;
+use http::{HeaderValue, Request, StatusCode, Uri};
+use serde::Deserialize;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
+
+use crate::client::authentication::ClientAuth;
+use crate::client::endpoint::{is_loopback, parse_url};
+use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
+use crate::clock::monotonic;
+use crate::telemetry::event;
+use crate::transport::{Limits, Transport};
+
+/// How long metadata is good for; beyond that, it is used only if no newer can be had.
+const TTL: Duration = Duration::from_secs(60 * 60);
+
+/// Metadata is longer than a token's answer.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// What discovery found.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    pub(crate) token_endpoint: Uri,
+    auth_methods: Option<Vec<String>>,
+    signing_algorithms: Option<Vec<String>>,
+}
+
+/// The issuers that were looked up: each once, however many wait for it.
+pub(crate) struct Discoveries {
+    capacity: usize,
+    known: Mutex<HashMap<Issuer, Arc<Slot>>>,
+}
+
+/// An issuer, and whether it may be reached by plain `http`.
+type Issuer = (Box<str>, bool);
+
+#[derive(Default)]
+struct Slot {
+    found: AsyncMutex<Option<(Arc<Metadata>, Instant)>>,
+}
+
+/// How to ask.
+#[derive(Clone, Copy)]
+pub(crate) struct Network<'a> {
+    pub(crate) transport: &'a dyn Transport,
+    pub(crate) limits: Limits,
+}
+
+impl Discoveries {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { capacity, known: Mutex::default() }
+    }
+
+    /// Returns the metadata of an issuer whose address was checked.
+    pub(crate) async fn find(
+        &self,
+        network: Network<'_>,
+        issuer: &str,
+        uri: &Uri,
+        loopback_http: bool,
+    ) -> Result<Arc<Metadata>, TokenError> {
+        let slot = self.slot((issuer.into(), loopback_http));
+        let mut found = slot.found.lock().await;
+        let fresh = |at: &Instant| monotonic().saturating_duration_since(*at) < TTL;
+        if let Some((metadata, _)) = found.as_ref().filter(|(_, at)| fresh(at)) {
+            return Ok(Arc::clone(metadata));
+        }
+        match fetch(network, issuer, uri, loopback_http).await {
+            Ok(metadata) => {
+                let metadata = Arc::new(metadata);
+                *found = Some((Arc::clone(&metadata), monotonic()));
+                Ok(metadata)
+            }
+            // The token endpoint itself may be in better health than the metadata.
+            Err(error) => match &*found {
+                Some((metadata, _)) if !error.is_permanent() => Ok(Arc::clone(metadata)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn slot(&self, issuer: Issuer) -> Arc<Slot> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = known.get(&issuer) {
+            return Arc::clone(slot);
+        }
+        if known.len() >= self.capacity {
+            // Those in use stay alive with their users; which of the others goes matters little.
+            let victim = known.keys().next().cloned();
+            victim.map(|victim| known.remove(&victim));
+        }
+        Arc::clone(known.entry(issuer).or_default())
+    }
+}
+
+impl Metadata {
+    /// Tells whether the issuer offers this way of authentication, as far as it says.
+    pub(crate) fn check(&self, auth: &ClientAuth) -> Result<(), TokenError> {
+        let offers = |list: &Option<Vec<String>>, name: &str| {
+            list.as_ref().is_none_or(|list| list.iter().any(|it| it == name))
+        };
+        let algorithm = auth.assertion().map(|assertion| assertion.algorithm().name());
+        if offers(&self.auth_methods, auth.name())
+            && algorithm.is_none_or(|name| offers(&self.signing_algorithms, name))
+        {
+            return Ok(());
+        }
+        event!(
+            WARN,
+            method = auth.name(),
+            algorithm,
+            offered = ?self.auth_methods,
+            "client_auth_method: the issuer doesn't offer the chosen client authentication"
+        );
+        Err(fault(DiscoveryFault::AuthMethod))
+    }
+}
+
+fn fault(fault: DiscoveryFault) -> TokenError {
+    TokenError::new(TokenErrorKind::Discovery(fault))
+}
+
+/// Asks in turn wherever metadata may lie. An answer that isn't this issuer's metadata counts as
+/// little as a 404: some servers answer every path with 200 and a login page.
+async fn fetch(
+    network: Network<'_>,
+    issuer: &str,
+    uri: &Uri,
+    loopback_http: bool,
+) -> Result<Metadata, TokenError> {
+    // Metadata fetched over TLS may not lead away from TLS, not even to this machine.
+    let plain = uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some_and(is_loopback);
+    let mut worst = fault(DiscoveryFault::NoMetadata);
+    for place in places(uri) {
+        match ask(network, place).await {
+            Ok(body) => match read(&body, issuer, loopback_http && plain) {
+                Ok(metadata) => return Ok(metadata),
+                Err(DiscoveryFault::NoMetadata) => {}
+                Err(found) => worst = fault(found),
+            },
+            // It is the same server: if it can't be reached, or asks for rest, it is left alone.
+            Err(Some(error)) => return Err(error),
+            Err(None) => {}
+        }
+    }
+    Err(worst)
+}
+
+/// Returns the body of a 200; an error if the server has trouble; else `None`.
+async fn ask(network: Network<'_>, place: Uri) -> Result<Bytes, Option<TokenError>> {
+    let mut request = Request::new(Bytes::new());
+    *request.uri_mut() = place;
+    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    let mut limits = network.limits;
+    limits.max_bytes = MAX_BYTES;
+    let answer = network.transport.send(request, limits).await;
+    let answer = answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())));
+    let answer = answer.map_err(Some)?;
+    match answer.status() {
+        StatusCode::OK => Ok(answer.into_body()),
+        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+            Err(Some(TokenError::new(TokenErrorKind::Status(status))))
+        }
+        _ => Err(None),
+    }
+}
+
+/// The places where metadata may lie. RFC 8414 §3.1 inserts the well-known part before the
+/// issuer's path, OpenID appends it, and some servers append RFC 8414's.
+fn places(issuer: &Uri) -> Vec<Uri> {
+    let path = issuer.path().trim_end_matches('/');
+    let mut paths = vec![
+        format!("/.well-known/oauth-authorization-server{path}"),
+        format!("{path}/.well-known/openid-configuration"),
+    ];
+    if !path.is_empty() {
+        paths.push(format!("{path}/.well-known/oauth-authorization-server"));
+    }
+    let place = |path: String| {
+        let mut parts = issuer.clone().into_parts();
+        parts.path_and_query = Some(path.parse().ok()?);
+        Uri::from_parts(parts).ok()
+    };
+    paths.into_iter().filter_map(place).collect()
+}
+
+fn read(body: &[u8], issuer: &str, loopback_http: bool) -> Result<Metadata, DiscoveryFault> {
+    #[derive(Deserialize)]
+    struct Document {
+        issuer: String,
+        token_endpoint: Option<String>,
+        token_endpoint_auth_methods_supported: Option<Vec<String>>,
+        token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    }
+    let document: Document =
+        serde_json::from_slice(body).map_err(|_| DiscoveryFault::NoMetadata)?;
+    // RFC 8414 §3.3: identical, character by character.
+    if document.issuer != issuer {
+        event!(
+            WARN,
+            expected = issuer,
+            found = %crate::client::error::printable(&document.issuer, 256),
+            "client_issuer_mismatch: metadata of another issuer was found"
+        );
+        return Err(DiscoveryFault::IssuerMismatch);
+    }
+    let endpoint = document.token_endpoint.ok_or(DiscoveryFault::TokenEndpoint)?;
+    let token_endpoint = parse_url(&endpoint, loopback_http).map_err(|_fault| {
+        event!(WARN, reason = %_fault, "client_token_endpoint: the metadata's token_endpoint is refused");
+        DiscoveryFault::TokenEndpoint
+    })?;
+    Ok(Metadata {
+        token_endpoint,
+        auth_methods: document.token_endpoint_auth_methods_supported,
+        signing_algorithms: document.token_endpoint_auth_signing_alg_values_supported,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://as.example/realms/a";
+
+    fn document(token_endpoint: &str) -> String {
+        format!(r#"{{"issuer":"{ISSUER}","token_endpoint":"{token_endpoint}","x":[1]}}"#)
+    }
+
+    // L4
+    #[test]
+    fn l4_metadata_must_be_that_of_the_issuer() {
+        let read = |body: &str| read(body.as_bytes(), ISSUER, false);
+        let found = read(&document("https://login.example/token?a=b")).unwrap();
+        assert_eq!(found.token_endpoint, "https://login.example/token?a=b");
+        let other = document("https://as.example/token").replace("realms/a", "realms/a/");
+        assert_eq!(read(&other).unwrap_err(), DiscoveryFault::IssuerMismatch);
+        for (body, fault) in [
+            ("<html>", DiscoveryFault::NoMetadata),
+            ("{}", DiscoveryFault::NoMetadata),
+            (r#"{"issuer":"https://as.example/realms/a"}"#, DiscoveryFault::TokenEndpoint),
+            (&document("http://as.example/token"), DiscoveryFault::TokenEndpoint),
+            (&document("http://127.0.0.1/token"), DiscoveryFault::TokenEndpoint),
+            (&document("/token"), DiscoveryFault::TokenEndpoint),
+            (&document("https://as.example/token#f"), DiscoveryFault::TokenEndpoint),
+        ] {
+            assert_eq!(read(body).unwrap_err(), fault, "{body}");
+        }
+    }
+
+    // L4
+    #[test]
+    fn l4_metadata_is_looked_for_in_three_places() {
+        let places = |issuer: &'static str| {
+            places(&Uri::from_static(issuer)).iter().map(Uri::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            places("https://as.example"),
+            [
+                "https://as.example/.well-known/oauth-authorization-server",
+                "https://as.example/.well-known/openid-configuration"
+            ]
+        );
+        assert_eq!(
+            places("https://as.example/realms/a/"),
+            [
+                "https://as.example/.well-known/oauth-authorization-server/realms/a",
+                "https://as.example/realms/a/.well-known/openid-configuration",
+                "https://as.example/realms/a/.well-known/oauth-authorization-server"
+            ]
+        );
+    }
+
+    // L4
+    #[test]
+    fn l4_a_method_that_is_not_offered_is_not_tried() {
+        let metadata = |methods: &[&str]| Metadata {
+            token_endpoint: Uri::from_static("https://as.example/token"),
+            auth_methods: Some(methods.iter().map(|&method| method.into()).collect()),
+            signing_algorithms: None,
+        };
+        let basic = ClientAuth::basic("me", "s");
+        assert!(metadata(&["client_secret_post", "client_secret_basic"]).check(&basic).is_ok());
+        let error = metadata(&["client_secret_post"]).check(&basic).unwrap_err();
+        assert_eq!(*error.kind(), TokenErrorKind::Discovery(DiscoveryFault::AuthMethod));
+        let silent = Metadata { auth_methods: None, ..metadata(&[]) };
+        assert!(silent.check(&basic).is_ok());
+    }
+
+    #[test]
+    fn the_known_issuers_are_bounded() {
+        let discoveries = Discoveries::new(3);
+        for n in 0..10 {
+            discoveries.slot((format!("https://{n}.example").into(), false));
+        }
+        assert_eq!(discoveries.known.lock().unwrap().len(), 3);
+    }
+}

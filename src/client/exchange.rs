@@ -1,0 +1,159 @@
+//! Fetching: one request after the other, until one is answered or there is no use in more.
+
+use std::time::Duration;
+
+use http::Uri;
+use tokio::time::{Instant, sleep};
+
+use crate::client::assertion::Recipient;
+use crate::client::backoff;
+use crate::client::cache::Refused;
+use crate::client::core::Core;
+use crate::client::digest::jitter;
+use crate::client::discovery::Network;
+use crate::client::error::{AnswerFault, TokenError, TokenErrorKind};
+use crate::client::grant::{Definition, Server};
+use crate::client::request::token_request;
+use crate::client::response::{self, Granted, Lifetime, jwt_expiry};
+use crate::client::secret_source::Known;
+use crate::client::token::Token;
+use crate::clock::{UnixTime, monotonic};
+use crate::scope::ScopeSet;
+use crate::telemetry::event;
+
+/// A token as it came.
+pub(crate) struct Fetched {
+    pub(crate) token: Token,
+    /// None if it must not be kept.
+    pub(crate) lifetime: Option<Duration>,
+    /// When it was asked for: from here on its time runs.
+    pub(crate) asked: Instant,
+    pub(crate) obtained: UnixTime,
+    /// With which secret.
+    pub(crate) known: Option<Known>,
+}
+
+/// A client's secret is replaced at most this often within one fetch: by the new, then by the old.
+const MOST_SECRETS: usize = 3;
+
+/// Fetches a token, with pauses between attempts that may help, and with another secret if this one
+/// is refused.
+pub(crate) async fn fetch(
+    core: &Core,
+    grant: &Definition,
+    known: Option<Known>,
+) -> Result<Fetched, Refused> {
+    let source = grant.auth.source();
+    let mut known = known;
+    let mut secrets: Vec<Known> = Vec::new();
+    let mut attempt = 0_u32;
+    loop {
+        attempt = attempt.saturating_add(1);
+        let error = match attempt_once(core, grant, known.clone()).await {
+            Ok(fetched) => {
+                if let (Some(source), Some(known)) = (source, &known) {
+                    source.accepted(known).await;
+                }
+                return Ok(fetched);
+            }
+            Err(error) => error,
+        };
+        if error.blames_credentials() {
+            secrets.extend(known.take());
+            let tried: Vec<&Known> = secrets.iter().collect();
+            known = match source {
+                Some(source) if tried.len() < MOST_SECRETS => source.other_than(&tried).await,
+                _ => None,
+            };
+            if known.is_none() {
+                return Err(Refused { error, secrets });
+            }
+            event!(INFO, %error, "client_secret_replaced: trying another secret");
+            continue;
+        }
+        match backoff::pause(error.cause(), attempt, jitter()) {
+            Some(pause) => sleep(pause).await,
+            None => return Err(Refused { error, secrets }),
+        }
+    }
+}
+
+async fn attempt_once(
+    core: &Core,
+    grant: &Definition,
+    known: Option<Known>,
+) -> Result<Fetched, TokenError> {
+    let network = Network { transport: &*core.transport, limits: core.limits };
+    let metadata;
+    let (endpoint, issuer): (&Uri, Option<&str>) = match &grant.server {
+        Server::Endpoint { uri, issuer } => (uri, issuer.as_deref()),
+        Server::Issuer { uri, issuer } => {
+            metadata = core.discoveries.find(network, issuer, uri, grant.loopback_http).await?;
+            metadata.check(&grant.auth)?;
+            (&metadata.token_endpoint, Some(issuer))
+        }
+    };
+    let (asked, obtained) = (monotonic(), core.clock.now());
+    let recipient = Recipient { issuer, token_endpoint: &endpoint.to_string() };
+    let proof = grant
+        .auth
+        .prove(known.as_ref(), recipient, obtained)
+        .map_err(|kind| TokenError::new(TokenErrorKind::Credentials(kind)))?;
+    let request = token_request(endpoint, grant, &proof);
+    let answer = core.transport.send(request, core.limits).await;
+    let answer =
+        answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
+    let granted = response::read(answer, core.clock.now(), |text| {
+        let secret = known.as_ref().map(Known::expose).unwrap_or_default();
+        let repeats = !secret.is_empty()
+            && text.as_bytes().windows(secret.len()).any(|window| window == secret);
+        repeats || proof.is_echoed_in(text)
+    })?;
+    check_scopes(grant, granted.scopes.as_ref())?;
+    let lifetime = lifetime(grant, &granted, obtained);
+    let expires = asked.checked_add(lifetime.unwrap_or_default()).unwrap_or(asked);
+    let token = Token::new(&granted.access_token, granted.scopes, asked, expires);
+    let illegal = TokenErrorKind::Answer(AnswerFault::AccessTokenCharacters);
+    let token = token.ok_or_else(|| TokenError::new(illegal))?;
+    Ok(Fetched { token, lifetime, asked, obtained, known })
+}
+
+/// Returns how long the token may be kept; none if it may be used only once.
+fn lifetime(grant: &Definition, granted: &Granted, now: UnixTime) -> Option<Duration> {
+    let said = match granted.lifetime {
+        Lifetime::Known(lifetime) => lifetime,
+        Lifetime::Unsaid => grant.default_lifetime,
+        Lifetime::None => return None,
+    };
+    let bound = if grant.bounded_by_jwt { jwt_expiry(&granted.access_token) } else { None };
+    let lifetime = bound.map_or(said, |expiry| said.min(expiry.saturating_since(now)));
+    Some(lifetime).filter(|lifetime| !lifetime.is_zero())
+}
+
+/// Compares what was granted with what was asked for. If the server is silent, it is the same
+/// (RFC 6749 §5.1).
+fn check_scopes(grant: &Definition, granted: Option<&ScopeSet>) -> Result<(), TokenError> {
+    let Some(granted) = granted else { return Ok(()) };
+    let missing: ScopeSet =
+        grant.scopes.iter().filter(|scope| !granted.contains(scope.as_str())).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    event!(
+        WARN,
+        client_id = grant.auth.client_id(),
+        missing = missing.as_str(),
+        "client_scope_missing: the server granted less than was asked for"
+    );
+    if grant.all_scopes_required {
+        return Err(TokenError::new(TokenErrorKind::MissingScopes(missing)));
+    }
+    Ok(())
+}
+
+impl Fetched {
+    /// Returns the secret's fingerprint, for the shared cache.
+    pub(crate) fn fingerprint(&self) -> crate::client::digest::Digest {
+        self.known.as_ref().map(|known| *known.fingerprint()).unwrap_or_default()
+    }
+}

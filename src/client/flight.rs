@@ -1,0 +1,272 @@
+//! A fetch in a task of its own: it goes on when those who wait for it go away.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use zeroize::Zeroizing;
+
+use crate::client::cache::{Entry, Held, Order, Refused, Step};
+use crate::client::core::Core;
+use crate::client::credentials::SecretErrorKind;
+use crate::client::digest::{Digest, jitter};
+use crate::client::error::{TokenError, TokenErrorKind};
+use crate::client::exchange::{Fetched, fetch};
+use crate::client::grant::Grant;
+use crate::client::seal::{Names, Stored};
+use crate::client::secret_source::Known;
+use crate::client::shared::{Lease, Locked, Sealed, Shared};
+use crate::client::token::Token;
+use crate::clock::monotonic;
+use crate::scope::ScopeSet;
+use crate::telemetry::{count, event, observe};
+
+/// Gets a token, by whatever way is the shortest.
+pub(crate) async fn token(
+    core: &Arc<Core>,
+    grant: &Grant,
+    entry: &Arc<Entry>,
+) -> Result<Token, TokenError> {
+    let secret_can_change =
+        grant.definition().auth.source().is_some_and(|source| source.fixed().is_none());
+    let mut arrival = match entry.next(monotonic(), secret_can_change) {
+        Step::Serve(token) => {
+            count!("client_cache_hit_total", "cache" => "l1");
+            return Ok(token);
+        }
+        Step::Fail(error) => return Err(error),
+        Step::Wait(arrival) => {
+            count!("client_single_flight_waiters_total");
+            arrival
+        }
+        Step::Fetch(order, arrival, serving) => {
+            // Without a runtime the order is dropped, and the next call makes another.
+            let started = Handle::try_current().map(|runtime| {
+                let flight = Flight {
+                    core: Arc::clone(core),
+                    grant: grant.clone(),
+                    entry: Arc::clone(entry),
+                    deadline: after(monotonic(), core.timeout),
+                };
+                runtime.spawn(flight.run(*order));
+            });
+            match (serving, started) {
+                (Some(token), _) => return Ok(token),
+                (None, Ok(())) => arrival,
+                (None, Err(_)) => return Err(TokenError::new(TokenErrorKind::NoRuntime)),
+            }
+        }
+    };
+    // The fetch itself ends in time, unless its runtime stands still.
+    let patience = core.timeout.saturating_add(Duration::from_secs(1));
+    wait(&mut arrival, patience).await
+}
+
+async fn wait(
+    arrival: &mut watch::Receiver<Option<Result<Token, TokenError>>>,
+    patience: Duration,
+) -> Result<Token, TokenError> {
+    let arrived = timeout(patience, arrival.wait_for(Option::is_some)).await;
+    let gone = || Err(TokenError::new(TokenErrorKind::NoRuntime));
+    match arrived {
+        Ok(Ok(result)) => result.clone().unwrap_or_else(gone),
+        Ok(Err(_)) => gone(),
+        Err(_) => Err(TokenError::new(TokenErrorKind::TimedOut)),
+    }
+}
+
+fn after(start: Instant, duration: Duration) -> Instant {
+    start.checked_add(duration).unwrap_or(start)
+}
+
+struct Flight {
+    core: Arc<Core>,
+    grant: Grant,
+    entry: Arc<Entry>,
+    deadline: Instant,
+}
+
+/// What the shared cache gave.
+enum Consulted {
+    /// A token that another process has fetched.
+    Found(Held),
+    /// Nothing: fetch, with the right to do so, or without where the store doesn't work.
+    Nothing(Option<Lease>),
+}
+
+impl Flight {
+    async fn run(self, mut order: Order) {
+        let known = match self.secret(&order).await {
+            Ok(known) => known,
+            Err(None) => {
+                let error = order.probe.take().map(|(error, _)| error);
+                let error = error.unwrap_or_else(|| TokenError::new(TokenErrorKind::TimedOut));
+                return self.entry.land_unchanged(order, error);
+            }
+            Err(Some(error)) => {
+                let refused = Refused { error, secrets: Vec::new() };
+                return self.failed(order, refused);
+            }
+        };
+        let Some(shared) = &self.core.shared else {
+            match self.fetch(known).await {
+                Ok(fetched) => {
+                    let held = self.hold(&fetched, None);
+                    self.entry.land(order, Ok((fetched.token, held)), monotonic());
+                }
+                Err(refused) => self.failed(order, refused),
+            }
+            return;
+        };
+        let fingerprint = known.as_ref().map(|known| *known.fingerprint()).unwrap_or_default();
+        let names = self.names(shared, &fingerprint);
+        let lease = match self.consult(shared, &names, &mut order).await {
+            Consulted::Found(held) => {
+                count!("client_cache_hit_total", "cache" => "l2");
+                let token = held.token.clone();
+                return self.entry.land(order, Ok((token, Some(held))), monotonic());
+            }
+            Consulted::Nothing(lease) => lease,
+        };
+        match self.fetch(known).await {
+            Ok(fetched) => {
+                // Another secret than the one at first may have been the right one.
+                let key = self.names(shared, &fetched.fingerprint()).value;
+                let sealed = seal(shared, &key, &fetched);
+                let held = self.hold(&fetched, sealed.clone());
+                let ttl = held.as_ref().map(|held| held.serves_for(monotonic()));
+                // Those who wait needn't wait for the store.
+                self.entry.land(order, Ok((fetched.token, held)), monotonic());
+                if let (Some(sealed), Some(ttl)) = (sealed, ttl) {
+                    shared.put(&sealed, ttl).await;
+                }
+            }
+            Err(refused) => self.failed(order, refused),
+        }
+        if let Some(lease) = lease {
+            shared.unlock(&lease).await;
+        }
+    }
+
+    /// Returns the secret to begin with, if the client has one.
+    async fn secret(&self, order: &Order) -> Result<Option<Known>, Option<TokenError>> {
+        let Some(source) = self.grant.definition().auth.source() else { return Ok(None) };
+        if let Some((_, refused)) = &order.probe {
+            let refused: Vec<&Known> = refused.iter().collect();
+            return source.other_than(&refused).await.map(Some).ok_or(None);
+        }
+        let unavailable = Err(SecretErrorKind::Unavailable);
+        let known = timeout_at(self.deadline, source.current()).await;
+        let known = known.map_or(unavailable, |known| known.map_err(|error| error.kind()));
+        known.map(Some).map_err(|kind| Some(TokenError::new(TokenErrorKind::Credentials(kind))))
+    }
+
+    async fn fetch(&self, known: Option<Known>) -> Result<Fetched, Refused> {
+        let started = monotonic();
+        let fetching = fetch(&self.core, self.grant.definition(), known);
+        let result = within(self.deadline, fetching).await;
+        observe!(
+            "client_retrieval_seconds",
+            monotonic().saturating_duration_since(started).as_secs_f64()
+        );
+        if result.is_ok() {
+            count!("client_token_retrieved_total");
+        }
+        result
+    }
+
+    fn failed(&self, order: Order, refused: Refused) {
+        let error = &refused.error;
+        count!("client_retrieval_failed_total", "error" => error.label());
+        event!(
+            WARN,
+            client_id = self.grant.client_id(),
+            permanent = error.is_permanent(),
+            %error,
+            "client_retrieval_failed: no token could be had"
+        );
+        self.entry.land(order, Err(refused), monotonic());
+    }
+
+    fn names(&self, shared: &Shared, fingerprint: &Digest) -> Names {
+        shared.names(self.grant.distinction(), fingerprint)
+    }
+
+    fn hold(&self, fetched: &Fetched, sealed: Option<Sealed>) -> Option<Held> {
+        let now = monotonic();
+        let age = now.saturating_duration_since(fetched.asked);
+        let token = fetched.token.clone();
+        Held::new(token, age, fetched.lifetime?, now, fetched.obtained, sealed)
+    }
+
+    /// Looks for the token that another process has fetched, or is fetching, for a bounded time.
+    async fn consult(&self, shared: &Shared, names: &Names, order: &mut Order) -> Consulted {
+        if let Some(stale) = order.stale.take() {
+            shared.remove(&stale).await;
+        }
+        if let Some(held) = self.find(shared, names, order).await {
+            return Consulted::Found(held);
+        }
+        // Long enough for the other's fetch, and leaving time for one of our own.
+        let end = after(monotonic(), self.core.limits.timeout);
+        loop {
+            match shared.lock(&names.lock, self.core.timeout).await {
+                Locked::Taken(lease) => {
+                    // The other may have been done in between.
+                    let Some(held) = self.find(shared, names, order).await else {
+                        return Consulted::Nothing(Some(lease));
+                    };
+                    shared.unlock(&lease).await;
+                    return Consulted::Found(held);
+                }
+                Locked::Busy if monotonic() < end => {}
+                Locked::Busy | Locked::Unknown => return Consulted::Nothing(None),
+            }
+            sleep(Duration::from_millis(25).mul_f64(1.0 + jitter())).await;
+            if let Some(held) = self.find(shared, names, order).await {
+                return Consulted::Found(held);
+            }
+        }
+    }
+
+    /// Returns the token of the shared cache, if it is newer than ours and no server refused it.
+    async fn find(&self, shared: &Shared, names: &Names, order: &Order) -> Option<Held> {
+        let (stored, sealed) = shared.get(&names.value).await?;
+        let (now, age) = (monotonic(), self.core.clock.now().saturating_since(stored.obtained));
+        let left = stored.lifetime.saturating_sub(age);
+        let scopes = stored.scopes.as_deref().map(ScopeSet::parse);
+        let begin = now.checked_sub(age).unwrap_or(now);
+        let token = Token::new(stored.access_token.as_bytes(), scopes, begin, after(now, left))?;
+        let is_ours = order
+            .held
+            .as_ref()
+            .is_some_and(|held| held.token.is_same(&token) || stored.obtained <= held.obtained);
+        let is_rejected = order.rejected.as_ref().is_some_and(|it| it.is_same(&token));
+        if is_ours || is_rejected {
+            return None;
+        }
+        Held::new(token, age, stored.lifetime, now, stored.obtained, Some(sealed))
+    }
+}
+
+fn seal(shared: &Shared, key: &str, fetched: &Fetched) -> Option<Sealed> {
+    let stored = Stored {
+        access_token: Zeroizing::new(fetched.token.expose_secret().to_owned()),
+        scopes: fetched.token.granted_scopes().map(ToString::to_string),
+        obtained: fetched.obtained,
+        lifetime: fetched.lifetime?,
+    };
+    shared.seal(key, &stored)
+}
+
+async fn within(
+    deadline: Instant,
+    fetching: impl Future<Output = Result<Fetched, Refused>>,
+) -> Result<Fetched, Refused> {
+    timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
+        Err(Refused { error: TokenError::new(TokenErrorKind::TimedOut), secrets: Vec::new() })
+    })
+}

@@ -1,0 +1,299 @@
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+/// A request's body that can be sent once more, if the server refuses the token.
+///
+/// What passes is kept, up to a limit; beyond that the body is sent as usual, but only once. A body
+/// that is still being sent when the refusal comes goes on where it was.
+pub struct ReplayBody<B> {
+    source: Option<Source<B>>,
+}
+
+struct Source<B> {
+    state: Arc<Mutex<State<B>>>,
+    turn: u8,
+    /// Which of the kept frames comes next.
+    next: usize,
+}
+
+struct State<B> {
+    body: Pin<Box<B>>,
+    kept: Vec<Kept>,
+    bytes: usize,
+    limit: usize,
+    /// Which of the two bodies may read.
+    turn: u8,
+    keeping: bool,
+    ended: bool,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+/// Makes the second body.
+pub(crate) struct Replay<B>(Option<Arc<Mutex<State<B>>>>);
+
+impl<B: Body> ReplayBody<B> {
+    /// Wraps a body, of which `limit` bytes may be kept.
+    pub(crate) fn new(body: B, limit: usize) -> (Self, Replay<B>) {
+        if body.is_end_stream() {
+            return (Self { source: None }, Replay(None));
+        }
+        let state = Arc::new(Mutex::new(State {
+            body: Box::pin(body),
+            kept: Vec::new(),
+            bytes: 0,
+            limit,
+            turn: 0,
+            keeping: limit > 0,
+            ended: false,
+        }));
+        let source = Source { state: Arc::clone(&state), turn: 0, next: 0 };
+        (Self { source: Some(source) }, Replay(Some(state)))
+    }
+}
+
+impl<B> Replay<B> {
+    /// Returns the body from its beginning, and ends the first one; `None` if too much has passed.
+    pub(crate) fn again(self) -> Option<ReplayBody<B>> {
+        let Some(state) = self.0 else { return Some(ReplayBody { source: None }) };
+        let mut locked = lock(&state);
+        if !locked.keeping {
+            return None;
+        }
+        locked.keeping = false;
+        locked.turn = 1;
+        drop(locked);
+        Some(ReplayBody { source: Some(Source { state, turn: 1, next: 0 }) })
+    }
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        let mut state = lock(&source.state);
+        if state.turn != source.turn {
+            return Poll::Ready(Some(Err(Box::new(Superseded))));
+        }
+        if let Some(kept) = state.kept.get(source.next) {
+            source.next = source.next.saturating_add(1);
+            return Poll::Ready(Some(Ok(kept.clone().into_frame())));
+        }
+        if state.ended {
+            return Poll::Ready(None);
+        }
+        match state.body.as_mut().poll_frame(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                state.ended = true;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                // A body that fails can't be sent, be it a second time.
+                state.keep_no_more();
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let Some(kept) = Kept::from_frame(frame) else {
+                    state.keep_no_more();
+                    return Poll::Ready(Some(Ok(Frame::data(Bytes::new()))));
+                };
+                state.keep(&kept);
+                source.next = state.kept.len();
+                Poll::Ready(Some(Ok(kept.into_frame())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let Some(source) = &self.source else { return true };
+        let state = lock(&source.state);
+        source.next >= state.kept.len() && (state.ended || state.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let Some(source) = &self.source else { return SizeHint::with_exact(0) };
+        let state = lock(&source.state);
+        let kept = state.kept.iter().skip(source.next).map(Kept::len);
+        let kept = kept.fold(0_u64, u64::saturating_add);
+        let rest = if state.ended { SizeHint::with_exact(0) } else { state.body.size_hint() };
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(kept));
+        }
+        hint.set_lower(rest.lower().saturating_add(kept));
+        hint
+    }
+}
+
+impl<B> State<B> {
+    fn keep(&mut self, frame: &Kept) {
+        if !self.keeping {
+            return;
+        }
+        self.bytes = self.bytes.saturating_add(usize::try_from(frame.len()).unwrap_or(usize::MAX));
+        if self.bytes > self.limit {
+            self.keep_no_more();
+        } else {
+            self.kept.push(frame.clone());
+        }
+    }
+
+    fn keep_no_more(&mut self) {
+        if self.keeping {
+            self.keeping = false;
+            self.kept = Vec::new();
+        }
+    }
+}
+
+impl Kept {
+    fn from_frame<D: bytes::Buf>(frame: Frame<D>) -> Option<Self> {
+        match frame.into_data() {
+            Ok(mut data) => Some(Self::Data(data.copy_to_bytes(data.remaining()))),
+            Err(frame) => frame.into_trailers().ok().map(Self::Trailers),
+        }
+    }
+
+    fn into_frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
+
+    /// Returns how many bytes of the body it has.
+    fn len(&self) -> u64 {
+        match self {
+            Self::Data(data) => u64::try_from(data.len()).unwrap_or(u64::MAX),
+            Self::Trailers(_) => 0,
+        }
+    }
+}
+
+fn lock<B>(state: &Mutex<State<B>>) -> MutexGuard<'_, State<B>> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The request is being sent once more, with another token.
+#[derive(Debug)]
+struct Superseded;
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request is sent once more, with another token")
+    }
+}
+
+impl Error for Superseded {}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody").field("empty", &self.source.is_none()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
+    use tokio_test::{assert_pending, task};
+
+    use super::*;
+
+    async fn bytes<B>(body: B) -> Bytes
+    where
+        B: Body<Data = Bytes>,
+        B::Error: fmt::Debug,
+    {
+        body.collect().await.unwrap().to_bytes()
+    }
+
+    fn chunks(chunks: &[&'static str]) -> impl Body<Data = Bytes, Error = Infallible> + use<> {
+        let frames: Vec<_> = chunks
+            .iter()
+            .map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))))
+            .collect();
+        StreamBody::new(tokio_stream::iter(frames))
+    }
+
+    // E10
+    #[tokio::test]
+    async fn e10_a_body_is_sent_twice() {
+        let (first, replay) = ReplayBody::new(chunks(&["ab", "", "cd"]), 64);
+        assert_eq!(bytes(first).await, "abcd");
+        assert_eq!(bytes(replay.again().unwrap()).await, "abcd");
+
+        let (first, replay) = ReplayBody::new(Full::new(Bytes::from_static(b"abc")), 64);
+        assert_eq!(first.size_hint().exact(), Some(3));
+        assert_eq!(bytes(first).await, "abc");
+        let second = replay.again().unwrap();
+        assert_eq!(second.size_hint().exact(), Some(3));
+        assert!(!second.is_end_stream());
+        assert_eq!(bytes(second).await, "abc");
+    }
+
+    // E10
+    #[tokio::test]
+    async fn e10_an_empty_body_costs_nothing() {
+        let (first, replay) = ReplayBody::new(Empty::<Bytes>::new(), 0);
+        assert!(first.is_end_stream() && first.source.is_none());
+        assert_eq!(first.size_hint().exact(), Some(0));
+        assert_eq!(bytes(first).await, "");
+        assert!(replay.again().unwrap().is_end_stream());
+    }
+
+    // E10: no growth.
+    #[tokio::test]
+    async fn e10_a_long_body_is_sent_once() {
+        for (limit, replayable) in [(4, true), (3, false), (0, false)] {
+            let (first, replay) = ReplayBody::new(chunks(&["ab", "cd"]), limit);
+            assert_eq!(bytes(first).await, "abcd", "{limit}");
+            assert_eq!(replay.again().is_some(), replayable, "{limit}");
+        }
+    }
+
+    // E10: a refusal that comes early.
+    #[tokio::test]
+    async fn e10_a_body_that_is_under_way_goes_on_in_the_second_request() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(4);
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let (mut first, replay) = ReplayBody::new(StreamBody::new(stream), 64);
+        let data = |text: &'static str| {
+            Ok::<_, Infallible>(Frame::data(Bytes::from_static(text.as_bytes())))
+        };
+        sender.send(data("ab")).await.unwrap();
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
+        assert_pending!(task::spawn(first.frame()).poll());
+        let second = replay.again().unwrap();
+        sender.send(data("cd")).await.unwrap();
+        let trailers = HeaderMap::from_iter([("x-a".parse().unwrap(), "b".parse().unwrap())]);
+        sender.send(Ok(Frame::trailers(trailers.clone()))).await.unwrap();
+        drop(sender);
+        let collected = second.collect().await.unwrap();
+        assert_eq!(collected.trailers(), Some(&trailers));
+        assert_eq!(collected.to_bytes(), "abcd");
+        assert!(first.frame().await.unwrap().is_err(), "the first must not look complete");
+    }
+}

@@ -1,0 +1,220 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::core::Core;
+use crate::client::discovery::Discoveries;
+use crate::client::error::TokenError;
+use crate::client::grant::Grant;
+use crate::client::pool::Pool;
+use crate::client::seal::Seal;
+use crate::client::shared::Shared;
+use crate::client::store::TokenStore;
+use crate::client::token::Token;
+use crate::client::token_source::TokenSource;
+use crate::clock::{Clock, SystemClock, monotonic};
+use crate::error::ConfigError;
+use crate::secret::Secret;
+use crate::transport::{Limits, Transport};
+
+/// An answer with a token is never longer (R13).
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Gets and keeps the tokens of any number of grants, kept apart from each other.
+///
+/// One handle serves all tenants; clones share the cache. For a single grant,
+/// [`TokenSource::new`] is shorter.
+///
+/// ```
+/// # fn example() -> Result<(), tower_bearer::ConfigError> {
+/// use tower_bearer::client::{ClientAuth, Grant, TokenClient};
+///
+/// let client = TokenClient::builder().capacity(10_000).per_tenant(20).build()?;
+/// let grant = |tenant: &str, secret: &str| {
+///     let issuer = format!("https://issuer.example/{tenant}");
+///     Grant::discover(&issuer, ClientAuth::basic("billing", secret)).scope("orders:read").build()
+/// };
+/// let acme = client.source(&grant("acme", "one secret")?);
+/// let umbrella = client.source(&grant("umbrella", "another")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenClient {
+    core: Arc<Core>,
+    pool: Arc<Pool>,
+}
+
+/// Prepares a [`TokenClient`].
+#[must_use = "a client isn't there until it is built"]
+pub struct TokenClientBuilder {
+    transport: Option<Arc<dyn Transport>>,
+    clock: Arc<dyn Clock>,
+    shared: Option<(Box<dyn TokenStore>, Secret)>,
+    capacity: usize,
+    per_tenant: usize,
+    timeout: Duration,
+    public_addresses_only: bool,
+}
+
+impl TokenClient {
+    /// Prepares a client.
+    pub fn builder() -> TokenClientBuilder {
+        TokenClientBuilder {
+            transport: None,
+            clock: Arc::new(SystemClock),
+            shared: None,
+            capacity: 1_024,
+            per_tenant: 64,
+            timeout: Duration::from_secs(10),
+            public_addresses_only: false,
+        }
+    }
+
+    /// Returns a source of the tokens of one grant, which is the quickest way to them.
+    ///
+    /// Two sources of equal grants share their token. A source keeps working when the cache has
+    /// dropped its grant; it then shares no more.
+    pub fn source(&self, grant: &Grant) -> TokenSource {
+        let since = monotonic().saturating_duration_since(self.core.started);
+        let entry = self.pool.entry(grant, since);
+        TokenSource::assemble(Arc::clone(&self.core), grant.clone(), entry)
+    }
+
+    /// Returns a token: the one that is kept, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TokenSource::token`].
+    pub async fn token(&self, grant: &Grant) -> Result<Token, TokenError> {
+        self.source(grant).token().await
+    }
+
+    /// Returns how many grants the cache holds.
+    pub fn cached_grants(&self) -> usize {
+        self.pool.len()
+    }
+}
+
+impl TokenClientBuilder {
+    /// Sends requests by other means than `ReqwestTransport`.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Reads the time of day elsewhere than from the system.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Shares tokens with other processes through a store.
+    ///
+    /// What is put there is encrypted with this key, of at least 32 random bytes, which all the
+    /// processes have. A store that fails, or is slow, costs each fetch a fifth of a second at most,
+    /// and never an error.
+    pub fn shared(mut self, store: impl TokenStore, key: Secret) -> Self {
+        self.shared = Some((Box::new(store), key));
+        self
+    }
+
+    /// Sets how many grants the cache holds; 1,024 by default. Which were unused for longest, go.
+    pub fn capacity(mut self, grants: usize) -> Self {
+        self.capacity = grants;
+        self
+    }
+
+    /// Sets how many of these one tenant may have; 64 by default. A tenant that exceeds it loses
+    /// its own, and nobody else's.
+    pub fn per_tenant(mut self, grants: usize) -> Self {
+        self.per_tenant = grants;
+        self
+    }
+
+    /// Sets how long getting a token may take, with all attempts; 10 seconds by default. One
+    /// exchange may take half of it.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Dials public addresses only: for issuers that tenants have named, and that could lead into
+    /// the operator's own network.
+    pub fn public_addresses_only(mut self) -> Self {
+        self.public_addresses_only = true;
+        self
+    }
+
+    /// Builds the client. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// If a bound is zero, if the shared cache's key is too short, or if there is no transport.
+    pub fn build(self) -> Result<TokenClient, ConfigError> {
+        if self.capacity == 0 || self.per_tenant == 0 {
+            return Err(ConfigError::new(
+                "the cache must hold at least one grant, and of each tenant",
+            ));
+        }
+        if self.timeout.is_zero() {
+            return Err(ConfigError::new("the timeout must be longer than nothing"));
+        }
+        let shared = match self.shared {
+            Some((store, key)) => Some(Shared::new(store, Seal::new(&key)?)),
+            None => None,
+        };
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport()?,
+        };
+        let half = self.timeout.checked_div(2).unwrap_or_default();
+        let mut limits = Limits::new(MAX_BYTES, half);
+        limits.public_addresses_only = self.public_addresses_only;
+        let core = Core {
+            transport,
+            clock: self.clock,
+            shared,
+            discoveries: Discoveries::new(self.capacity),
+            limits,
+            timeout: self.timeout,
+            started: monotonic(),
+        };
+        Ok(TokenClient {
+            core: Arc::new(core),
+            pool: Arc::new(Pool::new(self.capacity, self.per_tenant)),
+        })
+    }
+}
+
+#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
+fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
+    Ok(Arc::new(crate::transport::ReqwestTransport::new()?))
+}
+
+#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
+fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
+    Err(ConfigError::new(
+        "there is nothing to send requests with: turn on the features \"reqwest\" and \
+         \"aws-lc-rs\" of tower-bearer, or bring a transport of your own",
+    ))
+}
+
+impl fmt::Debug for TokenClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenClient")
+            .field("cached_grants", &self.cached_grants())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TokenClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenClientBuilder")
+            .field("capacity", &self.capacity)
+            .field("per_tenant", &self.per_tenant)
+            .field("timeout", &self.timeout)
+            .field("shared", &self.shared.is_some())
+            .finish_non_exhaustive()
+    }
+}
