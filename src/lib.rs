@@ -1,5 +1,10 @@
-//! OAuth 2.0 resource-server middleware for tower.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Without a backend nothing can be built, and what is behind building isn't reached.
+#![cfg_attr(
+    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
+    allow(dead_code, unreachable_code, unused_variables)
+)]
 #![cfg_attr(
     not(test),
     warn(
@@ -7,6 +12,7 @@
         clippy::expect_used,
         clippy::indexing_slicing,
         clippy::panic,
+        clippy::print_stdout,
         clippy::unwrap_used
     )
 )]

@@ -101,6 +101,7 @@ async fn x5_x6_w6_malformed_credentials_are_400_invalid_request() {
 }
 
 // X8, X12, X13, X16, W1, W2, W3: what isn't a bearer credential is none, and none has no error code.
+// W16: one field for the one challenge.
 #[tokio::test]
 async fn x12_x13_x16_w3_no_credentials_have_no_error_code() {
     let world = World::new();
@@ -118,6 +119,7 @@ async fn x12_x13_x16_w3_no_credentials_have_no_error_code() {
         let answer = send(&world.service(), get(path, &fields)).await;
         assert_eq!(answer.status(), 401, "{fields:?}");
         assert_eq!(answer.challenge(), r#"Bearer realm="api""#);
+        assert_eq!(answer.response.headers().get_all("www-authenticate").iter().count(), 1);
         assert_eq!(answer.kind(), Some(RejectionKind::NoCredentials));
         assert_eq!(
             answer.body(),
@@ -244,7 +246,7 @@ fn either(a: &str, b: &str) -> Requirement {
 #[tokio::test]
 async fn w5_w23_a_token_that_fails_is_401_invalid_token() {
     let world = World::new();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let now = world::now();
     let forged = Issuer::new().token("");
     for (token, kind) in [
         (world.issuer.token_with(json!({ "exp": now - 3600 })), RejectionKind::Expired),

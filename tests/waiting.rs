@@ -1,5 +1,6 @@
 //! Requests that wait for keys, and the service that was ready before they did.
 #![cfg(all(feature = "test-util", feature = "tracing"))]
+#![allow(clippy::disallowed_methods, reason = "the time is paused")]
 
 mod world;
 
@@ -205,6 +206,7 @@ async fn g8_a_cancelled_request_does_not_cancel_the_fetch() {
 
 // G9, W24: a gRPC call is answered before its client gives up; others wait for what is configured.
 #[tokio::test(start_paused = true)]
+#[allow(clippy::disallowed_methods, reason = "time is paused")]
 async fn g9_a_grpc_timeout_bounds_the_wait() {
     for (timeout, longest) in
         [(Some("100m"), 100), (Some("1S"), 1000), (Some("5S"), 2001), (None, 2001)]

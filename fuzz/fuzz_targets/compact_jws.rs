@@ -31,8 +31,7 @@ fn token(data: &[u8]) -> Option<String> {
     }
     let at = rest.iter().position(|byte| *byte == 0)?;
     let (header, payload) = (&rest[..at], &rest[at + 1..]);
-    let message =
-        format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
     let signature = URL_SAFE_NO_PAD.encode(KEY.sign(message.as_bytes()));
     Some(format!("{message}.{signature}"))
 }

@@ -7,8 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use tower_bearer::{Implications, Requirement, Scope, ScopeSet};
 
 fn is_scope(word: &str) -> bool {
-    !word.is_empty()
-        && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !word.is_empty() && word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 fuzz_target!(|text: &str| {

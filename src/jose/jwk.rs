@@ -73,6 +73,7 @@ pub(crate) fn parse_jwk_set(
 }
 
 /// Reads one JWK (RFC 7517 §4) and makes it ready to verify.
+#[allow(clippy::result_large_err, reason = "once a key and refresh")]
 fn parse_jwk(text: &str, backend: Backend) -> Result<VerificationKey, IgnoredKey> {
     let nameless = |reason| IgnoredKey { kid: None, kty: None, reason };
     if text.len() > MAX_JWK_BYTES {

@@ -60,7 +60,7 @@ fn element<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     (found == tag).then_some(content)
 }
 
-fn whole<'a>(mut input: &'a [u8], tag: u8) -> Option<&'a [u8]> {
+fn whole(mut input: &[u8], tag: u8) -> Option<&[u8]> {
     let content = element(&mut input, tag)?;
     input.is_empty().then_some(content)
 }

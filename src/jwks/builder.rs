@@ -1,26 +1,19 @@
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderValue, Uri};
-use tokio::time::Instant;
-
-use crate::clock::{Clock, SystemClock, monotonic};
+use crate::clock::{Clock, SystemClock};
 use crate::error::ConfigError;
 use crate::jose::Backend;
-use crate::jwks::config::{Config, EmptySet, Fetching, Target};
-use crate::jwks::discovery::{Discovery, Metadata};
-use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url};
-use crate::jwks::flight::parse;
+use crate::jwks::config::{Config, EmptySet, Fetching, Target, within};
+use crate::jwks::discovery::Discovery;
+use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url, printable};
 use crate::jwks::handle::Jwks;
-use crate::jwks::key_set::KeySet;
-use crate::jwks::schedule::{Serving, Timing, after};
+use crate::jwks::schedule::Timing;
+use crate::jwks::seed::{check_origin, seed};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::Network;
-use crate::jwks::store::{Origin, Published, Tenure};
-use crate::telemetry::event;
+use crate::jwks::store::Published;
 use crate::transport::{Limits, Transport};
 
 /// When the keys are first fetched.
@@ -300,7 +293,7 @@ impl JwksBuilder {
             removed_key_grace: self.removed_key_grace,
             fetching: Some(fetching),
         };
-        let (published, metadata) = seed.unwrap_or_else(|| (cold(), None));
+        let (published, metadata) = seed.unwrap_or_else(|| (Published::cold(), None));
         let lazy = matches!(self.start, Start::Lazy);
         Ok(Jwks::from_parts(config, published, |control, now| {
             control.metadata = metadata;
@@ -353,7 +346,7 @@ impl JwksBuilder {
             None => ("issuer", &self.issuer),
         };
         let uri = parse_url(text, plain_http).map_err(|fault| {
-            ConfigError::new(format!("the {what} {text:?} can't be used: {fault}"))
+            ConfigError::new(format!("the {what} {:?} can't be used: {fault}", printable(text)))
         })?;
         if self.public_addresses_only && is_plain_loopback(&uri) {
             return Err(ConfigError::new(format!(
@@ -374,18 +367,6 @@ impl JwksBuilder {
     }
 }
 
-fn within<T: PartialOrd + fmt::Debug>(
-    name: &str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let (from, to) = (range.start(), range.end());
-    Err(ConfigError::new(format!("{name} is {value:?}: use {from:?} to {to:?}")))
-}
-
 #[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
 fn default_transport(limits: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
     let transport =
@@ -401,88 +382,11 @@ fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
     ))
 }
 
-fn cold() -> Published {
-    Published { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
-}
-
-/// Keys belong to one issuer, and a snapshot's to the place that they came from.
-fn check_origin(snapshot: &Snapshot, issuer: &str, fetching: &Fetching) -> Result<(), ConfigError> {
-    if snapshot.issuer() != issuer {
-        return Err(ConfigError::new(format!(
-            "the snapshot has the keys of {:?}, not of {issuer:?}: use one of the same issuer",
-            snapshot.issuer()
-        )));
-    }
-    match &fetching.target {
-        Target::Url(uri) if uri.to_string() != snapshot.url() => Err(ConfigError::new(format!(
-            "the snapshot was taken from {:?}, not from {uri}: use one of the same URL",
-            snapshot.url()
-        ))),
-        Target::Url(_) | Target::Discovery(_) => Ok(()),
-    }
-}
-
-/// Makes the snapshot's keys ready, unless they are no good any longer: then it is as if there
-/// were none, since a service that was down for a while must be able to start.
-fn seed(
-    snapshot: &Snapshot,
-    fetching: &Fetching,
-    backend: Backend,
-    clock: &dyn Clock,
-    timing: Timing,
-) -> Option<(Published, Option<Metadata>)> {
-    let now = monotonic();
-    let seeded = seed_at(snapshot, fetching, backend, clock, timing, now);
-    if seeded.is_none() {
-        event!(WARN, "jwks_snapshot: the snapshot is too old, from the future, or unusable");
-    }
-    seeded
-}
-
-fn seed_at(
-    snapshot: &Snapshot,
-    fetching: &Fetching,
-    backend: Backend,
-    clock: &dyn Clock,
-    timing: Timing,
-    now: Instant,
-) -> Option<(Published, Option<Metadata>)> {
-    let (fetched_at, wall) = (snapshot.fetched_at(), clock.now());
-    let age = wall.saturating_since(fetched_at);
-    let left = timing.max_stale.checked_sub(age).filter(|left| !left.is_zero())?;
-    if fetched_at > wall {
-        return None;
-    }
-    let jwks_uri: Uri = parse_url(snapshot.url(), fetching.network.plain_http).ok()?;
-    let body = Bytes::copy_from_slice(snapshot.jwks().as_bytes());
-    let parsed = parse(&body, fetching, backend).ok()?;
-    let value = |text: Option<&str>| text.and_then(|text| HeaderValue::from_str(text).ok());
-    let origin = Origin {
-        url: snapshot.url().into(),
-        body,
-        etag: value(snapshot.etag()),
-        last_modified: value(snapshot.last_modified()),
-        lifetime: None,
-        fetched_at,
-        fetched: now,
-        age_then: age,
-    };
-    let serving = Serving { fresh_until: now, stale_until: after(now, left) };
-    let published = Published {
-        sequence: 0,
-        keys: Arc::new(KeySet::first(parsed)),
-        tenure: Tenure::Serving(serving),
-        origin: Some(Arc::new(origin)),
-    };
-    let discovered = matches!(fetching.target, Target::Discovery(_));
-    Some((published, discovered.then(|| Metadata::remembered(jwks_uri))))
-}
-
 impl fmt::Debug for JwksBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwksBuilder")
-            .field("issuer", &self.issuer)
-            .field("url", &self.url)
+            .field("issuer", &printable(&self.issuer))
+            .field("url", &self.url.as_deref().map(printable))
             .finish_non_exhaustive()
     }
 }

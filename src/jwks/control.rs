@@ -64,7 +64,7 @@ pub(crate) struct Progress {
 }
 
 /// The least that anybody is told to wait.
-const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Control {
     pub(crate) fn new(config: &Config, reported: State) -> Self {
@@ -103,6 +103,13 @@ impl Control {
         self.log.last_attempt = Some(now);
         self.flying = Some(Flying { sequence: self.sequence, purpose, begun: now });
         self.flying
+    }
+
+    /// Records that the attempt under way ended with its runtime: it is to be made again.
+    pub(crate) fn abandon(&mut self) {
+        let Some(flight) = self.flying.take() else { return };
+        // What was planned is still due, and what was forced still demanded.
+        self.refresh |= flight.purpose == Purpose::Manual;
     }
 
     /// Records that an attempt failed.

@@ -69,6 +69,17 @@ fn is_loopback(host: &str) -> bool {
         || v6.is_some_and(|v6| v6.parse().is_ok_and(|v6: Ipv6Addr| v6.is_loopback()))
 }
 
+/// Returns a URL that wasn't checked yet, without the password that there may be in it.
+pub(crate) fn printable(url: &str) -> String {
+    match url.rsplit_once('@') {
+        None => url.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}")
+        }
+    }
+}
+
 impl fmt::Display for UrlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -81,6 +92,17 @@ impl fmt::Display for UrlFault {
                  localhost), or after .dangerous_allow_http()"
             }
         })
+    }
+}
+
+/// Returns a URL that wasn't checked yet, without the password that there may be in it.
+pub(crate) fn printable(url: &str) -> String {
+    match url.rsplit_once('@') {
+        None => url.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}")
+        }
     }
 }
 
@@ -131,7 +153,7 @@ mod tests {
     fn what_is_no_plain_address_is_refused() {
         for (url, expected) in [
             ("", UrlFault::NotAUrl),
-            ("a.example", UrlFault::NotAUrl),
+            ("a.example", UrlFault::Scheme),
             ("/jwks", UrlFault::NotAUrl),
             ("https:///jwks", UrlFault::NotAUrl),
             ("https://a b/", UrlFault::NotAUrl),

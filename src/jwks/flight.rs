@@ -14,7 +14,7 @@ use crate::jwks::fetch_error::FetchError;
 use crate::jwks::freshness::Freshness;
 use crate::jwks::source::{Answer, Fault, Question, ask};
 use crate::jwks::store::Origin;
-use crate::telemetry::{event, in_span};
+use crate::telemetry::event;
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,10 +66,8 @@ pub(crate) async fn fly(
         Ok(located) => located,
         Err(fault) => return Landed { metadata: None, result: Err(fault) },
     };
-    let fetch = fetch(fetching, backend, &plan, &jwks_uri, &now);
-    let host = jwks_uri.host().unwrap_or_default();
-    let result = in_span!(fetch, "jwks_fetch", host = host);
-    Landed { metadata, result: result.await }
+    let result = fetch(fetching, backend, &plan, &jwks_uri, &now).await;
+    Landed { metadata, result }
 }
 
 /// Returns where the set lies, and the metadata that says so if it was found anew.

@@ -133,7 +133,7 @@ impl Jwks {
         Self { owner: Arc::new(Owner { shared }) }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.owner.shared
     }
 
@@ -212,13 +212,6 @@ impl Jwks {
     pub fn snapshot(&self) -> Option<Snapshot> {
         let loaded = self.look();
         Snapshot::of(self.issuer(), loaded.published().origin.as_ref()?)
-    }
-
-    /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
-    /// down, or nobody to keep watch). A verified token may be remembered under its set's
-    /// `generation`, and trusted only while this is the same. One atomic load.
-    pub(crate) fn generation(&self) -> u64 {
-        self.shared().store.generation()
     }
 
     /// Returns the keys of now, with their state.

@@ -98,10 +98,12 @@ impl KeySet {
             !keys.iter().any(|new| is_same(new, key))
                 && (key.kid().is_none() || !keys.iter().any(|new| new.kid() == key.kid()))
         };
+        // An empty set gets here only where it revokes all keys.
+        let revoked = keys.is_empty();
         let retiring: Box<[Retiring]> = self
             .keys
             .iter()
-            .filter(|key| gone(key))
+            .filter(|key| !revoked && gone(key))
             .map(|key| Retiring {
                 key: Arc::clone(key),
                 until: self.retires(key).unwrap_or(grace_ends),

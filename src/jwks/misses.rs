@@ -20,6 +20,8 @@ pub(crate) struct Misses {
     answered: Option<Instant>,
     /// Forced fetches are numbered; those up to `done` have ended.
     demanded: u64,
+    /// When the one that was demanded last began; `None` if it hasn't.
+    begun: Option<Instant>,
     done: u64,
 }
 
@@ -58,6 +60,7 @@ impl Misses {
             bucket: Bucket::new(cooldown),
             answered: None,
             demanded: 0,
+            begun: None,
             done: 0,
         }
     }
@@ -73,15 +76,30 @@ impl Misses {
         }) {
             return Ruling::NegativeCached;
         }
-        let ruling = if self.demanded > self.done {
+        let pending = self.demanded > self.done;
+        // A fetch that has begun may bring the set as it was before this key was added. Only who
+        // asked before can rely on it; anybody else needs the next one, if one is allowed.
+        if pending
+            && self.begun.is_some_and(|begun| self.asked.get(kid).is_some_and(|at| *at <= begun))
+        {
+            return Ruling::Join(self.demanded);
+        }
+        let ruling = if pending && self.begun.is_none() {
             Ruling::Join(self.demanded)
-        } else if let Some(until) = held {
-            return Ruling::Limited(until);
-        } else if let Err(until) = self.bucket.take(kid, now) {
-            return Ruling::Limited(until);
         } else {
-            self.demanded = self.demanded.saturating_add(1);
-            Ruling::Demand(self.demanded)
+            let allowed = match held {
+                Some(until) => Err(until),
+                None => self.bucket.take(kid, now),
+            };
+            match allowed {
+                Ok(()) => {
+                    self.demanded = self.demanded.saturating_add(1);
+                    self.begun = None;
+                    Ruling::Demand(self.demanded)
+                }
+                Err(_) if pending => Ruling::Join(self.demanded),
+                Err(until) => return Ruling::Limited(until),
+            }
         };
         self.asked.insert(kid, now);
         ruling
@@ -90,7 +108,10 @@ impl Misses {
     /// Begins the forced fetch that was demanded, if one was.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<Forced> {
         let number = self.demanded;
-        (number > self.done).then(|| Forced { number, second: self.bucket.begin(now) })
+        (number > self.done).then(|| {
+            self.begun = Some(now);
+            Forced { number, second: self.bucket.begin(now) }
+        })
     }
 
     /// Records how a fetch ended that no cache may have answered, begun at `begun`.
@@ -249,15 +270,33 @@ mod tests {
     }
 
     #[test]
-    fn who_came_while_the_fetch_was_under_way_wasnt_answered_by_it() {
+    fn who_comes_while_the_fetch_is_under_way_gets_the_next_one() {
         let now = now();
         let mut misses = Misses::new(WINDOW);
         misses.rule("a", now, None);
         let forced = misses.begin(now).unwrap();
-        assert_eq!(misses.rule("late", now + secs(1), None), Ruling::Join(1));
+        assert_eq!(misses.rule("a", now + secs(1), None), Ruling::Join(1));
+        assert_eq!(misses.rule("late", now + secs(1), None), Ruling::Demand(2));
+        assert_eq!(misses.rule("later", now + secs(1), None), Ruling::Join(2));
         misses.ended(now, true);
         misses.settle(forced.number);
-        assert_eq!(misses.rule("late", now + secs(2), None), Ruling::Demand(2));
+        assert_eq!(fetch(&mut misses, now + secs(2), true), Forced { number: 2, second: true });
+        assert_eq!(misses.rule("late", now + secs(3), None), Ruling::NegativeCached);
+        assert_eq!(misses.rule("later", now + secs(3), None), Ruling::NegativeCached);
+    }
+
+    #[test]
+    fn without_another_fetch_the_one_under_way_has_to_do() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.rule("a", now, None);
+        fetch(&mut misses, now, true);
+        misses.rule("b", now, None);
+        let forced = misses.begin(now).unwrap();
+        assert_eq!(misses.rule("late", now + secs(1), None), Ruling::Join(2));
+        misses.ended(now, true);
+        misses.settle(forced.number);
+        assert_eq!(misses.rule("late", now + secs(2), None), Ruling::Limited(now + WINDOW));
     }
 
     #[test]

@@ -1,5 +1,102 @@
 //! The issuer's keys: fetched in the background, swapped whole, never waited for by a request whose
 //! key is known.
+//!
+//! A [`Jwks`] is one issuer's key source. It finds the key set by discovery, or is told where it
+//! lies, and refreshes it before it grows old:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use tower_bearer::Validator;
+//! use tower_bearer::jwks::{Health, Jwks};
+//! # use tower_bearer::ConfigError;
+//!
+//! # fn main() -> Result<(), ConfigError> {
+//! let jwks = Jwks::discover("https://issuer.example")
+//!     .max_stale(Duration::from_secs(4 * 60 * 60))
+//!     .build()?;
+//! let validator = Validator::builder("https://issuer.example", "https://api.example")
+//!     .keys(jwks.clone())
+//!     .build()?;
+//!
+//! // Nothing was fetched yet: this is what a readiness probe says until it is.
+//! assert_eq!(jwks.health(), Health::NotReady);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # States
+//!
+//! | [`State`] | tokens | [`Health`] |
+//! |---|---|---|
+//! | `Cold`: nothing was loaded yet | 503 | not ready |
+//! | `Fresh` | checked | ready |
+//! | `Stale`: should have been refreshed | checked, for [`max_stale`][stale] | degraded |
+//! | `Expired`: too old to be trusted | 503 | not ready |
+//! | `Static`: part of the configuration | checked | ready |
+//! | `ShutDown` | 503 | not ready |
+//!
+//! [stale]: JwksBuilder::max_stale
+//!
+//! How long a set is fresh is for the issuer's answer to say (`Cache-Control`, `Expires`), within
+//! [`min_ttl`](JwksBuilder::min_ttl) and [`max_ttl`](JwksBuilder::max_ttl). It is refreshed when
+//! four fifths of that time are over. After a failure the next attempt follows in a second, then in
+//! two, four, up to sixty, at random within that; `Retry-After` is obeyed, up to five minutes.
+//!
+//! # Rotation
+//!
+//! A token with an unknown `kid`, which could be valid otherwise, waits on one shared refresh, for
+//! [`request_wait`](JwksBuilder::request_wait) at most: the first request after a rotation
+//! succeeds. That can't be made into a way to have the issuer flooded: however many `kid`s are made
+//! up, two such refreshes happen in a [`cooldown`](JwksBuilder::cooldown), the second for another
+//! `kid` only.
+//!
+//! Sets change whole. A key that isn't in the new set verifies nothing from then on, unless
+//! [`removed_key_grace`](JwksBuilder::removed_key_grace) is set. One key that can't be used never
+//! spoils the others, and a set without any usable key replaces nothing.
+//!
+//! ```
+//! use tower_bearer::jwks::{Jwks, State};
+//!
+//! # fn main() -> Result<(), tower_bearer::ConfigError> {
+//! let set = r#"{"keys": [
+//!     {"kid": "1", "kty": "OKP", "crv": "Ed25519",
+//!      "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+//!     {"kid": "2", "kty": "AKP", "alg": "ML-DSA-65", "pub": "…"}
+//! ]}"#;
+//! let status = Jwks::static_set("https://issuer.example", set)?.status();
+//! assert_eq!(status.state, State::Static);
+//! assert_eq!(status.keys[0].ignored, None);
+//! assert_eq!(status.keys[1].ignored.map(|reason| reason.code()), Some("unsupported_key_type"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Metrics and events
+//!
+//! With the feature `metrics`:
+//!
+//! | name | what |
+//! |---|---|
+//! | `jwks_fetch_total{result}` | attempts: `ok`, `not_modified`, or a code of [`FetchError`] |
+//! | `jwks_fetch_seconds` | how long they took |
+//! | `jwks_age_seconds` | since the set was last known to be the issuer's, told at each attempt |
+//! | `jwks_state{state}` | 1 for the [`State`] of now, 0 for the others |
+//! | `jwks_keys{kind}` | `usable` and `ignored` keys of the set |
+//! | `jwks_kid_miss_total{result}` | tokens with an unknown `kid`, by what came of it (below) |
+//! | `jwks_rate_limited_total` | refreshes that the cooldown didn't allow |
+//! | `jwks_stale_served_total` | tokens checked with stale keys |
+//! | `jwks_refresh_waiters` | requests that wait for a refresh |
+//!
+//! An unknown `kid` is `resolved` or `absent` after a refresh; without one it is `negative_cached`
+//! (asked for lately), a `tombstone` (removed by the issuer) or `rate_limited`; `fetch_failed` tells
+//! nothing about it.
+//!
+//! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, `jwks_state`,
+//! `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
+//! `jwks_metadata`, `jwks_issuer_mismatch`, `jwks_uri` and `jwks_snapshot`, and a span `jwks_fetch`
+//! with the host around each exchange. What the issuer sent is never among it, but for `kid`s and
+//! the `issuer` of metadata, cut and made printable.
 
 mod builder;
 mod config;
@@ -17,6 +114,7 @@ mod misses;
 mod refresher;
 mod report;
 mod schedule;
+mod seed;
 mod snapshot;
 mod source;
 mod store;

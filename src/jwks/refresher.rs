@@ -15,7 +15,7 @@ use crate::jwks::config::Config;
 use crate::jwks::control::{Control, Flying, Progress};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::{Fetched, Landed, Plan, fly};
-use crate::jwks::key_set::Succession;
+use crate::jwks::key_set::{KeySet, Succession};
 use crate::jwks::report;
 use crate::jwks::schedule::after;
 use crate::jwks::source::Fault;
@@ -47,7 +47,7 @@ enum Next {
 impl Shared {
     pub(crate) fn new(config: Config, published: Published, control: Control) -> Self {
         let fixed = config.fetching.is_none();
-        let shared = Self {
+        Self {
             config,
             store: Store::new(published),
             progress: watch::Sender::new(Progress::default()),
@@ -55,11 +55,7 @@ impl Shared {
             control: Mutex::new(control),
             wake: Notify::new(),
             running: AtomicBool::new(fixed),
-        };
-        if fixed {
-            shared.store.watched(monotonic());
         }
-        shared
     }
 
     pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
@@ -99,7 +95,6 @@ impl Shared {
         let stopped =
             Published { sequence: u64::MAX, tenure: Tenure::Stopped, ..(*published).clone() };
         self.store.publish(stopped);
-        self.store.unwatched();
         report::state(&mut control, self.store.load(monotonic()).exact_state());
         let stopped = !control.alive;
         drop(control);
@@ -142,7 +137,6 @@ impl Shared {
             let keys = self.succession(control, succession);
             self.store.publish(Published { keys, ..(*published).clone() });
         }
-        self.store.watched(now);
         report::state(control, published.state(now));
     }
 
@@ -212,15 +206,10 @@ impl Shared {
             tenure: Tenure::Serving(serving),
             origin: Some(Arc::new(fetched.origin)),
         });
-        self.store.watched(now);
         report::state(control, self.store.load(now).exact_state());
     }
 
-    fn succession(
-        &self,
-        control: &mut Control,
-        succession: Succession,
-    ) -> Arc<crate::jwks::key_set::KeySet> {
+    fn succession(&self, control: &mut Control, succession: Succession) -> Arc<KeySet> {
         if succession.changed {
             report::succession(&succession);
             let removed = succession.removed.iter().map(|kid| &**kid);
@@ -230,6 +219,8 @@ impl Shared {
     }
 
     /// Notices that the task has ended: because it was told to, or with its runtime.
+    ///
+    /// Then what it left undone is for the next task, which whoever waits for it starts.
     fn ended(&self) {
         let mut control = self.control();
         control.alive = false;
@@ -238,20 +229,10 @@ impl Shared {
             self.progress.send_modify(|progress| progress.stopped = true);
             return;
         }
-        control.flying = None;
-        control.sequence = control.sequence.saturating_add(1);
-        let demanded = control.misses.demanded();
-        control.misses.settle(demanded);
-        let ended = control.sequence;
-        self.store.unwatched();
+        control.abandon();
         drop(control);
         self.running.store(false, Ordering::Release);
-        self.progress.send_modify(|progress| {
-            progress.ended = ended;
-            progress.error = Some(FetchError::NoRuntime);
-            progress.settled = demanded;
-            progress.settled_badly = true;
-        });
+        self.progress.send_modify(|_| {});
     }
 }
 

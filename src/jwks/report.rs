@@ -26,8 +26,9 @@ pub(crate) fn landing(result: &Result<Fetched, Fault>, took: Duration) {
         Ok(fetched) => {
             let not_modified = fetched.parsed.is_none();
             gauge!("jwks_age_seconds", 0.0);
-            count!("jwks_fetch_total", "result" => if not_modified { "not_modified" } else { "ok" });
-            event!(DEBUG, not_modified, took_ms = took.as_millis(), "jwks_fetched");
+            let result = if not_modified { "not_modified" } else { "ok" };
+            count!("jwks_fetch_total", "result" => result);
+            event!(DEBUG, result, took_ms = took.as_millis(), "jwks_fetched");
         }
         Err(fault) => {
             count!("jwks_fetch_total", "result" => fault.error.code());
@@ -90,10 +91,18 @@ pub(crate) fn succession(succession: &Succession) {
         "jwks_changed"
     );
     for _kid in &succession.reused {
-        event!(WARN, kid = %crate::refusal::Excerpt::new(_kid), "kid_reused: a kid was given to another key");
+        event!(
+            WARN,
+            kid = %crate::refusal::Excerpt::new(_kid),
+            "kid_reused: a kid was given to another key"
+        );
     }
     for _kid in succession.set.ambiguous_kids() {
-        event!(WARN, kid = %crate::refusal::Excerpt::new(_kid), "kid_ambiguous: several keys have this kid");
+        event!(
+            WARN,
+            kid = %crate::refusal::Excerpt::new(_kid),
+            "kid_ambiguous: several keys have this kid"
+        );
     }
     for _key in succession.set.ignored() {
         event!(WARN, reason = %_key.reason, "jwks_key_ignored: a key of the set can't be used");

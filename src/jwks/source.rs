@@ -16,7 +16,7 @@ use crate::jwks::endpoint::{PlainHttp, parse_url};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::freshness::retry_after;
 use crate::jwks::store::Origin;
-use crate::telemetry::event;
+use crate::telemetry::{event, in_span};
 use crate::transport::{Limits, Transport};
 
 /// How the issuer is reached.
@@ -86,6 +86,8 @@ pub(crate) async fn ask(
                 .ok_or(FetchError::Redirect)?;
         }
     };
+    let host = question.uri.host().unwrap_or_default();
+    let exchange = in_span!(exchange, "jwks_fetch", host = host);
     let response = tokio::time::timeout(network.limits.timeout, exchange)
         .await
         .unwrap_or_else(|_| Err(FetchError::Timeout.into()))?;

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -16,8 +15,6 @@ use crate::jwks::schedule::Serving;
 #[derive(Debug)]
 pub(crate) struct Store {
     published: ArcSwap<Published>,
-    /// The generation that serves, 0 while none does.
-    generation: AtomicU64,
 }
 
 /// Everything about the keys of now.
@@ -67,6 +64,11 @@ impl Origin {
 }
 
 impl Published {
+    /// Nothing yet.
+    pub(crate) fn cold() -> Self {
+        Self { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
+    }
+
     pub(crate) fn state(&self, now: Instant) -> State {
         match self.tenure {
             Tenure::Cold => State::Cold,
@@ -80,38 +82,17 @@ impl Published {
 }
 
 impl Store {
-    /// Creates a store of which nobody keeps watch yet.
     pub(crate) fn new(published: Published) -> Self {
-        Self { published: ArcSwap::from_pointee(published), generation: AtomicU64::new(0) }
+        Self { published: ArcSwap::from_pointee(published) }
     }
 
     /// Swaps the keys, unless those that are there came from a later attempt. Says whether it did.
-    ///
-    /// [`watched`](Self::watched) is to follow.
     pub(crate) fn publish(&self, next: Published) -> bool {
         let next = Arc::new(next);
         let before = self.published.rcu(|current| {
             Arc::clone(if current.sequence <= next.sequence { &next } else { current })
         });
         before.sequence <= next.sequence
-    }
-
-    /// Sets [`generation`](Self::generation) to what serves now, by somebody who will do so again
-    /// as soon as that changes.
-    pub(crate) fn watched(&self, now: Instant) {
-        let published = self.published.load();
-        let serves = published.state(now).serves();
-        let generation = if serves { published.keys.generation() } else { 0 };
-        self.generation.store(generation, Ordering::Release);
-    }
-
-    /// Sets [`generation`](Self::generation) to 0: nobody would notice that keys expire.
-    pub(crate) fn unwatched(&self) {
-        self.generation.store(0, Ordering::Release);
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
     }
 
     pub(crate) fn load(&self, now: Instant) -> LoadedKeys {
@@ -161,5 +142,58 @@ impl LoadedKeys {
 
     pub(crate) fn published(&self) -> &Arc<Published> {
         &self.published
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::monotonic;
+    use crate::jose::{Backend, ParsedKeySet, parse_jwk_set};
+
+    const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    fn keys() -> ParsedKeySet {
+        parse_jwk_set(SET.as_bytes(), 9, Backend::preferred().unwrap()).unwrap()
+    }
+
+    fn set(sequence: u64, tenure: Tenure, keys: KeySet) -> Published {
+        Published { sequence, keys: Arc::new(keys), tenure, origin: None }
+    }
+
+    fn serving(now: Instant) -> Tenure {
+        let after = |secs| now + Duration::from_secs(secs);
+        Tenure::Serving(Serving { fresh_until: after(10), stale_until: after(20) })
+    }
+
+    // LC16
+    #[test]
+    fn lc16_a_late_old_response_doesnt_overwrite_a_newer_one() {
+        let now = monotonic();
+        let store = Store::new(Published::cold());
+        assert!(store.publish(set(2, serving(now), KeySet::first(keys()))));
+        assert!(!store.publish(set(1, Tenure::Cold, KeySet::default())));
+        let loaded = store.load(now);
+        assert_eq!((loaded.published().sequence, loaded.state()), (2, KeysState::Serving));
+        assert!(store.publish(set(2, Tenure::Cold, KeySet::default())), "its own successor");
+        assert!(store.publish(set(3, serving(now), KeySet::first(keys()))));
+        assert_eq!(store.load(now).keys().keys().count(), 1);
+    }
+
+    #[test]
+    fn the_state_follows_the_clock() {
+        let now = monotonic();
+        let store = Store::new(set(1, serving(now), KeySet::first(keys())));
+        for (secs, state, keys) in [
+            (0, State::Fresh, KeysState::Serving),
+            (9, State::Fresh, KeysState::Serving),
+            (10, State::Stale, KeysState::Serving),
+            (19, State::Stale, KeysState::Serving),
+            (20, State::Expired, KeysState::Expired),
+        ] {
+            let loaded = store.load(now + Duration::from_secs(secs));
+            assert_eq!((loaded.exact_state(), loaded.state()), (state, keys), "{secs}");
+        }
     }
 }

@@ -8,10 +8,11 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::clock::monotonic;
-use crate::jwks::control::{Progress, wait_until};
+use crate::jwks::control::{Progress, SHORTEST_WAIT, wait_until};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::misses::Ruling;
 use crate::jwks::refresher::Shared;
@@ -99,11 +100,12 @@ impl Shared {
     pub(crate) fn wait_cold(self: &Arc<Self>) -> Miss {
         let running = self.ensure_running();
         let now = monotonic();
+        // Keys are swapped under this lock. If they came just now, the next attempt is far away.
+        let mut control = self.control();
         let state = self.store.load(now).state();
         if !running || state == KeysState::ShutDown {
             return unavailable(reason(state), Duration::ZERO);
         }
-        let mut control = self.control();
         control.schedule.start(now);
         let waits = state == KeysState::Serving
             || control.flying.is_some()
@@ -123,12 +125,18 @@ impl Shared {
         let deadline = after(now, shared.config.request_wait);
         KeyWait(Box::pin(async move {
             let _waiting = Waiting::begin(&shared);
+            // The task may be in another runtime than the request.
+            if Handle::try_current().is_err() {
+                return Err(Unavailable::new(UnavailableReason::RefreshFailed, SHORTEST_WAIT));
+            }
             let waiting = async {
                 loop {
                     let now = *progress.borrow_and_update();
                     if let Some(outcome) = target.outcome(&shared, now) {
                         return outcome;
                     }
+                    // It may have ended, with its runtime.
+                    shared.ensure_running();
                     if progress.changed().await.is_err() {
                         return Err(UnavailableReason::ShutDown);
                     }
@@ -148,12 +156,14 @@ impl Shared {
 
     /// See [`Jwks::ready`](crate::jwks::Jwks::ready).
     pub(crate) async fn ready(self: &Arc<Self>, deadline: Duration) -> Result<(), Unavailable> {
-        let running = self.ensure_running();
+        let running = self.ensure_running() && Handle::try_current().is_ok();
         let mut progress = self.progress.subscribe();
         let state = || self.store.load(monotonic()).state();
         let waiting = async {
             while state() != KeysState::Serving {
-                if progress.borrow_and_update().closed || progress.changed().await.is_err() {
+                let closed = progress.borrow_and_update().closed;
+                self.ensure_running();
+                if closed || progress.changed().await.is_err() {
                     break;
                 }
             }
@@ -187,10 +197,15 @@ impl Shared {
             control.sequence.saturating_add(1)
         };
         self.wake();
-        let ended = progress.wait_for(|progress| progress.closed || progress.ended >= wanted).await;
-        match ended.as_deref() {
-            Ok(Progress { ended, error, .. }) if *ended >= wanted => error.map_or(Ok(()), Err),
-            _ => Err(FetchError::ShutDown),
+        loop {
+            let Progress { ended, error, closed, .. } = *progress.borrow_and_update();
+            if ended >= wanted {
+                return error.map_or(Ok(()), Err);
+            }
+            // The task may have ended, with its runtime.
+            if closed || !self.ensure_running() || progress.changed().await.is_err() {
+                return Err(FetchError::ShutDown);
+            }
         }
     }
 
@@ -280,5 +295,67 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let before = self.0.waiters.fetch_sub(1, Ordering::Relaxed);
         gauge!("jwks_refresh_waiters", f64::from(before.wrapping_sub(1)));
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use crate::jose::Algorithm;
+    use crate::jwks::Jwks;
+    use crate::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
+
+    fn set(kid: &str) -> ScriptedAnswer {
+        let jwk = TestKey::generate(Algorithm::EdDSA).with_kid(kid).public_jwk();
+        ScriptedAnswer::json(format!("{{\"keys\":[{jwk}]}}"))
+    }
+
+    async fn jwks(transport: &ScriptedTransport) -> Jwks {
+        let builder = Jwks::url("https://issuer.test", "https://issuer.test/jwks");
+        let jwks = builder.transport(transport.clone()).build().unwrap();
+        jwks.ready(Duration::from_secs(9)).await.unwrap();
+        jwks
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_came_since_the_look_are_looked_at_before_anything_is_fetched() {
+        let transport = ScriptedTransport::new();
+        transport.push(set("a"));
+        transport.push(set("b"));
+        let jwks = jwks(&transport).await;
+        let seen = jwks.load();
+        let generation = jwks.load().keys().generation();
+        jwks.refresh().await.unwrap();
+        assert_ne!(jwks.load().keys().generation(), generation);
+        let Miss::Wait(wait) = jwks.miss(&seen, "b") else { panic!("no wait") };
+        let mut wait = tokio_test::task::spawn(wait);
+        assert_eq!(wait.poll(), Poll::Ready(Ok(())));
+        assert_eq!(transport.request_count(), 2);
+
+        let Miss::Wait(wait) = jwks.miss(&jwks.load(), "c") else { panic!("no wait") };
+        assert!(wait.await.is_err(), "the transport has no further answer");
+        assert_eq!(transport.request_count(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiters_are_counted_until_they_go() {
+        let transport = ScriptedTransport::new();
+        transport.push(set("a"));
+        let jwks = jwks(&transport).await;
+        transport.push(ScriptedAnswer::never());
+        let (loaded, shared) = (jwks.load(), jwks.shared());
+        let waits: Vec<_> = (0..3)
+            .map(|_| match jwks.miss(&loaded, "b") {
+                Miss::Wait(wait) => tokio_test::task::spawn(wait),
+                other => panic!("no wait: {other:?}"),
+            })
+            .map(|mut wait| {
+                assert!(wait.poll().is_pending());
+                wait
+            })
+            .collect();
+        assert_eq!(shared.waiters.load(Ordering::Relaxed), 3);
+        drop(waits);
+        assert_eq!(shared.waiters.load(Ordering::Relaxed), 0);
     }
 }

@@ -13,7 +13,8 @@ pub struct Access {
 }
 
 impl Access {
-    /// Lets everybody in. A token that is sent isn't even looked at.
+    /// Lets everybody in. A token that is sent isn't even looked at, so that a guard or a handler
+    /// that asks for one refuses everybody: for those there is [`optional`](Self::optional).
     pub fn public() -> Self {
         Rule::from(Kind::Public).into()
     }
@@ -124,6 +125,10 @@ impl Rule {
             (Kind::Public | Kind::Optional, _) => Ok(()),
             (Kind::Denied, None) => Err(Rejection::new(RejectionKind::NoCredentials)),
             (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
+            // To name scopes would tell that there is something.
+            (Kind::Token { .. }, None) if self.hidden => {
+                Err(Rejection::new(RejectionKind::NoCredentials))
+            }
             (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
             (Kind::Token { requirement, .. }, Some(claims)) => {
                 if requirement.is_met_by(claims.scopes(), implications) {

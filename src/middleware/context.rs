@@ -13,6 +13,7 @@ use crate::token::{AccessToken, Authenticated, ErasedToken};
 const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
                         .layer(BearerAuthLayer::new(validator)) around what needs a token";
 
+#[cfg(feature = "axum")]
 const OTHER_CLAIMS: &str = "the handler asks for other claims than the layer's validator reads: \
                             use the same type for both";
 
@@ -47,6 +48,7 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// If its claims are of another type.
+    #[cfg(feature = "axum")]
     pub(crate) fn token<C: Send + Sync + 'static>(
         &self,
     ) -> Result<Option<AccessToken<C>>, Refusal> {

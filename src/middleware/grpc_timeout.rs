@@ -13,7 +13,8 @@ pub(crate) fn longest_wait(headers: &HeaderMap) -> Option<Duration> {
         return None;
     }
     let timeout = parse(headers.get("grpc-timeout")?.as_bytes())?;
-    Some(timeout.saturating_sub(MARGIN.min(timeout / 4)))
+    let margin = timeout.checked_div(4).unwrap_or_default().min(MARGIN);
+    Some(timeout.saturating_sub(margin))
 }
 
 /// `Timeout` of the gRPC protocol: at most eight digits and a unit.

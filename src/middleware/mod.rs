@@ -5,7 +5,7 @@
 //!
 //! * a [`RouteTable`] on the layer, for all routes in one place;
 //! * a [`ScopeGuardLayer`] on a route, within the layer;
-//! * [`RequireScope`](crate::middleware::RequireScope) among a handler's arguments (feature `axum`).
+//! * `RequireScope` among a handler's arguments (feature `axum`).
 //!
 //! # A table
 //!
@@ -61,6 +61,7 @@ mod grpc_timeout;
 mod layer;
 mod path;
 mod required_scopes;
+mod route_builder;
 mod route_table;
 mod scope_guard;
 mod service;
@@ -73,6 +74,7 @@ pub use self::body::ResponseBody;
 pub use self::future::ResponseFuture;
 pub use self::layer::BearerAuthLayer;
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
-pub use self::route_table::{RouteTable, RouteTableBuilder, Unmatched};
+pub use self::route_builder::RouteTableBuilder;
+pub use self::route_table::{RouteTable, Unmatched};
 pub use self::scope_guard::{GuardFuture, ScopeGuard, ScopeGuardLayer};
 pub use self::service::BearerAuth;

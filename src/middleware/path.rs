@@ -3,7 +3,7 @@ use std::borrow::Cow;
 /// Tells whether a path can be read in two ways: what the table takes for one route, the router
 /// behind may take for another.
 ///
-/// Doubtful are empty segments, dot segments (a parameter behind the dots doesn't change that), the
+/// Doubtful are empty segments, dot segments (parameters of a segment don't change that), the
 /// backslash, a slash, backslash or NUL in percent-encoding, characters that need no encoding but
 /// have one (RFC 3986 §2.3), and broken escapes.
 pub(crate) fn is_ambiguous(path: &str) -> bool {
@@ -20,7 +20,7 @@ pub(crate) fn is_ambiguous(path: &str) -> bool {
                 let end = after.iter().position(|byte| *byte == b'/');
                 let segment = after.get(..end.unwrap_or(after.len())).unwrap_or_default();
                 let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-                matches!(name, b"." | b"..") || (segment.is_empty() && end.is_some())
+                matches!(name, b"." | b"..") || (name.is_empty() && end.is_some())
             }
             b'%' => match escaped(after) {
                 Some(b'/' | b'\\' | 0) | None => true,
@@ -34,6 +34,12 @@ pub(crate) fn is_ambiguous(path: &str) -> bool {
         rest = after;
     }
     false
+}
+
+/// Takes the parameters off a path's segments: what follows a semicolon (RFC 3986 §3.3).
+pub(crate) fn without_parameters(path: &str) -> String {
+    let names = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    names.collect::<Vec<_>>().join("/")
 }
 
 /// Decodes the escapes of a path that isn't ambiguous. Bytes that aren't UTF-8 become U+FFFD.
@@ -161,6 +167,8 @@ mod tests {
             "/a/./b",
             "/a/../b",
             "/..;/b",
+            "/;/b",
+            "/a/;x=1/b",
             "/a/..;x=1/b",
             "/a/.;/b",
             "/%2e/b",
@@ -214,6 +222,15 @@ mod tests {
             "/%7Bid%7D",
         ] {
             assert!(!is_ambiguous(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_taken_off() {
+        for (path, expected) in
+            [("/a;x", "/a"), ("/a;x=1;y/b;z", "/a/b"), ("/a/;x", "/a/"), ("/;", "/"), (";", "")]
+        {
+            assert_eq!(without_parameters(path), expected);
         }
     }
 

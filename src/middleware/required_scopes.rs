@@ -123,7 +123,7 @@ const fn is_scope(mut name: &[u8]) -> bool {
     true
 }
 
-/// Declares types that stand for scopes, for [`RequireScope`](crate::middleware::RequireScope).
+/// Declares types that stand for scopes, for `RequireScope` (feature `axum`), guards and tables.
 ///
 /// What is no scope doesn't compile.
 ///

@@ -1,4 +1,3 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,8 +5,9 @@ use http::Method;
 use matchit::Router;
 
 use crate::error::ConfigError;
-use crate::middleware::access::{Access, Rule, Rules};
+use crate::middleware::access::{Rule, Rules};
 use crate::middleware::path;
+use crate::middleware::route_builder::RouteTableBuilder;
 
 /// Who may do what: `(method, path pattern) → access`.
 ///
@@ -23,8 +23,9 @@ use crate::middleware::path;
 /// With a table, a path that can be read in two ways is refused with 400, since the router behind
 /// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
 /// NUL, a backslash, an encoded character that needs no encoding, a broken escape. Routers also
-/// differ about other escapes, and about a slash at the end: if a path has another entry when it is
-/// decoded, or without that slash, then the access of both entries is needed.
+/// differ about other escapes, about a slash at the end, and about parameters of a segment
+/// (`/a;b=c`): if a path has another entry when it is decoded, or without that slash, or without
+/// parameters, then the access of both entries is needed.
 ///
 /// ```
 /// use http::Method;
@@ -62,13 +63,6 @@ pub enum Unmatched {
     Public,
 }
 
-/// Builds a [`RouteTable`].
-#[derive(Clone, Debug, Default)]
-pub struct RouteTableBuilder {
-    listed: Vec<Listed>,
-    unmatched: Unmatched,
-}
-
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paths<'a> {
@@ -80,14 +74,6 @@ pub(crate) struct Paths<'a> {
     pub(crate) matched: Option<&'a str>,
 }
 
-#[derive(Clone, Debug)]
-struct Listed {
-    /// `None` for all methods that aren't listed with the same pattern.
-    method: Option<Method>,
-    pattern: String,
-    access: Access,
-}
-
 struct Table {
     entries: Box<[Entry]>,
     by_method: Box<[(Method, Matchers)]>,
@@ -95,21 +81,39 @@ struct Table {
     unmatched: Rule,
 }
 
-struct Entry {
-    pattern: String,
-    rule: Rule,
+/// A pattern, and who may do what it stands for.
+pub(crate) struct Entry {
+    pub(crate) pattern: String,
+    pub(crate) rule: Rule,
 }
 
 /// The entries for one method: their patterns as they are written, and with escapes decoded.
 struct Matchers {
     raw: Router<usize>,
     decoded: Router<usize>,
+    /// Whether the two differ.
+    escapes: bool,
 }
 
 impl RouteTable {
     /// Starts a table.
     pub fn builder() -> RouteTableBuilder {
         RouteTableBuilder::default()
+    }
+
+    /// Puts a table together. Entries are named by their places.
+    pub(crate) fn new<I: IntoIterator<Item = usize>>(
+        entries: Vec<Entry>,
+        by_method: impl Iterator<Item = (Method, I)>,
+        other_methods: impl Iterator<Item = usize>,
+        unmatched: Rule,
+    ) -> Result<Self, ConfigError> {
+        let by_method = by_method
+            .map(|(method, chosen)| Ok((method, Matchers::new(&entries, chosen)?)))
+            .collect::<Result<_, _>>()?;
+        let other_methods = Matchers::new(&entries, other_methods)?;
+        let entries = entries.into();
+        Ok(Self { table: Arc::new(Table { entries, by_method, other_methods, unmatched }) })
     }
 
     /// Returns the rules for a request; `None` if its path can be read in two ways.
@@ -147,9 +151,19 @@ impl Table {
 
     /// Returns the rules of all ways to read a path.
     fn readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
+        let mut rules = self.plain_readings(matchers, path);
+        if path.contains(';') {
+            let bare = path::without_parameters(path);
+            self.plain_readings(matchers, &bare).iter().for_each(|rule| rules.also(rule));
+        }
+        rules
+    }
+
+    /// Returns the rules of all ways to read a path by those who leave a segment's parameters on.
+    fn plain_readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
-        let escaped = path.contains('%');
+        let escaped = matchers.escapes || path.contains('%');
         if escaped {
             rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
         }
@@ -178,151 +192,23 @@ impl Table {
     }
 }
 
-impl RouteTableBuilder {
-    /// Lists a route.
-    #[must_use]
-    pub fn route(self, method: Method, pattern: impl Into<String>, access: Access) -> Self {
-        self.list(Some(method), pattern.into(), access)
-    }
-
-    /// Lists a route for all methods that aren't listed with the same pattern.
-    #[must_use]
-    pub fn any(self, pattern: impl Into<String>, access: Access) -> Self {
-        self.list(None, pattern.into(), access)
-    }
-
-    /// Lists all methods of a gRPC service, such as `grpc.health.v1.Health`, that aren't listed by
-    /// themselves. A single method is [`any`](Self::any)`("/package.Service/Method", …)`.
-    #[must_use]
-    pub fn grpc_service(self, service: &str, access: Access) -> Self {
-        self.list(None, format!("/{service}/{{method}}"), access)
-    }
-
-    /// Sets what happens to requests that no entry is for.
-    #[must_use]
-    pub const fn unmatched(mut self, unmatched: Unmatched) -> Self {
-        self.unmatched = unmatched;
-        self
-    }
-
-    fn list(mut self, method: Option<Method>, pattern: String, access: Access) -> Self {
-        self.listed.push(Listed { method, pattern, access });
-        self
-    }
-
-    /// Checks the entries and builds the table.
-    ///
-    /// # Errors
-    ///
-    /// If a pattern or scope is malformed, an entry is there twice, or two patterns can't be told
-    /// apart.
-    pub fn build(self) -> Result<RouteTable, ConfigError> {
-        let unmatched = match self.unmatched {
-            Unmatched::TokenRequired => Access::token(),
-            Unmatched::Denied => Access::denied(),
-            Unmatched::Public => Access::public(),
-        };
-        let mut index = Index::default();
-        let mut entries = Vec::with_capacity(self.listed.len());
-        for (at, Listed { method, pattern, access }) in self.listed.into_iter().enumerate() {
-            check_pattern(&pattern)?;
-            index.add(at, method, &pattern)?;
-            entries.push(Entry { pattern, rule: access.into_rule()? });
-        }
-        let mut by_method = Vec::new();
-        for method in &index.methods {
-            let method = Method::from_bytes(method.as_bytes())
-                .map_err(|_| ConfigError::new("a method of the route table is malformed"))?;
-            let matchers = Matchers::new(&entries, index.for_method(&method))?;
-            by_method.push((method, matchers));
-        }
-        let other_methods = Matchers::new(&entries, index.any.into_values())?;
-        Ok(RouteTable {
-            table: Arc::new(Table {
-                entries: entries.into(),
-                by_method: by_method.into(),
-                other_methods,
-                unmatched: unmatched.into_rule()?,
-            }),
-        })
-    }
-}
-
-/// The numbers of the entries, by what they are for.
-#[derive(Default)]
-struct Index {
-    /// By the pattern's form, in which parameters have no names.
-    any: BTreeMap<String, usize>,
-    listed: BTreeMap<(String, String), usize>,
-    methods: BTreeSet<String>,
-}
-
-impl Index {
-    fn add(&mut self, at: usize, method: Option<Method>, pattern: &str) -> Result<(), ConfigError> {
-        let form = path::form(pattern);
-        let twice = match &method {
-            None => self.any.insert(form, at).is_some(),
-            Some(method) => {
-                self.methods.insert(method.to_string());
-                if *method == Method::GET {
-                    self.methods.insert(Method::HEAD.to_string());
-                }
-                self.listed.insert((method.to_string(), form), at).is_some()
-            }
-        };
-        if twice {
-            let method = method.as_ref().map_or("all methods", Method::as_str);
-            return Err(ConfigError::new(format!(
-                "the route table lists {method} {pattern:?} twice: take one of the entries out \
-                 (names of parameters make no difference)"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Returns one entry for each form of pattern that has one for this method.
-    fn for_method(&self, method: &Method) -> impl Iterator<Item = usize> {
-        let mut chosen = self.any.clone();
-        let get = (method == Method::HEAD).then_some(Method::GET.as_str());
-        for method in get.into_iter().chain([method.as_str()]) {
-            for ((listed, form), at) in &self.listed {
-                if listed == method {
-                    chosen.insert(form.clone(), *at);
-                }
-            }
-        }
-        chosen.into_values()
-    }
-}
-
 impl Matchers {
-    fn new(entries: &[Entry], chosen: impl Iterator<Item = usize>) -> Result<Self, ConfigError> {
-        let mut matchers = Self { raw: Router::new(), decoded: Router::new() };
+    fn new(
+        entries: &[Entry],
+        chosen: impl IntoIterator<Item = usize>,
+    ) -> Result<Self, ConfigError> {
+        let mut matchers = Self { raw: Router::new(), decoded: Router::new(), escapes: false };
         for at in chosen {
             let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
             let explain = |error: matchit::InsertError| {
                 ConfigError::new(format!("the route table can't hold {pattern:?}: {error}"))
             };
+            matchers.escapes |= pattern.contains('%');
             matchers.raw.insert(pattern, at).map_err(explain)?;
             matchers.decoded.insert(path::decode_pattern(pattern), at).map_err(explain)?;
         }
         Ok(matchers)
     }
-}
-
-fn check_pattern(pattern: &str) -> Result<(), ConfigError> {
-    let advice = if !pattern.starts_with('/') {
-        "begin it with '/'"
-    } else if !pattern.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#')) {
-        "write other characters than printable ASCII in percent-encoding, and no query"
-    } else if pattern.split('/').any(|segment| segment.starts_with([':', '*'])) {
-        "write parameters as {name} and {*name}"
-    } else if path::is_ambiguous(pattern) {
-        "it could never match, since such paths can be read in two ways and are refused"
-    } else {
-        return Ok(());
-    };
-    Err(ConfigError::new(format!("the route table can't hold {pattern:?}: {advice}")))
 }
 
 impl fmt::Debug for RouteTable {
@@ -337,6 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::middleware::access::Access;
     use crate::refusal::Detail;
     use crate::scope::Implications;
 
@@ -450,6 +337,8 @@ mod tests {
             ("/@me", "me"),
             ("/caf%C3%A9", "cafe"),
             ("/caf%c3%a9", "denied, cafe"),
+            ("/caf\u{e9}", "denied, cafe"),
+            ("/caf\u{e9}/", "denied, cafe"),
             ("/users/%40me", "user"),
             ("/users/a%20b", "user"),
         ] {
@@ -599,7 +488,7 @@ mod tests {
             pieces in proptest::collection::vec(
                 proptest::sample::select(vec![
                     "/", "/", "a", "b", "@", "%40", "%61", "%2e", ".", "..", "%2f", "\\", "%5c", "%C3%A9",
-                    "%c3%a9", ";", "%25", "{", "}",
+                    "%c3%a9", ";", "%25", "{", "}", "\u{e9}",
                 ]),
                 0..8,
             ),

@@ -208,7 +208,8 @@ mod tests {
     }
 
     proptest! {
-        // W8, W9, W10, W17: whatever realm and scopes, a strict parser reads them back.
+        // W8, W9, W10, W17: whatever realm and scopes, a strict parser reads them back. W12: there
+        // is no `error_uri`, nor anything else.
         #[test]
         fn w17_challenges_survive_a_strict_parser(
             realm in "[ -~]{1,40}",
@@ -228,6 +229,8 @@ mod tests {
                 assert!(found.next().is_none(), "{name} occurs twice");
                 value
             };
+            let known = ["realm", "scope", "error", "error_description"];
+            prop_assert!(params.iter().all(|(name, _)| known.contains(&&**name)));
             prop_assert_eq!(get("realm"), Some(realm));
             prop_assert_eq!(get("scope"), (!set.is_empty()).then(|| set.to_string()));
             prop_assert_eq!(get("error").is_some(), get("error_description").is_some());

@@ -318,6 +318,7 @@ impl Misconfigured {
     }
 
     /// Tells of two types that should have been the same.
+    #[cfg(feature = "axum")]
     pub(crate) const fn between(
         what: &'static str,
         one: &'static str,

@@ -52,6 +52,7 @@ pub trait Renderer: fmt::Debug + Send + Sync + 'static {
 /// Which of the two is asked of each request, by its `content-type`: it is gRPC if that is
 /// `application/grpc`, alone or followed by `+` or `;`.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "other renderers name it to call it")]
 pub struct DefaultRenderer;
 
 impl Renderer for DefaultRenderer {

@@ -88,6 +88,7 @@ impl<C> fmt::Debug for AccessToken<C> {
 pub(crate) trait ErasedToken: Send + Sync {
     fn claims(&self) -> &Claims;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    #[cfg(feature = "axum")]
     fn claims_type(&self) -> &'static str;
 }
 
@@ -100,6 +101,7 @@ impl<C: Send + Sync + 'static> ErasedToken for Verified<C> {
         self
     }
 
+    #[cfg(feature = "axum")]
     fn claims_type(&self) -> &'static str {
         std::any::type_name::<C>()
     }
@@ -121,6 +123,7 @@ impl Authenticated {
 
 /// No claims but the registered ones.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[allow(clippy::exhaustive_structs, reason = "there is nothing in it, by definition")]
 pub struct NoClaims;
 
 impl<'de> Deserialize<'de> for NoClaims {

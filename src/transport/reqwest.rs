@@ -67,7 +67,8 @@ impl ReqwestTransport {
 
     /// Creates a transport from a client builder, for certificates, proxies or TLS settings of
     /// one's own. Its redirect policy and its resolver are replaced; it must not keep cookies, and
-    /// an address that it gives a name by [`ClientBuilder::resolve`] is dialled unseen.
+    /// an address that it gives a name by [`ClientBuilder::resolve`] is dialled unseen. How long
+    /// connecting may take is for it to say ([`ClientBuilder::connect_timeout`]).
     ///
     /// Where only public addresses may be dialled, such a transport refuses to send, since its
     /// proxies could dial others.
@@ -254,5 +255,119 @@ struct Blocked;
 impl fmt::Debug for ReqwestTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReqwestTransport")
+    }
+}
+
+#[cfg(all(test, feature = "aws-lc-rs"))]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Resolves names to these addresses, in turns.
+    struct Names(Mutex<Vec<Vec<&'static str>>>);
+
+    impl Resolve for Names {
+        fn resolve(&self, _: Name) -> Resolving {
+            let mut turns = self.0.lock().unwrap();
+            let found = turns.remove(0);
+            let found: Vec<SocketAddr> =
+                found.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
+            Box::pin(std::future::ready(Ok(Box::new(found.into_iter()) as Addrs)))
+        }
+    }
+
+    fn transport(turns: &[&[&'static str]]) -> ReqwestTransport {
+        let turns = turns.iter().map(|turn| turn.to_vec()).collect();
+        let names: Arc<dyn Resolve> = Arc::new(Names(Mutex::new(turns)));
+        let builder = || Client::builder().no_proxy().pool_max_idle_per_host(0);
+        ReqwestTransport::with(builder, &names).unwrap()
+    }
+
+    async fn get(
+        transport: &ReqwestTransport,
+        url: &str,
+        public_addresses_only: bool,
+    ) -> Result<(), TransportErrorKind> {
+        let limits = Limits::new(1_024, Duration::from_secs(20));
+        let request = Request::get(url).body(Bytes::new()).unwrap();
+        let limits = Limits { public_addresses_only, ..limits };
+        transport.send(request, limits).await.map(drop).map_err(|error| error.kind())
+    }
+
+    /// A listener, of which the test looks whether anybody connected.
+    fn listener() -> (TcpListener, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    const BLOCKED: Result<(), TransportErrorKind> = Err(TransportErrorKind::BlockedAddress);
+
+    // LC15
+    #[tokio::test]
+    async fn lc15_a_name_that_leads_to_a_metadata_service_is_refused_at_dial_time() {
+        for addresses in [
+            &["169.254.169.254"][..],
+            &["::ffff:169.254.169.254"],
+            &["fe80::1", "100.100.100.200"],
+            &["64:ff9b::a9fe:a9fe", "0.0.0.0"],
+        ] {
+            for scheme in ["http", "https"] {
+                let url = format!("{scheme}://metadata.example/latest");
+                assert_eq!(get(&transport(&[addresses]), &url, false).await, BLOCKED);
+                assert_eq!(get(&transport(&[addresses]), &url, true).await, BLOCKED);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_dialled_is_and_nothing_beside_it() {
+        let (listener, port) = listener();
+        let url = format!("http://name.example:{port}/");
+        // Nobody answers, but somebody came.
+        let limits = Limits::new(1, Duration::from_millis(200));
+        let mixed = transport(&[&["169.254.169.254", "127.0.0.1"]]);
+        let request = Request::get(&url).body(Bytes::new()).unwrap();
+        assert_eq!(
+            mixed.send(request, limits).await.unwrap_err().kind(),
+            TransportErrorKind::Timeout
+        );
+        assert!(listener.accept().is_ok());
+
+        assert_eq!(get(&transport(&[&["127.0.0.1", "10.0.0.1"]]), &url, true).await, BLOCKED);
+        assert!(listener.accept().is_err(), "no connection was tried");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_elsewhere_the_second_time_is_refused_then() {
+        let (listener, port) = listener();
+        let url = format!("http://rebinding.example:{port}/");
+        let transport = transport(&[&["127.0.0.1"], &["169.254.169.254"]]);
+        let request = Request::get(&url).body(Bytes::new()).unwrap();
+        let limits = Limits::new(1, Duration::from_millis(200));
+        let first = transport.send(request, limits).await.unwrap_err();
+        assert_eq!(first.kind(), TransportErrorKind::Timeout);
+        assert!(listener.accept().is_ok());
+        assert_eq!(get(&transport, &url, false).await, BLOCKED);
+    }
+
+    #[tokio::test]
+    async fn localhost_is_this_machine_whatever_the_resolver_says() {
+        let (listener, port) = listener();
+        for host in ["localhost", "LOCALHOST", "localhost.", "a.localhost"] {
+            let url = format!("http://{host}:{port}/");
+            assert_eq!(get(&transport(&[&["10.0.0.1"]]), &url, false).await, BLOCKED, "{host}");
+            assert_eq!(get(&transport(&[&["127.0.0.1"]]), &url, true).await, BLOCKED, "{host}");
+        }
+        assert!(listener.accept().is_err(), "no connection was tried");
+    }
+
+    #[tokio::test]
+    async fn a_name_without_addresses_is_no_blocked_one() {
+        let nowhere = get(&transport(&[&[]]), "http://name.example/", false).await;
+        assert_eq!(nowhere, Err(TransportErrorKind::Connect));
     }
 }

@@ -194,7 +194,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// An assertion of client `c`, good but for `changes`; `null` takes a claim away.
 fn assertion(issuer: &TestIssuer, key: &TestKey, changes: Value) -> String {
-    let now = tower_bearer::SystemClock::default().now().as_secs();
+    let now = tower_bearer::SystemClock.now().as_secs();
     let mut claims = json!({
         "iss": "c", "sub": "c", "aud": issuer.issuer(), "iat": now, "exp": now + 60,
         "jti": format!("assertion-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
@@ -229,7 +229,7 @@ async fn t11_clients_sign_assertions_with_every_algorithm() {
         assert_eq!(granted.status(), 200, "{}", key.algorithm());
     }
     // Without `kid`, whichever key fits.
-    let now = tower_bearer::SystemClock::default().now().as_secs();
+    let now = tower_bearer::SystemClock.now().as_secs();
     let claims =
         json!({ "iss": "c", "sub": "c", "aud": issuer.issuer(), "exp": now + 60, "jti": "x" });
     let nameless = keys[6].sign(r#"{"alg":"ES256"}"#, claims.to_string());
@@ -243,7 +243,7 @@ async fn t12_t13_assertions_are_checked() {
     let builder = TestIssuer::builder().client(TestClient::key("c", &key));
     let builder = builder.client(TestClient::secret("d", "s"));
     let issuer = builder.start().await.unwrap();
-    let now = tower_bearer::SystemClock::default().now().as_secs();
+    let now = tower_bearer::SystemClock.now().as_secs();
     for good in [
         json!({}),
         json!({ "aud": issuer.token_endpoint() }),

@@ -216,7 +216,7 @@ fn every_line_is_there_as_attack_and_as_harmless_twin() {
         lines("J", &range(25)),
         lines("K", &range(21)),
         lines("C", &range(23)),
-        lines("PD", &range(17)),
+        lines("PD", &range(18)),
     ]
     .concat();
     let mut wrong = Vec::new();

@@ -1,0 +1,175 @@
+use http::StatusCode;
+use tower_bearer::RejectionKind;
+use tower_bearer::jose::Algorithm;
+use tower_bearer::refusal::UnavailableReason;
+use tower_bearer::testing::{ScriptedAnswer, TestKey};
+
+use crate::support::{Issuer, key, now, pass, rejected, secs, set, unavailable};
+
+#[tokio::test(start_paused = true)]
+async fn a_token_without_kid_is_tried_with_up_to_four_keys_and_never_fetched_for() {
+    let keys: Vec<TestKey> = ["a", "b", "c", "d", "e"].map(key).into();
+    let issuer = Issuer::with(&keys.iter().take(4).collect::<Vec<_>>());
+    let (validator, jwks) = issuer.ready(issuer.jwks()).await;
+    for key in &keys[..4] {
+        assert!(validator.validate(&issuer.token_without_kid(key)).await.is_ok());
+    }
+    let stranger = issuer.token_without_kid(&keys[4]);
+    assert_eq!(rejected(validator.validate(&stranger).await), RejectionKind::BadSignature);
+    let ec = TestKey::generate(Algorithm::ES256);
+    let unfit = issuer.token_without_kid(&ec);
+    assert_eq!(rejected(validator.validate(&unfit).await), RejectionKind::UnknownKey);
+    assert_eq!(issuer.requests(), 1);
+
+    issuer.publish(&keys.iter().collect::<Vec<_>>());
+    jwks.refresh().await.unwrap();
+    let verdict = validator.validate(&issuer.token_without_kid(&keys[0])).await;
+    assert_eq!(rejected(verdict), RejectionKind::AmbiguousKey);
+    issuer.publish(&keys.iter().chain([&ec]).collect::<Vec<_>>());
+    jwks.refresh().await.unwrap();
+    assert!(validator.validate(&issuer.token_without_kid(&ec)).await.is_ok(), "only one fits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kid_that_the_issuer_hasnt_got_is_asked_for_once_per_cooldown() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    let token = issuer.token_of(&a, "made-up");
+    for _ in 0..10 {
+        assert_eq!(rejected(validator.validate(&token).await), RejectionKind::UnknownKey);
+        pass(2.9).await;
+    }
+    assert_eq!(issuer.requests(), 2);
+    pass(1.1).await;
+    assert_eq!(rejected(validator.validate(&token).await), RejectionKind::UnknownKey);
+    assert_eq!(issuer.requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_made_up_kid_doesnt_keep_a_rotation_from_being_seen() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    issuer.etag("\"1\"");
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    rejected(validator.validate(&issuer.token_of(&a, "made-up")).await);
+    let first = issuer.last_headers();
+    assert_eq!(
+        (&first["cache-control"], &first["if-none-match"]),
+        (&"no-cache".parse().unwrap(), &"\"1\"".parse().unwrap())
+    );
+
+    // A cache on the way would go on to say 304, so the second fetch isn't conditional.
+    issuer.publish(&[&b]);
+    assert!(validator.validate(&issuer.token(&b)).await.is_ok());
+    let second = issuer.last_headers();
+    assert_eq!(second["cache-control"], "no-cache");
+    assert!(!second.contains_key("if-none-match"));
+    assert_eq!(issuer.requests(), 3);
+
+    let verdict = validator.validate(&issuer.token_of(&a, "third")).await;
+    assert_eq!(rejected(verdict), RejectionKind::UnknownKey);
+    assert_eq!(issuer.requests(), 3, "no third fetch in the window");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_about_a_token_whose_key_couldnt_be_asked_for() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    issuer.die();
+    let token = issuer.token_of(&a, "b");
+    let (reason, _) = unavailable(validator.validate(&token).await);
+    assert_eq!(reason, UnavailableReason::RefreshFailed);
+    let (reason, retry_after) = unavailable(validator.validate(&token).await);
+    assert_eq!((reason, retry_after), (UnavailableReason::RateLimited, secs(30)));
+    assert_eq!(issuer.requests(), 2, "the same kid costs one fetch");
+
+    issuer.heal();
+    issuer.publish(&[&a, &key("b")]);
+    pass(30.0).await;
+    let token = issuer.token_of(&a, "b");
+    assert_eq!(rejected(validator.validate(&token).await), RejectionKind::BadSignature);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_no_longer_than_it_may_and_the_fetch_goes_on() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    let set = set(&[&a, &b]).to_string();
+    issuer.fail(move || ScriptedAnswer::json(set.clone()).delay(secs(3)));
+    let token = issuer.token(&b);
+    let begun = now();
+    let (reason, _) = unavailable(validator.validate(&token).await);
+    assert_eq!(reason, UnavailableReason::RefreshTimedOut);
+    assert_eq!(begun.elapsed().as_millis() / 10, 200);
+    // The next one joins what is left of the fetch.
+    assert!(validator.validate(&token).await.is_ok());
+    assert_eq!(issuer.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_planned_fetch_under_way_is_joined_and_asked_past_if_it_came_too_soon() {
+    let (a, b, c) = (key("a"), key("b"), key("c"));
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    for (brings, requests) in [(set(&[&b]), 2), (set(&[&b]), 4)] {
+        let (answer, gate) = ScriptedAnswer::json(brings.to_string()).gated();
+        issuer.transport.push(answer);
+        let before = issuer.requests();
+        issuer.transport.wait_for_requests(before + 1).await;
+        let new = if requests == 2 { &b } else { &c };
+        let token = issuer.token(new);
+        let request = tokio::spawn({
+            let validator = validator.clone();
+            async move { validator.validate(&token).await }
+        });
+        pass(0.1).await;
+        assert_eq!(issuer.requests(), before + 1, "one flight at a time");
+        issuer.publish(&[&b, &c]);
+        gate.open();
+        assert!(request.await.unwrap().is_ok());
+        assert_eq!(issuer.requests(), requests);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_kid_with_another_kind_of_key_is_a_miss() {
+    let old = key("same");
+    let new = TestKey::generate(Algorithm::ES256).with_kid("same");
+    let issuer = Issuer::with(&[&old]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    issuer.publish(&[&new]);
+    assert!(validator.validate(&issuer.token(&new)).await.is_ok());
+    assert_eq!(issuer.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_signature_with_a_known_kid_costs_nothing() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    let forged = issuer.token_of(&key("other"), "a");
+    assert_eq!(rejected(validator.validate(&forged).await), RejectionKind::BadSignature);
+    assert_eq!(issuer.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_asks_for_rest_gets_it_from_forced_fetches_too() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    issuer
+        .fail(|| ScriptedAnswer::status(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "90"));
+    unavailable(validator.validate(&issuer.token_of(&a, "x")).await);
+    issuer.heal();
+    issuer.publish(&[&b]);
+    pass(45.0).await;
+    let (reason, retry_after) = unavailable(validator.validate(&issuer.token(&b)).await);
+    assert_eq!(reason, UnavailableReason::RateLimited);
+    assert!(retry_after > secs(44) && retry_after <= secs(45), "{retry_after:?}");
+    assert_eq!(issuer.requests(), 2);
+    pass(45.1).await;
+    assert!(validator.validate(&issuer.token(&b)).await.is_ok());
+}

@@ -1,0 +1,162 @@
+#![cfg(all(feature = "metrics", feature = "tracing"))]
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use http::StatusCode;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use serde_json::json;
+use tower_bearer::testing::ScriptedAnswer;
+
+use crate::support::{Issuer, key, pass, secs};
+
+/// Runs in paused time, on this thread, where the recorder and the subscriber are.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(test);
+}
+
+/// Returns the counters and gauges, as `name{label=value} number`.
+fn take(snapshotter: &Snapshotter) -> BTreeSet<String> {
+    let metrics = snapshotter.snapshot().into_vec();
+    let lines = metrics.into_iter().map(|(key, _, _, value)| {
+        let labels: Vec<String> =
+            key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let value = match value {
+            DebugValue::Counter(count) => count.to_string(),
+            DebugValue::Gauge(value) => value.0.to_string(),
+            DebugValue::Histogram(values) => format!("{} values", values.len()),
+        };
+        format!("{}{{{}}} {value}", key.key().name(), labels.join(","))
+    });
+    lines.collect()
+}
+
+#[test]
+fn every_metric_tells_what_happened() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    metrics::with_local_recorder(&recorder, || {
+        run(async {
+            let (a, b) = (key("a"), key("b"));
+            let issuer = Issuer::with(&[]);
+            let unusable = json!({"kty": "AKP", "kid": "pq"});
+            issuer.publish_json(json!({"keys": [a.public_jwk(), unusable]}));
+            issuer.etag("\"1\"");
+            let (validator, jwks) = issuer.ready(issuer.jwks().max_stale(secs(60))).await;
+            jwks.refresh().await.unwrap();
+            let check = async |kid: &str| drop(validator.validate(&issuer.token_of(&b, kid)).await);
+            check("absent").await;
+            check("absent").await;
+            issuer.publish(&[&b]);
+            issuer.etag("\"2\"");
+            check("b").await;
+            check("a").await;
+            check("limited").await;
+            issuer.fail(|| ScriptedAnswer::status(StatusCode::BAD_GATEWAY));
+            pass(31.0).await;
+            check("failed").await;
+            pass(580.0).await;
+            assert!(validator.validate(&issuer.token(&b)).await.is_ok());
+            pass(60.0).await;
+        });
+    });
+    let metrics = take(&snapshotter);
+    for expected in [
+        "jwks_fetch_total{result=ok} 2",
+        "jwks_fetch_total{result=not_modified} 2",
+        "jwks_kid_miss_total{result=absent} 1",
+        "jwks_kid_miss_total{result=negative_cached} 1",
+        "jwks_kid_miss_total{result=resolved} 1",
+        "jwks_kid_miss_total{result=tombstone} 1",
+        "jwks_kid_miss_total{result=rate_limited} 1",
+        "jwks_kid_miss_total{result=fetch_failed} 1",
+        "jwks_rate_limited_total{} 1",
+        "jwks_stale_served_total{} 1",
+        "jwks_refresh_waiters{} 0",
+        "jwks_keys{kind=usable} 1",
+        "jwks_keys{kind=ignored} 0",
+        "jwks_state{state=shut_down} 1",
+        "jwks_state{state=expired} 0",
+        "jwks_state{state=fresh} 0",
+    ] {
+        assert!(metrics.contains(expected), "{expected}: {metrics:#?}");
+    }
+    for name in
+        ["jwks_fetch_total{result=http_error}", "jwks_fetch_seconds{}", "jwks_age_seconds{}"]
+    {
+        assert!(metrics.iter().any(|line| line.starts_with(name)), "{name}: {metrics:#?}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_event_is_told_and_nothing_that_was_received_but_kids() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_ansi(false)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::NEW)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
+    run(async {
+        let (old, new) = (key("default"), key("default"));
+        let issuer = Issuer::with(&[&old]);
+        let builder = tower_bearer::jwks::Jwks::url(
+            crate::support::ISSUER,
+            "https://issuer.test/jwks?key=sentinel",
+        );
+        let (_validator, jwks) = issuer.ready(issuer.prepare(builder).max_stale(secs(60))).await;
+        issuer.publish_json(json!({
+            "keys": [new.public_jwk(), old.public_jwk(), {"kty": "sentinel", "x": "sentinel"}],
+        }));
+        jwks.refresh().await.unwrap();
+        issuer.publish(&[&key("default")]);
+        jwks.refresh().await.unwrap();
+        issuer.fail(|| {
+            let html = http::Response::builder().header("content-type", "text/sentinel");
+            ScriptedAnswer::new(html.body("<sentinel>".into()).unwrap())
+        });
+        pass(700.0).await;
+        assert!(!format!("{:?} {:?}", jwks, jwks.status()).contains("sentinel"));
+    });
+    drop(guard);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for expected in [
+        "INFO jwks_changed",
+        "DEBUG jwks_fetched",
+        "kid_reused",
+        "kid_ambiguous",
+        "jwks_key_ignored",
+        "jwks_content_type",
+        "WARN jwks_fetch_failed",
+        "to=\"stale\"",
+        "ERROR jwks_state",
+        "jwks_fetch{host=\"issuer.test\"}",
+    ] {
+        let parts: Vec<&str> = expected.split(' ').collect();
+        let told = log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(told, "{expected}:\n{log}");
+    }
+    assert!(!log.contains("sentinel"), "{log}");
+}

@@ -1,0 +1,259 @@
+//! The default transport, over real sockets on loopback.
+#![cfg(all(feature = "reqwest", feature = "test-util"))]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use tower_bearer::jwks::{FetchError, Jwks};
+use tower_bearer::testing::{Endpoint, Fault, TestIssuer};
+use tower_bearer::transport::{
+    Limits, ReqwestTransport, Transport, TransportError, TransportErrorKind,
+};
+
+const LIMITS: Limits = Limits::new(1_024, Duration::from_secs(20));
+
+async fn get(url: &str, limits: Limits) -> Result<Response<Bytes>, TransportError> {
+    get_through(&ReqwestTransport::new().unwrap(), url, limits).await
+}
+
+async fn get_through(
+    transport: &ReqwestTransport,
+    url: &str,
+    limits: Limits,
+) -> Result<Response<Bytes>, TransportError> {
+    transport.send(Request::get(url).body(Bytes::new()).unwrap(), limits).await
+}
+
+/// Answers every request with these bytes, keeps the connection, and tells what was asked.
+fn server(answer: impl Into<Vec<u8>>) -> (SocketAddr, Receiver<String>) {
+    let (answer, listener) = (answer.into(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (asked, receiver) = channel();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.push(byte[0]);
+            }
+            asked.send(String::from_utf8(request).unwrap().to_ascii_lowercase()).unwrap();
+            stream.write_all(&answer).unwrap();
+            kept.push(stream);
+        }
+    });
+    (address, receiver)
+}
+
+fn http(head: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let mut answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n{head}\r\n");
+    answer.push_str("\r\n");
+    [answer.as_bytes(), body].concat()
+}
+
+// LC12
+#[tokio::test]
+async fn lc12_a_slow_body_stops_at_the_total_timeout() {
+    let issuer = TestIssuer::start().await.unwrap();
+    issuer.inject(Endpoint::Jwks, Fault::slow(Duration::from_millis(20)));
+    let limits = Limits::new(1_024, Duration::from_millis(300));
+    let error = get(&issuer.jwks_uri(), limits).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+    issuer.clear_faults();
+    assert!(get(&issuer.jwks_uri(), LIMITS).await.is_ok());
+
+    let (silent, _asked) = server("HTTP/1.1 200 OK\r\n");
+    let error = get(&format!("http://{silent}/"), limits).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Timeout);
+}
+
+// LC13
+#[tokio::test]
+async fn lc13_an_endless_body_stops_at_the_cap() {
+    let issuer = TestIssuer::start().await.unwrap();
+    issuer.inject(Endpoint::Jwks, Fault::endless());
+    let limits = Limits::new(256 * 1_024, Duration::from_secs(20));
+    let error = get(&issuer.jwks_uri(), limits).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::TooLarge);
+
+    for (length, fits) in [(1_024, true), (1_025, false)] {
+        let (address, _asked) = server(http("x: y", &vec![b' '; length]));
+        let answer = get(&format!("http://{address}/"), LIMITS).await;
+        assert_eq!(answer.map_err(|error| error.kind()).is_ok(), fits, "{length}");
+    }
+}
+
+/// 512 KiB of spaces, gzipped.
+const BOMB: &str = "\
+    H4sIAAAAAAACA+3BgQAAAADDIJX5U97gBFUBAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\
+    AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAfAMHXGqZAAAIAA==";
+
+#[tokio::test]
+async fn the_cap_counts_what_comes_out_of_a_compressed_body() {
+    let bomb = STANDARD.decode(BOMB).unwrap();
+    assert!(bomb.len() < 1_024);
+    let (address, asked) = server(http("content-encoding: gzip", &bomb));
+    let error = get(&format!("http://{address}/"), LIMITS).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::TooLarge);
+    assert!(asked.recv().unwrap().contains("accept-encoding: gzip\r\n"));
+
+    let set = STANDARD.decode("H4sIAAAAAAACA6tWyk6tLFayio6tBQDvZ4gqCwAAAA==").unwrap();
+    let (address, _asked) = server(http("content-encoding: gzip", &set));
+    let answer = get(&format!("http://{address}/"), LIMITS).await.unwrap();
+    assert_eq!(answer.body(), r#"{"keys":[]}"#);
+    assert!(!answer.headers().contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn a_coding_that_wasnt_asked_for_is_refused() {
+    for coding in ["br", "gzip, gzip", "x"] {
+        let (address, _asked) = server(http(&format!("content-encoding: {coding}"), b"{}"));
+        let error = get(&format!("http://{address}/"), LIMITS).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ContentEncoding, "{coding}");
+    }
+}
+
+// LC14
+#[tokio::test]
+async fn lc14_a_redirect_is_an_answer_and_nobody_goes_there() {
+    let issuer = TestIssuer::start().await.unwrap();
+    issuer.inject(Endpoint::OpenIdMetadata, Fault::redirect(&issuer.jwks_uri()));
+    let url = format!("{}/.well-known/openid-configuration", issuer.issuer());
+    let answer = get(&url, LIMITS).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FOUND);
+    assert_eq!(issuer.counters().requests(Endpoint::Jwks), 0);
+
+    issuer.inject(Endpoint::Jwks, Fault::redirect(&url));
+    let jwks = Jwks::url(issuer.issuer(), issuer.jwks_uri()).build().unwrap();
+    assert_eq!(jwks.refresh().await, Err(FetchError::Redirect));
+    assert_eq!(issuer.counters().requests(Endpoint::OpenIdMetadata), 1);
+    issuer.clear_faults();
+    assert_eq!(jwks.refresh().await, Ok(()));
+}
+
+// LC15: that of a name is in `src/transport/reqwest.rs`.
+#[tokio::test]
+async fn lc15_forbidden_addresses_are_refused_however_they_are_written() {
+    for host in [
+        "169.254.169.254",
+        "0xa9fea9fe",
+        "2852039166",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+        "192.0.0.192",
+        "0.0.0.0",
+        "0",
+        "[::]",
+        "169.254.169.254.",
+    ] {
+        for scheme in ["http", "https"] {
+            let error = get(&format!("{scheme}://{host}:1/"), LIMITS).await.unwrap_err();
+            assert_eq!(error.kind(), TransportErrorKind::BlockedAddress, "{host}");
+        }
+    }
+    for host in ["127.0.0.1", "0x7f000001", "2130706433", "[::1]", "localhost"] {
+        let error = get(&format!("http://{host}:1/"), LIMITS).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::Connect, "{host}: nobody listens");
+    }
+}
+
+#[tokio::test]
+async fn only_public_addresses_are_dialled_where_that_is_asked_for() {
+    let (address, asked) = server(http("x: y", b"{}"));
+    let port = address.port();
+    let mut public = LIMITS;
+    public.public_addresses_only = true;
+    for host in ["127.0.0.1", "localhost", "a.localhost", "2130706433", "[::ffff:127.0.0.1]"] {
+        let url = format!("http://{host}:{port}/");
+        let error = get(&url, public).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::BlockedAddress, "{host}");
+    }
+    for private in ["10.0.0.1", "192.168.0.1", "172.16.0.1", "100.64.0.1", "[fd00::1]"] {
+        let error = get(&format!("http://{private}/"), public).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::BlockedAddress, "{private}");
+    }
+    let own = ReqwestTransport::from_builder(reqwest::Client::builder()).unwrap();
+    let error = get_through(&own, "https://1.1.1.1/", public).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::BlockedAddress, "it may have a proxy");
+    assert!(asked.try_recv().is_err(), "nobody was asked");
+
+    let url = format!("http://localhost:{port}/");
+    assert!(get(&url, LIMITS).await.is_ok());
+    assert!(get_through(&own, &url, LIMITS).await.is_ok());
+}
+
+#[tokio::test]
+async fn sends_what_it_is_given_and_no_cookies() {
+    let (address, asked) = server(http("connection: close\r\nset-cookie: a=b; Path=/", b"{}"));
+    let transport = ReqwestTransport::new().unwrap();
+    for _ in 0..2 {
+        let request = Request::get(format!("http://{address}/k?v=1"))
+            .header("user-agent", "me")
+            .header("if-none-match", "\"1\"")
+            .body(Bytes::new())
+            .unwrap();
+        let answer = transport.send(request, LIMITS).await.unwrap();
+        assert_eq!((answer.status(), answer.body().as_ref()), (StatusCode::OK, &b"{}"[..]));
+        let asked = asked.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(asked.starts_with("get /k?v=1 http/1.1\r\n"), "{asked}");
+        for line in ["user-agent: me", "if-none-match: \"1\""] {
+            assert!(asked.contains(&format!("\r\n{line}\r\n")), "{asked}");
+        }
+        for name in ["cookie", "authorization", "referer"] {
+            assert!(!asked.contains(name), "{asked}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tells_how_an_exchange_failed_and_nothing_else() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (garbage, _asked) = server("SSH-2.0-OpenSSH\r\n");
+    for (url, kind) in [
+        (format!("http://{closed}/secret"), TransportErrorKind::Connect),
+        (format!("https://{garbage}/secret"), TransportErrorKind::Connect),
+        (format!("http://{garbage}/secret"), TransportErrorKind::Other),
+        ("http://name.invalid/secret".to_owned(), TransportErrorKind::Connect),
+    ] {
+        let limits = Limits::new(1_024, Duration::from_secs(2));
+        let error = get(&url, limits).await.unwrap_err();
+        let kinds = [kind, TransportErrorKind::Timeout];
+        assert!(kinds.contains(&error.kind()), "{url}: {error:?}");
+        assert!(!format!("{error} {error:?}").contains("secret"));
+    }
+    let issuer = TestIssuer::start().await.unwrap();
+    issuer.inject(Endpoint::Jwks, Fault::truncated());
+    let error = get(&issuer.jwks_uri(), LIMITS).await.unwrap_err();
+    assert_eq!(error.kind(), TransportErrorKind::Other);
+}
+
+#[tokio::test]
+async fn finds_and_fetches_keys_by_default() {
+    let issuer = TestIssuer::start().await.unwrap();
+    let jwks = Jwks::discover(issuer.issuer()).build().unwrap();
+    jwks.ready(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(jwks.status().keys.len(), 1);
+    jwks.refresh().await.unwrap();
+    assert_eq!(issuer.counters().not_modified(), 1);
+}

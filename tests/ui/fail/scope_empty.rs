@@ -1,0 +1,5 @@
+tower_bearer::scopes! {
+    Nothing = "";
+}
+
+fn main() {}

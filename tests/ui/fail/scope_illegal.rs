@@ -1,0 +1,5 @@
+tower_bearer::scopes! {
+    OrdersRead = "orders read";
+}
+
+fn main() {}

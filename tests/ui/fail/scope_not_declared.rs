@@ -1,0 +1,7 @@
+use tower_bearer::RequireScope;
+
+pub struct OrdersRead;
+
+pub async fn list(_: RequireScope<OrdersRead>) {}
+
+fn main() {}

@@ -1,0 +1,5 @@
+use tower_bearer::Validator;
+
+fn main() {
+    let _ = Validator::builder("https://issuer.example", "https://api.example");
+}

@@ -1,0 +1,7 @@
+#![allow(dead_code)]
+
+tower_bearer::scopes! {
+    OrdersRead = "orders:read";
+}
+
+fn main() {}
