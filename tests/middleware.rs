@@ -69,6 +69,30 @@ async fn x1_x2_x3_a_valid_token_is_let_through() {
     assert_eq!(world.inner.calls(), 4);
 }
 
+// X8, X16, X18: the one place where a token is looked for is the Authorization field.
+#[tokio::test]
+async fn x18_tokens_elsewhere_are_not_read() {
+    let world = World::new();
+    let token = world.issuer.token("a");
+    let query = format!("/?access_token={token}");
+    let cookie = format!("access_token={token}");
+    let protocol = format!("bearer, {token}");
+    for (path, name, value) in [
+        (query.as_str(), "x-other", "a"),
+        ("/", "cookie", &cookie),
+        ("/", "sec-websocket-protocol", &protocol),
+        ("/", "proxy-authorization", &world.bearer("a")),
+        ("/", "x-access-token", &token),
+    ] {
+        let answer = send(&world.service(), get(path, &[(name, value)])).await;
+        assert_eq!(answer.status(), 401, "{name}");
+        assert_eq!(answer.kind(), Some(RejectionKind::NoCredentials), "{name}");
+    }
+    let field = world.bearer("a");
+    let answer = send(&world.service(), get("/", &[("authorization", &field)])).await;
+    assert_eq!(answer.status(), 200);
+}
+
 // X4, X5, X6, W6: a malformed request is 400 with a challenge, and never reaches the service.
 #[tokio::test]
 async fn x5_x6_w6_malformed_credentials_are_400_invalid_request() {

@@ -95,17 +95,6 @@ impl fmt::Display for UrlFault {
     }
 }
 
-/// Returns a URL that wasn't checked yet, without the password that there may be in it.
-pub(crate) fn printable(url: &str) -> String {
-    match url.rsplit_once('@') {
-        None => url.to_owned(),
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{host}")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
