@@ -9,6 +9,8 @@ mod log;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/rotating_server.rs"]
+mod rotating_server;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -19,6 +21,7 @@ use aws_sdk_secretsmanager::config::{BehaviorVersion, Builder, Config, Credentia
 use aws_sdk_secretsmanager::primitives::Blob;
 use log::Log;
 use process::Process;
+use rotating_server::{RotatingServer, no_call_fails};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -131,6 +134,23 @@ async fn a_rotated_secret_is_had_by_who_asks_next() {
     assert_eq!(read(&provider).await, Secret::new("one"));
     rotate(&client, "two").await;
     assert_eq!(read(&provider).await, Secret::new("two"));
+}
+
+#[tokio::test]
+async fn a_rotation_under_a_token_source_in_use_fails_no_call() {
+    let moto = Moto::start();
+    let client = moto.client();
+    create(&client, r#"{"client_secret":"one"}"#).await;
+    let server = RotatingServer::new("one");
+    let provider = AwsSecretsManager::new(client.clone(), NAME).json_field("client_secret");
+    let calls = no_call_fails(server.source(provider), Duration::from_millis(10));
+    let rotation = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        rotate(&client, r#"{"client_secret":"two"}"#).await;
+        server.rotate("two");
+    };
+    tokio::join!(calls, rotation);
+    assert_eq!(server.refusals(), 1);
 }
 
 #[tokio::test]

@@ -23,9 +23,9 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// endpoint and HTTPS; `Client::new(&aws_config::load_from_env().await)` makes one. It needs the
 /// permission `secretsmanager:GetSecretValue`.
 ///
-/// Each time that the secret is asked for it is fetched, so that a rotation is seen at once. A
-/// [`SecretSource`](crate::client::SecretSource) made of it keeps the secret for a while; where
-/// several tenants share one, clone the source.
+/// The secret is fetched each time that it is asked for. A
+/// [`SecretSource`](crate::client::SecretSource) made of this keeps it for a while, and asks again
+/// when a server refuses it; where several tenants share one secret, clone the source.
 ///
 /// # Errors
 ///

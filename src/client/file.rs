@@ -20,10 +20,11 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// A secret in a file, such as a mounted one of Kubernetes, Docker or systemd.
 ///
 /// The file is read each time that the secret is asked for, off the threads that serve requests, so
-/// that a change takes effect with the next token request however it was made: by a new file moved
-/// over the old one, by a symbolic link that leads elsewhere (as Kubernetes does it), or by writing
-/// into the file. Nothing is remembered: a file that is gone or empty is an error, and it is up to
-/// whoever asked to go on with what it had before.
+/// that a change is seen however it was made: by a new file moved over the old one, by a symbolic
+/// link that leads elsewhere (as Kubernetes does it), or by writing into the file. Nothing is
+/// remembered here: a [`SecretSource`](crate::client::SecretSource) made of it keeps the secret for
+/// a while, asks again when a server refuses it, and goes on with it while the file is gone or
+/// empty.
 ///
 /// One newline at the end, `\n` or `\r\n`, is not part of the secret, since editors and `echo` add
 /// one. Everything else is, spaces and further newlines included.
