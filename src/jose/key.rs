@@ -255,5 +255,7 @@ mod tests {
         assert!(signature_is_well_formed(Algorithm::EdDSA, &[0x66; 64]));
         assert!(!signature_is_well_formed(Algorithm::EdDSA, &[0x66; 63]));
         assert!(!signature_is_well_formed(Algorithm::EdDSA, &[0x66; 65]));
+        // K9: R of small order.
+        assert!(!signature_is_well_formed(Algorithm::EdDSA, &[0; 64]));
     }
 }

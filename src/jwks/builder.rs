@@ -47,7 +47,7 @@ pub enum Start {
 /// | [`max_bytes`](Self::max_bytes) | 256 KiB | 1 byte to 16 MiB |
 /// | [`max_keys`](Self::max_keys) | 100 | 1 to 1000 |
 /// | [`redirects`](Self::redirects) | 0 | 0 to 3 |
-/// | [`removed_key_grace`](Self::removed_key_grace) | 0 | 0 to 24 h |
+/// | [`dangerous_removed_key_grace`](Self::dangerous_removed_key_grace) | 0 | 0 to 24 h |
 /// | [`empty_set`](Self::empty_set) | [`EmptySet::Keep`] | |
 /// | [`start`](Self::start) | [`Start::Eager`] | |
 pub struct JwksBuilder {
@@ -190,7 +190,7 @@ impl JwksBuilder {
 
     /// Lets keys verify for this long after the issuer has removed them.
     #[must_use]
-    pub fn removed_key_grace(mut self, grace: Duration) -> Self {
+    pub fn dangerous_removed_key_grace(mut self, grace: Duration) -> Self {
         self.removed_key_grace = grace;
         self
     }
@@ -259,7 +259,7 @@ impl JwksBuilder {
         let limits = self.limits()?;
         within("request_wait", request_wait, Duration::ZERO..=self.timeout)?;
         within("cooldown", self.cooldown, SECOND..=HOUR)?;
-        within("removed_key_grace", self.removed_key_grace, Duration::ZERO..=DAY)?;
+        within("dangerous_removed_key_grace", self.removed_key_grace, Duration::ZERO..=DAY)?;
         within("max_keys", self.max_keys, 1..=1_000)?;
         within("redirects", self.redirects, 0..=3)?;
         let plain_http =

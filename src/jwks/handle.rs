@@ -31,7 +31,8 @@ const MAX_STATIC_KEYS: usize = 1_000;
 ///
 /// Fetching needs a Tokio runtime with its timer on (and, for the default transport, its I/O
 /// driver). It needn't be there yet when the `Jwks` is built: the task starts with the first use
-/// inside one.
+/// inside one, and moves on when that ends. A runtime that is kept but not run, such as one of the
+/// current thread after `block_on`, keeps the task from working: start it where requests are served.
 #[derive(Clone)]
 pub struct Jwks {
     owner: Arc<Owner>,

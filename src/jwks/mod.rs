@@ -52,8 +52,8 @@
 //! `kid` only.
 //!
 //! Sets change whole. A key that isn't in the new set verifies nothing from then on, unless
-//! [`removed_key_grace`](JwksBuilder::removed_key_grace) is set. One key that can't be used never
-//! spoils the others, and a set without any usable key replaces nothing.
+//! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that
+//! can't be used never spoils the others, and a set without any usable key replaces nothing.
 //!
 //! ```
 //! use tower_bearer::jwks::{Jwks, State};

@@ -133,6 +133,8 @@ mod tests {
             &b"Bearer"[..],
             b"Bearer ",
             b"Bearer  ",
+            b"Bearer/abc",
+            b"Bearer=",
             b"Bearer a b",
             b"Bearer a,b",
             b"Bearer a, Bearer b",

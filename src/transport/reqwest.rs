@@ -365,6 +365,24 @@ mod tests {
         assert!(listener.accept().is_err(), "no connection was tried");
     }
 
+    // A proxy would dial what can't be seen from here.
+    #[tokio::test]
+    async fn no_proxy_stands_between_where_only_public_addresses_are_dialled() {
+        let (listener, port) = listener();
+        let names: Arc<dyn Resolve> = Arc::new(Names(Mutex::new(vec![vec!["10.0.0.1"]])));
+        let proxy = format!("http://127.0.0.1:{port}");
+        let builder = || Client::builder().proxy(reqwest::Proxy::all(&proxy).unwrap());
+        let transport = ReqwestTransport::with(builder, &names).unwrap();
+        assert_eq!(get(&transport, "http://name.example/", true).await, BLOCKED);
+        assert!(listener.accept().is_err(), "no connection was tried");
+
+        let limits = Limits::new(1, Duration::from_millis(200));
+        let request = Request::get("http://name.example/").body(Bytes::new()).unwrap();
+        let usual = transport.send(request, limits).await.unwrap_err();
+        assert_eq!(usual.kind(), TransportErrorKind::Timeout);
+        assert!(listener.accept().is_ok(), "otherwise the proxy is used");
+    }
+
     #[tokio::test]
     async fn a_name_without_addresses_is_no_blocked_one() {
         let nowhere = get(&transport(&[&[]]), "http://name.example/", false).await;

@@ -56,7 +56,13 @@ async fn verify(issuer: &TestIssuer, token: &str) -> Result<Value, String> {
     verify_with(issuer, token, jwk)
 }
 
+/// Says which of its backends `jsonwebtoken` is to use: left to itself, it panics.
+fn choose_backend() {
+    let _ = jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER.install_default();
+}
+
 fn verify_with(issuer: &TestIssuer, token: &str, jwk: &Value) -> Result<Value, String> {
+    choose_backend();
     let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk.clone()).unwrap();
     let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
     let algorithm = jwk.common.key_algorithm.unwrap().to_string().parse().unwrap();

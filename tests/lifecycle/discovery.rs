@@ -154,7 +154,9 @@ async fn metadata_is_kept_for_a_day_and_then_asked_for_where_it_was() {
 async fn the_keys_may_move_and_the_old_ones_serve_until_the_new_are_there() {
     let site = Site::new();
     let gone = || ScriptedAnswer::status(StatusCode::GONE);
-    site.metadata(INSERTED, ISSUER, &jwks_uri(KEYS)).keys(KEYS, &key("a"));
+    let set = set(&[&key("a")]).to_string();
+    site.metadata(INSERTED, ISSUER, &jwks_uri(KEYS))
+        .page(KEYS, move || ScriptedAnswer::json(set.clone()).header("etag", "\"1\""));
     let jwks = site.discover().await;
     site.metadata(INSERTED, ISSUER, &jwks_uri("/moved")).page(KEYS, gone).page("/moved", gone);
     pass(650.0).await;
@@ -162,6 +164,10 @@ async fn the_keys_may_move_and_the_old_ones_serve_until_the_new_are_there() {
     assert!(paths.contains(&"/moved".to_owned()), "found before the day is over: {paths:?}");
     let status = jwks.status();
     assert_eq!((status.state, status.generation), (State::Stale, 1));
+    for request in &site.transport.requests()[2..] {
+        let conditional = request.headers().contains_key("if-none-match");
+        assert_eq!(conditional, request.uri().path() == KEYS, "an ETag is its own page's");
+    }
 
     site.keys("/moved", &key("b"));
     pass(61.0).await;

@@ -223,9 +223,9 @@ async fn every_setting_is_checked() {
         ),
         ("redirects", vec![base().redirects(3)], vec![base().redirects(4)]),
         (
-            "removed_key_grace",
-            vec![base().removed_key_grace(day)],
-            vec![base().removed_key_grace(day * 2)],
+            "dangerous_removed_key_grace",
+            vec![base().dangerous_removed_key_grace(day)],
+            vec![base().dangerous_removed_key_grace(day * 2)],
         ),
     ] {
         for builder in good {

@@ -135,6 +135,26 @@ async fn a_planned_fetch_under_way_is_joined_and_asked_past_if_it_came_too_soon(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_comes_meanwhile_is_used_whatever_becomes_of_the_fetch_that_was_asked_for() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    let (answer, gate) = ScriptedAnswer::json(set(&[&a, &b]).to_string()).gated();
+    issuer.transport.push(answer);
+    issuer.transport.wait_for_requests(2).await;
+    issuer.fail(ScriptedAnswer::never);
+    let [made_up, new] = [issuer.token_of(&a, "made-up"), issuer.token(&b)].map(|token| {
+        let validator = validator.clone();
+        tokio::spawn(async move { validator.validate(&token).await })
+    });
+    pass(0.1).await;
+    gate.open();
+    assert!(new.await.unwrap().is_ok());
+    assert!(!made_up.is_finished());
+    assert_eq!(unavailable(made_up.await.unwrap()).0, UnavailableReason::RefreshTimedOut);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_known_kid_with_another_kind_of_key_is_a_miss() {
     let old = key("same");
     let new = TestKey::generate(Algorithm::ES256).with_kid("same");

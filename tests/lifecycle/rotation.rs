@@ -8,7 +8,8 @@ use crate::support::{Issuer, key, pass, rejected, secs};
 async fn a_removed_key_may_be_given_a_grace() {
     let (a, b) = (key("a"), key("b"));
     let issuer = Issuer::with(&[&a]);
-    let (validator, jwks) = issuer.ready(issuer.jwks().removed_key_grace(secs(300))).await;
+    let (validator, jwks) =
+        issuer.ready(issuer.jwks().dangerous_removed_key_grace(secs(300))).await;
     let of_a = issuer.token(&a);
     issuer.publish(&[&b]);
     jwks.refresh().await.unwrap();
@@ -29,7 +30,8 @@ async fn a_removed_key_may_be_given_a_grace() {
 async fn a_grace_isnt_prolonged_by_refreshes() {
     let (a, b) = (key("a"), key("b"));
     let issuer = Issuer::with(&[&a]);
-    let (validator, jwks) = issuer.ready(issuer.jwks().removed_key_grace(secs(300))).await;
+    let (validator, jwks) =
+        issuer.ready(issuer.jwks().dangerous_removed_key_grace(secs(300))).await;
     issuer.publish(&[&b]);
     for _ in 0..4 {
         jwks.refresh().await.unwrap();
@@ -42,7 +44,8 @@ async fn a_grace_isnt_prolonged_by_refreshes() {
 async fn the_same_kid_with_new_material_replaces_the_old_at_once() {
     let (old, new) = (key("default"), key("default"));
     let issuer = Issuer::with(&[&old]);
-    let (validator, jwks) = issuer.ready(issuer.jwks().removed_key_grace(secs(300))).await;
+    let (validator, jwks) =
+        issuer.ready(issuer.jwks().dangerous_removed_key_grace(secs(300))).await;
     issuer.publish(&[&new]);
     jwks.refresh().await.unwrap();
     assert_eq!(jwks.status().generation, 2);
@@ -119,7 +122,8 @@ async fn a_key_that_comes_back_is_accepted_again() {
 async fn there_is_no_grace_for_keys_that_are_all_revoked() {
     let (a, b) = (key("a"), key("b"));
     let issuer = Issuer::with(&[&a]);
-    let builder = issuer.jwks().empty_set(EmptySet::RevokeAll).removed_key_grace(secs(300));
+    let builder =
+        issuer.jwks().empty_set(EmptySet::RevokeAll).dangerous_removed_key_grace(secs(300));
     let (validator, jwks) = issuer.ready(builder).await;
     issuer.publish(&[&b]);
     jwks.refresh().await.unwrap();
