@@ -199,6 +199,21 @@ async fn a_connection_is_left_when_who_asked_gave_up_on_a_redis_that_hangs() {
     assert_eq!(store.get(KEY).await, Ok(Some(b"value".to_vec())));
 }
 
+#[test]
+fn a_store_outlives_the_runtimes_that_it_is_used_from() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let server = RedisServer::start();
+    let store = store(&server);
+    // One ends with a connection, one while it makes one.
+    runtime().block_on(store.put(KEY, b"value".to_vec(), TTL)).unwrap();
+    assert_eq!(runtime().block_on(store.get(KEY)), Ok(Some(b"value".to_vec())));
+    server.freeze();
+    assert_eq!(runtime().block_on(failure(store.get(KEY))), StoreErrorKind::Timeout);
+    server.thaw();
+    runtime().block_on(until_back(&store));
+    assert_eq!(runtime().block_on(store.get(KEY)), Ok(Some(b"value".to_vec())));
+}
+
 #[tokio::test]
 async fn a_value_may_be_large_but_not_endless() {
     let server = RedisServer::start();

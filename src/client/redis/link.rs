@@ -58,7 +58,7 @@ impl Link {
         let mut states = self.state.subscribe();
         if self.begin() {
             // Who began it may be gone before it is made; others wait for it as well.
-            tokio::spawn(Attempt(Arc::clone(self)).run());
+            tokio::spawn(Attempt { link: Arc::clone(self), ended: false }.run());
         }
         let settled = states.wait_for(|state| !matches!(state.now, Now::Connecting)).await;
         match settled.as_ref().map(|state| &state.now) {
@@ -136,12 +136,16 @@ impl std::fmt::Debug for State {
 }
 
 /// The making of a connection. However it ends, the link is told.
-struct Attempt(Arc<Link>);
+struct Attempt {
+    link: Arc<Link>,
+    ended: bool,
+}
 
 impl Attempt {
-    async fn run(self) {
-        let made = tokio::time::timeout(CONNECT, self.0.target.connect()).await;
-        self.0.state.send_modify(|state| match made {
+    async fn run(mut self) {
+        let made = tokio::time::timeout(CONNECT, self.link.target.connect()).await;
+        self.ended = true;
+        self.link.state.send_modify(|state| match made {
             Ok(Ok(connection)) => {
                 event!(DEBUG, "client_redis_connected");
                 state.now = Now::Up(connection);
@@ -154,13 +158,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        self.0.state.send_if_modified(|state| {
-            let unfinished = matches!(state.now, Now::Connecting);
-            if unfinished {
-                state.fail(StoreErrorKind::Unavailable);
-            }
-            unfinished
-        });
+        if !self.ended {
+            self.link.state.send_modify(|state| state.fail(StoreErrorKind::Unavailable));
+        }
     }
 }
 
