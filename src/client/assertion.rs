@@ -211,3 +211,213 @@ impl Assertion {
         [self.algorithm.name(), kid, audience, other, self.typ]
     }
 }
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::jose::{Algorithm, Backend, key_from_pem};
+    use crate::secret::Secret;
+
+    const NOW: i64 = 1_800_000_000;
+    const RECIPIENT: Recipient<'_> = Recipient {
+        issuer: Some("https://as.example"),
+        token_endpoint: "https://as.example/token",
+    };
+
+    struct Parts {
+        header: Value,
+        claims: Value,
+        input: String,
+        signature: Vec<u8>,
+    }
+
+    fn make(assertion: &Assertion, key: &[u8]) -> Parts {
+        let known = Known::new(Secret::new(key));
+        let made = assertion.make("me", &known, RECIPIENT, UnixTime::from_secs(NOW)).unwrap();
+        let jwt = String::from_utf8(made.to_vec()).unwrap();
+        let (input, signature) = jwt.rsplit_once('.').unwrap();
+        let (header, claims) = input.split_once('.').unwrap();
+        let decode = |part| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap();
+        Parts {
+            header: serde_json::from_slice(&decode(header)).unwrap(),
+            claims: serde_json::from_slice(&decode(claims)).unwrap(),
+            input: input.into(),
+            signature: decode(signature),
+        }
+    }
+
+    fn p256() -> &'static [u8] {
+        include_bytes!("../../fixtures/keys/p256.pem")
+    }
+
+    fn es256() -> Assertion {
+        Assertion::new(AssertionAlgorithm::ES256, str::from_utf8(p256()).unwrap()).key_id("k")
+    }
+
+    /// A name, the private key in three forms, the public key, and what it signs.
+    macro_rules! key {
+        ($name:literal, $($algorithm:ident),+) => {
+            (
+                [
+                    &include_bytes!(concat!("../../fixtures/keys/", $name, ".pem"))[..],
+                    include_bytes!(concat!("../../tests/client/keys/", $name, ".traditional.pem")),
+                    include_bytes!(concat!("../../tests/client/keys/", $name, ".jwk.json")),
+                ],
+                include_str!(concat!("../../fixtures/keys/", $name, ".pub.pem")),
+                vec![$(AssertionAlgorithm::$algorithm),+],
+            )
+        };
+    }
+
+    // T11, T16
+    #[test]
+    fn t16_every_algorithm_signs_with_every_form_of_key() {
+        let mut ed25519 = (
+            [&include_bytes!("../../fixtures/keys/ed25519.pem")[..]; 3],
+            include_str!("../../fixtures/keys/ed25519.pub.pem"),
+            vec![AssertionAlgorithm::EdDSA],
+        );
+        ed25519.0[2] = include_bytes!("../../tests/client/keys/ed25519.jwk.json");
+        let keys = [
+            key!("rsa2048", RS256, RS384, RS512, PS256, PS384, PS512),
+            key!("p256", ES256),
+            key!("p384", ES384),
+            key!("p521", ES512),
+            ed25519,
+        ];
+        let backend = Backend::preferred().unwrap();
+        let mut signed = 0;
+        for (forms, public, algorithms) in keys {
+            let public = key_from_pem(public, None, backend);
+            for algorithm in algorithms.into_iter().filter(|it| sign::supports(*it)) {
+                for form in forms {
+                    let assertion = Assertion::new(algorithm, Secret::new(form)).key_id("2027-01");
+                    assert_eq!(assertion.check(false), Ok(()), "{algorithm}");
+                    let made = make(&assertion, form);
+                    let name = algorithm.name();
+                    assert_eq!(made.header["alg"], name);
+                    assert_eq!(made.header["kid"], "2027-01");
+                    let public = public.as_ref().unwrap();
+                    let algorithm = Algorithm::from_name(name).unwrap();
+                    let input = made.input.as_bytes();
+                    assert!(public.verify(algorithm, input, &made.signature), "{name}");
+                    assert!(!public.verify(algorithm, b"else", &made.signature), "{name}");
+                    assert!(by_another_library(name, made), "{name}");
+                    signed += 1;
+                }
+            }
+        }
+        assert_eq!(signed, if sign::supports(AssertionAlgorithm::ES512) { 30 } else { 27 });
+    }
+
+    /// Checks a signature by the RustCrypto crates, where they have the algorithm.
+    fn by_another_library(name: &str, made: Parts) -> bool {
+        use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+        use jsonwebtoken::{DecodingKey, jwk::Jwk};
+        let file = match name {
+            "ES256" => "p256",
+            "ES384" => "p384",
+            "ES512" => return true,
+            "EdDSA" => "ed25519",
+            _ => "rsa2048",
+        };
+        let jwk = std::fs::read(format!("fixtures/keys/{file}.jwk.json")).unwrap();
+        let jwk: Jwk = serde_json::from_slice(&jwk).unwrap();
+        let key = DecodingKey::from_jwk(&jwk).unwrap();
+        let verifier = (DEFAULT_PROVIDER.verifier_factory)(&name.parse().unwrap(), &key).unwrap();
+        verifier.verify(made.input.as_bytes(), &made.signature).is_ok()
+    }
+
+    // T11
+    #[test]
+    fn t11_the_clients_secret_signs_too() {
+        use jsonwebtoken::DecodingKey;
+        use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+        let secret = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        for algorithm in
+            [AssertionAlgorithm::HS256, AssertionAlgorithm::HS384, AssertionAlgorithm::HS512]
+        {
+            let least = algorithm.least_secret();
+            let assertion = Assertion::new(algorithm, &secret[..least]);
+            assert_eq!(assertion.check(true), Ok(()));
+            let made = make(&assertion, &secret.as_bytes()[..least]);
+            assert!(made.header.get("kid").is_none());
+            let key = DecodingKey::from_secret(&secret.as_bytes()[..least]);
+            let name = algorithm.name().parse().unwrap();
+            let verifier = (DEFAULT_PROVIDER.verifier_factory)(&name, &key).unwrap();
+            assert!(verifier.verify(made.input.as_bytes(), &made.signature).is_ok());
+            let short = Assertion::new(algorithm, &secret[..least - 1]).check(true).unwrap_err();
+            assert!(short.contains("RFC 7518"), "{short}");
+        }
+    }
+
+    // T12, T13, T14, T15
+    #[test]
+    fn t12_t13_t14_t15_claims_and_header() {
+        let made = make(&es256(), p256());
+        assert_eq!(made.header["typ"], "client-authentication+jwt");
+        let claims = &made.claims;
+        assert_eq!((&claims["iss"], &claims["sub"]), (&Value::from("me"), &Value::from("me")));
+        assert_eq!(claims["aud"], "https://as.example");
+        assert_eq!(claims["iat"], NOW);
+        assert_eq!(claims["exp"], NOW + 60);
+        assert_eq!(claims.as_object().unwrap().len(), 6, "{claims}");
+
+        let ids: HashSet<String> = (0..50)
+            .map(|_| make(&es256(), p256()).claims["jti"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(ids.len(), 50);
+        // 128 bits in base64url.
+        assert!(ids.iter().all(|id| id.len() == 22));
+    }
+
+    // T13, T14, T17
+    #[test]
+    fn t13_t14_t17_servers_that_want_otherwise_are_catered_for() {
+        let audience = |audience| make(&es256().audience(audience), p256()).claims["aud"].clone();
+        assert_eq!(audience(AssertionAudience::TokenEndpoint), "https://as.example/token");
+        assert_eq!(audience(AssertionAudience::Other("urn:as".into())), "urn:as");
+        assert_eq!(make(&es256().plain_typ(), p256()).header["typ"], "JWT");
+        let backdated = make(&es256().backdate(Duration::from_secs(30)), p256()).claims;
+        assert_eq!(
+            (&backdated["iat"], &backdated["exp"]),
+            (&(NOW - 30).into(), &(NOW + 60).into())
+        );
+        let too_much = es256().backdate(Duration::from_secs(31)).check(false);
+        assert!(too_much.unwrap_err().contains("30 seconds"));
+    }
+
+    // T16
+    #[test]
+    fn t16_the_key_must_fit_and_have_an_id() {
+        let check = |algorithm, key: &[u8], by_secret| {
+            Assertion::new(algorithm, Secret::new(key)).check(by_secret).unwrap_err()
+        };
+        let long = [b'x'; 64];
+        assert!(check(AssertionAlgorithm::HS256, &long, false).contains("private key"));
+        assert!(check(AssertionAlgorithm::ES256, p256(), true).contains("HS256"));
+        assert!(check(AssertionAlgorithm::ES256, p256(), false).contains("key_id"));
+        assert!(check(AssertionAlgorithm::RS256, p256(), false).contains("another algorithm"));
+        assert!(check(AssertionAlgorithm::ES256, b"nonsense", false).contains("PEM"));
+        // A JWK brings its own.
+        let jwk: &[u8] = include_bytes!("../../tests/client/keys/p256.jwk.json");
+        let by_jwk = Assertion::new(AssertionAlgorithm::ES256, Secret::new(jwk));
+        assert_eq!(by_jwk.check(false), Ok(()));
+        assert_eq!(make(&by_jwk, jwk).header["kid"], "p256");
+        assert_eq!(make(&by_jwk.key_id("mine"), jwk).header["kid"], "mine");
+    }
+
+    // T16: a PEM that parses, and holds no good key.
+    #[test]
+    fn t16_a_broken_key_is_found_when_built() {
+        let pem = str::from_utf8(p256()).unwrap();
+        // The private number and its octet string's length, changed.
+        let broken = pem.replace("BG0wawIBAQQg", "BG0wawIBAQQf");
+        let error = Assertion::new(AssertionAlgorithm::ES256, &*broken).key_id("k").check(false);
+        assert!(error.unwrap_err().contains("ES256"));
+    }
+}

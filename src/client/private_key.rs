@@ -258,3 +258,93 @@ fn decode(part: Option<&str>) -> Result<Wiped, KeyFault> {
     let decoded = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| KeyFault::Unreadable)?;
     Ok(Zeroizing::new(decoded))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSA_PEM: &[u8] = include_bytes!("../../fixtures/keys/rsa2048.pem");
+    const P256_PEM: &[u8] = include_bytes!("../../fixtures/keys/p256.pem");
+    const P256_JWK: &[u8] = include_bytes!("../../tests/client/keys/p256.jwk.json");
+
+    fn fault(text: &[u8], family: Family) -> KeyFault {
+        PrivateKey::read(text, family).err().unwrap()
+    }
+
+    #[test]
+    fn every_form_of_an_rsa_key_is_the_same_key() {
+        let read = |text: &[u8]| PrivateKey::read(text, Family::Rsa).unwrap();
+        let pkcs8 = read(RSA_PEM);
+        let pkcs1 = read(include_bytes!("../../tests/client/keys/rsa2048.traditional.pem"));
+        let jwk = read(include_bytes!("../../tests/client/keys/rsa2048.jwk.json"));
+        assert_eq!(*pkcs8.der, *pkcs1.der);
+        assert_eq!(*pkcs8.der, *jwk.der);
+        assert_eq!((pkcs8.kid, jwk.kid.as_deref()), (None, Some("rsa2048")));
+    }
+
+    #[test]
+    fn lines_may_end_as_they_like() {
+        let text = str::from_utf8(P256_PEM).unwrap();
+        let family = Family::Ec(Curve::P256);
+        let expected = PrivateKey::read(P256_PEM, family).unwrap().der;
+        for text in [text.replace('\n', "\r\n"), format!("a comment\n\n{text}\n\n")] {
+            assert_eq!(*PrivateKey::read(text.as_bytes(), family).unwrap().der, *expected);
+        }
+    }
+
+    // T16
+    #[test]
+    fn t16_weak_and_unfit_keys_are_refused() {
+        let p256 = Family::Ec(Curve::P256);
+        let weak = [
+            &include_bytes!("../../fixtures/keys/rsa1024.pem")[..],
+            include_bytes!("../../fixtures/keys/rsa2047.pem"),
+        ];
+        for weak in weak {
+            assert_eq!(fault(weak, Family::Rsa), KeyFault::Weak);
+        }
+        let wrong_type: [(&[u8], Family); 9] = [
+            (RSA_PEM, p256),
+            (RSA_PEM, Family::Ed25519),
+            (RSA_PEM, Family::Hmac),
+            (P256_PEM, Family::Rsa),
+            (P256_PEM, Family::Ec(Curve::P384)),
+            (P256_JWK, Family::Ec(Curve::P384)),
+            (P256_JWK, Family::Rsa),
+            (include_bytes!("../../tests/client/keys/rsa2048.traditional.pem"), p256),
+            (include_bytes!("../../fixtures/keys/ed448.pem"), Family::Ed25519),
+        ];
+        for (text, family) in wrong_type {
+            assert_eq!(fault(text, family), KeyFault::WrongType, "{family:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_told_apart() {
+        let p256 = Family::Ec(Curve::P256);
+        let encrypted = [
+            &include_bytes!("../../tests/client/keys/encrypted.pem")[..],
+            include_bytes!("../../tests/client/keys/encrypted-traditional.pem"),
+        ];
+        for encrypted in encrypted {
+            assert_eq!(fault(encrypted, p256), KeyFault::Encrypted);
+        }
+        for public in [
+            &include_bytes!("../../fixtures/keys/p256.pub.pem")[..],
+            include_bytes!("../../fixtures/keys/p256.jwk.json"),
+        ] {
+            assert_eq!(fault(public, p256), KeyFault::Public);
+        }
+        let text = str::from_utf8(P256_PEM).unwrap();
+        let cut = text.replace("MIGHAgEA", "MIGH");
+        let unended = text.split("-----END").next().unwrap();
+        for unreadable in
+            ["", "{}", "{", "[]", "secret", "-----BEGIN PRIVATE KEY-----", unended, &cut]
+        {
+            assert_eq!(fault(unreadable.as_bytes(), p256), KeyFault::Unreadable, "{unreadable}");
+        }
+        assert_eq!(fault(&[0xff, 0xfe], p256), KeyFault::Unreadable);
+        let narrow = str::from_utf8(P256_JWK).unwrap().replace("ra9qvHNW8mpOc7XlK3BPd", "ra9q");
+        assert_eq!(fault(narrow.as_bytes(), p256), KeyFault::Unreadable);
+    }
+}

@@ -1,0 +1,155 @@
+//! From an issuer to its token endpoint.
+
+use http::StatusCode;
+use tokio::time::advance;
+use tower_bearer::client::{ClientAuth, DiscoveryFault, Grant, TokenErrorKind};
+use tower_bearer::testing::{
+    Discovery, Endpoint, Fault, ScriptedAnswer, ScriptedTransport, TestIssuer,
+};
+
+use crate::support::*;
+
+fn discover(issuer: &TestIssuer) -> Grant {
+    Grant::discover(issuer.issuer(), usual_auth()).allow_loopback_http().build().unwrap()
+}
+
+async fn get(issuer: &TestIssuer) -> Result<(), TokenErrorKind> {
+    let source = tower_bearer::client::TokenSource::new(discover(issuer)).unwrap();
+    source.token().await.map(drop).map_err(|error| error.kind().clone())
+}
+
+// L4
+#[tokio::test]
+async fn l4_the_token_endpoint_is_found_wherever_servers_publish_it() {
+    for path in ["", "/", "/realms/shop"] {
+        for discovery in [Discovery::Both, Discovery::OAuth, Discovery::OpenId] {
+            let issuer =
+                TestIssuer::builder().issuer_path(path).discovery(discovery).start().await.unwrap();
+            assert_eq!(get(&issuer).await, Ok(()), "{path} {discovery:?}");
+        }
+    }
+    let issuer = TestIssuer::builder().discovery(Discovery::None).start().await.unwrap();
+    let missing = TokenErrorKind::Discovery(DiscoveryFault::NoMetadata);
+    assert_eq!(get(&issuer).await, Err(missing));
+    assert_eq!(issuer.counters().requests(Endpoint::Token), 0);
+}
+
+// L4: some servers answer every path with 200 and a login page.
+#[tokio::test]
+async fn l4_a_login_page_is_no_metadata() {
+    let issuer = TestIssuer::start().await.unwrap();
+    issuer.inject(Endpoint::OAuthMetadata, Fault::login_page());
+    assert_eq!(get(&issuer).await, Ok(()));
+    issuer.inject(Endpoint::OpenIdMetadata, Fault::login_page());
+    assert_eq!(get(&issuer).await, Err(TokenErrorKind::Discovery(DiscoveryFault::NoMetadata)));
+}
+
+// L4
+#[tokio::test]
+async fn l4_metadata_of_another_issuer_is_refused() {
+    let issuer =
+        TestIssuer::builder().metadata("issuer", "http://127.0.0.1:1/other").start().await.unwrap();
+    assert_eq!(get(&issuer).await, Err(TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch)));
+    // A slash too many is another issuer.
+    let issuer = TestIssuer::start().await.unwrap();
+    let slashed = format!("{}/", issuer.issuer());
+    let grant = Grant::discover(&slashed, usual_auth()).allow_loopback_http().source().unwrap();
+    let error = grant.token().await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch));
+    assert!(error.is_permanent());
+    assert_eq!(issuer.counters().requests(Endpoint::Token), 0, "no secret was sent");
+}
+
+// L4
+#[tokio::test]
+async fn l4_a_method_that_the_issuer_does_not_offer_is_not_tried() {
+    let issuer = TestIssuer::start().await.unwrap();
+    for (methods, offered) in [
+        (serde_json::json!(["client_secret_post", "private_key_jwt"]), false),
+        (serde_json::json!(["client_secret_basic"]), true),
+        (serde_json::Value::Null, true),
+    ] {
+        issuer.set_metadata("token_endpoint_auth_methods_supported", methods);
+        let expected = if offered {
+            Ok(())
+        } else {
+            Err(TokenErrorKind::Discovery(DiscoveryFault::AuthMethod))
+        };
+        let before = issuer.counters().requests(Endpoint::Token);
+        assert_eq!(get(&issuer).await, expected);
+        assert_eq!(issuer.counters().requests(Endpoint::Token) - before, u64::from(offered));
+    }
+}
+
+// L4, T3: metadata doesn't lead the secret anywhere.
+#[tokio::test(start_paused = true)]
+async fn l4_t3_a_token_endpoint_without_tls_is_refused() {
+    for (endpoint, good) in [
+        ("https://login.test/token", true),
+        ("http://login.test/token", false),
+        ("http://127.0.0.1:1/token", false),
+        ("ftp://login.test/token", false),
+        ("/token", false),
+    ] {
+        let transport = ScriptedTransport::from_fn(move |request| {
+            if request.uri().path().starts_with("/.well-known/oauth-authorization-server") {
+                ScriptedAnswer::json(format!(
+                    r#"{{"issuer":"https://as.test/a","token_endpoint":"{endpoint}"}}"#
+                ))
+            } else if request.uri().path() == "/token" {
+                granted("t", 600)
+            } else {
+                ScriptedAnswer::status(StatusCode::NOT_FOUND)
+            }
+        });
+        let auth = ClientAuth::basic("me", "s");
+        // Even where loopback is allowed: what was found over TLS doesn't lead away from it.
+        let grant =
+            Grant::discover("https://as.test/a", auth).allow_loopback_http().build().unwrap();
+        let result = client(&transport).token(&grant).await;
+        match result {
+            Ok(_) => assert!(good, "{endpoint}"),
+            Err(error) => {
+                assert!(!good, "{endpoint}");
+                let fault = TokenErrorKind::Discovery(DiscoveryFault::TokenEndpoint);
+                assert_eq!(*error.kind(), fault);
+            }
+        }
+    }
+}
+
+// L4: looked up once an hour, once for all grants, and an outage of the metadata alone is none.
+#[tokio::test(start_paused = true)]
+async fn l4_metadata_is_kept() {
+    let issuer = TestIssuer::builder()
+        .client(tower_bearer::testing::TestClient::secret("me", "s"))
+        .start()
+        .await
+        .unwrap();
+    let client =
+        tower_bearer::client::TokenClient::builder().transport(issuer.transport()).build().unwrap();
+    let get = async |scope: &str| {
+        let auth = ClientAuth::basic("me", "s");
+        let grant = Grant::discover(issuer.issuer(), auth).allow_loopback_http().scope(scope);
+        client.token(&grant.build().unwrap()).await
+    };
+    let all = tokio::join!(get("a"), get("b"), get("c"));
+    assert!(all.0.is_ok() && all.1.is_ok() && all.2.is_ok());
+    assert_eq!(issuer.counters().requests(Endpoint::OAuthMetadata), 1);
+    advance(3_601 * SECOND).await;
+    issuer.inject(Endpoint::OAuthMetadata, Fault::status(StatusCode::SERVICE_UNAVAILABLE));
+    assert!(get("d").await.is_ok());
+    assert_eq!(issuer.counters().requests(Endpoint::OAuthMetadata), 2);
+    assert_eq!(issuer.counters().requests(Endpoint::Token), 4);
+}
+
+// R12
+#[tokio::test(start_paused = true)]
+async fn r12_an_issuer_that_is_down_is_not_asked_in_three_places() {
+    let transport =
+        ScriptedTransport::from_fn(|_| ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE));
+    let grant = Grant::discover("https://as.test/a", ClientAuth::basic("me", "s")).build().unwrap();
+    let error = client(&transport).token(&grant).await.unwrap_err();
+    assert!(!error.is_permanent());
+    assert_eq!(transport.request_count(), 3, "three attempts, each in one place");
+}

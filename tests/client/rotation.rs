@@ -1,0 +1,234 @@
+//! A secret that changes: without a restart, without a failed call.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use http::header::AUTHORIZATION;
+use tokio::time::advance;
+use tower_bearer::Secret;
+use tower_bearer::client::{
+    Assertion, AssertionAlgorithm, ClientAuth, Grant, SecretError, SecretErrorKind, SecretFuture,
+    SecretProvider, TokenErrorKind, TokenSource,
+};
+use tower_bearer::testing::ScriptedTransport;
+
+use crate::support::*;
+
+/// What the keeper of secrets has, and what the server accepts.
+#[derive(Clone, Default)]
+struct World(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    kept: Option<&'static str>,
+    accepted: Vec<&'static str>,
+    asked: usize,
+    granted: usize,
+}
+
+impl World {
+    fn new(secret: &'static str) -> Self {
+        let world = Self::default();
+        world.keep(Some(secret));
+        world.accept(&[secret]);
+        world
+    }
+
+    fn keep(&self, secret: Option<&'static str>) {
+        self.0.lock().unwrap().kept = secret;
+    }
+
+    fn accept(&self, secrets: &[&'static str]) {
+        self.0.lock().unwrap().accepted = secrets.to_vec();
+    }
+
+    fn asked(&self) -> usize {
+        self.0.lock().unwrap().asked
+    }
+
+    fn transport(&self) -> ScriptedTransport {
+        let world = self.clone();
+        ScriptedTransport::from_fn(move |request| {
+            let header = request.headers()[AUTHORIZATION].to_str().unwrap();
+            let pair = BASE64_STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
+            let pair = String::from_utf8(pair).unwrap();
+            let mut state = world.0.lock().unwrap();
+            if !state.accepted.contains(&pair.strip_prefix("me:").unwrap()) {
+                return refused(401, "invalid_client");
+            }
+            state.granted += 1;
+            granted(&format!("t{}", state.granted), 600)
+        })
+    }
+
+    fn source(&self, transport: &ScriptedTransport) -> TokenSource {
+        let auth = ClientAuth::basic("me", self.clone());
+        let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+        client(transport).source(&grant)
+    }
+}
+
+impl SecretProvider for World {
+    fn secret(&self) -> SecretFuture<'_> {
+        let mut state = self.0.lock().unwrap();
+        state.asked += 1;
+        let kept = state.kept.map(Secret::new);
+        Box::pin(async move { kept.ok_or(SecretError::new(SecretErrorKind::Unavailable)) })
+    }
+}
+
+// The old secret ends at once: the next fetch finds the new one by itself.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_replaced_costs_one_refused_request() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    assert_eq!(token(&source).await, "t1");
+    world.keep(Some("two"));
+    world.accept(&["two"]);
+    advance(541 * SECOND).await;
+    // The provider's secret is older than 5 minutes, so that it was asked anyway …
+    assert_eq!(token(&source).await, "t2");
+    assert_eq!(transport.request_count(), 2);
+    world.keep(Some("three"));
+    world.accept(&["three"]);
+    let current = source.token().await.unwrap();
+    source.invalidate(&current);
+    advance(2 * SECOND).await;
+    // … and now it isn't, until the server refuses what it gave.
+    assert_eq!(token(&source).await, "t3");
+    assert_eq!(transport.request_count(), 4);
+}
+
+// The server takes the new secret later than the keeper has it.
+#[tokio::test(start_paused = true)]
+async fn while_the_server_does_not_know_the_new_secret_the_old_one_is_used() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    assert_eq!(token(&source).await, "t1");
+    world.keep(Some("two"));
+    advance(541 * SECOND).await;
+    assert_eq!(token(&source).await, "t2");
+    assert_eq!(transport.request_count(), 3);
+    world.accept(&["one", "two"]);
+    advance(541 * SECOND).await;
+    assert_eq!(token(&source).await, "t3");
+    assert_eq!(transport.request_count(), 4);
+}
+
+// The keeper has the new secret later than the server: nothing can be had, until it can.
+#[tokio::test(start_paused = true)]
+async fn a_new_secret_ends_the_rest_after_a_refusal() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    world.accept(&["two"]);
+    for _ in 0..40 {
+        source.token().await.unwrap_err();
+        advance(Duration::from_millis(100)).await;
+    }
+    assert_eq!(transport.request_count(), 1, "the same secret isn't sent again");
+    assert!((2..=6).contains(&world.asked()), "{}", world.asked());
+    world.keep(Some("two"));
+    advance(SECOND).await;
+    assert_eq!(token(&source).await, "t1");
+    assert_eq!(transport.request_count(), 2);
+}
+
+// While a token serves, nobody notices.
+#[tokio::test(start_paused = true)]
+async fn a_rotation_between_soft_and_hard_expiry_is_not_noticed() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    assert_eq!(token(&source).await, "t1");
+    advance(481 * SECOND).await;
+    world.accept(&["two"]);
+    for second in 0..70 {
+        if second == 30 {
+            world.keep(Some("two"));
+        }
+        token(&source).await;
+        advance(SECOND).await;
+        settle().await;
+    }
+    assert_eq!(token(&source).await, "t2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_is_away_is_no_matter_once_it_has_answered() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    world.keep(None);
+    let error = source.token().await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::Credentials(SecretErrorKind::Unavailable));
+    assert!(!error.is_permanent());
+    assert_eq!(transport.request_count(), 0);
+    world.keep(Some("one"));
+    advance(2 * SECOND).await;
+    assert_eq!(token(&source).await, "t1");
+    world.keep(None);
+    advance(541 * SECOND).await;
+    assert_eq!(token(&source).await, "t2");
+}
+
+struct Hanging;
+
+impl SecretProvider for Hanging {
+    fn secret(&self) -> SecretFuture<'_> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_hangs_is_waited_for_only_so_long() {
+    let auth = ClientAuth::basic("me", Hanging);
+    let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+    let started = tokio::time::Instant::now();
+    let error = client(&counting(600)).token(&grant).await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::Credentials(SecretErrorKind::Unavailable));
+    assert!(started.elapsed() <= 5 * SECOND);
+}
+
+// T16: keys rotate in the same way; as JWKs, they bring their `kid` along.
+#[tokio::test(start_paused = true)]
+async fn t16_a_private_key_can_be_replaced() {
+    let world = World::default();
+    world.keep(Some(include_str!("keys/p256.jwk.json")));
+    let transport = counting(600);
+    let auth =
+        ClientAuth::private_key_jwt("me", Assertion::new(AssertionAlgorithm::ES256, world.clone()));
+    let grant = Grant::endpoint("https://as.test/token", auth).issuer("https://as.test");
+    let source = client(&transport).source(&grant.build().unwrap());
+    token(&source).await;
+    let rotated =
+        include_str!("keys/p256.jwk.json").replace(r#""kid": "p256""#, r#""kid": "next""#);
+    world.keep(Some(rotated.leak()));
+    advance(541 * SECOND).await;
+    token(&source).await;
+    let kids: Vec<String> = transport
+        .requests()
+        .iter()
+        .map(|request| {
+            let assertion = form(request)["client_assertion"].clone();
+            let header = assertion.split('.').next().unwrap();
+            let header = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(header).unwrap();
+            let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+            header["kid"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(kids, ["p256", "next"]);
+    // One that is no key is no better than one that the server refuses: the last good one serves.
+    world.keep(Some("nonsense"));
+    advance(541 * SECOND).await;
+    assert_eq!(token(&source).await, "t3");
+    let auth = ClientAuth::private_key_jwt("me", Assertion::new(AssertionAlgorithm::ES256, world));
+    let grant = Grant::endpoint("https://as.test/token", auth).issuer("https://as.test");
+    let error = client(&transport).token(&grant.build().unwrap()).await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::Credentials(SecretErrorKind::Malformed));
+    assert!(error.is_permanent());
+    assert_eq!(transport.request_count(), 3);
+}

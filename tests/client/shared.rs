@@ -1,0 +1,236 @@
+//! Several processes, one store.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+use tower_bearer::client::TokenClient;
+use tower_bearer::testing::ScriptedTransport;
+use tower_bearer::{Secret, UnixTime};
+
+use crate::support::*;
+
+// E8, E9: two processes, two hundred callers each, one token.
+#[tokio::test(start_paused = true)]
+async fn e9_processes_fetch_one_token_in_all() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = granted("t1", 600).gated();
+    transport.push(answer);
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let processes: Vec<_> = (0..3).map(|_| process(&transport, &store, &clock)).collect();
+    let callers: Vec<_> = (0..600)
+        .map(|n| {
+            let source = processes[n % 3].clone();
+            tokio::spawn(async move { token(&source).await })
+        })
+        .collect();
+    transport.wait_for_requests(1).await;
+    advance(SECOND).await;
+    gate.open();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), "t1");
+    }
+    settle().await;
+    assert_eq!(transport.request_count(), 1);
+    assert_eq!((store.values().len(), store.locks()), (1, 0));
+}
+
+// E8: what lies there is of no use to others, and goes by itself.
+#[tokio::test(start_paused = true)]
+async fn e8_the_value_is_encrypted_and_lives_as_long_as_it_serves() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    let values = store.values();
+    let (key, (value, ttl)) = values.iter().next().unwrap();
+    assert!(key.starts_with("tower-bearer:token:") && key.len() == 19 + 64, "{key}");
+    assert!(!value.windows(2).any(|window| window == b"t1"));
+    assert!(*ttl <= 540 * SECOND && *ttl > 538 * SECOND, "{ttl:?}");
+
+    // Another key is another cache.
+    let other = TokenClient::builder()
+        .transport(transport.clone())
+        .clock(clock)
+        .shared(store.clone(), Secret::new("another key of at least 32 bytes"))
+        .build()
+        .unwrap();
+    let other = other.source(&scripted_grant().build().unwrap());
+    assert_eq!(token(&other).await, "t2");
+    let short = TokenClient::builder().transport(transport).shared(store, Secret::new("short"));
+    assert!(short.build().unwrap_err().to_string().contains("32"));
+}
+
+// E8: what was touched is as good as nothing.
+#[tokio::test(start_paused = true)]
+async fn e8_a_value_that_was_tampered_with_is_ignored() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    store.edit(|values| {
+        for (value, _) in values.values_mut() {
+            value[30] ^= 1;
+        }
+    });
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t2");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t2");
+}
+
+// E1, E3: age counts from when the token was fetched, whoever fetched it.
+#[tokio::test(start_paused = true)]
+async fn e3_a_token_from_the_store_is_as_old_as_it_is() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(470 * SECOND).await;
+    let late = process(&transport, &store, &clock);
+    let held = late.token().await.unwrap();
+    assert_eq!(held.expose_secret(), "t1");
+    assert!(held.remaining() <= 130 * SECOND && held.remaining() > 128 * SECOND);
+    advance(71 * SECOND).await;
+    assert_eq!(token(&late).await, "t2");
+
+    // A clock that is wrong makes a token look old or new, but never good for longer than it was.
+    for (offset, expected) in [(-300, "t2"), (3_600, "t3")] {
+        let skewed = running_clock();
+        skewed.set(UnixTime::from_secs(1_800_000_000 + 541 + offset));
+        assert_eq!(token(&process(&transport, &store, &skewed)).await, expected);
+    }
+}
+
+// E8: gone, slow, full: never a failed call, and no long wait.
+#[tokio::test(start_paused = true)]
+async fn e8_a_store_in_trouble_costs_a_bounded_delay() {
+    for (mode, longest) in [
+        (Mode::Gone, Duration::from_millis(2)),
+        (Mode::Hangs, Duration::from_millis(201)),
+        (Mode::Full, Duration::from_millis(5)),
+    ] {
+        let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+        store.set(mode);
+        let source = process(&transport, &store, &clock);
+        let started = Instant::now();
+        assert_eq!(token(&source).await, "t1");
+        assert!(started.elapsed() <= longest, "{:?}", started.elapsed());
+        // It is left alone for a second: the next fetch loses no time at all.
+        let again = source.token().await.unwrap();
+        source.invalidate(&again);
+        let started = Instant::now();
+        assert_eq!(token(&source).await, "t2");
+        assert!(started.elapsed() <= Duration::from_millis(5), "{:?}", started.elapsed());
+        // And used again when it is well.
+        store.set(Mode::Works);
+        advance(541 * SECOND).await;
+        assert_eq!(token(&source).await, "t3");
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(token(&process(&transport, &store, &clock)).await, "t3");
+    }
+}
+
+// E8: it fails midway.
+#[tokio::test(start_paused = true)]
+async fn e8_a_store_that_stops_during_the_fetch_is_no_matter() {
+    let (transport, store, clock) =
+        (ScriptedTransport::new(), MemoryStore::default(), running_clock());
+    let (answer, gate) = granted("t1", 600).gated();
+    transport.push(answer);
+    let source = process(&transport, &store, &clock);
+    let waiting = tokio::spawn({
+        let source = source.clone();
+        async move { token(&source).await }
+    });
+    transport.wait_for_requests(1).await;
+    store.set(Mode::Hangs);
+    let started = Instant::now();
+    gate.open();
+    assert_eq!(waiting.await.unwrap(), "t1");
+    assert_eq!(started.elapsed(), Duration::ZERO, "nobody waits for the store's sake");
+}
+
+// E9: a process that died with the lock.
+#[tokio::test(start_paused = true)]
+async fn e9_a_lock_that_nobody_releases_is_waited_for_only_so_long() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    store.lock_all();
+    store.edit(|values| values.clear());
+    let started = Instant::now();
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t2");
+    let waited = started.elapsed();
+    assert!(waited >= 5 * SECOND && waited <= 6 * SECOND, "{waited:?}");
+    assert_eq!(store.locks(), 1, "another's lock isn't released");
+}
+
+// E9: the lock's holder fails; the next tries itself.
+#[tokio::test(start_paused = true)]
+async fn e9_a_holder_that_fails_hands_over() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = refused(400, "invalid_scope").gated();
+    transport.push(answer);
+    transport.push(granted("t1", 600));
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let first = process(&transport, &store, &clock);
+    let failing = tokio::spawn(async move { first.token().await.is_err() });
+    transport.wait_for_requests(1).await;
+    let second = process(&transport, &store, &clock);
+    let waiting = tokio::spawn(async move { token(&second).await });
+    advance(SECOND).await;
+    gate.open();
+    assert!(failing.await.unwrap());
+    assert_eq!(waiting.await.unwrap(), "t1");
+}
+
+// E10: a refused token is taken out for all, unless it was replaced.
+#[tokio::test(start_paused = true)]
+async fn e10_a_refused_token_leaves_the_store() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    let (a, b) = (process(&transport, &store, &clock), process(&transport, &store, &clock));
+    assert_eq!(token(&a).await, "t1");
+    tokio::time::sleep(SECOND).await;
+    let refused = b.token().await.unwrap();
+    assert_eq!(refused.expose_secret(), "t1");
+    a.invalidate(&a.token().await.unwrap());
+    assert_eq!(token(&a).await, "t2");
+    tokio::time::sleep(SECOND).await;
+    // The other process had the same token; it takes the newer one from the store.
+    assert!(b.invalidate(&refused));
+    assert_eq!(token(&b).await, "t2");
+    assert_eq!(transport.request_count(), 2);
+}
+
+// E10: it isn't taken from there again, even if it couldn't be taken out.
+#[tokio::test(start_paused = true)]
+async fn e10_a_refused_token_is_not_taken_from_the_store_again() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    let source = process(&transport, &store, &clock);
+    let refused = source.token().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    source.invalidate(&refused);
+    let kept = store.values();
+    store.edit(|values| values.clear());
+    // Put back, by a replica that lags behind.
+    store.edit(|values| *values = kept);
+    store.calls();
+    assert_eq!(token(&source).await, "t2");
+    assert_eq!(store.calls()[..4], ["remove", "get", "lock", "get"]);
+}
+
+// E2, E9: the first process to notice renews for all.
+#[tokio::test(start_paused = true)]
+async fn e9_a_renewal_in_the_background_is_shared_too() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    let sources: Vec<_> = (0..5).map(|_| process(&transport, &store, &clock)).collect();
+    for source in &sources {
+        assert_eq!(token(source).await, "t1");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Past everybody's soft expiry.
+    advance(500 * SECOND).await;
+    for source in &sources {
+        assert_eq!(token(source).await, "t1");
+    }
+    tokio::time::sleep(SECOND).await;
+    for source in &sources {
+        assert_eq!(token(source).await, "t2");
+    }
+    assert_eq!(transport.request_count(), 2);
+}

@@ -1,0 +1,185 @@
+//! However many wait, one asks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{advance, timeout};
+use tower_bearer::client::{TokenClient, TokenErrorKind};
+use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
+use tower_bearer::transport::TransportErrorKind;
+
+use crate::support::*;
+
+// E4
+#[tokio::test(start_paused = true)]
+async fn e4_two_hundred_callers_make_one_request() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = granted("t1", 600).gated();
+    transport.push(answer);
+    let source = source(&transport);
+    let callers: Vec<_> = (0..200)
+        .map(|_| {
+            let source = source.clone();
+            tokio::spawn(async move { token(&source).await })
+        })
+        .collect();
+    settle().await;
+    gate.open();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), "t1");
+    }
+    assert_eq!(transport.request_count(), 1);
+}
+
+// E4
+#[tokio::test(start_paused = true)]
+async fn e4_a_caller_who_goes_away_does_not_end_the_fetch() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = granted("t1", 600).gated();
+    transport.push(answer);
+    let source = source(&transport);
+    assert!(timeout(Duration::from_millis(1), source.token()).await.is_err());
+    assert_eq!((transport.request_count(), transport.cancelled()), (1, 0));
+    let other = tokio::spawn({
+        let source = source.clone();
+        async move { token(&source).await }
+    });
+    settle().await;
+    gate.open();
+    assert_eq!(other.await.unwrap(), "t1");
+    assert_eq!(transport.request_count(), 1);
+    // With nobody waiting it is kept as well.
+    let transport = counting(600);
+    let source = self::source(&transport);
+    assert!(timeout(Duration::ZERO, source.token()).await.is_err());
+    settle().await;
+    assert_eq!(token(&source).await, "t1");
+    assert_eq!(transport.request_count(), 1);
+}
+
+// E4
+#[tokio::test(start_paused = true)]
+async fn e4_all_who_wait_get_the_same_error() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = refused(400, "invalid_scope").gated();
+    transport.push(answer);
+    let source = source(&transport);
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let source = source.clone();
+            tokio::spawn(async move { source.token().await.unwrap_err().to_string() })
+        })
+        .collect();
+    settle().await;
+    gate.open();
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), "no access token: the server refused: invalid_scope");
+    }
+    assert_eq!(transport.request_count(), 1);
+}
+
+// E4, R13: waiting is bounded.
+#[tokio::test(start_paused = true)]
+async fn e4_r13_nobody_waits_longer_than_ten_seconds() {
+    let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
+    let source = source(&transport);
+    let started = tokio::time::Instant::now();
+    let error = source.token().await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::TimedOut);
+    assert!(!error.is_permanent());
+    assert!(started.elapsed() <= 10 * SECOND);
+    assert_eq!(transport.request_count(), 2, "one exchange takes half of it");
+    let limits: Vec<_> = transport
+        .requests()
+        .iter()
+        .map(|request| *request.extensions().get::<tower_bearer::transport::Limits>().unwrap())
+        .collect();
+    assert!(limits.iter().all(|limits| limits.timeout == 5 * SECOND && limits.max_bytes == 65_536));
+    // The next doesn't wait at all.
+    assert!(timeout(Duration::ZERO, source.token()).await.unwrap().is_err());
+    assert_eq!(transport.request_count(), 2);
+}
+
+// E4: a runtime that ends takes the fetch along, and no more than that.
+#[test]
+fn e4_a_runtime_that_ends_is_survived() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let transport = ScriptedTransport::new();
+    let (answer, _gate) = granted("t1", 600).gated();
+    transport.push(answer);
+    transport.push(granted("t2", 600));
+    let first = runtime();
+    let source = first.block_on(async { source(&transport) });
+    let begun = first.block_on(async { timeout(SECOND, source.token()).await.is_err() });
+    assert!(begun);
+    drop(first);
+    assert_eq!(runtime().block_on(token(&source)), "t2");
+}
+
+// E4
+#[test]
+fn e4_without_a_runtime_there_is_an_error_and_no_panic() {
+    let source = source(&counting(600));
+    let mut future = tokio_test::task::spawn(source.token());
+    let error = match future.poll() {
+        std::task::Poll::Ready(result) => result.unwrap_err(),
+        std::task::Poll::Pending => panic!("it waits for nothing"),
+    };
+    assert_eq!(*error.kind(), TokenErrorKind::NoRuntime);
+}
+
+// P8: a token that is there is there at once.
+#[tokio::test(start_paused = true)]
+async fn p8_a_kept_token_is_ready_at_the_first_poll() {
+    let source = source(&counting(600));
+    token(&source).await;
+    assert!(tokio_test::task::spawn(source.token()).poll().is_ready());
+    advance(500 * SECOND).await;
+    assert!(tokio_test::task::spawn(source.token()).poll().is_ready(), "while it is replaced too");
+}
+
+// E4: threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn e4_threads_share_one_fetch() {
+    for _ in 0..50 {
+        let transport = counting(600);
+        let source = source(&transport);
+        let start = Arc::new(tokio::sync::Barrier::new(8));
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let (source, start) = (source.clone(), Arc::clone(&start));
+                tokio::spawn(async move {
+                    start.wait().await;
+                    token(&source).await
+                })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.await.unwrap(), "t1");
+        }
+        assert_eq!(transport.request_count(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_ones_own_is_kept() {
+    let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
+    let client =
+        TokenClient::builder().transport(transport.clone()).timeout(SECOND).build().unwrap();
+    let started = tokio::time::Instant::now();
+    client.token(&scripted_grant().build().unwrap()).await.unwrap_err();
+    assert!(started.elapsed() <= SECOND);
+    let gone = ScriptedTransport::from_fn(|_| ScriptedAnswer::error(TransportErrorKind::Connect));
+    assert!(source(&gone).token().await.is_err());
+    let builder = || TokenClient::builder().transport(counting(1));
+    assert!(builder().timeout(Duration::ZERO).build().is_err());
+    assert!(builder().capacity(0).build().is_err());
+    assert!(builder().per_tenant(0).build().is_err());
+    assert!(builder().build().is_ok());
+}
