@@ -148,6 +148,9 @@ fn public_types() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(path) = open.pop() {
+        if path.ends_with("client") {
+            continue; // tests/client/secrets.rs prints those
+        }
         if path.is_dir() {
             open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             continue;

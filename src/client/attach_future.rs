@@ -64,6 +64,7 @@ struct Again<S, B> {
 }
 
 /// Whether there is a second request.
+#[allow(clippy::large_enum_variant, reason = "it is matched where it is made")]
 enum Second<S, B, R> {
     Answer(Response<R>),
     Renew(TokenFuture, Again<S, B>, Response<R>),
