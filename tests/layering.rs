@@ -30,13 +30,7 @@ const SAME_FLOOR: &[(&str, &str)] = &[("token", "jose"), ("testing", "jwks")];
 const PLACES: &[(&str, &[&str])] = &[
     (
         "aws_lc_rs",
-        &[
-            "client/redis/target.rs",
-            "client/seal.rs",
-            "client/sign.rs",
-            "jose/backend_aws_lc.rs",
-            "jose/sign.rs",
-        ],
+        &["client/redis/target.rs", "client/sign.rs", "jose/backend_aws_lc.rs", "jose/sign.rs"],
     ),
     ("aws_sdk_secretsmanager", &["client/aws_secrets_manager.rs"]),
     ("redis::", &["client/mod.rs", "client/redis/"]),
@@ -44,6 +38,8 @@ const PLACES: &[(&str, &[&str])] = &[
     ("tokio::spawn", &["client/redis/"]),
     ("jsonwebtoken", &["client/sign.rs", "jose/backend_rust_crypto.rs"]),
     ("arc_swap", &["client/cache.rs", "jwks/store.rs"]),
+    ("chacha20poly1305", &["client/digest.rs", "client/seal.rs"]),
+    ("sha2::", &["client/digest.rs"]),
     ("reqwest::", &["client/reqwest.rs", "transport/reqwest.rs", "transport/mod.rs"]),
     ("hyper::", &["testing/"]),
     ("hyper_util::", &["testing/"]),

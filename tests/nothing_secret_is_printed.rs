@@ -2,7 +2,9 @@
 
 #![cfg(all(
     feature = "axum",
+    feature = "client",
     feature = "metrics",
+    feature = "redis",
     feature = "reqwest",
     feature = "test-util",
     feature = "tracing"
@@ -13,12 +15,17 @@ use std::fmt::{Debug, Display};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::{Method, Request, Response};
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_bearer::client::{
+    Assertion, AssertionAlgorithm, AttachTokenLayer, ClientAuth, Grant, ReplayBody, SecretError,
+    SecretErrorKind, SecretSource, SendError, StoreError, StoreErrorKind, TokenClient,
+};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
 use tower_bearer::middleware::{
@@ -48,10 +55,14 @@ const SENTINEL: &str = "SentinelSentinelSentinel";
 const HARMLESS: &[&str] = &[
     // Names without content.
     "Algorithm",
+    "AnswerFault",
     "AnyOf",
+    "AssertionAlgorithm",
+    "AwsSecretsManager",
     "Backend",
-    "ClientAuth",
+    "BasicEncoding",
     "Discovery",
+    "DiscoveryFault",
     "EmptySet",
     "Endpoint",
     "Health",
@@ -59,22 +70,29 @@ const HARMLESS: &[&str] = &[
     "IgnoredReason",
     "RequiredClaim",
     "ScopeName",
+    "SecretErrorKind",
     "State",
+    "StoreErrorKind",
     "Unmatched",
     // Shown as a part of another, which is printed.
+    "AssertionAudience",
     "Claims",
     "Counters",
     "Detail",
+    "ErrorCode",
     "Excerpt",
     "FetchError",
     "Gate",
     "KeyStatus",
     "RefusalContext",
+    "TokenErrorKind",
     "TransportErrorKind",
     // Traits.
     "Clock",
     "Renderer",
     "RequiredScopes",
+    "SecretProvider",
+    "TokenStore",
     "Transport",
 ];
 
@@ -148,9 +166,6 @@ fn public_types() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(path) = open.pop() {
-        if path.ends_with("client") {
-            continue; // tests/client/secrets.rs prints those
-        }
         if path.is_dir() {
             open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
@@ -244,6 +259,78 @@ struct Inside(String, Option<AccessToken>, Option<RequireScope<Read>>);
 #[derive(Clone, Debug)]
 struct PrintableService;
 
+impl Service<Request<ReplayBody<String>>> for PrintableService {
+    type Response = Response<String>;
+    type Error = std::io::Error;
+    type Future = std::future::Ready<Result<Response<String>, std::io::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<ReplayBody<String>>) -> Self::Future {
+        answer(Request::new(String::new()))
+    }
+}
+
+/// Gets tokens, and prints all that there is about it.
+async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
+    let assertion = Assertion::new(AssertionAlgorithm::HS256, SENTINEL.repeat(2));
+    printed.debug(&assertion);
+    printed.debug(&SecretSource::from(SENTINEL));
+    let builder = TokenClient::builder().transport(issuer.transport());
+    printed.debug(&builder);
+    let client = builder.build().unwrap();
+    printed.debug(&client);
+    for auth in [
+        ClientAuth::basic("client", SENTINEL),
+        ClientAuth::body("client", SENTINEL),
+        ClientAuth::client_secret_jwt("client", assertion),
+        ClientAuth::basic("client", format!("not {SENTINEL}")),
+    ] {
+        printed.debug(&auth);
+        let builder = Grant::discover(issuer.issuer(), auth).allow_loopback_http();
+        printed.debug(&builder);
+        let grant = builder.build().unwrap();
+        printed.debug(&grant);
+        let source = client.source(&grant);
+        printed.debug(&source);
+        match source.token().await {
+            Ok(token) => printed.debug(&token),
+            Err(error) => {
+                printed.error(&error);
+                printed.error(&SendError::<std::io::Error>::Token(error));
+            }
+        }
+        let layer = AttachTokenLayer::new(source, ["https://api.example"]).unwrap();
+        printed.debug(&layer);
+        let mut service = layer.layer(PrintableService);
+        printed.debug(&service);
+        let request = |uri: &str| Request::get(uri).body(SENTINEL.to_owned()).unwrap();
+        printed.debug(&service.call(request(&format!("https://api.example/{SENTINEL}"))));
+        let refused = service.call(request(&format!("https://{SENTINEL}.example/"))).await;
+        printed.error(&refused.unwrap_err());
+    }
+    let service = service_fn(|request: Request<ReplayBody<String>>| {
+        let (parts, body) = request.into_parts();
+        std::future::ready(Ok::<_, std::io::Error>(Response::new((
+            format!("{parts:?} {body:?}"),
+            body,
+        ))))
+    });
+    let grant = Grant::discover(issuer.issuer(), ClientAuth::basic("client", SENTINEL));
+    let source = client.source(&grant.allow_loopback_http().build().unwrap());
+    let layer = AttachTokenLayer::new(source, ["https://api.example"]).unwrap();
+    let request = Request::get("https://api.example/").body(SENTINEL.to_owned()).unwrap();
+    let (text, body) = layer.layer(service).oneshot(request).await.unwrap().into_body();
+    printed.text.push_str(&text);
+    printed.debug(&body);
+    printed.error(&SecretError::new(SecretErrorKind::Other));
+    printed.error(&StoreError::new(StoreErrorKind::Other));
+    // Inside of SendError, where it was printed.
+    printed.types.insert("OriginRefused".into());
+}
+
 #[tokio::test]
 async fn a_sentinel_is_found_nowhere() {
     let log = Log::default();
@@ -335,6 +422,8 @@ async fn a_sentinel_is_found_nowhere() {
     let layer = BearerAuthLayer::new(cold);
     assert_eq!(send(&mut printed, &layer, "/", std::slice::from_ref(&field)).await, 503);
 
+    token_client(&mut printed, &issuer).await;
+
     // What holds secrets on purpose.
     let secret = Secret::new(SENTINEL.repeat(4));
     printed.debug(&secret);
@@ -345,6 +434,12 @@ async fn a_sentinel_is_found_nowhere() {
     let short = Validator::builder("https://issuer.example", "https://api.example")
         .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
     printed.error(&short.build().unwrap_err());
+
+    printed.debug(&tower_bearer::client::FileSecret::new("/run/secrets/client"));
+    let redis = format!("redis://user:{SENTINEL}@127.0.0.1/");
+    printed.debug(&tower_bearer::client::RedisStore::new(&redis).unwrap());
+    let redis = format!("redis://user:{SENTINEL}@127.0.0.1/#{SENTINEL}");
+    printed.error(&tower_bearer::client::RedisStore::new(&redis).unwrap_err());
 
     // The rest, for completeness.
     let requirement = Requirement::scope("a").unwrap();

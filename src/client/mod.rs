@@ -24,6 +24,7 @@ mod file;
 mod flight;
 mod form;
 mod grant;
+mod grant_builder;
 mod origin;
 mod pool;
 mod private_key;
@@ -56,7 +57,8 @@ pub use self::aws_secrets_manager::AwsSecretsManager;
 pub use self::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
 pub use self::error::{AnswerFault, DiscoveryFault, ErrorCode, TokenError, TokenErrorKind};
 pub use self::file::FileSecret;
-pub use self::grant::{Grant, GrantBuilder};
+pub use self::grant::Grant;
+pub use self::grant_builder::GrantBuilder;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;

@@ -39,7 +39,8 @@ pub(crate) fn token_request(endpoint: &Uri, grant: &Definition, proof: &Proof) -
 mod tests {
     use crate::client::assertion::Recipient;
     use crate::client::authentication::ClientAuth;
-    use crate::client::grant::{Grant, GrantBuilder};
+    use crate::client::grant::Grant;
+    use crate::client::grant_builder::GrantBuilder;
     use crate::client::secret_source::Known;
     use crate::clock::UnixTime;
     use crate::secret::Secret;

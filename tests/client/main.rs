@@ -2,6 +2,11 @@
 //! issuer over loopback, against raw sockets, and against protected servers.
 
 #![cfg(all(feature = "client", feature = "reqwest", feature = "test-util"))]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::type_complexity,
+    reason = "paused time, and test doubles"
+)]
 
 mod attach;
 mod authentication;

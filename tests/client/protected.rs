@@ -31,7 +31,7 @@ use crate::support::*;
 async fn validator(issuer: &TestIssuer) -> Validator {
     let keys = Jwks::discover(issuer.issuer()).cooldown(SECOND);
     let validator =
-        Validator::builder(issuer.issuer(), issuer.audience()).keys(keys).leeway(0 * SECOND);
+        Validator::builder(issuer.issuer(), issuer.audience()).keys(keys).leeway(Duration::ZERO);
     let validator = validator.build().unwrap();
     validator.ready(10 * SECOND).await.unwrap();
     validator
@@ -250,7 +250,7 @@ impl Service<Request<Body>> for Greeter {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         async {
             let codec = ProstCodec::<StringValue, StringValue>::default();
-            Ok(tonic::server::Grpc::new(codec).unary(Greeter, request).await)
+            Ok(tonic::server::Grpc::new(codec).unary(Self, request).await)
         }
         .boxed()
     }
