@@ -30,8 +30,9 @@ use crate::support::*;
 
 async fn validator(issuer: &TestIssuer) -> Validator {
     let keys = Jwks::discover(issuer.issuer()).cooldown(SECOND);
-    let validator =
-        Validator::builder(issuer.issuer(), issuer.audience()).keys(keys).leeway(Duration::ZERO);
+    let validator = Validator::builder(issuer.issuer(), issuer.audience())
+        .keys(keys)
+        .leeway(std::time::Duration::ZERO);
     let validator = validator.build().unwrap();
     validator.ready(10 * SECOND).await.unwrap();
     validator
