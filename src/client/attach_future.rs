@@ -63,13 +63,6 @@ struct Again<S, B> {
     token: Token,
 }
 
-/// Whether there is a second request.
-#[allow(clippy::large_enum_variant, reason = "it is matched where it is made")]
-enum Second<S, B, R> {
-    Answer(Response<R>),
-    Renew(TokenFuture, Again<S, B>, Response<R>),
-}
-
 impl<S, B, R> AttachFuture<S, B, R>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
@@ -118,14 +111,10 @@ where
 }
 
 impl<S, B> Again<S, B> {
-    /// Looks at the first answer.
-    fn judge<R>(self, answer: Response<R>) -> Second<S, B, R> {
-        if !refuses_token(answer.status(), answer.headers())
-            || !self.policy.tokens.invalidate(&self.token)
-        {
-            return Second::Answer(answer);
-        }
-        Second::Renew(fetch(&self.policy), self, answer)
+    /// Tells whether the first answer calls for another token.
+    fn wants_another<R>(&self, answer: &Response<R>) -> bool {
+        refuses_token(answer.status(), answer.headers())
+            && self.policy.tokens.invalidate(&self.token)
     }
 
     /// Makes the second request; `None` if it would be no other than the first, or can't be made.
@@ -163,13 +152,10 @@ where
                 }
                 StateProjection::Sent { answer, again } => {
                     let answer = ready!(answer.poll(cx)).map_err(SendError::Service)?;
-                    let Some(again) = again.take() else { return Poll::Ready(Ok(answer)) };
-                    match again.judge(answer) {
-                        Second::Answer(answer) => return Poll::Ready(Ok(answer)),
-                        Second::Renew(token, again, first) => {
-                            State::Renewal { token, again: Some(again), first: Some(first) }
-                        }
-                    }
+                    let again = again.take().filter(|again| again.wants_another(&answer));
+                    let Some(again) = again else { return Poll::Ready(Ok(answer)) };
+                    let token = fetch(&again.policy);
+                    State::Renewal { token, again: Some(again), first: Some(answer) }
                 }
                 StateProjection::Renewal { token, again, first } => {
                     let token = ready!(token.as_mut().poll(cx));

@@ -1,4 +1,128 @@
-//! The token client: gets access tokens with the client-credentials grant, and keeps them.
+//! The token client: gets access tokens with the client-credentials grant, keeps them, and sends
+//! them along.
+//!
+//! # Three lines
+//!
+//! With `OAUTH_TOKEN_ENDPOINT`, `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` and, if need be,
+//! `OAUTH_SCOPE` in the environment, calling a protected service with `reqwest` takes this:
+//!
+//! ```no_run
+//! # #[cfg(feature = "reqwest")]
+//! # async fn example(http: reqwest::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_bearer::client::{AttachTokenLayer, TokenSource};
+//!
+//! let tokens = TokenSource::from_env()?;
+//! let orders = AttachTokenLayer::new(tokens, ["https://orders.example"])?;
+//! let answer = orders.send(http.get("https://orders.example/orders/7")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Everything by hand
+//!
+//! A [`Grant`] says which token, from where, as whom; a [`TokenSource`] gives it;
+//! [`AttachTokenLayer`] is a tower layer, for whatever sends `http` requests.
+//!
+//! ```
+//! # #[cfg(feature = "test-util")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_bearer::client::{AttachTokenLayer, ClientAuth, Grant, ReplayBody, SendError};
+//! use tower_bearer::testing::TestIssuer;
+//!
+//! let issuer = TestIssuer::start().await?;
+//! let auth = ClientAuth::basic(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET);
+//! let tokens = Grant::discover(issuer.issuer(), auth)
+//!     .scope("orders:read")
+//!     .allow_loopback_http() // the embedded issuer has no certificate
+//!     .source()?;
+//!
+//! // In place of the closure: hyper-util's client, or a stack around it.
+//! let client = ServiceBuilder::new()
+//!     .layer(AttachTokenLayer::new(tokens, ["https://orders.example"])?)
+//!     .service(service_fn(|request: Request<ReplayBody<String>>| async move {
+//!         assert!(request.headers()[AUTHORIZATION].is_sensitive());
+//!         Ok::<_, std::io::Error>(Response::new("an order"))
+//!     }));
+//!
+//! let request = Request::get("https://orders.example/orders/7").body(String::new())?;
+//! assert_eq!(client.clone().oneshot(request).await?.status(), StatusCode::OK);
+//!
+//! // Nobody else gets the token.
+//! let request = Request::get("https://evil.example/orders/7").body(String::new())?;
+//! assert!(matches!(client.oneshot(request).await, Err(SendError::Origin(_))));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "test-util"))]
+//! # fn main() {}
+//! ```
+//!
+//! tonic's `Channel` has one peer, and takes a body of its own type:
+//!
+//! ```
+//! # fn example(tokens: tower_bearer::client::TokenSource) -> Result<(), Box<dyn std::error::Error>> {
+//! use tower::ServiceBuilder;
+//! use tower_bearer::client::{AttachTokenLayer, ReplayBody};
+//! use tonic::{body::Body, transport::Channel};
+//!
+//! let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+//! let channel = ServiceBuilder::new()
+//!     .layer(AttachTokenLayer::for_channel(tokens, "http://[::1]:50051")?)
+//!     .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
+//!     .service(channel);
+//! // let mut client = OrdersClient::new(channel);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What happens when
+//!
+//! *A token is kept* until a tenth of its lifetime is left, or a minute if that is less. One to two
+//! tenths before that, by chance, the first call that comes starts to fetch another in the
+//! background; until it is there, or if the authorization server is down, the old one serves. Only
+//! then does a call wait. However many calls want a token, one fetches it, in a task of its own: a
+//! caller that goes away does not end it. Time is measured by the monotonic clock, from when the
+//! token was asked for. A server that leaves `expires_in` out gets five minutes
+//! ([`GrantBuilder::default_lifetime`]); one that sends zero or nonsense, a token used once.
+//!
+//! *A fetch that fails* is tried three times if that can help, within ten seconds
+//! ([`TokenClientBuilder::timeout`]). What can't pass by itself ([`TokenError::is_permanent`]) is
+//! then believed for ten seconds, doubling up to five minutes; everything else for half a second,
+//! doubling up to a minute, or for as long as `Retry-After` says, up to five minutes. Calls meanwhile
+//! get the same error at once.
+//!
+//! *A server that refuses the token*, with 401 (or gRPC's `UNAUTHENTICATED`) and `invalid_token` or no
+//! challenge at all, gets the request once more with another token, if the body could be kept
+//! ([`AttachTokenLayer::replay_up_to`]). Its second answer is the caller's. If new tokens are refused
+//! as well, they aren't what is wrong, and within thirty seconds no other is fetched for that reason.
+//!
+//! *Without a token nothing is sent*, and no token is sent to where it doesn't belong: only to the
+//! origins named, only over `https` or to a loopback address. A request that has an `Authorization`
+//! field already goes as it is ([`AttachTokenLayer::replace_existing`]).
+//!
+//! # Secrets that change
+//!
+//! A [`SecretProvider`] is asked again when what it gave is five minutes old, and whenever the
+//! server refuses the client's secret: the new secret is then used for the same fetch. If the server
+//! doesn't know the new one yet, the last that it accepted is tried. So a rotation needs neither a
+//! restart nor good timing.
+//!
+//! # Tenants
+//!
+//! A [`TokenClient`] has the tokens of any number of grants. They are kept apart by a hash of all that
+//! distinguishes them, the secret included. The cache is bounded, and each tenant has a quota in it.
+//!
+//! # Several processes
+//!
+//! With a [`TokenStore`] ([`TokenClientBuilder::shared`]), processes share tokens, and one of them
+//! fetches for all. What is stored is encrypted. A store that is slow, full or gone costs a fifth of a
+//! second, and no call.
+//!
+//! # Not there
+//!
+//! Refresh tokens (the grant has none; one that is sent is dropped), DPoP, and any other grant.
 
 mod algorithm;
 mod assertion;

@@ -28,8 +28,10 @@ struct Arrived {
 #[derive(Clone)]
 struct Server {
     arrived: Arc<Mutex<Vec<Arrived>>>,
-    answer: Arc<dyn Fn(&Arrived) -> Response<String> + Send + Sync>,
+    answer: Arc<Answer>,
 }
+
+type Answer = dyn Fn(&Arrived) -> Response<String> + Send + Sync;
 
 impl Server {
     fn new(answer: impl Fn(&Arrived) -> Response<String> + Send + Sync + 'static) -> Self {

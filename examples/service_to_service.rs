@@ -1,0 +1,94 @@
+//! The whole flow in one process: an issuer, service B that checks tokens, and service A that gets
+//! one and calls B.
+//!
+//! ```text
+//! cargo run --example service_to_service --all-features
+//! ```
+//!
+//! Each line of its output is a step, what A saw, and how many tokens the issuer has granted so far.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use tokio::net::TcpListener;
+use tower_bearer::client::{AttachTokenLayer, ClientAuth, Grant};
+use tower_bearer::middleware::{Access, RouteTable};
+use tower_bearer::testing::{TestClient, TestIssuer};
+use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+
+const AUDIENCE: &str = "https://orders.example";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // The authorization server. Its tokens live for three seconds, so that one can see them expire.
+    let issuer = TestIssuer::builder()
+        .client(TestClient::secret("service-a", "s3cret").scopes(["orders:read"]))
+        .audience(AUDIENCE)
+        .token_lifetime(Duration::from_secs(3))
+        .start()
+        .await?;
+
+    // Service B: orders need a token with `orders:read`.
+    let validator = Validator::builder(issuer.issuer(), AUDIENCE).leeway(Duration::ZERO).build()?;
+    validator.ready(Duration::from_secs(5)).await?;
+    let b = format!("http://{}", serve_b(validator.clone()).await?);
+
+    // Service A: who it is, what it asks for, and to whom it sends its tokens.
+    let tokens = Grant::discover(issuer.issuer(), ClientAuth::basic("service-a", "s3cret"))
+        .scope("orders:read")
+        .allow_loopback_http()
+        .source()?;
+    let orders = AttachTokenLayer::new(tokens.clone(), [&b])?;
+    let http = reqwest::Client::new();
+    let call = async |step: &str| {
+        let answer = orders.send(http.get(format!("{b}/orders"))).await?;
+        let status = answer.status().to_string();
+        let (body, granted) = (answer.text().await?, issuer.counters().granted());
+        println!("{step:<48} {status:<17} {body:<17} tokens granted: {granted}");
+        Ok::<_, Box<dyn Error>>(())
+    };
+
+    let refused = http.get(format!("{b}/orders")).send().await?.status();
+    println!("{:<48} {refused}", "without a token B refuses");
+
+    let token = tokens.token().await?;
+    let (scopes, left) = (token.granted_scopes().cloned().unwrap_or_default(), token.remaining());
+    println!("{:<48} {scopes}, for {:.0} s", "A asks the issuer for a token", left.as_secs_f64());
+
+    call("A calls B").await?;
+    call("A calls B again, with the same token").await?;
+
+    tokio::time::sleep(left).await;
+    call("the token has expired, A gets another").await?;
+
+    // New keys: B has not seen them, and fetches them when the first token comes that needs them.
+    issuer.rotate_overlapping();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    call("the issuer signs with a new key, B fetches it").await?;
+
+    // The issuer withdraws its keys, and what they have signed. B learns of it …
+    issuer.rotate_hard();
+    if let Some(keys) = validator.jwks() {
+        keys.refresh().await?;
+    }
+    // … refuses the token that A still has, and A comes again with another.
+    call("A's token is revoked, B refuses it, A retries").await?;
+    call("A calls B").await
+}
+
+async fn serve_b(validator: Validator) -> Result<SocketAddr, Box<dyn Error>> {
+    let routes = RouteTable::builder().any("/orders", Access::scope("orders:read")).build()?;
+    let app = Router::new()
+        .route("/orders", get(list))
+        .layer(BearerAuthLayer::new(validator).realm("orders")?.routes(routes));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Ok(address)
+}
+
+async fn list(token: AccessToken) -> String {
+    format!("hello, {}", token.client_id().unwrap_or("whoever you are"))
+}
