@@ -22,7 +22,7 @@ const REPLAY_LIMIT: usize = 64 * 1024;
 /// [module](crate::client) for the rules, and for how it goes with hyper, tonic and reqwest.
 #[derive(Clone)]
 pub struct AttachTokenLayer {
-    policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// What is sent where.
@@ -106,10 +106,6 @@ impl AttachTokenLayer {
     fn set(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(Arc::make_mut(&mut self.policy));
         self
-    }
-
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
     }
 }
 

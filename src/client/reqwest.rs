@@ -36,7 +36,7 @@ impl AttachTokenLayer {
             Verdict::Pass => return client.execute(request).await.map_err(SendError::Service),
             Verdict::Refuse(refused) => return Err(SendError::Origin(refused)),
         }
-        let policy = self.policy();
+        let policy = &self.policy;
         let token = policy.tokens.token().await.map_err(SendError::Token)?;
         let again = request.try_clone();
         policy.attach(request.headers_mut(), &token);
@@ -61,7 +61,7 @@ impl AttachTokenLayer {
     }
 
     fn judge(&self, url: &Url, headers: &HeaderMap) -> Verdict {
-        uri(url).map_or(Verdict::Refuse(OriginRefused), |uri| self.policy().judge(&uri, headers))
+        uri(url).map_or(Verdict::Refuse(OriginRefused), |uri| self.policy.judge(&uri, headers))
     }
 }
 
