@@ -28,8 +28,10 @@ pub enum AssertionAlgorithm {
     ES384,
     /// ECDSA on P-521 with SHA-512. The feature `rust-crypto` alone doesn't have it.
     ES512,
-    /// Ed25519 (RFC 8037 §3.1).
+    /// Ed25519, under the name that all of EdDSA's curves share (RFC 8037 §3.1).
     EdDSA,
+    /// Ed25519, under its own name (RFC 9864 §2.2), which newer servers demand.
+    Ed25519,
     /// HMAC with SHA-256 (RFC 7518 §3.2).
     HS256,
     /// HMAC with SHA-384.
@@ -56,7 +58,7 @@ pub(crate) enum Curve {
 
 impl AssertionAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::RS256,
         Self::RS384,
         Self::RS512,
@@ -67,6 +69,7 @@ impl AssertionAlgorithm {
         Self::ES384,
         Self::ES512,
         Self::EdDSA,
+        Self::Ed25519,
         Self::HS256,
         Self::HS384,
         Self::HS512,
@@ -85,6 +88,7 @@ impl AssertionAlgorithm {
             Self::ES384 => "ES384",
             Self::ES512 => "ES512",
             Self::EdDSA => "EdDSA",
+            Self::Ed25519 => "Ed25519",
             Self::HS256 => "HS256",
             Self::HS384 => "HS384",
             Self::HS512 => "HS512",
@@ -99,7 +103,7 @@ impl AssertionAlgorithm {
             Self::ES256 => Family::Ec(Curve::P256),
             Self::ES384 => Family::Ec(Curve::P384),
             Self::ES512 => Family::Ec(Curve::P521),
-            Self::EdDSA => Family::Ed25519,
+            Self::EdDSA | Self::Ed25519 => Family::Ed25519,
             Self::HS256 | Self::HS384 | Self::HS512 => Family::Hmac,
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn sign(
         (Alg::ES256, Signer::Key(key)) => ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, key),
         (Alg::ES384, Signer::Key(key)) => ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, key),
         (Alg::ES512, Signer::Key(key)) => ecdsa(&signature::ECDSA_P521_SHA512_FIXED_SIGNING, key),
-        (Alg::EdDSA, Signer::Key(key)) => {
+        (Alg::EdDSA | Alg::Ed25519, Signer::Key(key)) => {
             let pair = signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key.der)
                 .map_err(|_| SignError)?;
             Ok(pair.try_sign(message).map_err(|_| SignError)?.as_ref().to_vec())
@@ -105,7 +105,7 @@ pub(crate) fn sign(
         Alg::ES256 => Algorithm::ES256,
         Alg::ES384 => Algorithm::ES384,
         Alg::ES512 => return Err(SignError),
-        Alg::EdDSA => Algorithm::EdDSA,
+        Alg::EdDSA | Alg::Ed25519 => Algorithm::EdDSA,
         Alg::HS256 => Algorithm::HS256,
         Alg::HS384 => Algorithm::HS384,
         Alg::HS512 => Algorithm::HS512,

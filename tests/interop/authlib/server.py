@@ -2,7 +2,7 @@
 
 Its metadata is that of RFC 8414 only, and its issuer has a path. It issues JWT access tokens
 (RFC 9068) for the client-credentials grant, with an array as audience. The client chooses what
-they look like; see CLIENTS.
+they look like, and how it authenticates; see CLIENTS.
 
 Environment:
   PORT             the port to listen on; 0, the default, lets the system choose
@@ -22,17 +22,19 @@ import sys
 import threading
 import time
 import uuid
+from pathlib import Path
 
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # plain HTTP, on loopback only
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin, grants
 from authlib.oauth2.rfc6749.util import list_to_scope, scope_to_list
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, Response, abort, jsonify, request
 from joserfc import jwt
-from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey, import_key
+from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey, import_key
 from werkzeug.serving import make_server
 
 AUDIENCE = "https://api.example"
@@ -40,12 +42,32 @@ SCOPES = ["api:read", "api:write", "api:admin"]
 STATE_FILE = os.environ.get("STATE_FILE")
 
 
-class Client(ClientMixin):
-    """A confidential client that authenticates with HTTP Basic."""
+KEYS = Path(__file__).parents[3] / "fixtures" / "keys"
 
-    def __init__(self, client_id, alg="ES256", lifetime=600, scp=False, kid=True):
+
+class Client(ClientMixin):
+    """A confidential client, which authenticates with HTTP Basic unless it is told otherwise."""
+
+    def __init__(
+        self,
+        client_id,
+        alg="ES256",
+        lifetime=600,
+        scp=False,
+        kid=True,
+        method="client_secret_basic",
+        secret=None,
+    ):
         self.client_id, self.alg, self.lifetime = client_id, alg, lifetime
         self.scp, self.kid = scp, kid
+        self.method, self.secret = method, secret or f"{client_id}-secret"
+
+    def public_key(self):
+        """The key of fixtures/keys that the client is named after, else its secret."""
+        if not self.client_id.startswith("key-"):
+            return OctKey.import_key(self.secret)
+        file = KEYS / f"{self.client_id.removeprefix('key-')}.jwk.json"
+        return import_key(json.loads(file.read_text()))
 
     def get_client_id(self):
         return self.client_id
@@ -54,18 +76,24 @@ class Client(ClientMixin):
         return list_to_scope([s for s in scope_to_list(scope or "") if s in SCOPES])
 
     def check_client_secret(self, client_secret):
-        return client_secret == f"{self.client_id}-secret"
+        return client_secret == self.secret
 
     def check_endpoint_auth_method(self, method, endpoint):
-        return method == "client_secret_basic"
+        return method == self.method
 
     def check_grant_type(self, grant_type):
         return grant_type == "client_credentials"
 
 
+AWKWARD = "p%:+/ &=s"  # characters that are often encoded wrongly
+JWT = "client_assertion_jwt"
 CLIENTS = {
     client.client_id: client
     for client in [
+        Client("awkward", secret=AWKWARD),
+        Client("awkward-post", secret=AWKWARD, method="client_secret_post"),
+        Client("hs256", secret="-".join([AWKWARD] * 4), method=JWT),
+        *[Client(f"key-{name}", method=JWT) for name in ["rsa2048", "p256"]],
         Client("svc-es256"),
         Client("svc-rs256", alg="RS256"),
         Client("svc-scp", alg="EdDSA", scp=True),  # typ JWT, scopes in an array called `scp`
@@ -166,6 +194,29 @@ class TokenGenerator(JWTBearerTokenGenerator):
         return jwt.encode({"alg": self.alg}, claims, self.get_jwks(), algorithms=[self.alg])
 
 
+class Assertions(JWTBearerClientAssertion):
+    """`private_key_jwt` and `client_secret_jwt`: the audience is the issuer, and nothing else."""
+
+    def __init__(self):
+        super().__init__()
+        self.used = set()
+
+    def get_audiences(self):
+        return [ISSUER]
+
+    def validate_jti(self, claims, jti):
+        known = (claims["sub"], jti) in self.used
+        self.used.add((claims["sub"], jti))
+        return not known
+
+    def resolve_client_public_key(self, client):
+        return client.public_key()
+
+
+class Grant(grants.ClientCredentialsGrant):
+    TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", JWT]
+
+
 app = Flask(__name__)
 counters = {"jwks": 0, "metadata": 0, "token": 0}
 
@@ -180,7 +231,12 @@ def metadata():
         scopes_supported=SCOPES,
         response_types_supported=[],
         grant_types_supported=["client_credentials"],
-        token_endpoint_auth_methods_supported=["client_secret_basic"],
+        token_endpoint_auth_methods_supported=[
+            "client_secret_basic",
+            "client_secret_post",
+            "client_secret_jwt",
+            "private_key_jwt",
+        ],
     )
     return jsonify(document)
 
@@ -221,7 +277,8 @@ http = make_server("127.0.0.1", int(os.environ.get("PORT", "0")), app, threaded=
 ISSUER = f"http://127.0.0.1:{http.port}/tenant"
 server = AuthorizationServer(app, CLIENTS.get, lambda token, request: None)
 server.scopes_supported = SCOPES
-server.register_grant(grants.ClientCredentialsGrant)
+server.register_client_auth_method(JWT, Assertions())
+server.register_grant(Grant)
 GENERATORS = {client_id: TokenGenerator(ISSUER, client) for client_id, client in CLIENTS.items()}
 server.register_token_generator(
     "client_credentials",

@@ -5,6 +5,10 @@
 // `/Ed25519`; all of them carry the audience `https://api.example`. `/short` is a token that lives
 // three seconds, `/other` one for another audience.
 //
+// Clients, besides `svc` with the secret `svc-secret`: `awkward` and `awkward-post` with a secret of
+// characters that are often encoded wrongly, `hs256` with one long enough for HMAC, and `key-NAME`
+// for the keys NAME of fixtures/keys.
+//
 // Environment:
 //   PORT             the port to listen on; 0, the default, lets the system choose
 //   STATE_FILE       keeps the keys there, so that a restarted server signs with the same ones
@@ -35,6 +39,37 @@ const RESOURCES = {
   short: { alg: 'ES256', ttl: 3 },
   other: { alg: 'ES256', audience: 'https://other.example' },
 };
+
+// Each authenticates in its own way, with its own algorithm if it signs.
+const AWKWARD = 'p%:+/ &=s';
+const KEYS = {
+  rsa2048: ['RS256', 'PS256'],
+  p256: ['ES256'],
+  p384: ['ES384'],
+  ed25519: ['EdDSA', 'Ed25519'],
+};
+const publicKey = (name) =>
+  JSON.parse(readFileSync(new URL(`../../../fixtures/keys/${name}.jwk.json`, import.meta.url)));
+const OTHER_CLIENTS = [
+  { client_id: 'awkward', client_secret: AWKWARD },
+  {
+    client_id: 'awkward-post',
+    client_secret: AWKWARD,
+    token_endpoint_auth_method: 'client_secret_post',
+  },
+  {
+    client_id: 'hs256',
+    client_secret: `${AWKWARD}-${AWKWARD}-${AWKWARD}-${AWKWARD}`,
+    token_endpoint_auth_method: 'client_secret_jwt',
+    token_endpoint_auth_signing_alg: 'HS256',
+  },
+  ...Object.entries(KEYS).flatMap(([name, algorithms]) => algorithms.map((alg) => ({
+    client_id: `key-${alg}`,
+    jwks: { keys: [publicKey(name)] },
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_signing_alg: alg,
+  }))),
+];
 
 // One private key per kind. The Ed25519 key names no algorithm: EdDSA and Ed25519 both use it.
 const KINDS = {
@@ -83,13 +118,18 @@ function kidFor(alg, keys) {
 
 function newHandler(issuer, { signing, published }) {
   const provider = new Provider(issuer, {
-    clients: [{
-      client_id: 'svc',
-      client_secret: 'svc-secret',
+    clients: [{ client_id: 'svc', client_secret: 'svc-secret' }, ...OTHER_CLIENTS].map((client) => ({
       grant_types: ['client_credentials'],
       redirect_uris: [],
       response_types: [],
-    }],
+      ...client,
+    })),
+    clientAuthMethods: [
+      'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt',
+    ],
+    enabledJWA: {
+      clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'],
+    },
     scopes: SCOPES.split(' '),
     jwks: { keys: published },
     features: {
