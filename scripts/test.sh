@@ -28,8 +28,8 @@ CUSTOM_LIBFUZZER_PATH=/none/libnone.a lint --manifest-path fuzz/Cargo.toml --all
 
 # Features only add: each stands alone, and the sets that people deploy.
 lint --lib --no-default-features
-for features in aws-lc-rs rust-crypto reqwest axum tracing metrics test-util \
-    rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
+for features in aws-lc-rs rust-crypto reqwest axum client redis aws-secrets-manager tracing metrics \
+    test-util rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
     lint --lib --no-default-features --features "$features"
 done
 

@@ -17,8 +17,33 @@ impl Secret {
     }
 }
 
+/// Compares in a time that depends on the lengths only.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        let pairs = self.0.iter().zip(other.0.iter());
+        let differences = pairs.fold(0, |differences, (a, b)| differences | (a ^ b));
+        self.0.len() == other.0.len() && differences == 0
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_are_those_of_the_same_bytes() {
+        let secret = Secret::new("secret");
+        assert_eq!(secret, Secret::new(*b"secret"));
+        for other in ["", "secreT", "Secret", "secre", "secrets"] {
+            assert_ne!(secret, Secret::new(other), "{other}");
+        }
     }
 }

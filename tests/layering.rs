@@ -28,7 +28,14 @@ const SAME_FLOOR: &[(&str, &str)] = &[("token", "jose"), ("testing", "jwks")];
 
 /// A word, and the only files (or folders) that may have it.
 const PLACES: &[(&str, &[&str])] = &[
-    ("aws_lc_rs", &["client/sign.rs", "jose/backend_aws_lc.rs", "jose/sign.rs"]),
+    (
+        "aws_lc_rs",
+        &["client/redis/target.rs", "client/sign.rs", "jose/backend_aws_lc.rs", "jose/sign.rs"],
+    ),
+    ("aws_sdk_secretsmanager", &["client/aws_secrets_manager.rs"]),
+    ("redis::", &["client/mod.rs", "client/redis/"]),
+    ("rustls::", &["client/redis/target.rs"]),
+    ("tokio::spawn", &["client/redis/"]),
     ("jsonwebtoken", &["client/sign.rs", "jose/backend_rust_crypto.rs"]),
     ("arc_swap", &["client/cache.rs", "jwks/store.rs"]),
     ("chacha20poly1305", &["client/digest.rs", "client/seal.rs"]),

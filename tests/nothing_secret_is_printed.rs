@@ -4,6 +4,7 @@
     feature = "axum",
     feature = "client",
     feature = "metrics",
+    feature = "redis",
     feature = "reqwest",
     feature = "test-util",
     feature = "tracing"
@@ -57,6 +58,7 @@ const HARMLESS: &[&str] = &[
     "AnswerFault",
     "AnyOf",
     "AssertionAlgorithm",
+    "AwsSecretsManager",
     "Backend",
     "BasicEncoding",
     "Discovery",
@@ -432,6 +434,12 @@ async fn a_sentinel_is_found_nowhere() {
     let short = Validator::builder("https://issuer.example", "https://api.example")
         .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
     printed.error(&short.build().unwrap_err());
+
+    printed.debug(&tower_bearer::client::FileSecret::new("/run/secrets/client"));
+    let redis = format!("redis://user:{SENTINEL}@127.0.0.1/");
+    printed.debug(&tower_bearer::client::RedisStore::new(&redis).unwrap());
+    let redis = format!("redis://user:{SENTINEL}@127.0.0.1/#{SENTINEL}");
+    printed.error(&tower_bearer::client::RedisStore::new(&redis).unwrap_err());
 
     // The rest, for completeness.
     let requirement = Requirement::scope("a").unwrap();

@@ -1,7 +1,7 @@
 //! Child processes that end with the test that started them.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-const TO_INSTALL: &str = "run scripts/setup.sh, which installs what the interop tests need";
+pub(crate) const TO_INSTALL: &str =
+    "run scripts/setup.sh, which installs what the interop tests need";
 
 /// Returns the virtual environment that `scripts/setup.sh` makes in cargo's target directory.
 fn environment() -> PathBuf {
@@ -50,7 +51,7 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
 pub(crate) struct Process {
     child: Child,
     /// The servers end when this closes, so that they end even if the test was killed.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
     stderr: PathBuf,
 }
@@ -79,13 +80,19 @@ impl Process {
                 }
             }
         });
-        Self { _stdin: child.stdin.take(), child, lines, stderr }
+        Self { stdin: child.stdin.take(), child, lines, stderr }
     }
 
     /// Returns the next line of standard output; `None` when there is none within the time, or the
     /// process has closed it.
     pub(crate) fn line(&self, within: Duration) -> Option<String> {
         self.lines.recv_timeout(within).ok()
+    }
+
+    /// Writes a line to the process's standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is a pipe");
+        writeln!(stdin, "{line}").expect("the process reads its standard input");
     }
 
     /// Returns what the process wrote to standard error.

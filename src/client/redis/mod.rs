@@ -1,0 +1,8 @@
+//! The shared cache in Redis.
+
+mod link;
+mod metered;
+mod store;
+mod target;
+
+pub use self::store::RedisStore;
