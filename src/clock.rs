@@ -43,6 +43,9 @@ pub struct UnixTime(f64);
 const MAX_SECS: f64 = 9_007_199_254_740_992.0;
 
 impl UnixTime {
+    /// The earliest time.
+    pub(crate) const MIN: Self = Self(-MAX_SECS);
+
     /// Creates a time from whole seconds, clamped to ±2^53.
     pub const fn from_secs(secs: i64) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "clamped to what an f64 holds exactly")]
@@ -78,6 +81,11 @@ impl UnixTime {
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self((self.0 - duration.as_secs_f64()).max(-MAX_SECS))
+    }
+
+    /// Returns the earlier of two times.
+    pub(crate) const fn min(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
     }
 
     /// Returns how much later this is than `earlier`; zero if it isn't.

@@ -37,7 +37,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("rustls::", &["client/redis/target.rs"]),
     ("tokio::spawn", &["client/redis/"]),
     ("jsonwebtoken", &["client/sign.rs", "jose/backend_rust_crypto.rs"]),
-    ("arc_swap", &["client/cache.rs", "jwks/store.rs"]),
+    ("arc_swap", &["client/cache.rs", "jwks/store.rs", "validator/table.rs"]),
     ("chacha20poly1305", &["client/digest.rs", "client/seal.rs"]),
     ("sha2::", &["client/digest.rs"]),
     ("reqwest::", &["client/reqwest.rs", "transport/reqwest.rs", "transport/mod.rs"]),

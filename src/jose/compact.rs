@@ -1,5 +1,9 @@
+use std::cell::Cell;
+use std::sync::LazyLock;
+
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::NO_PAD;
+use memchr::memchr_iter;
 
 use crate::refusal::RejectionKind;
 
@@ -22,8 +26,7 @@ impl<'a> Compact<'a> {
     /// three, and where one is empty: a detached payload (RFC 7515 appendix F) has nothing to say
     /// to us, and an empty signature is no signature.
     pub(crate) fn split(token: &'a [u8]) -> Result<Self, RejectionKind> {
-        let mut dots =
-            token.iter().enumerate().filter(|(_, byte)| **byte == b'.').map(|(at, _)| at);
+        let mut dots = memchr_iter(b'.', token);
         let (Some(first), Some(second)) = (dots.next(), dots.next()) else {
             return Err(RejectionKind::MalformedToken);
         };
@@ -50,10 +53,69 @@ impl<'a> Compact<'a> {
     }
 }
 
+/// Room to decode a token in, which a thread uses again for the next one.
+pub(crate) struct Scratch {
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Scratch {
+    /// Takes room for all segments of a token of this length.
+    pub(crate) fn take(token_len: usize) -> Self {
+        let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+        if bytes.len() < token_len {
+            bytes.resize(token_len, 0);
+        }
+        Self { bytes }
+    }
+
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        // Without its thread, nobody will need it again.
+        let _ = SPARE.try_with(|spare| spare.set(bytes));
+    }
+}
+
 /// Decodes base64url without padding (RFC 7515 §2), in its one spelling: no white space, no `+`
 /// and `/`, and no stray bits at the end (RFC 4648 §3.5).
 pub(crate) fn decode_segment(segment: &[u8]) -> Result<Vec<u8>, RejectionKind> {
-    URL_SAFE_NO_PAD.decode(segment).map_err(|_| RejectionKind::MalformedToken)
+    BASE64.decode(segment).map_err(|_| RejectionKind::MalformedToken)
+}
+
+/// Decodes into the beginning of `room`, of which it returns the rest too.
+pub(crate) fn decode_into<'a>(
+    segment: &[u8],
+    room: &'a mut [u8],
+) -> Result<(&'a [u8], &'a mut [u8]), RejectionKind> {
+    let decoded = BASE64.decode_slice(segment, room).ok();
+    let halves = decoded.and_then(|len| room.split_at_mut_checked(len));
+    halves.map(|(decoded, left)| (&*decoded, left)).ok_or(RejectionKind::MalformedToken)
+}
+
+static BASE64: LazyLock<Base64> = LazyLock::new(base64url);
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+type Base64 = base64::engine::Simd;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+type Base64 = base64::engine::GeneralPurpose;
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn base64url() -> Base64 {
+    Base64::url_safe(NO_PAD)
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn base64url() -> Base64 {
+    Base64::new(&base64::alphabet::URL_SAFE, NO_PAD)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use smallvec::SmallVec;
 
 /// How deep arrays and objects may be nested.
 const MAX_DEPTH: u8 = 16;
@@ -116,13 +117,16 @@ impl<'de> Visitor<'de> for Name {
     }
 }
 
+/// Several strings; a few of them need no allocation.
+pub(crate) type Texts<'de> = SmallVec<[Cow<'de, str>; 4]>;
+
 /// A JSON value, as far as anybody here wants to know.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Value<'de> {
     Text(Cow<'de, str>),
     Bool(bool),
     /// An array, with its elements if they are all strings.
-    Array(Option<Vec<Cow<'de, str>>>),
+    Array(Option<Texts<'de>>),
     /// A number, an object or null.
     Other,
 }
@@ -209,7 +213,7 @@ impl<'de> Visitor<'de> for Any<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let inner = self.deeper()?;
-        let mut texts = self.keep.then(Vec::new);
+        let mut texts = self.keep.then(Texts::new);
         while let Some(element) = seq.next_element_seed(inner)? {
             self.budget.spend()?;
             match (&mut texts, element) {
@@ -302,8 +306,8 @@ mod tests {
         };
         assert_eq!(read("\"a\""), Value::Text("a".into()));
         assert_eq!(read(r#""\u0061""#), Value::Text("a".into()));
-        assert_eq!(read(r#"["a","b"]"#), Value::Array(Some(vec!["a".into(), "b".into()])));
-        assert_eq!(read("[]"), Value::Array(Some(vec![])));
+        assert_eq!(read(r#"["a","b"]"#), Value::Array(Some(vec!["a".into(), "b".into()].into())));
+        assert_eq!(read("[]"), Value::Array(Some(Texts::new())));
         assert_eq!(read(r#"["a",1]"#), Value::Array(None));
         assert_eq!(read(r#"[1,"a"]"#), Value::Array(None));
         assert_eq!(read("true"), Value::Bool(true));

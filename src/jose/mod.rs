@@ -20,12 +20,14 @@ mod pem;
 mod sign;
 
 pub use self::alg::{Algorithm, Backend};
-pub(crate) use self::compact::{Compact, decode_segment};
+pub(crate) use self::compact::{Compact, Scratch, decode_into};
+#[cfg(feature = "test-util")]
+pub(crate) use self::compact::decode_segment;
 pub(crate) use self::header::Header;
 pub use self::hmac::HmacAlgorithm;
 pub(crate) use self::hmac::HmacKey;
 pub use self::ignored::IgnoredReason;
-pub(crate) use self::json::{Any, Budget, Names, Value, read_object};
+pub(crate) use self::json::{Any, Budget, Names, Texts, Value, read_object};
 pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set};
 pub(crate) use self::key::VerificationKey;
 pub(crate) use self::pem::key_from_pem;

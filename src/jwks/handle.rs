@@ -215,6 +215,13 @@ impl Jwks {
         Snapshot::of(self.issuer(), loaded.published().origin.as_ref()?)
     }
 
+    /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
+    /// down, or nobody to keep watch). A verified token may be remembered under its set's
+    /// `generation`, and trusted only while this is the same. One atomic load.
+    pub(crate) fn generation(&self) -> u64 {
+        self.shared().store.generation()
+    }
+
     /// Returns the keys of now, with their state.
     pub(crate) fn load(&self) -> LoadedKeys {
         let loaded = self.look();

@@ -47,7 +47,7 @@ enum Next {
 impl Shared {
     pub(crate) fn new(config: Config, published: Published, control: Control) -> Self {
         let fixed = config.fetching.is_none();
-        Self {
+        let shared = Self {
             config,
             store: Store::new(published),
             progress: watch::Sender::new(Progress::default()),
@@ -55,7 +55,11 @@ impl Shared {
             control: Mutex::new(control),
             wake: Notify::new(),
             running: AtomicBool::new(fixed),
+        };
+        if fixed {
+            shared.store.watched(monotonic());
         }
+        shared
     }
 
     pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
@@ -95,6 +99,7 @@ impl Shared {
         let stopped =
             Published { sequence: u64::MAX, tenure: Tenure::Stopped, ..(*published).clone() };
         self.store.publish(stopped);
+        self.store.unwatched();
         report::state(&mut control, self.store.load(monotonic()).exact_state());
         let stopped = !control.alive;
         drop(control);
@@ -137,6 +142,7 @@ impl Shared {
             let keys = self.succession(control, succession);
             self.store.publish(Published { keys, ..(*published).clone() });
         }
+        self.store.watched(now);
         report::state(control, published.state(now));
     }
 
@@ -206,6 +212,7 @@ impl Shared {
             tenure: Tenure::Serving(serving),
             origin: Some(Arc::new(fetched.origin)),
         });
+        self.store.watched(now);
         report::state(control, self.store.load(now).exact_state());
     }
 
@@ -230,6 +237,7 @@ impl Shared {
             return;
         }
         control.abandon();
+        self.store.unwatched();
         drop(control);
         self.running.store(false, Ordering::Release);
         self.progress.send_modify(|_| {});

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -15,6 +16,8 @@ use crate::jwks::schedule::Serving;
 #[derive(Debug)]
 pub(crate) struct Store {
     published: ArcSwap<Published>,
+    /// The generation that serves, 0 while none does.
+    generation: AtomicU64,
 }
 
 /// Everything about the keys of now.
@@ -82,11 +85,14 @@ impl Published {
 }
 
 impl Store {
+    /// Creates a store of which nobody keeps watch yet.
     pub(crate) fn new(published: Published) -> Self {
-        Self { published: ArcSwap::from_pointee(published) }
+        Self { published: ArcSwap::from_pointee(published), generation: AtomicU64::new(0) }
     }
 
     /// Swaps the keys, unless those that are there came from a later attempt. Says whether it did.
+    ///
+    /// [`watched`](Self::watched) is to follow.
     pub(crate) fn publish(&self, next: Published) -> bool {
         let next = Arc::new(next);
         let before = self.published.rcu(|current| {
@@ -95,10 +101,28 @@ impl Store {
         before.sequence <= next.sequence
     }
 
+    /// Sets [`generation`](Self::generation) to what serves now, by somebody who will do so again
+    /// as soon as that changes.
+    pub(crate) fn watched(&self, now: Instant) {
+        let published = self.published.load();
+        let serves = published.state(now).serves();
+        let generation = if serves { published.keys.generation() } else { 0 };
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// Sets [`generation`](Self::generation) to 0: nobody would notice that keys expire.
+    pub(crate) fn unwatched(&self) {
+        self.generation.store(0, Ordering::Release);
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     pub(crate) fn load(&self, now: Instant) -> LoadedKeys {
         let published = self.published.load();
         let state = published.state(now);
-        LoadedKeys { published, state }
+        LoadedKeys { published, state, at: now }
     }
 }
 
@@ -107,6 +131,8 @@ impl Store {
 pub(crate) struct LoadedKeys {
     published: Guard<Arc<Published>>,
     state: State,
+    /// When they were loaded.
+    at: Instant,
 }
 
 /// Whether keys may be relied upon.
@@ -138,6 +164,16 @@ impl LoadedKeys {
 
     pub(crate) fn keys(&self) -> &KeySet {
         &self.published.keys
+    }
+
+    /// Returns how much longer these keys serve as they are, if nobody refreshes them.
+    pub(crate) fn serve_for(&self) -> Option<Duration> {
+        let stale_until = match self.published.tenure {
+            Tenure::Serving(serving) => Some(serving.stale_until),
+            Tenure::Cold | Tenure::Static | Tenure::Stopped => None,
+        };
+        let ends = [stale_until, self.keys().next_retirement()].into_iter().flatten().min();
+        ends.map(|end| end.saturating_duration_since(self.at))
     }
 
     pub(crate) fn published(&self) -> &Arc<Published> {
@@ -195,5 +231,19 @@ mod tests {
             let loaded = store.load(now + Duration::from_secs(secs));
             assert_eq!((loaded.exact_state(), loaded.state()), (state, keys), "{secs}");
         }
+    }
+
+    #[test]
+    fn the_generation_is_there_only_while_somebody_keeps_watch_and_keys_serve() {
+        let now = monotonic();
+        let store = Store::new(set(1, serving(now), KeySet::first(keys())));
+        assert_eq!(store.generation(), 0);
+        store.watched(now);
+        assert_eq!((store.generation(), store.load(now).keys().generation()), (1, 1));
+        store.watched(now + Duration::from_secs(20));
+        assert_eq!(store.generation(), 0, "expired");
+        store.watched(now);
+        store.unwatched();
+        assert_eq!(store.generation(), 0);
     }
 }

@@ -8,7 +8,7 @@ use crate::refusal::RejectionKind;
 pub(crate) enum Credentials<'a> {
     /// No such field, or one of another scheme.
     None,
-    /// A `b64token`. Nothing else is known of it.
+    /// What follows the scheme. Whether it is a [`b64token`](is_b64token) is still to be seen.
     Token(&'a [u8]),
     /// What RFC 6750 §3.1 calls `invalid_request`.
     Refused(RejectionKind),
@@ -39,7 +39,7 @@ fn parse(field: &[u8]) -> Credentials<'_> {
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     let token = rest.get(spaces..).unwrap_or_default();
-    if trimmed.len() == field.len() && spaces > 0 && is_b64token(token) {
+    if trimmed.len() == field.len() && spaces > 0 {
         Credentials::Token(token)
     } else {
         Credentials::Refused(RejectionKind::MalformedCredentials)
@@ -47,7 +47,7 @@ fn parse(field: &[u8]) -> Credentials<'_> {
 }
 
 /// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-fn is_b64token(token: &[u8]) -> bool {
+pub(crate) fn is_b64token(token: &[u8]) -> bool {
     let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = token.get(..token.len().saturating_sub(padding)).unwrap_or_default();
     // No early exit within a chunk, so that it can be checked many bytes at a time.
@@ -86,7 +86,10 @@ mod tests {
     const MALFORMED: Credentials<'_> = Credentials::Refused(RejectionKind::MalformedCredentials);
 
     fn read(field: &[u8]) -> Credentials<'_> {
-        parse(field)
+        match parse(field) {
+            Credentials::Token(token) if !is_b64token(token) => MALFORMED,
+            credentials => credentials,
+        }
     }
 
     // X1, X2, X3: RFC 6750 §2.1, with the scheme of RFC 9110 §11.1.

@@ -12,7 +12,7 @@ use tower_service::Service;
 use crate::jwks::KeyWait;
 use crate::middleware::body::ResponseBody;
 use crate::middleware::grpc_timeout::longest_wait;
-use crate::middleware::service::{Authority, Verdict};
+use crate::middleware::service::{Authority, Turn, Verdict};
 use crate::refusal::{Unavailable, UnavailableReason};
 
 pin_project! {
@@ -124,7 +124,7 @@ where
     fn proceed(mut self, outcome: Result<(), Unavailable>) -> State<S::Future, Self> {
         let refused = match outcome {
             Err(unavailable) => unavailable.into(),
-            Ok(()) => match self.authority.judge_again(&self.request) {
+            Ok(()) => match self.authority.judge(&self.request, Turn::AfterWaiting) {
                 Verdict::Pass(token) => {
                     self.authority.hand_over(&mut self.request, token.as_ref());
                     return State::Inner { future: self.ready.call(self.request) };

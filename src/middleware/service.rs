@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::jwks::KeyWait;
 use crate::middleware::access::NotAdmitted;
-use crate::middleware::bearer::{self, Credentials};
+use crate::middleware::bearer::{self, Credentials, is_b64token};
 use crate::middleware::body::ResponseBody;
 use crate::middleware::context::Context;
 use crate::middleware::future::ResponseFuture;
@@ -48,8 +48,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         bearer::hide(request.headers_mut());
-        let check = |token: &[u8]| self.authority.validator.check(token);
-        match self.authority.judge(&request, check) {
+        match self.authority.judge(&request, Turn::First) {
             Verdict::Pass(token) => {
                 self.authority.hand_over(&mut request, token.as_ref());
                 ResponseFuture::inner(self.inner.call(request))
@@ -80,6 +79,13 @@ pub(crate) enum Verdict<C> {
     Wait(KeyWait),
 }
 
+/// Whether a request comes for the first time, or has waited for keys. Nobody waits twice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Turn {
+    First,
+    AfterWaiting,
+}
+
 pub(crate) struct Refused {
     refusal: Refusal,
     hidden: bool,
@@ -98,8 +104,8 @@ impl From<NotAdmitted> for Refused {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
-    /// Decides about a request. `check` is how a token is looked at: before the wait, or after it.
-    fn judge<B>(&self, request: &Request<B>, check: impl FnOnce(&[u8]) -> Check<C>) -> Verdict<C> {
+    /// Decides about a request.
+    pub(crate) fn judge<B>(&self, request: &Request<B>, turn: Turn) -> Verdict<C> {
         let settings = &*self.settings;
         let Some(rules) = settings.rules(request) else {
             return Verdict::Refuse(Rejection::new(RejectionKind::AmbiguousPath).into());
@@ -110,7 +116,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         let token = match bearer::credentials(request.headers()) {
             Credentials::None => None,
             Credentials::Refused(kind) => return Verdict::Refuse(Rejection::new(kind).into()),
-            Credentials::Token(token) => match check(token) {
+            Credentials::Token(token) => match self.check(token, turn) {
                 Check::Done(Ok(token)) => Some(token),
                 Check::Done(Err(refusal)) => return Verdict::Refuse(refusal.into()),
                 Check::Wait(wait) => return Verdict::Wait(wait),
@@ -122,9 +128,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// Decides about a request whose token had to wait for keys. Nobody waits twice.
-    pub(crate) fn judge_again<B>(&self, request: &Request<B>) -> Verdict<C> {
-        self.judge(request, |token| Check::Done(self.validator.check_again(token)))
+    fn check(&self, token: &[u8], turn: Turn) -> Check<C> {
+        // Tokens that are known are well-formed: only the others are looked at byte by byte.
+        if let Some(checked) = self.validator.recall(token) {
+            return Check::Done(checked);
+        }
+        if !is_b64token(token) {
+            return Check::Done(Err(RejectionKind::MalformedCredentials.into()));
+        }
+        match turn {
+            Turn::First => self.validator.check(token),
+            Turn::AfterWaiting => Check::Done(self.validator.check_again(token)),
+        }
     }
 
     /// Makes a request ready for the service within.

@@ -1,28 +1,85 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use crate::clock::UnixTime;
 use crate::jose::Algorithm;
 use crate::scope::ScopeSet;
+use crate::token::raw_claims::RawClaims;
 
 /// The registered claims of a valid access token (RFC 7519 §4.1, RFC 9068 §2.2).
 ///
 /// `Debug` shows none of them: they say who somebody is.
 pub struct Claims {
-    pub(crate) issuer: Arc<str>,
-    pub(crate) subject: Option<Box<str>>,
-    pub(crate) client_id: Option<Box<str>>,
-    pub(crate) audience: Box<[Box<str>]>,
-    pub(crate) expires_at: UnixTime,
-    pub(crate) not_before: Option<UnixTime>,
-    pub(crate) issued_at: Option<UnixTime>,
-    pub(crate) jwt_id: Option<Box<str>>,
-    pub(crate) scopes: ScopeSet,
-    pub(crate) algorithm: Option<Algorithm>,
-    pub(crate) key_id: Option<Box<str>>,
+    issuer: Arc<str>,
+    /// All that is text, one after the other: one allocation.
+    text: Box<str>,
+    subject: Option<Span>,
+    client_id: Option<Span>,
+    jwt_id: Option<Span>,
+    key_id: Option<Span>,
+    audience: SmallVec<[Span; 2]>,
+    expires_at: UnixTime,
+    not_before: Option<UnixTime>,
+    issued_at: Option<UnixTime>,
+    scopes: ScopeSet,
+    algorithm: Option<Algorithm>,
+}
+
+/// A part of the text.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
 }
 
 impl Claims {
+    /// Makes the claims of a token its own that was checked.
+    pub(crate) fn new(
+        issuer: Arc<str>,
+        claims: &RawClaims<'_>,
+        scopes: ScopeSet,
+        algorithm: Option<Algorithm>,
+        key_id: Option<&str>,
+    ) -> Self {
+        let audience = || claims.aud.iter().flat_map(|aud| aud.iter());
+        let singles = [claims.sub.as_deref(), claims.client_id.as_deref(), claims.jti.as_deref()];
+        let singles = singles.into_iter().chain([key_id]).flatten();
+        let bytes = singles.chain(audience()).map(str::len).fold(0, usize::saturating_add);
+        let mut text = String::with_capacity(bytes);
+        let mut push = |part: &str| {
+            let start = text.len();
+            text.push_str(part);
+            // A token is never as long as 4 GiB.
+            let at = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+            Span { start: at(start), end: at(text.len()) }
+        };
+        Self {
+            issuer,
+            subject: claims.sub.as_deref().map(&mut push),
+            client_id: claims.client_id.as_deref().map(&mut push),
+            jwt_id: claims.jti.as_deref().map(&mut push),
+            key_id: key_id.map(&mut push),
+            audience: audience().map(&mut push).collect(),
+            text: text.into_boxed_str(),
+            expires_at: claims.exp.unwrap_or_default(),
+            not_before: claims.nbf,
+            issued_at: claims.iat,
+            scopes,
+            algorithm,
+        }
+    }
+
+    fn part(&self, span: Span) -> &str {
+        let range = span.start as usize..span.end as usize;
+        self.text.get(range).unwrap_or_default()
+    }
+
+    fn part_of(&self, span: Option<Span>) -> Option<&str> {
+        span.map(|span| self.part(span))
+    }
+
     /// Returns `iss`, which is the configured issuer.
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -35,17 +92,17 @@ impl Claims {
     /// a client choose an identifier that is also a user's (RFC 9068 §5). Look at
     /// [`client_id`](Self::client_id) too before taking a subject for a user.
     pub fn subject(&self) -> Option<&str> {
-        self.subject.as_deref()
+        self.part_of(self.subject)
     }
 
     /// Returns `client_id`: the client that got the token (RFC 8693 §4.3).
     pub fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+        self.part_of(self.client_id)
     }
 
     /// Returns `aud`, one or many. At least one is the configured audience.
     pub fn audience(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.audience.iter().map(AsRef::as_ref)
+        self.audience.iter().map(|span| self.part(*span))
     }
 
     /// Returns `exp`.
@@ -65,7 +122,7 @@ impl Claims {
 
     /// Returns `jti`.
     pub fn jwt_id(&self) -> Option<&str> {
-        self.jwt_id.as_deref()
+        self.part_of(self.jwt_id)
     }
 
     /// Returns the scopes that the token grants, from wherever the validator's
@@ -86,7 +143,7 @@ impl Claims {
 
     /// Returns the `kid` of the key that the token is signed with, if the token names one.
     pub fn key_id(&self) -> Option<&str> {
-        self.key_id.as_deref()
+        self.part_of(self.key_id)
     }
 }
 

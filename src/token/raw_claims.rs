@@ -3,9 +3,10 @@ use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
-use crate::jose::{Any, Budget, Names, Value, read_object};
+use crate::jose::{Any, Budget, Names, Texts, Value, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::token::scope_source::ScopeSource;
@@ -25,7 +26,7 @@ pub(crate) struct RawClaims<'a> {
     pub(crate) id_token: bool,
     /// `cnf` is there (RFC 7800 §3.1), whatever it says.
     pub(crate) confirmation: bool,
-    scopes: Vec<ScopeText<'a>>,
+    scopes: SmallVec<[ScopeText<'a>; 2]>,
 }
 
 /// `aud`: one or many (RFC 7519 §4.1.3).
@@ -33,7 +34,7 @@ pub(crate) struct RawClaims<'a> {
 pub(crate) enum Audience<'a> {
     One(Cow<'a, str>),
     /// Never empty.
-    Many(Vec<Cow<'a, str>>),
+    Many(Texts<'a>),
 }
 
 impl Audience<'_> {
@@ -51,7 +52,7 @@ enum ScopeText<'a> {
     /// Scopes with spaces between.
     List(Cow<'a, str>),
     /// One scope an element.
-    Array(Vec<Cow<'a, str>>),
+    Array(Texts<'a>),
 }
 
 impl<'a> RawClaims<'a> {

@@ -11,7 +11,9 @@ use crate::jose::{Algorithm, Backend, HmacAlgorithm, HmacKey};
 use crate::jwks::{Jwks, JwksBuilder};
 use crate::secret::Secret;
 use crate::token::{NoClaims, ScopeSource};
-use crate::validator::check::{Inner, Trust, Validator};
+use crate::validator::cache::Cache;
+use crate::validator::check::Headers;
+use crate::validator::handle::{Inner, Trust, Validator};
 use crate::validator::policy::{Policy, RequiredClaim};
 
 /// Builds a [`Validator`].
@@ -26,6 +28,8 @@ use crate::validator::policy::{Policy, RequiredClaim};
 /// | [`max_age`](Self::max_age) | none |
 /// | [`scope_source`](Self::scope_source) | `scope` and `scp` |
 /// | [`max_token_bytes`](Self::max_token_bytes) | 16 KiB |
+/// | [`cache_entries`](Self::cache_entries) | 10 000 tokens |
+/// | [`cache_bytes`](Self::cache_bytes) | 32 MiB |
 pub struct ValidatorBuilder<C = NoClaims> {
     issuer: String,
     audiences: Vec<String>,
@@ -37,6 +41,8 @@ pub struct ValidatorBuilder<C = NoClaims> {
     max_age: Option<Duration>,
     scope_source: ScopeSource,
     max_token_bytes: usize,
+    cache_entries: usize,
+    cache_bytes: usize,
     clock: Arc<dyn Clock>,
     claims: PhantomData<fn() -> C>,
 }
@@ -67,6 +73,12 @@ impl From<JwksBuilder> for KeySource {
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
+const MAX_CACHE_ENTRIES: usize = 1_000_000;
+
+/// How many headers are remembered: an issuer sends a few for each key.
+const HEADERS: usize = 64;
+const HEADER_BYTES: usize = 64 * 1_024;
+
 impl ValidatorBuilder {
     pub(crate) fn new(issuer: String, audience: String) -> Self {
         Self {
@@ -80,6 +92,8 @@ impl ValidatorBuilder {
             max_age: None,
             scope_source: ScopeSource::standard(),
             max_token_bytes: 16 * 1_024,
+            cache_entries: 10_000,
+            cache_bytes: 32 * 1_024 * 1_024,
             clock: Arc::new(SystemClock),
             claims: PhantomData,
         }
@@ -117,6 +131,8 @@ impl<C> ValidatorBuilder<C> {
             max_age: self.max_age,
             scope_source: self.scope_source,
             max_token_bytes: self.max_token_bytes,
+            cache_entries: self.cache_entries,
+            cache_bytes: self.cache_bytes,
             clock: self.clock,
             claims: PhantomData,
         }
@@ -201,6 +217,26 @@ impl<C> ValidatorBuilder<C> {
         self
     }
 
+    /// Sets how many accepted tokens are remembered, 0 to 1 000 000, so that those that come again
+    /// cost no signature; 0 switches the memory off. It is rounded up to a multiple of eight.
+    ///
+    /// See [the module's documentation](crate::validator#the-cache) for what is remembered, and when
+    /// it ends.
+    #[must_use]
+    pub fn cache_entries(mut self, entries: usize) -> Self {
+        self.cache_entries = entries;
+        self
+    }
+
+    /// Sets how many bytes the remembered tokens may hold: each counts twice its own length and
+    /// some 700 bytes for its claims. What the application's own claims hold beyond what the token
+    /// says isn't counted.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
     /// Takes the time from this clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
@@ -232,6 +268,12 @@ impl<C> ValidatorBuilder<C> {
         }
         if !(256..=1_024 * 1_024).contains(&self.max_token_bytes) {
             return Err(ConfigError::new("max_token_bytes must be between 256 bytes and 1 MiB"));
+        }
+        if self.cache_entries > MAX_CACHE_ENTRIES {
+            return Err(ConfigError::new(format!(
+                "a cache of {} tokens is too large: use at most {MAX_CACHE_ENTRIES}, or 0 for none",
+                self.cache_entries
+            )));
         }
         let keys = match self.keys {
             Some(KeySource(source)) => source,
@@ -278,7 +320,10 @@ impl<C> ValidatorBuilder<C> {
             scope_source: self.scope_source,
             max_token_bytes: self.max_token_bytes,
         };
-        Ok(Validator::new(Inner { policy, trust, clock: self.clock, claims: PhantomData }))
+        let cached = self.cache_entries > 0;
+        let cache = cached.then(|| Cache::new(self.cache_entries, self.cache_bytes));
+        let headers = Headers::new(HEADERS, HEADER_BYTES);
+        Ok(Validator::new(Inner { policy, trust, clock: self.clock, headers, cache }))
     }
 }
 

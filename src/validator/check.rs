@@ -1,38 +1,17 @@
-use std::fmt;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::clock::Clock;
-use crate::jose::{Algorithm, Compact, Header, HmacKey, decode_segment};
-use crate::jwks::{Candidates, Health, Jwks, KeyWait, KeysState, Miss};
+use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
+use crate::jwks::{Candidates, Jwks, KeyWait, KeysState, Miss};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
-use crate::token::{AccessToken, Claims, NoClaims, RawClaims, Verified};
-use crate::validator::builder::ValidatorBuilder;
-use crate::validator::policy::{Policy, unsupported_algorithm};
-
-/// Decides whether an access token is valid: from whom it must be, for whom, signed with which
-/// keys.
-///
-/// Cloning is cheap, and clones share everything. See [`Validator::builder`].
-pub struct Validator<C = NoClaims> {
-    inner: Arc<Inner<C>>,
-}
-
-pub(crate) struct Inner<C> {
-    pub(crate) policy: Policy,
-    pub(crate) trust: Trust,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) claims: std::marker::PhantomData<fn() -> C>,
-}
-
-/// What signatures are checked with.
-#[derive(Debug)]
-pub(crate) enum Trust {
-    Jwks(Jwks),
-    SharedSecret(HmacKey),
-}
+use crate::token::{AccessToken, Claims, RawClaims, Verified};
+use crate::validator::cache::Term;
+use crate::validator::handle::{Inner, Trust, Validator};
+use crate::validator::policy::unsupported_algorithm;
+use crate::validator::table::Table;
 
 /// What became of a token at first sight.
 #[derive(Debug)]
@@ -56,83 +35,35 @@ impl<T: Into<Refusal>> From<T> for Stop {
     }
 }
 
-impl Validator {
-    /// Starts building a validator for tokens of `issuer` that are meant for `audience`.
-    ///
-    /// `issuer` is compared with `iss` character by character: take it from the authorization
-    /// server's metadata, trailing slash and all. `audience` is what the authorization server
-    /// calls this service, and one of `aud` must be the same.
-    ///
-    /// By default the keys are found by discovery; see [`ValidatorBuilder`] for all defaults.
-    ///
-    /// ```
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_bearer::Validator;
-    ///
-    /// let validator = Validator::builder("https://issuer.example", "https://api.example").build()?;
-    /// let token = validator.validate("eyJhbGciOi…").await;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> ValidatorBuilder {
-        ValidatorBuilder::new(issuer.into(), audience.into())
-    }
+/// The encoded headers of tokens that were accepted: an issuer sends the same few over and over,
+/// and what the policy says to one depends on nothing else.
+pub(crate) type Headers = Table<Arc<Vetted<'static>>>;
+
+/// What a header says that met the policy.
+#[derive(Debug)]
+pub(crate) struct Vetted<'a> {
+    /// `None` for the shared secret's, which is then the only one.
+    algorithm: Option<Algorithm>,
+    kid: Option<Cow<'a, str>>,
+}
+
+/// What the keys say to a signature.
+struct Seal {
+    genuine: bool,
+    /// Which keys said so, and how much longer they serve as they are.
+    generation: u64,
+    lasts: Option<Duration>,
 }
 
 impl<C> Validator<C> {
-    pub(crate) fn new(inner: Inner<C>) -> Self {
-        Self { inner: Arc::new(inner) }
-    }
-
-    /// Returns the key source; `None` if a shared secret is used.
-    pub fn jwks(&self) -> Option<&Jwks> {
-        match &self.inner.trust {
-            Trust::Jwks(jwks) => Some(jwks),
-            Trust::SharedSecret(_) => None,
-        }
-    }
-
-    /// Waits until the first keys are there, for at most this long.
-    ///
-    /// # Errors
-    ///
-    /// If they aren't there by then.
-    pub async fn ready(&self, deadline: Duration) -> Result<(), Unavailable> {
-        match self.jwks() {
-            Some(jwks) => jwks.ready(deadline).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Tells whether tokens can be checked now.
-    pub fn health(&self) -> Health {
-        self.jwks().map_or(Health::Ready, Jwks::health)
-    }
-
-    pub(crate) fn audience(&self) -> &str {
-        self.inner.policy.audiences.first().map_or("", AsRef::as_ref)
+    /// Returns what was decided about a token before, if it still holds. Whatever bytes may come.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Checked<C>> {
+        let Inner { cache, clock, trust, .. } = &*self.inner;
+        cache.as_ref()?.recall(token, clock.now(), trust.generation())
     }
 }
 
 impl<C: DeserializeOwned> Validator<C> {
-    /// Decides whether a token is valid now.
-    ///
-    /// This waits only for the first keys, or for a token whose `kid` is unknown and which could
-    /// otherwise be valid; never longer than the key source's `request_wait`.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
-    pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
-        match self.check(token.as_bytes()) {
-            Check::Done(checked) => checked,
-            Check::Wait(wait) => {
-                wait.await?;
-                self.check_again(token.as_bytes())
-            }
-        }
-    }
-
     /// Decides at first sight. Nothing waits here, and nothing is fetched.
     pub(crate) fn check(&self, token: &[u8]) -> Check<C> {
         match self.run(token, false) {
@@ -155,98 +86,146 @@ impl<C: DeserializeOwned> Validator<C> {
     }
 
     /// The pipeline. What costs nothing comes first, and the signature last, so that a token which
-    /// can't be valid costs neither a signature nor a fetch.
+    /// can't be valid costs neither a signature nor a fetch, and allocates nothing.
     fn run(&self, token: &[u8], waited: bool) -> Result<AccessToken<C>, Stop> {
-        let policy = &self.inner.policy;
+        let Inner { policy, trust, clock, headers, cache } = &*self.inner;
         if token.len() > policy.max_token_bytes {
             return Err(RejectionKind::TokenTooLong.into());
         }
         let compact = Compact::split(token)?;
-        let header = decode_segment(compact.header)?;
-        let header = Header::parse(&header)?;
-        policy.check_type(&header)?;
-        let algorithm = self.check_algorithm(&header)?;
+        let mut scratch = Scratch::take(token.len());
 
-        let payload = decode_segment(compact.payload)?;
-        let claims = RawClaims::parse(&payload, &policy.scope_source)?;
-        policy.check_claims(&claims, self.inner.clock.now())?;
-
-        let signature = decode_segment(compact.signature)?;
-        let message = compact.signing_input;
-        match (&self.inner.trust, algorithm) {
-            (Trust::Jwks(jwks), Some(algorithm)) => {
-                check_signature(jwks, algorithm, &header, message, &signature, waited)?;
+        let known = headers.find(compact.header, |known| Some(Arc::clone(known)));
+        let (header, room) = match &known {
+            Some(known) => (known.borrowed(), scratch.room()),
+            None => {
+                let (json, room) = decode_into(compact.header, scratch.room())?;
+                (self.vet(Header::parse(json)?)?, room)
             }
-            (Trust::SharedSecret(key), None) if key.verify(message, &signature) => {}
-            _ => return Err(RejectionKind::BadSignature.into()),
-        }
+        };
 
-        // Only now is anything of the application's done with what the token says.
+        let (payload, room) = decode_into(compact.payload, room)?;
+        let claims = RawClaims::parse(payload, &policy.scope_source)?;
+        let now = clock.now();
+        policy.check_claims(&claims, now)?;
+
+        let (signature, _) = decode_into(compact.signature, room)?;
+        let seal = trust.check(&header, compact.signing_input, signature, waited)?;
+
+        let (from, until) = policy.term(&claims);
+        let until = seal.lasts.map_or(until, |lasts| now.plus(lasts).min(until));
+        let term = Term { from, until, generation: seal.generation };
+        let checked = if seal.genuine {
+            if known.is_none() {
+                let bytes = header.kid.as_ref().map_or(0, |kid| kid.len());
+                headers.insert(compact.header, bytes, Arc::new(header.to_owned()));
+            }
+            self.accept(&claims, payload, header)
+        } else {
+            Err(RejectionKind::BadSignature.into())
+        };
+        if let Some(cache) = cache {
+            cache.remember(token, term, &checked);
+        }
+        Ok(checked?)
+    }
+
+    /// Holds a header against the policy.
+    fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
+        let Inner { policy, trust, .. } = &*self.inner;
+        policy.check_type(&header)?;
+        let algorithm = match trust {
+            Trust::Jwks(_) => Some(policy.check_algorithm(&header)?),
+            Trust::SharedSecret(key) if header.alg == key.algorithm().name() => None,
+            Trust::SharedSecret(_) => return Err(unsupported_algorithm(&header)),
+        };
+        Ok(Vetted { algorithm, kid: header.kid })
+    }
+
+    /// Makes the claims of a genuine token its own. Only now is anything of the application's done
+    /// with what the token says.
+    fn accept(
+        &self,
+        claims: &RawClaims<'_>,
+        payload: &[u8],
+        header: Vetted<'_>,
+    ) -> Result<AccessToken<C>, Rejection> {
+        let policy = &self.inner.policy;
         let extra =
-            C::deserialize(&mut serde_json::Deserializer::from_slice(&payload)).map_err(|_| {
+            C::deserialize(&mut serde_json::Deserializer::from_slice(payload)).map_err(|_| {
                 let note = Detail::Note("the application's own claims can't be read");
                 Rejection::with(RejectionKind::MalformedClaim, note)
             })?;
-        let claims = self.accept(claims, &payload, header, algorithm)?;
+        let scopes = claims.scopes(payload, &policy.scope_source)?;
+        let issuer = Arc::clone(&policy.issuer);
+        let claims = Claims::new(issuer, claims, scopes, header.algorithm, header.kid.as_deref());
         Ok(AccessToken::new(Verified { claims, extra }))
     }
+}
 
-    /// Returns the accepted algorithm; `None` for the shared secret's, which is then the only one.
-    fn check_algorithm(&self, header: &Header<'_>) -> Result<Option<Algorithm>, Rejection> {
-        match &self.inner.trust {
-            Trust::Jwks(_) => self.inner.policy.check_algorithm(header).map(Some),
-            Trust::SharedSecret(key) if header.alg == key.algorithm().name() => Ok(None),
-            Trust::SharedSecret(_) => Err(unsupported_algorithm(header)),
+impl<'a> Vetted<'a> {
+    fn borrowed(&'a self) -> Self {
+        Self { algorithm: self.algorithm, kid: self.kid.as_deref().map(Cow::Borrowed) }
+    }
+
+    fn to_owned(&self) -> Vetted<'static> {
+        let kid = self.kid.as_deref().map(|kid| Cow::Owned(kid.to_owned()));
+        Vetted { algorithm: self.algorithm, kid }
+    }
+}
+
+impl Trust {
+    /// Returns the number of the keys of now.
+    pub(crate) fn generation(&self) -> u64 {
+        match self {
+            Self::Jwks(jwks) => jwks.generation(),
+            Self::SharedSecret(_) => ITS_ONLY_GENERATION,
         }
     }
 
-    /// Makes the claims of a verified token its own.
-    fn accept(
+    fn check(
         &self,
-        claims: RawClaims<'_>,
-        payload: &[u8],
-        header: Header<'_>,
-        algorithm: Option<Algorithm>,
-    ) -> Result<Claims, Rejection> {
-        let policy = &self.inner.policy;
-        Ok(Claims {
-            issuer: Arc::clone(&policy.issuer),
-            scopes: claims.scopes(payload, &policy.scope_source)?,
-            audience: claims.aud.iter().flat_map(|aud| aud.iter()).map(Box::from).collect(),
-            subject: claims.sub.map(Into::into),
-            client_id: claims.client_id.map(Into::into),
-            expires_at: claims.exp.unwrap_or_default(),
-            not_before: claims.nbf,
-            issued_at: claims.iat,
-            jwt_id: claims.jti.map(Into::into),
-            algorithm,
-            key_id: header.kid.map(Into::into),
-        })
+        header: &Vetted<'_>,
+        message: &[u8],
+        signature: &[u8],
+        waited: bool,
+    ) -> Result<Seal, Stop> {
+        match (self, header.algorithm) {
+            (Self::Jwks(jwks), Some(algorithm)) => {
+                let kid = header.kid.as_deref();
+                check_signature(jwks, algorithm, kid, message, signature, waited)
+            }
+            (Self::SharedSecret(key), None) => {
+                let genuine = key.verify(message, signature);
+                Ok(Seal { genuine, generation: ITS_ONLY_GENERATION, lasts: None })
+            }
+            _ => Err(RejectionKind::BadSignature.into()),
+        }
     }
 }
+
+/// A shared secret is never replaced.
+const ITS_ONLY_GENERATION: u64 = 1;
 
 /// Checks the signature with the issuer's keys, of which the header may name one.
 fn check_signature(
     jwks: &Jwks,
     algorithm: Algorithm,
-    header: &Header<'_>,
+    kid: Option<&str>,
     message: &[u8],
     signature: &[u8],
     waited: bool,
-) -> Result<(), Stop> {
+) -> Result<Seal, Stop> {
     let loaded = jwks.load();
     if loaded.state() != KeysState::Serving {
         return Err(missed(jwks.wait_cold()));
     }
-    let kid = header.kid.as_deref();
     match loaded.keys().candidates(algorithm, kid) {
-        Candidates::Fitting(fitting) => {
-            if fitting.iter().any(|key| key.verify(algorithm, message, signature)) {
-                Ok(())
-            } else {
-                Err(RejectionKind::BadSignature.into())
-            }
-        }
+        Candidates::Fitting(fitting) => Ok(Seal {
+            genuine: fitting.iter().any(|key| key.verify(algorithm, message, signature)),
+            generation: loaded.keys().generation(),
+            lasts: loaded.serve_for(),
+        }),
         Candidates::TooMany => Err(RejectionKind::AmbiguousKey.into()),
         Candidates::None => match kid {
             Some(kid) if !waited => Err(missed(jwks.miss(&loaded, kid))),
@@ -260,20 +239,5 @@ fn missed(miss: Miss) -> Stop {
         Miss::Absent => RejectionKind::UnknownKey.into(),
         Miss::Unavailable(unavailable) => unavailable.into(),
         Miss::Wait(wait) => Stop::Wait(wait),
-    }
-}
-
-impl<C> Clone for Validator<C> {
-    fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
-    }
-}
-
-impl<C> fmt::Debug for Validator<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Validator")
-            .field("policy", &self.inner.policy)
-            .field("trust", &self.inner.trust)
-            .finish_non_exhaustive()
     }
 }

@@ -1,10 +1,13 @@
 //! What is accepted, and the pipeline that decides it.
 
 mod builder;
+mod cache;
 mod check;
+mod handle;
 mod policy;
+mod table;
 
 pub use self::builder::{KeySource, ValidatorBuilder};
 pub(crate) use self::check::Check;
-pub use self::check::Validator;
+pub use self::handle::Validator;
 pub use self::policy::RequiredClaim;

@@ -130,6 +130,18 @@ impl Policy {
         Err(Rejection::with(RejectionKind::WrongIssuer, detail))
     }
 
+    /// Returns from when and until when these claims pass, as far as time is concerned: what
+    /// [`check_claims`](Self::check_claims) accepts between, the end excluded.
+    pub(crate) fn term(&self, claims: &RawClaims<'_>) -> (UnixTime, UnixTime) {
+        let from = claims.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
+        let expires = claims.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
+        let ages = self.max_age.zip(claims.iat);
+        let until = ages.map_or(expires, |(max_age, iat)| {
+            iat.plus(max_age).plus(self.leeway).min(expires)
+        });
+        (from, until)
+    }
+
     fn check_times(
         &self,
         claims: &RawClaims<'_>,

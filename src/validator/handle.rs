@@ -1,0 +1,136 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::clock::Clock;
+use crate::jose::HmacKey;
+use crate::jwks::{Health, Jwks};
+use crate::refusal::{Refusal, Unavailable};
+use crate::token::{AccessToken, NoClaims};
+use crate::validator::builder::ValidatorBuilder;
+use crate::validator::cache::Cache;
+use crate::validator::check::{Check, Headers};
+use crate::validator::policy::Policy;
+
+/// Decides whether an access token is valid: from whom it must be, for whom, signed with which
+/// keys.
+///
+/// Cloning is cheap, and clones share everything. See [`Validator::builder`].
+pub struct Validator<C = NoClaims> {
+    pub(crate) inner: Arc<Inner<C>>,
+}
+
+pub(crate) struct Inner<C> {
+    pub(crate) policy: Policy,
+    pub(crate) trust: Trust,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) headers: Headers,
+    /// `None` if it is switched off.
+    pub(crate) cache: Option<Cache<C>>,
+}
+
+/// What signatures are checked with.
+#[derive(Debug)]
+pub(crate) enum Trust {
+    Jwks(Jwks),
+    SharedSecret(HmacKey),
+}
+
+impl Validator {
+    /// Starts building a validator for tokens of `issuer` that are meant for `audience`.
+    ///
+    /// `issuer` is compared with `iss` character by character: take it from the authorization
+    /// server's metadata, trailing slash and all. `audience` is what the authorization server
+    /// calls this service, and one of `aud` must be the same.
+    ///
+    /// By default the keys are found by discovery; see [`ValidatorBuilder`] for all defaults.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_bearer::Validator;
+    ///
+    /// let validator = Validator::builder("https://issuer.example", "https://api.example").build()?;
+    /// let token = validator.validate("eyJhbGciOi…").await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> ValidatorBuilder {
+        ValidatorBuilder::new(issuer.into(), audience.into())
+    }
+}
+
+impl<C> Validator<C> {
+    pub(crate) fn new(inner: Inner<C>) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Returns the key source; `None` if a shared secret is used.
+    pub fn jwks(&self) -> Option<&Jwks> {
+        match &self.inner.trust {
+            Trust::Jwks(jwks) => Some(jwks),
+            Trust::SharedSecret(_) => None,
+        }
+    }
+
+    /// Waits until the first keys are there, for at most this long.
+    ///
+    /// # Errors
+    ///
+    /// If they aren't there by then.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), Unavailable> {
+        match self.jwks() {
+            Some(jwks) => jwks.ready(deadline).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells whether tokens can be checked now.
+    pub fn health(&self) -> Health {
+        self.jwks().map_or(Health::Ready, Jwks::health)
+    }
+
+    pub(crate) fn audience(&self) -> &str {
+        self.inner.policy.audiences.first().map_or("", AsRef::as_ref)
+    }
+}
+
+impl<C: DeserializeOwned> Validator<C> {
+    /// Decides whether a token is valid now.
+    ///
+    /// This waits only for the first keys, or for a token whose `kid` is unknown and which could
+    /// otherwise be valid; never longer than the key source's `request_wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
+    pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
+        let token = token.as_bytes();
+        if let Some(checked) = self.recall(token) {
+            return checked;
+        }
+        match self.check(token) {
+            Check::Done(checked) => checked,
+            Check::Wait(wait) => {
+                wait.await?;
+                self.check_again(token)
+            }
+        }
+    }
+}
+
+impl<C> Clone for Validator<C> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<C> fmt::Debug for Validator<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Validator")
+            .field("policy", &self.inner.policy)
+            .field("trust", &self.inner.trust)
+            .finish_non_exhaustive()
+    }
+}

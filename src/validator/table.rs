@@ -1,0 +1,222 @@
+//! A table of tokens: bounded in number and in bytes, read without a lock.
+//!
+//! It is set-associative, as a processor's cache is: a token's hash names one set of eight, within
+//! which the whole token decides. So nothing that anybody sends can make a lookup long. A set that
+//! is full forgets what wasn't asked for since its hand last came by (CLOCK), so that tokens that
+//! come once don't drive out those that come all the time.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+const WAYS: usize = 8;
+
+/// How much of a token's end is hashed. That is signature, which only the issuer's key can make:
+/// nobody can choose the hashes of tokens that are accepted, and of others only their own suffer.
+const HASHED_BYTES: usize = 32;
+
+/// What is known of tokens.
+pub(crate) struct Table<V> {
+    sets: Box<[Set<V>]>,
+    hasher: RandomState,
+    /// What the entries count for, and those that are just coming.
+    held: AtomicUsize,
+    max_bytes: usize,
+    /// The set from which to make room next, when the bytes are spent.
+    hand: AtomicUsize,
+}
+
+struct Set<V> {
+    /// The other half of each way's hash, to look at no token in vain.
+    tags: [AtomicU32; WAYS],
+    /// One bit a way: whether it was asked for since the hand came by.
+    used: AtomicU8,
+    ways: [ArcSwapOption<Entry<V>>; WAYS],
+    /// Where the hand is. Whoever changes a way holds it; readers never do.
+    hand: Mutex<usize>,
+}
+
+struct Entry<V> {
+    token: Box<[u8]>,
+    bytes: usize,
+    value: V,
+}
+
+impl<V> Table<V> {
+    /// Creates a table for this many entries, rounded up to a multiple of eight, and this many
+    /// bytes. An entry counts for its token, for itself, and for what [`insert`](Self::insert) is
+    /// told.
+    pub(crate) fn new(max_entries: usize, max_bytes: usize) -> Self {
+        Self {
+            sets: (0..max_entries.div_ceil(WAYS)).map(|_| Set::default()).collect(),
+            hasher: RandomState::new(),
+            held: AtomicUsize::new(0),
+            max_bytes,
+            hand: AtomicUsize::new(0),
+        }
+    }
+
+    /// Finds what `judge` makes of what is known of a token.
+    pub(crate) fn find<R>(&self, token: &[u8], judge: impl FnOnce(&V) -> Option<R>) -> Option<R> {
+        let (set, tag) = self.place(token)?;
+        for (way, held) in set.ways.iter().enumerate() {
+            if set.tag(way) != Some(tag) {
+                continue;
+            }
+            let entry = held.load();
+            if let Some(entry) = &*entry
+                && *entry.token == *token
+            {
+                let found = judge(&entry.value)?;
+                set.use_again(way);
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// Keeps what is known of a token, in place of what was known of it, if there is room. `bytes`
+    /// is what the value holds beyond its own size.
+    pub(crate) fn insert(&self, token: &[u8], bytes: usize, value: V) {
+        let bytes =
+            [size_of::<Entry<V>>(), token.len()].into_iter().fold(bytes, usize::saturating_add);
+        let Some((set, tag)) = self.place(token) else { return };
+        if bytes > self.max_bytes || !self.make_room(bytes) {
+            return;
+        }
+        let entry = Entry { token: token.into(), bytes, value };
+        let mut hand = set.lock();
+        let way = set.way_of(token).unwrap_or_else(|| set.advance(&mut hand));
+        let gone = set.put(way, Some(Arc::new(entry)), tag);
+        drop(hand);
+        self.release(gone);
+    }
+
+    fn place(&self, token: &[u8]) -> Option<(&Set<V>, u32)> {
+        let start = token.len().saturating_sub(HASHED_BYTES);
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(token.get(start..)?);
+        let hash = hasher.finish();
+        // The upper half, stretched over the sets.
+        let sets = u64::try_from(self.sets.len()).ok()?;
+        let at = (hash >> 32).wrapping_mul(sets) >> 32;
+        #[allow(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+        Some((self.sets.get(usize::try_from(at).ok()?)?, hash as u32))
+    }
+
+    /// Counts these bytes as held, and forgets others if they are too many. Says whether there is
+    /// room for them.
+    fn make_room(&self, bytes: usize) -> bool {
+        let mut held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        // Twice around finds everything: the first time may only see that it was used.
+        for _ in 0..self.sets.len().saturating_mul(2 * WAYS) {
+            if held <= self.max_bytes {
+                return true;
+            }
+            let at = self.hand.fetch_add(1, Ordering::Relaxed).checked_rem(self.sets.len());
+            let Some(set) = at.and_then(|at| self.sets.get(at)) else { break };
+            let mut hand = set.lock();
+            let way = set.advance(&mut hand);
+            let gone = set.put(way, None, 0);
+            drop(hand);
+            held = self.release(gone);
+        }
+        if held <= self.max_bytes {
+            return true;
+        }
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+        false
+    }
+
+    /// Returns what is held without `gone`.
+    fn release(&self, gone: Option<Arc<Entry<V>>>) -> usize {
+        let bytes = gone.map_or(0, |gone| gone.bytes);
+        self.held.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes)
+    }
+}
+
+impl<V> Set<V> {
+    fn tag(&self, way: usize) -> Option<u32> {
+        self.tags.get(way).map(|tag| tag.load(Ordering::Relaxed))
+    }
+
+    /// Notes that a way was asked for. Most of the time that is known, and nothing is written.
+    fn use_again(&self, way: usize) {
+        let bit = bit(way);
+        if self.used.load(Ordering::Relaxed) & bit == 0 {
+            self.used.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the way that has this token, or else one that has none.
+    fn way_of(&self, token: &[u8]) -> Option<usize> {
+        let mut empty = None;
+        for (way, held) in self.ways.iter().enumerate() {
+            match &*held.load() {
+                Some(entry) if *entry.token == *token => return Some(way),
+                Some(_) => {}
+                None => empty = empty.or(Some(way)),
+            }
+        }
+        empty
+    }
+
+    /// Chooses the way to make room in: the next one that wasn't asked for since the hand came by.
+    fn advance(&self, hand: &mut usize) -> usize {
+        let mut way = *hand;
+        for _ in 0..WAYS {
+            way = *hand;
+            *hand = way.wrapping_add(1) % WAYS;
+            let bit = bit(way);
+            if self.used.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
+                break;
+            }
+        }
+        way
+    }
+
+    fn put(
+        &self,
+        way: usize,
+        entry: Option<Arc<Entry<V>>>,
+        tag: u32,
+    ) -> Option<Arc<Entry<V>>> {
+        let (ways, tags) = (self.ways.get(way)?, self.tags.get(way)?);
+        let gone = ways.swap(entry);
+        tags.store(tag, Ordering::Relaxed);
+        self.used.fetch_and(!bit(way), Ordering::Relaxed);
+        gone
+    }
+}
+
+const fn bit(way: usize) -> u8 {
+    1 << (way % WAYS)
+}
+
+impl<V> Default for Set<V> {
+    fn default() -> Self {
+        Self {
+            tags: Default::default(),
+            used: AtomicU8::new(0),
+            ways: Default::default(),
+            hand: Mutex::new(0),
+        }
+    }
+}
+
+impl<V> fmt::Debug for Table<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("max_entries", &self.sets.len().saturating_mul(WAYS))
+            .field("max_bytes", &self.max_bytes)
+            .finish_non_exhaustive()
+    }
+}
