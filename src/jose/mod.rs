@@ -20,9 +20,9 @@ mod pem;
 mod sign;
 
 pub use self::alg::{Algorithm, Backend};
-pub(crate) use self::compact::{Compact, Scratch, decode_into};
 #[cfg(feature = "test-util")]
 pub(crate) use self::compact::decode_segment;
+pub(crate) use self::compact::{Compact, Scratch, decode_into};
 pub(crate) use self::header::Header;
 pub use self::hmac::HmacAlgorithm;
 pub(crate) use self::hmac::HmacKey;

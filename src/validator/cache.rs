@@ -90,3 +90,173 @@ impl<C> Cache<C> {
         }
     }
 }
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::clock::UnixTime;
+    use crate::jose::Algorithm;
+    use crate::jwks::Jwks;
+    use crate::refusal::{Refusal, RejectionKind};
+    use crate::testing::{ManualClock, TestKey};
+    use crate::validator::{Check, Validator};
+
+    const NOW: i64 = 1_000_000;
+
+    struct World {
+        key: TestKey,
+        clock: ManualClock,
+        validator: Validator,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let key = TestKey::generate(Algorithm::EdDSA);
+            let set = json!({ "keys": [key.public_jwk()] }).to_string();
+            let clock = ManualClock::new(UnixTime::from_secs(NOW));
+            let keys = Jwks::static_set("https://i.example", &set).unwrap();
+            let validator = Validator::builder("https://i.example", "api")
+                .keys(keys)
+                .clock(clock.clone())
+                .build();
+            Self { key, clock, validator: validator.unwrap() }
+        }
+
+        fn sign(&self, claims: &Value) -> String {
+            let header = json!({ "alg": "EdDSA", "kid": self.key.kid() }).to_string();
+            self.key.sign(header, claims.to_string())
+        }
+
+        fn valid(&self) -> String {
+            self.sign(&json!({ "iss": "https://i.example", "aud": "api", "exp": NOW + 600 }))
+        }
+
+        fn forged(&self) -> String {
+            let forger = Self { key: TestKey::generate(Algorithm::EdDSA), ..Self::new() };
+            let forger = Self { key: forger.key.with_kid(self.key.kid()), ..forger };
+            forger.valid()
+        }
+
+        fn check(&self, token: &str) -> Option<RejectionKind> {
+            match self.validator.check(token.as_bytes()) {
+                Check::Done(checked) => kind(checked),
+                Check::Wait(_) => panic!("a static set makes nobody wait"),
+            }
+        }
+
+        fn recall(&self, token: &str) -> Option<Option<RejectionKind>> {
+            self.validator.recall(token.as_bytes()).map(kind)
+        }
+    }
+
+    fn kind<T>(checked: Result<T, Refusal>) -> Option<RejectionKind> {
+        checked.err().map(|refusal| match refusal {
+            Refusal::Rejection(rejection) => rejection.kind(),
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn what_cost_a_signature_is_remembered_whether_it_was_good_or_bad() {
+        let world = World::new();
+        let (valid, forged) = (world.valid(), world.forged());
+        for (token, decision) in [(valid, None), (forged, Some(RejectionKind::BadSignature))] {
+            assert_eq!(world.recall(&token), None);
+            assert_eq!(world.check(&token), decision);
+            assert_eq!(world.recall(&token), Some(decision));
+        }
+    }
+
+    #[test]
+    fn what_cost_none_is_not() {
+        let world = World::new();
+        let late = json!({ "iss": "https://i.example", "aud": "api", "exp": NOW - 600 });
+        let other = json!({ "iss": "https://i.example", "aud": "other", "exp": NOW + 600 });
+        let unknown = World { key: world.key.clone().with_kid("unknown"), ..World::new() };
+        for (token, reason) in [
+            (world.sign(&late), RejectionKind::Expired),
+            (world.sign(&other), RejectionKind::WrongAudience),
+            (unknown.valid(), RejectionKind::UnknownKey),
+            ("a.b.c".to_owned(), RejectionKind::MalformedToken),
+        ] {
+            assert_eq!(world.check(&token), Some(reason));
+            assert_eq!(world.recall(&token), None, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn claims_that_the_application_cannot_read_are_remembered_as_such() {
+        #[derive(serde::Deserialize)]
+        struct Tenant {
+            #[serde(rename = "tenant")]
+            _tenant: String,
+        }
+        let world = World::new();
+        let set = json!({ "keys": [world.key.public_jwk()] }).to_string();
+        let validator = Validator::builder("https://i.example", "api")
+            .claims::<Tenant>()
+            .keys(Jwks::static_set("https://i.example", &set).unwrap())
+            .clock(world.clock.clone())
+            .build()
+            .unwrap();
+        let mut claims = json!({ "iss": "https://i.example", "aud": "api", "exp": NOW + 600 });
+        let without = world.sign(&claims);
+        claims["tenant"] = "t".into();
+        let with = world.sign(&claims);
+        for (token, decision) in [(without, Some(RejectionKind::MalformedClaim)), (with, None)] {
+            assert!(validator.recall(token.as_bytes()).is_none());
+            let Check::Done(checked) = validator.check(token.as_bytes()) else { panic!("waits") };
+            assert_eq!(kind(checked), decision);
+            assert_eq!(validator.recall(token.as_bytes()).map(kind), Some(decision));
+        }
+    }
+
+    #[test]
+    fn a_decision_holds_only_within_the_tokens_times() {
+        let world = World::new();
+        let claims = |nbf: i64, exp: i64| json!({ "iss": "https://i.example", "aud": "api", "nbf": nbf, "exp": exp });
+        let good = world.sign(&claims(NOW - 10, NOW + 10));
+        let bad = {
+            let forger = World { key: TestKey::generate(Algorithm::EdDSA), ..World::new() };
+            let forger = World { key: forger.key.with_kid(world.key.kid()), ..forger };
+            forger.sign(&claims(NOW - 10, NOW + 10))
+        };
+        let forged = Some(RejectionKind::BadSignature);
+        for (token, decision) in [(good, None), (bad, forged)] {
+            world.clock.set(UnixTime::from_secs(NOW));
+            assert_eq!(world.check(&token), decision);
+            // The default leeway is a minute.
+            for (now, other) in [
+                (NOW - 70, None),
+                (NOW - 71, Some(RejectionKind::NotYetValid)),
+                (NOW + 69, None),
+                (NOW + 70, Some(RejectionKind::Expired)),
+            ] {
+                world.clock.set(UnixTime::from_secs(now));
+                match other {
+                    None => assert_eq!(world.recall(&token), Some(decision), "{now}"),
+                    Some(_) => {
+                        assert_eq!(world.recall(&token), None, "{now}");
+                        assert_eq!(world.check(&token), other, "{now}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refused_tokens_take_no_room_from_accepted_ones() {
+        let world = World::new();
+        let valid = world.valid();
+        assert_eq!(world.check(&valid), None);
+        let (head, _) = valid.rsplit_once('.').unwrap();
+        let signature = |n: u64| format!("{head}.{}{n:020}AA", "A".repeat(64));
+        for n in 0..2_000 {
+            assert_eq!(world.check(&signature(n)), Some(RejectionKind::BadSignature));
+        }
+        assert_eq!(world.recall(&signature(1_999)), Some(Some(RejectionKind::BadSignature)));
+        assert_eq!(world.recall(&signature(0)), None, "512 of them are remembered");
+        assert_eq!(world.recall(&valid), Some(None));
+    }
+}

@@ -136,9 +136,8 @@ impl Policy {
         let from = claims.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
         let expires = claims.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
         let ages = self.max_age.zip(claims.iat);
-        let until = ages.map_or(expires, |(max_age, iat)| {
-            iat.plus(max_age).plus(self.leeway).min(expires)
-        });
+        let until =
+            ages.map_or(expires, |(max_age, iat)| iat.plus(max_age).plus(self.leeway).min(expires));
         (from, until)
     }
 

@@ -183,12 +183,7 @@ impl<V> Set<V> {
         way
     }
 
-    fn put(
-        &self,
-        way: usize,
-        entry: Option<Arc<Entry<V>>>,
-        tag: u32,
-    ) -> Option<Arc<Entry<V>>> {
+    fn put(&self, way: usize, entry: Option<Arc<Entry<V>>>, tag: u32) -> Option<Arc<Entry<V>>> {
         let (ways, tags) = (self.ways.get(way)?, self.tags.get(way)?);
         let gone = ways.swap(entry);
         tags.store(tag, Ordering::Relaxed);
@@ -218,5 +213,159 @@ impl<V> fmt::Debug for Table<V> {
             .field("max_entries", &self.sets.len().saturating_mul(WAYS))
             .field("max_bytes", &self.max_bytes)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    impl<V> Table<V> {
+        fn entries(&self) -> Vec<Arc<Entry<V>>> {
+            let ways = self.sets.iter().flat_map(|set| &set.ways);
+            ways.filter_map(ArcSwapOption::load_full).collect()
+        }
+
+        fn bytes(&self) -> usize {
+            self.entries().iter().map(|entry| entry.bytes).sum()
+        }
+
+        fn held(&self) -> usize {
+            self.held.load(Ordering::Relaxed)
+        }
+    }
+
+    const EMPTY: usize = size_of::<Entry<usize>>();
+
+    fn token(number: usize) -> Vec<u8> {
+        format!("{number:064}").into_bytes()
+    }
+
+    fn get(table: &Table<usize>, token: &[u8]) -> Option<usize> {
+        table.find(token, |value| Some(*value))
+    }
+
+    #[test]
+    fn the_whole_token_decides() {
+        let table = Table::new(64, 100_000);
+        let mut known = [b'a'; 100];
+        table.insert(&known, 0, 1);
+        assert_eq!(get(&table, &known), Some(1));
+        // The last 32 bytes, which alone are hashed, stay as they are.
+        for at in 0..68 {
+            known[at] = b'b';
+            assert_eq!(get(&table, &known), None, "{at}");
+            known[at] = b'a';
+        }
+        assert_eq!(get(&table, &known[1..]), None, "a token that is its end");
+        assert_eq!(get(&table, &[&b"a"[..], &known].concat()), None, "a token that it ends");
+        assert_eq!(get(&table, b""), None);
+        assert_eq!(get(&table, &known), Some(1));
+    }
+
+    #[test]
+    fn short_tokens_are_hashed_whole() {
+        let table = Table::new(64, 100_000);
+        for (value, token) in [&b""[..], b"a", b"ab"].into_iter().enumerate() {
+            table.insert(token, 0, value);
+        }
+        assert_eq!(get(&table, b"a"), Some(1));
+        assert_eq!(get(&table, b"ab"), Some(2));
+        assert_eq!(get(&table, b"b"), None);
+    }
+
+    #[test]
+    fn what_is_no_longer_right_is_not_found_and_replaced_in_its_place() {
+        let table = Table::new(8, 100_000);
+        table.insert(b"a", 0, 1);
+        assert_eq!(table.find(b"a", |_| None::<()>), None);
+        assert_eq!(table.sets[0].used.load(Ordering::Relaxed), 0, "that is no use");
+        table.insert(b"a", 0, 2);
+        assert_eq!(get(&table, b"a"), Some(2));
+        assert_eq!((table.entries().len(), table.held()), (1, table.bytes()));
+    }
+
+    #[test]
+    fn the_number_of_entries_is_bounded() {
+        for (max, most) in [(0, 0), (1, 8), (8, 8), (60, 64)] {
+            let table = Table::new(max, usize::MAX);
+            for number in 0..2_000 {
+                table.insert(&token(number), 0, number);
+            }
+            assert_eq!(table.entries().len(), most, "{max}");
+            assert_eq!(table.held(), table.bytes());
+        }
+    }
+
+    #[test]
+    fn the_number_of_bytes_is_bounded() {
+        let max = 10 * (EMPTY + 164);
+        let table = Table::new(1_000, max);
+        for number in 0..2_000 {
+            table.insert(&token(number), 100, number);
+            assert!(table.bytes() <= max);
+        }
+        assert_eq!((table.held(), table.entries().len()), (table.bytes(), 10));
+        assert_eq!(get(&table, &token(1_999)), Some(1_999), "the last one is there");
+
+        // One as large as all: the others make room for it, used or not.
+        for number in 0..2_000 {
+            get(&table, &token(number));
+        }
+        table.insert(b"large", max - EMPTY - 5, 1);
+        assert_eq!(get(&table, b"large"), Some(1));
+        assert_eq!((table.held(), table.entries().len()), (max, 1));
+        // And one larger than that is let go.
+        table.insert(b"larger", max - EMPTY - 5, 1);
+        assert_eq!((get(&table, b"larger"), get(&table, b"large")), (None, Some(1)));
+        table.insert(b"immense", usize::MAX, 1);
+        assert_eq!((get(&table, b"immense"), table.held()), (None, max));
+    }
+
+    #[test]
+    fn what_comes_once_doesnt_drive_out_what_comes_all_the_time() {
+        let table = Table::new(256, usize::MAX);
+        for hot in 0..32 {
+            table.insert(&token(hot), 0, hot);
+        }
+        let mut missed = 0;
+        for once in 1_000..50_000 {
+            let hot = token(once % 32);
+            if get(&table, &hot).is_none() {
+                missed += 1;
+                table.insert(&hot, 0, 0);
+            }
+            table.insert(&token(once), 0, once);
+        }
+        assert!(missed < 490, "{missed} of 49 000 lookups of 32 tokens missed");
+    }
+
+    #[test]
+    fn readers_and_writers_of_many_threads_see_only_what_belongs_together() {
+        let table = Table::new(64, 64 * (EMPTY + 64) / 2);
+        thread::scope(|scope| {
+            for start in 0..4 {
+                let table = &table;
+                scope.spawn(move || {
+                    for step in 0..5_000 {
+                        let number = (start * 37 + step * 7) % 200;
+                        if let Some(found) = get(table, &token(number)) {
+                            assert_eq!(found, number);
+                        } else {
+                            table.insert(&token(number), 0, number);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(table.held() <= table.max_bytes);
+        assert_eq!(table.held(), table.bytes());
+        let mut kept: Vec<usize> = table.entries().iter().map(|entry| entry.value).collect();
+        let all = kept.len();
+        kept.sort_unstable();
+        kept.dedup();
+        assert_eq!(kept.len(), all, "each token is there once");
     }
 }
