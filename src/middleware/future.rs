@@ -124,7 +124,7 @@ where
     fn proceed(mut self, outcome: Result<(), Unavailable>) -> State<S::Future, Self> {
         let refused = match outcome {
             Err(unavailable) => unavailable.into(),
-            Ok(()) => match self.authority.judge(&self.request, Turn::AfterWaiting) {
+            Ok(()) => match self.authority.judge(&mut self.request, Turn::AfterWaiting) {
                 Verdict::Pass(token) => {
                     self.authority.hand_over(&mut self.request, token.as_ref());
                     return State::Inner { future: self.ready.call(self.request) };

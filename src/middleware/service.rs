@@ -47,8 +47,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        bearer::hide(request.headers_mut());
-        match self.authority.judge(&request, Turn::First) {
+        match self.authority.judge(&mut request, Turn::First) {
             Verdict::Pass(token) => {
                 self.authority.hand_over(&mut request, token.as_ref());
                 ResponseFuture::inner(self.inner.call(request))
@@ -104,16 +103,19 @@ impl From<NotAdmitted> for Refused {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
-    /// Decides about a request.
-    pub(crate) fn judge<B>(&self, request: &Request<B>, turn: Turn) -> Verdict<C> {
+    /// Decides about a request, and hides its credentials from whoever may print it.
+    pub(crate) fn judge<B>(&self, request: &mut Request<B>, turn: Turn) -> Verdict<C> {
         let settings = &*self.settings;
-        let Some(rules) = settings.rules(request) else {
+        let rules = settings.rules(request);
+        let is_preflight = settings.lets_preflight_pass(request);
+        let credentials = bearer::credentials(request.headers_mut());
+        let Some(rules) = rules else {
             return Verdict::Refuse(Rejection::new(RejectionKind::AmbiguousPath).into());
         };
-        if rules.are_public() || settings.lets_preflight_pass(request) {
+        if rules.are_public() || is_preflight {
             return Verdict::Pass(None);
         }
-        let token = match bearer::credentials(request.headers()) {
+        let token = match credentials {
             Credentials::None => None,
             Credentials::Refused(kind) => return Verdict::Refuse(Rejection::new(kind).into()),
             Credentials::Token(token) => match self.check(token, turn) {
@@ -129,16 +131,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
     }
 
     fn check(&self, token: &[u8], turn: Turn) -> Check<C> {
-        // Tokens that are known are well-formed: only the others are looked at byte by byte.
-        if let Some(checked) = self.validator.recall(token) {
-            return Check::Done(checked);
-        }
-        if !is_b64token(token) {
-            return Check::Done(Err(RejectionKind::MalformedCredentials.into()));
-        }
-        match turn {
+        let check = match turn {
             Turn::First => self.validator.check(token),
             Turn::AfterWaiting => Check::Done(self.validator.check_again(token)),
+        };
+        match check {
+            // What was decoded is a b64token: only what is refused need be looked at.
+            Check::Done(Err(_)) if !is_b64token(token) => {
+                Check::Done(Err(RejectionKind::MalformedCredentials.into()))
+            }
+            check => check,
         }
     }
 
