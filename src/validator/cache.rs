@@ -81,7 +81,8 @@ impl<C> Cache<C> {
         match decided {
             Ok(accepted) => {
                 // What the claims say is no longer than the token, in ours and in the application's.
-                let claims = token.len().saturating_add(CLAIMS_BYTES + size_of::<C>());
+                let claims =
+                    token.len().saturating_add(CLAIMS_BYTES).saturating_add(size_of::<C>());
                 self.accepted.insert(token, claims, Known { term, what: accepted.clone() });
             }
             Err(rejection) => {

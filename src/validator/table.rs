@@ -1,9 +1,18 @@
 //! A table of tokens: bounded in number and in bytes, read without a lock.
 //!
-//! It is set-associative, as a processor's cache is: a token's hash names one set of sixteen, within
-//! which the whole token decides. So nothing that anybody sends can make a lookup long. A set that
-//! is full forgets what wasn't asked for since its hand last came by (CLOCK), so that tokens that
-//! come once don't drive out those that come all the time.
+//! It is set-associative, as a processor's cache is: a hash of the token's end, with a key drawn at
+//! random, names one set of 16 places, within which the whole token decides. That is why it can't be
+//! flooded (no lookup looks at more than 16 places, whatever anybody sends), and why a reader neither
+//! takes a lock nor writes: many threads with one hot token share nothing but the count of its `Arc`.
+//! A set that is full forgets what wasn't asked for since its hand last came by (CLOCK), so that
+//! tokens that come once don't drive out those that come all the time.
+//!
+//! It was chosen among a dozen structures, measured by `cache_candidates` in `benches/peers`.
+//! `quick_cache` is faster on one thread, by a quarter on hits and by more on inserts, which come
+//! after a signature; it takes a shared lock for each lookup. Maps behind locks fall behind once two
+//! threads insert, and `moka` costs twice as much. With eight places a set, a full table lost hot
+//! tokens where more than eight of them fell into one set; with 16 it is within 5 % of an unbounded
+//! map.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
