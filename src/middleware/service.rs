@@ -23,12 +23,12 @@ use crate::validator::{Check, Validator};
 /// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
 pub struct BearerAuth<S, C = NoClaims> {
     inner: S,
-    authority: Authority<C>,
+    authority: Arc<Authority<C>>,
 }
 
 impl<S, C> BearerAuth<S, C> {
-    pub(crate) const fn new(inner: S, validator: Validator<C>, settings: Arc<Settings>) -> Self {
-        Self { inner, authority: Authority { validator, settings } }
+    pub(crate) const fn new(inner: S, authority: Arc<Authority<C>>) -> Self {
+        Self { inner, authority }
     }
 }
 
@@ -49,7 +49,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.authority.judge(&mut request, Turn::First) {
             Verdict::Pass(token) => {
-                self.authority.hand_over(&mut request, token.as_ref());
+                self.authority.hand_over(&mut request, token);
                 ResponseFuture::inner(self.inner.call(request))
             }
             Verdict::Refuse(refused) => {
@@ -59,7 +59,7 @@ where
                 // Only the service that was polled may be called; the clone wasn't.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(wait, ready, request, self.authority.clone())
+                ResponseFuture::waiting(wait, ready, request, Arc::clone(&self.authority))
             }
         }
     }
@@ -67,8 +67,8 @@ where
 
 /// Who decides: the validator about tokens, the settings about what a route needs.
 pub(crate) struct Authority<C> {
-    validator: Validator<C>,
-    settings: Arc<Settings>,
+    pub(crate) validator: Validator<C>,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// What is to be done with a request.
@@ -118,10 +118,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         let token = match credentials {
             Credentials::None => None,
             Credentials::Refused(kind) => return Verdict::Refuse(Rejection::new(kind).into()),
-            Credentials::Token(token) => match self.check(token, turn) {
-                Check::Done(Ok(token)) => Some(token),
-                Check::Done(Err(refusal)) => return Verdict::Refuse(refusal.into()),
-                Check::Wait(wait) => return Verdict::Wait(wait),
+            Credentials::Token(token) => match self.validator.recall(token) {
+                Some(token) => Some(token),
+                None => match self.check(token, turn) {
+                    Check::Done(Ok(token)) => Some(token),
+                    Check::Done(Err(refusal)) => return Verdict::Refuse(refusal.into()),
+                    Check::Wait(wait) => return Verdict::Wait(wait),
+                },
             },
         };
         match rules.admit(token.as_deref(), &settings.implications) {
@@ -145,7 +148,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
     }
 
     /// Makes a request ready for the service within.
-    pub(crate) fn hand_over<B>(&self, request: &mut Request<B>, token: Option<&AccessToken<C>>) {
+    pub(crate) fn hand_over<B>(&self, request: &mut Request<B>, token: Option<AccessToken<C>>) {
         if token.is_some() {
             count!("token_total", "result" => "accepted", "reason" => "none");
         }
@@ -169,7 +172,7 @@ impl<C> Authority<C> {
 
 impl<S: Clone, C> Clone for BearerAuth<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), authority: self.authority.clone() }
+        Self { inner: self.inner.clone(), authority: Arc::clone(&self.authority) }
     }
 }
 

@@ -79,8 +79,7 @@ impl<V> Table<V> {
             if its_tag.load(Ordering::Relaxed) != tag {
                 continue;
             }
-            let entry = held.load();
-            if let Some(entry) = &*entry
+            if let Some(entry) = &*held.load()
                 && *entry.token == *token
             {
                 let found = judge(&entry.value)?;
