@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     } else {
         Effort { rounds: 400, window: Duration::from_millis(100), many: 1_000, test: false }
     };
-    let mut table = Table::default();
+    let mut table = Table::new(effort.test);
     counts(&mut table, &effort);
     seen_before(&mut table, &effort);
     new(&mut table, &effort);
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     threads(&mut table, &effort);
     rotation(&mut table, &effort);
     client(&mut table, &effort);
-    if effort.test || table.all_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if table.all_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// How much is done for a number.
@@ -52,23 +52,26 @@ struct Effort {
 
 /// The goals, as they are measured.
 struct Table {
+    /// Nothing is measured that is done but once.
+    test: bool,
     all_reached: bool,
 }
 
-impl Default for Table {
-    fn default() -> Self {
-        println!("{:<4} {:<67} {:>12} {:>12}", "goal", "", "measured", "at most");
-        Self { all_reached: true }
-    }
-}
-
 impl Table {
+    fn new(test: bool) -> Self {
+        let measured = if test { "" } else { "measured" };
+        println!("{:<4} {:<67} {measured:>12} {:>12}", "goal", "", "at most");
+        Self { test, all_reached: true }
+    }
+
     fn row(&mut self, goal: &str, what: &str, measured: f64, limit: f64, unit: &str) {
+        let reached = self.test || measured <= limit;
+        let verdict = if reached { "" } else { "  missed" };
+        self.all_reached &= reached;
         let digits = if unit == "x" { 2 } else { 0 };
-        let verdict = if measured <= limit { "" } else { "  missed" };
-        self.all_reached &= measured <= limit;
         let [measured, limit] = [measured, limit].map(|it| format!("{it:.digits$} {unit}"));
-        println!("{goal:<4} {what:<67} {:>12} {:>12}{verdict}", measured.trim(), limit.trim());
+        let measured = if self.test { "" } else { measured.trim() };
+        println!("{goal:<4} {what:<67} {measured:>12} {:>12}{verdict}", limit.trim());
     }
 }
 
@@ -110,8 +113,10 @@ fn seen_before(table: &mut Table, effort: &Effort) {
     let rounds = turns(effort.rounds, cases.map(Case::contender));
     let layer = rounds.median(|[bare, control, warm, _]| (warm - bare) / (control - bare));
     let around = rounds.median(|[bare, control, _, warm]| (warm - bare) / (control - bare));
-    table.row("P1", "seen token, as layer: overhead, of the control's", layer, 1.4, "x");
-    table.row("P1", "seen token, around the router: overhead, of the control's", around, 1.0, "x");
+    let control = rounds.median(|[bare, control, ..]| control - bare);
+    let control = format!("overhead, of the control's {control:.0} ns");
+    table.row("P1", &format!("seen token, as layer: {control}"), layer, 1.4, "x");
+    table.row("P1", &format!("seen token, around the router: {control}"), around, 1.0, "x");
 
     let (validator, token) = (validator(Signing::Rs256), Issuer::new(Signing::Rs256).token(0));
     let alone = Contender::calls(|| assert!(now(validator.validate(black_box(&token))).is_ok()));
@@ -193,9 +198,10 @@ fn scale(table: &mut Table, effort: &Effort) {
         })
     });
     let rounds = turns(effort.rounds, lookups);
-    let lookup = rounds.median(|[before, _, thousand]| thousand - before)
-        / rounds.median(|[before, one, _]| one - before);
-    table.row("P6", "key lookup with 1000 keys: time, of that with one", lookup, 1.5, "x");
+    let one = rounds.median(|[before, one, _]| one - before);
+    let thousand = rounds.median(|[before, _, thousand]| thousand - before);
+    let what = format!("key lookup with 1000 keys: time, of the {one:.0} ns with one");
+    table.row("P6", &what, thousand / one, 1.5, "x");
 
     memory(table, effort);
     stream(table, effort);
