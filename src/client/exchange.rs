@@ -92,7 +92,7 @@ async fn attempt_once(
     let (endpoint, issuer): (&Uri, Option<&str>) = match &grant.server {
         Server::Endpoint { uri, issuer } => (uri, issuer.as_deref()),
         Server::Issuer { uri, issuer } => {
-            metadata = core.discoveries.find(network, issuer, uri, grant.loopback_http).await?;
+            metadata = core.discoveries.find(network, issuer, uri).await?;
             metadata.check(&grant.auth)?;
             (&metadata.token_endpoint, Some(issuer))
         }
@@ -100,7 +100,7 @@ async fn attempt_once(
     let result = ask(core, grant, known, endpoint, issuer).await;
     let may_have_moved = result.as_ref().is_err_and(TokenError::blames_address);
     if let (Server::Issuer { issuer, .. }, true) = (&grant.server, may_have_moved) {
-        core.discoveries.doubt(issuer, grant.loopback_http);
+        core.discoveries.doubt(issuer);
     }
     result
 }

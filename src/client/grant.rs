@@ -36,7 +36,6 @@ pub(crate) struct Definition {
     pub(crate) resources: Vec<String>,
     pub(crate) audience: Option<String>,
     pub(crate) parameters: Vec<(String, String)>,
-    pub(crate) loopback_http: bool,
     pub(crate) all_scopes_required: bool,
     pub(crate) default_lifetime: Duration,
     pub(crate) bounded_by_jwt: bool,

@@ -140,7 +140,6 @@ mod credentials;
 mod der;
 mod digest;
 mod discovery;
-mod endpoint;
 mod error;
 mod exchange;
 mod expiry;

@@ -12,12 +12,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 
 use crate::clock::UnixTime;
-use crate::jwks::endpoint::{PlainHttp, parse_url};
 use crate::jwks::fetch_error::FetchError;
-use crate::jwks::freshness::retry_after;
 use crate::jwks::store::Origin;
 use crate::telemetry::{event, in_span};
-use crate::transport::{Limits, Transport};
+use crate::transport::{Limits, PlainHttp, Transport, parse_url, retry_after};
 
 /// How the issuer is reached.
 pub(crate) struct Network {

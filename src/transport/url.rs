@@ -1,4 +1,4 @@
-//! Which addresses may be fetched from.
+//! Which URLs keys may be fetched from, and secrets and tokens sent to.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -6,8 +6,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::Uri;
 use http::uri::Scheme;
 
+use crate::error::ConfigError;
+
 /// Whether plain `http` is allowed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum PlainHttp {
     /// Never.
     Refused,
@@ -17,7 +19,18 @@ pub(crate) enum PlainHttp {
     Dangerous,
 }
 
-/// Why an address may not be fetched from.
+impl PlainHttp {
+    /// Returns what is allowed to the addresses that an issuer's metadata names: fetched over TLS,
+    /// it may not lead away from TLS, not even to this machine.
+    pub(crate) fn beyond(self, issuer: &Uri) -> Self {
+        match self {
+            Self::Loopback if !is_plain_loopback(issuer) => Self::Refused,
+            other => other,
+        }
+    }
+}
+
+/// Why a URL may not be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum UrlFault {
     NotAUrl,
@@ -54,8 +67,7 @@ pub(crate) fn parse_url(text: &str, plain_http: PlainHttp) -> Result<Uri, UrlFau
     }
 }
 
-/// Tells whether plain `http` stays on this machine, so that metadata found there may name other
-/// addresses of this machine.
+/// Tells whether a URL is one of plain `http` that stays on this machine.
 pub(crate) fn is_plain_loopback(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some_and(is_loopback)
 }
@@ -80,6 +92,14 @@ pub(crate) fn printable(url: &str) -> String {
     }
 }
 
+impl UrlFault {
+    /// Tells the operator which URL it is, and of plain `http` also what would allow it.
+    pub(crate) fn report(self, what: &str, url: &str, allowed: &str) -> ConfigError {
+        let allowed = if self == Self::PlainHttp { allowed } else { "" };
+        ConfigError::new(format!("the {what} {:?} can't be used: {self}{allowed}", printable(url)))
+    }
+}
+
 impl fmt::Display for UrlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -89,7 +109,7 @@ impl fmt::Display for UrlFault {
             Self::Scheme => "it must begin with \"https://\"",
             Self::PlainHttp => {
                 "use \"https://\"; plain http is for loopback addresses only (127.0.0.1, [::1], \
-                 localhost), or after .dangerous_allow_http()"
+                 localhost)"
             }
         })
     }
@@ -103,15 +123,17 @@ mod tests {
         parse_url(text, plain_http).err()
     }
 
+    // T3
     #[test]
-    fn https_is_always_fine() {
+    fn t3_https_is_always_fine() {
         for url in ["https://a.example", "https://a.example:8443/p?q=1", "https://10.0.0.1/jwks"] {
             assert_eq!(fault(url, PlainHttp::Refused), None, "{url}");
         }
     }
 
+    // T3
     #[test]
-    fn plain_http_is_for_loopback_by_its_spelling() {
+    fn t3_plain_http_is_for_loopback_by_its_spelling() {
         for url in [
             "http://127.0.0.1:8080/jwks",
             "http://127.8.9.1",
@@ -138,6 +160,15 @@ mod tests {
         }
     }
 
+    // T4
+    #[test]
+    fn t4_a_query_is_kept_and_a_fragment_refused() {
+        let uri = parse_url("https://as.example/token?tenant=a&x=%20", PlainHttp::Refused).unwrap();
+        assert_eq!(uri.query(), Some("tenant=a&x=%20"));
+        let fragment = fault("https://as.example/token#f", PlainHttp::Refused);
+        assert_eq!(fragment, Some(UrlFault::Fragment));
+    }
+
     #[test]
     fn what_is_no_plain_address_is_refused() {
         for (url, expected) in [
@@ -154,5 +185,30 @@ mod tests {
         ] {
             assert_eq!(fault(url, PlainHttp::Dangerous), Some(expected), "{url}");
         }
+    }
+
+    // T3
+    #[test]
+    fn t3_metadata_leads_to_plain_http_only_from_plain_http_on_this_machine() {
+        let (here, there) =
+            (Uri::from_static("http://127.0.0.1:1/a"), Uri::from_static("https://a.example"));
+        assert_eq!(PlainHttp::Loopback.beyond(&here), PlainHttp::Loopback);
+        assert_eq!(PlainHttp::Loopback.beyond(&there), PlainHttp::Refused);
+        assert_eq!(PlainHttp::Refused.beyond(&here), PlainHttp::Refused);
+        assert_eq!(PlainHttp::Dangerous.beyond(&there), PlainHttp::Dangerous);
+    }
+
+    // L1
+    #[test]
+    fn l1_a_report_names_the_url_without_its_password_and_what_would_allow_it() {
+        let url = "https://user:canary@a.example/t";
+        let report = UrlFault::Userinfo.report("issuer", url, ", after .x()").to_string();
+        assert_eq!(
+            report,
+            "the issuer \"https://…@a.example/t\" can't be used: take the user name and password \
+             away"
+        );
+        let report = UrlFault::PlainHttp.report("issuer", "http://a.example", ", after .x()");
+        assert!(report.to_string().ends_with("localhost), after .x()"), "{report}");
     }
 }
