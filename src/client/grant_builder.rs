@@ -191,7 +191,7 @@ impl GrantBuilder {
         if uri.query().is_some() {
             return Err(ConfigError::new(format!(
                 "the issuer {:?} can't be used: take the query (\"?…\") away",
-                self.address
+                printable(&self.address)
             )));
         }
         Ok(Server::Issuer { uri, issuer: self.address.clone() })
@@ -384,6 +384,23 @@ mod tests {
         let discover = |issuer| Grant::discover(issuer, basic());
         assert!(error(discover("https://as.example?a=b")).contains("query"));
         assert!(discover("https://as.example/realms/a/").build().is_ok());
+    }
+
+    // L1: an address that was put together wrongly may hold a password.
+    #[test]
+    fn l1_addresses_are_shown_without_passwords_and_queries() {
+        for url in ["https://me:canary@as.example/token", "https://me:can#ary@as.example/canary"] {
+            for builder in [Grant::endpoint(url, basic()), Grant::discover(url, basic())] {
+                let shown = format!("{builder:?}") + &error(builder);
+                assert!(!shown.contains("canary") && !shown.contains("ary@"), "{shown}");
+            }
+        }
+        let builder = || Grant::endpoint("https://as.example/token?key=canary", basic());
+        let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
+        assert!(!shown.contains("canary"), "{shown}");
+        assert_eq!(shown.matches("https://as.example/token?…").count(), 2, "{shown}");
+        let error = error(Grant::discover("https://as.example?key=canary", basic()));
+        assert!(error.contains("as.example") && !error.contains("canary"), "{error}");
     }
 
     // T19

@@ -357,8 +357,9 @@ impl JwksBuilder {
         if uri.query().is_some() {
             // RFC 8414 §2
             return Err(ConfigError::new(format!(
-                "the issuer {text:?} has a query: give it as the authorization server's metadata \
-                 has it, or use Jwks::url"
+                "the issuer {:?} has a query: give it as the authorization server's metadata has \
+                 it, or use Jwks::url",
+                printable(text)
             )));
         }
         Ok(Target::Discovery(Discovery::new(&self.issuer, &uri, plain_http)))

@@ -15,7 +15,7 @@ use crate::clock::UnixTime;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::store::Origin;
 use crate::telemetry::{event, in_span};
-use crate::transport::{Limits, PlainHttp, Transport, parse_url, retry_after};
+use crate::transport::{Limits, PlainHttp, Transport, parse_url, port, retry_after};
 
 /// How the issuer is reached.
 pub(crate) struct Network {
@@ -126,9 +126,8 @@ fn location(headers: &HeaderMap, from: &Uri, plain_http: PlainHttp) -> Option<Ur
     };
     let to = parse_url(&absolute, plain_http).ok()?;
     let origin = |uri: &Uri| {
-        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        (uri.scheme().cloned(), host, uri.port_u16().unwrap_or(default))
+        (uri.scheme().cloned(), host, port(uri))
     };
     (origin(&to) == origin(from)).then_some(to)
 }

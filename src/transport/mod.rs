@@ -17,4 +17,4 @@ pub(crate) use self::fields::{date, delta_seconds, retry_after, text};
 pub(crate) use self::metadata::{metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
-pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, printable};
+pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

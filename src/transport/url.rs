@@ -36,6 +36,7 @@ pub(crate) enum UrlFault {
     NotAUrl,
     Fragment,
     Userinfo,
+    Port,
     Scheme,
     PlainHttp,
 }
@@ -54,13 +55,13 @@ pub(crate) fn parse_url(text: &str, plain_http: PlainHttp) -> Result<Uri, UrlFau
     if authority.host().is_empty() {
         return Err(UrlFault::NotAUrl);
     }
-    if uri.scheme() == Some(&Scheme::HTTPS) {
-        return Ok(uri);
-    }
-    if uri.scheme() != Some(&Scheme::HTTP) {
+    let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+    if !is_https && uri.scheme() != Some(&Scheme::HTTP) {
         return Err(UrlFault::Scheme);
     }
+    port(&uri).ok_or(UrlFault::Port)?;
     match plain_http {
+        _ if is_https => Ok(uri),
         PlainHttp::Dangerous => Ok(uri),
         PlainHttp::Loopback if is_loopback(authority.host()) => Ok(uri),
         PlainHttp::Loopback | PlainHttp::Refused => Err(UrlFault::PlainHttp),
@@ -81,14 +82,27 @@ fn is_loopback(host: &str) -> bool {
         || v6.is_some_and(|v6| v6.parse().is_ok_and(|v6: Ipv6Addr| v6.is_loopback()))
 }
 
-/// Returns a URL that wasn't checked yet, without the password that there may be in it.
+/// Returns the port; `None` if it is no number, which `http::Uri` takes for no port at all.
+pub(crate) fn port(uri: &Uri) -> Option<u16> {
+    let authority = uri.authority()?.as_str();
+    let (_, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+    match host_and_port.strip_prefix(uri.host()?)? {
+        "" | ":" => Some(if *uri.scheme()? == Scheme::HTTPS { 443 } else { 80 }),
+        _ => uri.port_u16(),
+    }
+}
+
+/// Takes away from a URL, which may be a wrong one, what may be secret: the query, and all of it if
+/// there may be a password.
 pub(crate) fn printable(url: &str) -> String {
-    match url.rsplit_once('@') {
-        None => url.to_owned(),
-        Some((before, host)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{host}")
-        }
+    if url.contains('@') {
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let known = ["https", "http"].contains(&scheme);
+        return if known { format!("{scheme}://…@…") } else { "…@…".into() };
+    }
+    match url.find(['?', '#']) {
+        Some(end) => format!("{}…", url.get(..=end).unwrap_or_default()),
+        None => url.into(),
     }
 }
 
@@ -106,6 +120,7 @@ impl fmt::Display for UrlFault {
             Self::NotAUrl => "it must be an absolute URL with a host",
             Self::Fragment => "take the fragment (\"#…\") away",
             Self::Userinfo => "take the user name and password away",
+            Self::Port => "the port must be a number up to 65535",
             Self::Scheme => "it must begin with \"https://\"",
             Self::PlainHttp => {
                 "use \"https://\"; plain http is for loopback addresses only (127.0.0.1, [::1], \
@@ -177,6 +192,8 @@ mod tests {
             ("/jwks", UrlFault::NotAUrl),
             ("https:///jwks", UrlFault::NotAUrl),
             ("https://a b/", UrlFault::NotAUrl),
+            ("https://a.example:65536/", UrlFault::Port),
+            ("https://a.example:x/", UrlFault::Port),
             ("https://a.example/#f", UrlFault::Fragment),
             ("https://user:pw@a.example/", UrlFault::Userinfo),
             ("https://127.0.0.1@a.example/", UrlFault::Userinfo),
@@ -205,10 +222,27 @@ mod tests {
         let report = UrlFault::Userinfo.report("issuer", url, ", after .x()").to_string();
         assert_eq!(
             report,
-            "the issuer \"https://…@a.example/t\" can't be used: take the user name and password \
+            "the issuer \"https://…@…\" can't be used: take the user name and password \
              away"
         );
         let report = UrlFault::PlainHttp.report("issuer", "http://a.example", ", after .x()");
         assert!(report.to_string().ends_with("localhost), after .x()"), "{report}");
+    }
+
+    // L1
+    #[test]
+    fn l1_an_address_is_shown_without_what_may_be_secret() {
+        for (url, shown) in [
+            ("https://as.example/token", "https://as.example/token"),
+            ("https://as.example/token?key=canary", "https://as.example/token?…"),
+            ("https://as.example/token#canary", "https://as.example/token#…"),
+            ("https://me:canary@as.example:1/t", "https://…@…"),
+            ("https://me:can/ar?y@as.example", "https://…@…"),
+            ("canary://me@as.example", "…@…"),
+            ("me:canary@as.example", "…@…"),
+            ("", ""),
+        ] {
+            assert_eq!(printable(url), shown);
+        }
     }
 }
