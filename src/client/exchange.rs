@@ -123,10 +123,7 @@ async fn ask(
     let answer =
         answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
     let granted = response::read(answer, core.clock.now(), |text| {
-        let secret = known.as_ref().map(Known::expose).unwrap_or_default();
-        let repeats = !secret.is_empty()
-            && text.as_bytes().windows(secret.len()).any(|window| window == secret);
-        repeats || proof.is_echoed_in(text)
+        proof.is_echoed_in(text, known.as_ref().map(Known::expose).unwrap_or_default())
     })?;
     check_scopes(grant, granted.scopes.as_ref())?;
     let lifetime = lifetime(grant, &granted, obtained);

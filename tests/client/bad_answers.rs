@@ -5,8 +5,10 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use tower_bearer::client::{AnswerFault, Grant, TokenClient, TokenError, TokenErrorKind};
-use tower_bearer::testing::{Endpoint, Fault, TestIssuer};
+use tower_bearer::client::{
+    AnswerFault, ClientAuth, Grant, TokenClient, TokenError, TokenErrorKind,
+};
+use tower_bearer::testing::{Endpoint, Fault, ScriptedAnswer, ScriptedTransport, TestIssuer};
 use tower_bearer::transport::TransportErrorKind;
 
 use crate::support::*;
@@ -121,6 +123,27 @@ async fn r11_a_server_that_echoes_the_secret_is_not_quoted() {
             issuer.inject(Endpoint::Token, Fault::answer(answer));
             // The check is in there.
             assert!(matches!(ask_issuer(&issuer).await, TokenErrorKind::Refused(_)));
+        }
+    }
+}
+
+// R11: it may repeat the request, in which the secret is encoded.
+#[tokio::test(start_paused = true)]
+async fn r11_an_encoded_secret_is_not_quoted_either() {
+    let secret = "s3cret +/&%ä";
+    let (plus, percent) = ("s3cret+%2B%2F%26%25%C3%A4", "s3cret%20%2B%2F%26%25%C3%A4");
+    let kept = "client_id=me&client_secret=?";
+    for (text, quoted) in [(secret, false), (plus, false), (percent, false), (kept, true)] {
+        let answer = serde_json::json!({
+            "error": "invalid_request",
+            "error_description": format!("can't make sense of {text}"),
+        });
+        for auth in [ClientAuth::basic("me", secret), ClientAuth::body("me", secret)] {
+            let body = answer.to_string();
+            let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(body.clone()));
+            let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+            let error = client(&transport).token(&grant).await.unwrap_err();
+            assert_eq!(error.description().is_some(), quoted, "{error}");
         }
     }
 }
