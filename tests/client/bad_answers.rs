@@ -148,6 +148,26 @@ async fn r11_an_encoded_secret_is_not_quoted_either() {
     }
 }
 
+// However often and for whomever a server answers badly, no more is remembered than was agreed.
+#[tokio::test(start_paused = true)]
+async fn bad_answers_make_nothing_grow() {
+    let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::json("<html>"));
+    let builder = TokenClient::builder().transport(transport).capacity(20).per_tenant(5);
+    let client = builder.build().unwrap();
+    let ask = async |tenant: &str, scope: &str| {
+        let grant = scripted_grant().tenant(tenant).scope(scope).build().unwrap();
+        client.token(&grant).await.unwrap_err();
+        client.cached_grants()
+    };
+    for n in 0..100 {
+        assert!(ask("one", &format!("s{n}")).await <= 5);
+    }
+    for n in 0..100 {
+        assert!(ask(&format!("tenant-{n}"), "s").await <= 20);
+    }
+    assert_eq!(client.cached_grants(), 20);
+}
+
 /// A server that says these bytes to whoever connects, and closes.
 fn raw(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
