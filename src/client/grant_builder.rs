@@ -11,6 +11,24 @@ use crate::scope::Scope;
 use crate::transport::{PlainHttp, parse_url, printable};
 
 /// Prepares a [`Grant`].
+///
+/// ```
+/// # fn example() -> Result<(), tower_bearer::ConfigError> {
+/// use std::time::Duration;
+///
+/// use tower_bearer::client::{ClientAuth, Grant};
+///
+/// let auth = ClientAuth::basic("billing", "s3cret");
+/// let grant = Grant::endpoint("https://issuer.example/token?tenant=7", auth)
+///     .scope("orders:read")
+///     .audience("orders") // what some servers take in place of a resource
+///     .parameter("organization", "acme")
+///     .default_lifetime(Duration::from_secs(60)) // of a server that doesn't tell
+///     .require_all_scopes()
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a grant isn't there until it is built"]
 pub struct GrantBuilder {
     address: String,
