@@ -29,15 +29,15 @@ CUSTOM_LIBFUZZER_PATH=/none/libnone.a lint --manifest-path fuzz/Cargo.toml --all
 # Features only add: each stands alone, and the sets that people deploy.
 lint --lib --no-default-features
 for features in aws-lc-rs rust-crypto reqwest axum client redis aws-secrets-manager tracing metrics \
-    test-util rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
+    test-util rust-crypto,client rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
     lint --lib --no-default-features --features "$features"
 done
 
 RUSTDOCFLAGS='-D warnings' step cargo doc --locked --quiet --no-deps --all-features
 step cargo nextest run --locked --all-features
 step cargo test --locked --quiet --doc --all-features
-# The same verdicts from the other crypto backend.
-step cargo nextest run --locked --no-default-features --features rust-crypto
+# The same verdicts, and assertions as good, from the other crypto backend.
+step cargo nextest run --locked --no-default-features --features rust-crypto,client
 
 if command -v cargo-deny >/dev/null; then
     step cargo deny --locked check bans licenses sources
