@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
@@ -17,7 +17,8 @@ use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
 use crate::clock::monotonic;
 use crate::telemetry::event;
 use crate::transport::{
-    Limits, PlainHttp, Transport, TransportErrorKind, metadata_places, parse_url, wants_rest,
+    Limits, PlainHttp, Transport, TransportErrorKind, metadata_places, parse_url, user_agent,
+    wants_rest,
 };
 
 /// How long metadata is good for; beyond that, it is used only if no newer can be had.
@@ -160,6 +161,7 @@ async fn ask(network: Network<'_>, place: Uri) -> Result<Bytes, TokenError> {
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = place;
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    request.headers_mut().insert(USER_AGENT, user_agent());
     let mut limits = network.limits;
     limits.max_bytes = MAX_BYTES;
     let answer = network.transport.send(request, limits).await;

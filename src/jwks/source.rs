@@ -15,7 +15,7 @@ use crate::clock::UnixTime;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::store::Origin;
 use crate::telemetry::{event, in_span};
-use crate::transport::{Limits, PlainHttp, Transport, parse_url, port, retry_after};
+use crate::transport::{Limits, PlainHttp, Transport, parse_url, port, retry_after, user_agent};
 
 /// How the issuer is reached.
 pub(crate) struct Network {
@@ -97,10 +97,7 @@ fn request(question: &Question<'_>, uri: &Uri) -> Request<Bytes> {
     *request.uri_mut() = uri.clone();
     let headers = request.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static(question.accept));
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("tower-bearer/", env!("CARGO_PKG_VERSION"))),
-    );
+    headers.insert(USER_AGENT, user_agent());
     if question.no_cache {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }

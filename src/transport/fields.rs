@@ -1,11 +1,16 @@
-//! Fields that tell a time.
+//! Fields of requests and answers.
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
 use http::header::{HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
 
 use crate::clock::UnixTime;
+
+/// Returns what we call ourselves. Some firewalls refuse requests without.
+pub(crate) const fn user_agent() -> HeaderValue {
+    HeaderValue::from_static(concat!("tower-bearer/", env!("CARGO_PKG_VERSION")))
+}
 
 /// Returns how long the server asks us to stay away: seconds, or a date (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {

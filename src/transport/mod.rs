@@ -13,7 +13,7 @@ mod reqwest;
 mod url;
 
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
-pub(crate) use self::fields::{date, delta_seconds, retry_after, text};
+pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
 pub(crate) use self::metadata::{metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;

@@ -158,6 +158,8 @@ async fn l4_a_place_without_metadata_is_passed_over_whatever_it_answers() {
         let transport = issuer_with(first);
         get(&transport).await.unwrap();
         assert_eq!(transport.request_count(), 3);
+        let named = |request: &http::Request<_>| request.headers().contains_key("user-agent");
+        assert!(transport.requests().iter().all(named), "firewalls ask for it");
     }
     for first in ends_the_search {
         let transport = issuer_with(first);
