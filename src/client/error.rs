@@ -13,6 +13,20 @@ use crate::transport::TransportErrorKind;
 ///
 /// All who waited for the same token get the same error. It holds no secret, no token, and nothing
 /// of the request; what it holds of the server's answer is cut to size and to printable ASCII.
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_bearer::client::TokenError;
+///
+/// /// What a service answers whose own call needs a token.
+/// fn answer(error: &TokenError) -> StatusCode {
+///     if error.is_permanent() {
+///         StatusCode::INTERNAL_SERVER_ERROR // somebody has to mend it
+///     } else {
+///         StatusCode::SERVICE_UNAVAILABLE // after `error.retry_after()`, or soon
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct TokenError(Arc<Failure>);
 

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -13,6 +12,7 @@ use crate::client::error::{AnswerFault, ErrorCode, TokenError, TokenErrorKind, p
 use crate::client::expiry;
 use crate::clock::UnixTime;
 use crate::scope::ScopeSet;
+use crate::transport::retry_after;
 
 /// What was granted.
 pub(crate) struct Granted {
@@ -152,17 +152,6 @@ fn scopes(json: &str) -> Option<ScopeSet> {
     }
     let list: Vec<String> = serde_json::from_str(json).ok()?;
     Some(ScopeSet::parse(&list.join(" ")))
-}
-
-/// Reads seconds or a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    let date = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(UnixTime::from_secs_f64(date.as_secs_f64())?.saturating_since(now))
 }
 
 /// Returns the `exp` of a token that is a JWT. Nothing is verified: it can only shorten a lifetime.

@@ -102,7 +102,6 @@ mod builder;
 mod config;
 mod control;
 mod discovery;
-mod endpoint;
 mod fetch_error;
 mod flight;
 mod freshness;

@@ -201,18 +201,31 @@ async fn e13_a_redirect_does_not_carry_the_token_elsewhere() {
 #[tokio::test]
 async fn e2_the_issuer_may_stop_while_a_token_serves() {
     let issuer = TestIssuer::builder().token_lifetime(10 * SECOND).start().await.unwrap();
+    let b = service_b(&issuer).await;
     let tokens = tokens(&issuer);
-    let first = token(&tokens).await;
-    // Soft expiry is at 8 seconds at the latest, hard expiry at 9.
-    tokio::time::sleep(std::time::Duration::from_millis(8_050)).await;
-    issuer.stop().await;
-    for _ in 0..20 {
-        assert_eq!(token(&tokens).await, first);
+    let layer = AttachTokenLayer::new(tokens.clone(), [&b]).unwrap();
+    let http = reqwest::Client::new();
+    let call = async || {
+        let answer = layer.send(http.get(format!("{b}/whoami"))).await;
+        assert_eq!(answer.unwrap().status(), 200);
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    };
+    let first = tokens.token().await.unwrap();
+    // Soft expiry is at most two seconds before the end, hard expiry one.
+    tokio::time::sleep(first.remaining() - 2 * SECOND).await;
+    issuer.stop().await;
+    let mut calls = 0;
+    while first.remaining() > std::time::Duration::from_millis(1_200) {
+        call().await;
+        assert_eq!(token(&tokens).await, first.expose_secret());
+        calls += 1;
     }
+    assert!(calls > 2, "{calls}");
     issuer.restart().await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-    assert_ne!(token(&tokens).await, first);
+    while !first.remaining().is_zero() {
+        call().await;
+    }
+    assert_ne!(token(&tokens).await, first.expose_secret());
 }
 
 /// `google.protobuf.StringValue`.
