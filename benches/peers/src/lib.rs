@@ -1,0 +1,5 @@
+//! What the commands share.
+
+mod stats;
+
+pub use stats::{Spread, median, spread};
