@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
 /// How deep arrays and objects may be nested.
@@ -39,7 +39,9 @@ pub(crate) fn read_object<'de, V: Visitor<'de>>(
     text: &'de [u8],
     visitor: V,
 ) -> Result<V::Value, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(text);
+    // Once for the whole text is cheaper than for each string in it.
+    let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = deserializer.deserialize_map(visitor)?;
     deserializer.end()?;
     Ok(value)
@@ -50,7 +52,9 @@ pub(crate) fn read_object<'de, V: Visitor<'de>>(
 pub(crate) struct Names<'de> {
     few: [&'de str; FEW],
     len: usize,
-    more: HashSet<Cow<'de, str>>,
+    more: Option<HashSet<Cow<'de, str>>>,
+    /// One bit for each kind of name that was seen, so that most needn't be compared with any.
+    kinds: u64,
 }
 
 /// Objects with up to this many members need no allocation.
@@ -58,7 +62,7 @@ const FEW: usize = 24;
 
 impl<'de> Names<'de> {
     pub(crate) fn new() -> Self {
-        Self { few: [""; FEW], len: 0, more: HashSet::new() }
+        Self { few: [""; FEW], len: 0, more: None, kinds: 0 }
     }
 
     /// Reads the next name; `None` at the end of the object.
@@ -73,22 +77,37 @@ impl<'de> Names<'de> {
     ) -> Result<Option<Cow<'de, str>>, A::Error> {
         let Some(name) = map.next_key_seed(Name)? else { return Ok(None) };
         budget.spend()?;
-        let duplicate = self.few.iter().take(self.len).any(|seen| *seen == name)
-            || self.more.contains(name.as_ref());
-        if duplicate {
+        let kind = kind(&name);
+        if self.kinds & kind != 0 && self.has(&name) {
             return Err(de::Error::custom("duplicate member name"));
         }
+        self.kinds |= kind;
         match (&name, self.few.get_mut(self.len)) {
             (Cow::Borrowed(borrowed), Some(slot)) => {
                 *slot = borrowed;
                 self.len = self.len.saturating_add(1);
             }
             _ => {
-                self.more.insert(name.clone());
+                self.more.get_or_insert_default().insert(name.clone());
             }
         }
         Ok(Some(name))
     }
+
+    fn has(&self, name: &str) -> bool {
+        self.few.iter().take(self.len).any(|seen| *seen == name)
+            || self.more.as_ref().is_some_and(|more| more.contains(name))
+    }
+}
+
+/// Returns one of 64 bits.
+fn kind(name: &str) -> u64 {
+    let ends = [name.as_bytes().first(), name.as_bytes().last()];
+    let sum = ends
+        .into_iter()
+        .flatten()
+        .fold(name.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    1 << (sum % 64)
 }
 
 struct Name;

@@ -91,6 +91,7 @@ pub(crate) struct Rule {
 enum Kind {
     Public,
     Optional,
+    AnyToken,
     Token {
         requirement: Requirement,
         /// For those who have no token at all.
@@ -111,10 +112,13 @@ impl Rule {
     }
 
     pub(crate) fn token() -> Self {
-        Self::requires(Requirement::none())
+        Kind::AnyToken.into()
     }
 
     fn requires(requirement: Requirement) -> Self {
+        if requirement == Requirement::none() {
+            return Self::token();
+        }
         // What would suffice for somebody who has nothing: no implication changes that.
         let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
@@ -122,8 +126,10 @@ impl Rule {
 
     fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
         match (&self.kind, token) {
-            (Kind::Public | Kind::Optional, _) => Ok(()),
-            (Kind::Denied, None) => Err(Rejection::new(RejectionKind::NoCredentials)),
+            (Kind::Public | Kind::Optional, _) | (Kind::AnyToken, Some(_)) => Ok(()),
+            (Kind::Denied | Kind::AnyToken, None) => {
+                Err(Rejection::new(RejectionKind::NoCredentials))
+            }
             (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
             // To name scopes would tell that there is something.
             (Kind::Token { .. }, None) if self.hidden => {
@@ -171,10 +177,12 @@ impl<'a> Rules<'a> {
         token: Option<&Claims>,
         implications: &Implications,
     ) -> Result<(), NotAdmitted> {
-        self.iter().try_for_each(|rule| {
+        let admit = |rule: &Rule| {
             let hidden = rule.hidden;
             rule.admit(token, implications).map_err(|rejection| NotAdmitted { rejection, hidden })
-        })
+        };
+        admit(self.first)?;
+        self.others.iter().try_for_each(|rule| admit(rule))
     }
 }
 

@@ -14,22 +14,38 @@ pub(crate) enum Credentials<'a> {
     Refused(RejectionKind),
 }
 
-/// Reads the bearer token from the request's headers (RFC 6750 §2.1), without allocation.
-pub(crate) fn credentials(headers: &HeaderMap) -> Credentials<'_> {
-    let mut fields = headers.get_all(AUTHORIZATION).iter();
-    let Some(field) = fields.next() else {
-        return Credentials::None;
-    };
-    // Neither the first nor the last of several may win: whoever stands before this service may
-    // have read the other one.
-    if fields.next().is_some() {
+/// Reads the bearer token from the request's headers (RFC 6750 §2.1), without allocation, and marks
+/// all credentials as sensitive: they aren't printed, nor put into a compression table.
+pub(crate) fn credentials(headers: &mut HeaderMap) -> Credentials<'_> {
+    if are_many(headers) {
+        let fields = headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
+        fields.for_each(|(_, field)| field.set_sensitive(true));
+        // Neither the first nor the last of several may win: whoever stands before this service may
+        // have read the other one.
         return Credentials::Refused(RejectionKind::MultipleCredentials);
     }
-    parse(field.as_bytes())
+    match headers.get_mut(AUTHORIZATION) {
+        None => Credentials::None,
+        Some(field) => {
+            field.set_sensitive(true);
+            parse(field.as_bytes())
+        }
+    }
+}
+
+/// Tells whether there are several fields. Where no name at all occurs twice, that is known at once.
+fn are_many(headers: &HeaderMap) -> bool {
+    headers.len() > headers.keys_len() && headers.get_all(AUTHORIZATION).iter().nth(1).is_some()
 }
 
 fn parse(field: &[u8]) -> Credentials<'_> {
     const SCHEME: &[u8] = b"bearer";
+    // As nearly everybody writes it.
+    if let Some(token) = field.strip_prefix(b"Bearer ")
+        && token.first() != Some(&b' ')
+    {
+        return Credentials::Token(token);
+    }
     let trimmed = field.trim_ascii_start();
     let Some((scheme, rest)) = trimmed.split_at_checked(SCHEME.len()) else {
         return Credentials::None;
@@ -63,16 +79,6 @@ const fn is_b64(byte: u8) -> bool {
 const fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
-}
-
-/// Marks all credentials as sensitive: they aren't printed, nor put into a compression table.
-pub(crate) fn hide(headers: &mut HeaderMap) {
-    let Some(first) = headers.get_mut(AUTHORIZATION) else { return };
-    first.set_sensitive(true);
-    if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
-        let fields = headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
-        fields.for_each(|(_, field)| field.set_sensitive(true));
-    }
 }
 
 #[cfg(test)]
@@ -165,13 +171,13 @@ mod tests {
             headers.append(AUTHORIZATION, one.parse().unwrap());
             headers.append(AUTHORIZATION, two.parse().unwrap());
             assert_eq!(
-                credentials(&headers),
+                credentials(&mut headers),
                 Credentials::Refused(RejectionKind::MultipleCredentials)
             );
         }
         let mut headers = HeaderMap::new();
         headers.append(AUTHORIZATION, "Bearer a".parse().unwrap());
-        assert_eq!(credentials(&headers), Credentials::Token(b"a"));
+        assert_eq!(credentials(&mut headers), Credentials::Token(b"a"));
     }
 
     // X12, X13: another scheme is no bearer credential; and X16.
@@ -191,7 +197,7 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert(PROXY_AUTHORIZATION, "Bearer abc".parse().unwrap());
-        assert_eq!(credentials(&headers), Credentials::None);
+        assert_eq!(credentials(&mut headers), Credentials::None);
     }
 
     // X17: a parser of HTTP/1.1 takes the whitespace around a field's value away, and HTTP/2 forbids
@@ -210,7 +216,7 @@ mod tests {
         headers.append(AUTHORIZATION, "Bearer a".parse().unwrap());
         headers.append(AUTHORIZATION, "Basic b".parse().unwrap());
         headers.insert("x-other", "c".parse().unwrap());
-        hide(&mut headers);
+        credentials(&mut headers);
         assert!(headers.get_all(AUTHORIZATION).iter().all(HeaderValue::is_sensitive));
         assert!(!headers["x-other"].is_sensitive());
     }

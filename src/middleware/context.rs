@@ -27,7 +27,7 @@ impl<'a> Context<'a> {
     /// Leaves the token, or that there is none.
     pub(crate) fn leave<C: Send + Sync + 'static>(
         extensions: &mut Extensions,
-        token: Option<&AccessToken<C>>,
+        token: Option<AccessToken<C>>,
         settings: &Arc<Settings>,
     ) {
         let settings = Arc::clone(settings);

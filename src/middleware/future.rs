@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ struct Waiting<S, C, B> {
     wait: Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>,
     ready: S,
     request: Request<B>,
-    authority: Authority<C>,
+    authority: Arc<Authority<C>>,
 }
 
 impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
@@ -66,7 +67,7 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
         wait: KeyWait,
         ready: S,
         request: Request<B>,
-        authority: Authority<C>,
+        authority: Arc<Authority<C>>,
     ) -> Self {
         let wait: Pin<Box<dyn Future<Output = _> + Send>> = match longest_wait(request.headers()) {
             None => Box::pin(wait),
@@ -124,9 +125,9 @@ where
     fn proceed(mut self, outcome: Result<(), Unavailable>) -> State<S::Future, Self> {
         let refused = match outcome {
             Err(unavailable) => unavailable.into(),
-            Ok(()) => match self.authority.judge(&self.request, Turn::AfterWaiting) {
+            Ok(()) => match self.authority.judge(&mut self.request, Turn::AfterWaiting) {
                 Verdict::Pass(token) => {
-                    self.authority.hand_over(&mut self.request, token.as_ref());
+                    self.authority.hand_over(&mut self.request, token);
                     return State::Inner { future: self.ready.call(self.request) };
                 }
                 Verdict::Refuse(refused) => refused,

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use crate::error::ConfigError;
 use crate::middleware::access::{Access, Rule};
 use crate::middleware::route_table::RouteTable;
-use crate::middleware::service::BearerAuth;
+use crate::middleware::service::{Authority, BearerAuth};
 use crate::middleware::settings::Settings;
 use crate::refusal::challenge::Challenges;
 use crate::refusal::{DefaultRenderer, Renderer};
@@ -23,8 +23,7 @@ use crate::validator::Validator;
 /// Requests that are refused never reach the service within, whose errors stay as they are: a
 /// refusal is a response.
 pub struct BearerAuthLayer<C = NoClaims> {
-    validator: Validator<C>,
-    settings: Arc<Settings>,
+    authority: Arc<Authority<C>>,
 }
 
 impl<C> BearerAuthLayer<C> {
@@ -40,7 +39,7 @@ impl<C> BearerAuthLayer<C> {
             preflight: false,
             forward: true,
         };
-        Self { validator, settings: Arc::new(settings) }
+        Self { authority: Arc::new(Authority { validator, settings: Arc::new(settings) }) }
     }
 
     /// Names the protection space in challenges: `WWW-Authenticate: Bearer realm="…"`.
@@ -117,7 +116,7 @@ impl<C> BearerAuthLayer<C> {
     }
 
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut self.settings));
+        change(Arc::make_mut(&mut Arc::make_mut(&mut self.authority).settings));
         self
     }
 }
@@ -126,21 +125,22 @@ impl<S, C> Layer<S> for BearerAuthLayer<C> {
     type Service = BearerAuth<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        BearerAuth::new(inner, self.validator.clone(), Arc::clone(&self.settings))
+        // axum calls this for each request to a handler.
+        BearerAuth::new(inner, Arc::clone(&self.authority))
     }
 }
 
 impl<C> Clone for BearerAuthLayer<C> {
     fn clone(&self) -> Self {
-        Self { validator: self.validator.clone(), settings: Arc::clone(&self.settings) }
+        Self { authority: Arc::clone(&self.authority) }
     }
 }
 
 impl<C> fmt::Debug for BearerAuthLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BearerAuthLayer")
-            .field("validator", &self.validator)
-            .field("settings", &self.settings)
+            .field("validator", &self.authority.validator)
+            .field("settings", &self.authority.settings)
             .finish()
     }
 }

@@ -23,12 +23,12 @@ use crate::validator::{Check, Validator};
 /// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
 pub struct BearerAuth<S, C = NoClaims> {
     inner: S,
-    authority: Authority<C>,
+    authority: Arc<Authority<C>>,
 }
 
 impl<S, C> BearerAuth<S, C> {
-    pub(crate) const fn new(inner: S, validator: Validator<C>, settings: Arc<Settings>) -> Self {
-        Self { inner, authority: Authority { validator, settings } }
+    pub(crate) const fn new(inner: S, authority: Arc<Authority<C>>) -> Self {
+        Self { inner, authority }
     }
 }
 
@@ -47,10 +47,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        bearer::hide(request.headers_mut());
-        match self.authority.judge(&request, Turn::First) {
+        match self.authority.judge(&mut request, Turn::First) {
             Verdict::Pass(token) => {
-                self.authority.hand_over(&mut request, token.as_ref());
+                self.authority.hand_over(&mut request, token);
                 ResponseFuture::inner(self.inner.call(request))
             }
             Verdict::Refuse(refused) => {
@@ -60,7 +59,7 @@ where
                 // Only the service that was polled may be called; the clone wasn't.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(wait, ready, request, self.authority.clone())
+                ResponseFuture::waiting(wait, ready, request, Arc::clone(&self.authority))
             }
         }
     }
@@ -68,8 +67,8 @@ where
 
 /// Who decides: the validator about tokens, the settings about what a route needs.
 pub(crate) struct Authority<C> {
-    validator: Validator<C>,
-    settings: Arc<Settings>,
+    pub(crate) validator: Validator<C>,
+    pub(crate) settings: Arc<Settings>,
 }
 
 /// What is to be done with a request.
@@ -104,22 +103,28 @@ impl From<NotAdmitted> for Refused {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
-    /// Decides about a request.
-    pub(crate) fn judge<B>(&self, request: &Request<B>, turn: Turn) -> Verdict<C> {
+    /// Decides about a request, and hides its credentials from whoever may print it.
+    pub(crate) fn judge<B>(&self, request: &mut Request<B>, turn: Turn) -> Verdict<C> {
         let settings = &*self.settings;
-        let Some(rules) = settings.rules(request) else {
+        let rules = settings.rules(request);
+        let is_preflight = settings.lets_preflight_pass(request);
+        let credentials = bearer::credentials(request.headers_mut());
+        let Some(rules) = rules else {
             return Verdict::Refuse(Rejection::new(RejectionKind::AmbiguousPath).into());
         };
-        if rules.are_public() || settings.lets_preflight_pass(request) {
+        if rules.are_public() || is_preflight {
             return Verdict::Pass(None);
         }
-        let token = match bearer::credentials(request.headers()) {
+        let token = match credentials {
             Credentials::None => None,
             Credentials::Refused(kind) => return Verdict::Refuse(Rejection::new(kind).into()),
-            Credentials::Token(token) => match self.check(token, turn) {
-                Check::Done(Ok(token)) => Some(token),
-                Check::Done(Err(refusal)) => return Verdict::Refuse(refusal.into()),
-                Check::Wait(wait) => return Verdict::Wait(wait),
+            Credentials::Token(token) => match self.validator.recall(token) {
+                Some(token) => Some(token),
+                None => match self.check(token, turn) {
+                    Check::Done(Ok(token)) => Some(token),
+                    Check::Done(Err(refusal)) => return Verdict::Refuse(refusal.into()),
+                    Check::Wait(wait) => return Verdict::Wait(wait),
+                },
             },
         };
         match rules.admit(token.as_deref(), &settings.implications) {
@@ -129,21 +134,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
     }
 
     fn check(&self, token: &[u8], turn: Turn) -> Check<C> {
-        // Tokens that are known are well-formed: only the others are looked at byte by byte.
-        if let Some(checked) = self.validator.recall(token) {
-            return Check::Done(checked);
-        }
-        if !is_b64token(token) {
-            return Check::Done(Err(RejectionKind::MalformedCredentials.into()));
-        }
-        match turn {
+        let check = match turn {
             Turn::First => self.validator.check(token),
             Turn::AfterWaiting => Check::Done(self.validator.check_again(token)),
+        };
+        match check {
+            // What was decoded is a b64token: only what is refused need be looked at.
+            Check::Done(Err(_)) if !is_b64token(token) => {
+                Check::Done(Err(RejectionKind::MalformedCredentials.into()))
+            }
+            check => check,
         }
     }
 
     /// Makes a request ready for the service within.
-    pub(crate) fn hand_over<B>(&self, request: &mut Request<B>, token: Option<&AccessToken<C>>) {
+    pub(crate) fn hand_over<B>(&self, request: &mut Request<B>, token: Option<AccessToken<C>>) {
         if token.is_some() {
             count!("token_total", "result" => "accepted", "reason" => "none");
         }
@@ -167,7 +172,7 @@ impl<C> Authority<C> {
 
 impl<S: Clone, C> Clone for BearerAuth<S, C> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), authority: self.authority.clone() }
+        Self { inner: self.inner.clone(), authority: Arc::clone(&self.authority) }
     }
 }
 

@@ -3,6 +3,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use memchr::memchr_iter;
+
 use crate::error::ConfigError;
 
 /// One scope: a `scope-token` of RFC 6749 §3.3.
@@ -47,8 +49,11 @@ impl Scope {
 }
 
 fn is_scope_token(text: &str) -> bool {
-    let legal = |byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-    !text.is_empty() && text.bytes().all(legal)
+    !text.is_empty() && text.bytes().all(is_scope_byte)
+}
+
+const fn is_scope_byte(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
 
 impl fmt::Display for Scope {
@@ -100,7 +105,7 @@ impl ScopeSet {
     /// assert_eq!(granted.to_string(), "orders:read orders:write");
     /// ```
     pub fn parse(list: &str) -> Self {
-        if is_canonical(list) { Self { text: list.into() } } else { list.split(' ').collect() }
+        if is_canonical(list) { Self { text: list.into() } } else { words(list).collect() }
     }
 
     /// Tells whether this scope is in the set.
@@ -115,7 +120,7 @@ impl ScopeSet {
 
     /// Returns the scopes, in the order in which they were first named.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.text.split(' ').filter(|scope| !scope.is_empty())
+        words(&self.text).filter(|scope| !scope.is_empty())
     }
 
     /// Returns the scopes, separated by one space each.
@@ -139,17 +144,32 @@ const FEW: usize = 32;
 
 /// Tells whether a list can be kept letter by letter.
 fn is_canonical(list: &str) -> bool {
-    let mut count = 0_usize;
-    for scope in list.split(' ') {
-        if count == FEW || !is_scope_token(scope) {
+    // No early exit, so that many bytes are checked at a time.
+    if !list.bytes().fold(true, |ok, byte| ok & (is_scope_byte(byte) | (byte == b' '))) {
+        return false;
+    }
+    let mut earlier = [""; FEW];
+    for (count, scope) in words(list).enumerate() {
+        let seen = earlier.get(..count).unwrap_or_default();
+        if scope.is_empty() || seen.contains(&scope) {
             return false;
         }
-        if list.split(' ').take(count).any(|earlier| earlier == scope) {
-            return false;
+        match earlier.get_mut(count) {
+            Some(place) => *place = scope,
+            None => return false,
         }
-        count = count.saturating_add(1);
     }
     true
+}
+
+/// Splits a list at its spaces.
+fn words(list: &str) -> impl Iterator<Item = &str> {
+    let spaces = memchr_iter(b' ', list.as_bytes()).chain([list.len()]);
+    spaces.scan(0_usize, |start, end| {
+        let word = list.get(*start..end);
+        *start = end.saturating_add(1);
+        word
+    })
 }
 
 impl<'a> FromIterator<&'a str> for ScopeSet {

@@ -59,8 +59,8 @@ impl<C: Send + Sync + 'static> AccessToken<C> {
         any.downcast().ok().map(|verified| Self { verified })
     }
 
-    pub(crate) fn erase(&self) -> Arc<dyn ErasedToken> {
-        Arc::clone(&self.verified) as Arc<dyn ErasedToken>
+    pub(crate) fn erase(self) -> Arc<dyn ErasedToken> {
+        self.verified
     }
 }
 

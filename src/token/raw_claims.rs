@@ -26,7 +26,7 @@ pub(crate) struct RawClaims<'a> {
     pub(crate) id_token: bool,
     /// `cnf` is there (RFC 7800 §3.1), whatever it says.
     pub(crate) confirmation: bool,
-    scopes: SmallVec<[ScopeText<'a>; 2]>,
+    scopes: SmallVec<[ScopeText<'a>; 1]>,
 }
 
 /// `aud`: one or many (RFC 7519 §4.1.3).
@@ -65,14 +65,19 @@ impl<'a> RawClaims<'a> {
     pub(crate) fn parse(json: &'a [u8], source: &ScopeSource) -> Result<Self, Rejection> {
         let budget = Budget::new();
         let failing = Cell::new(None);
-        let visitor = ClaimsVisitor { budget: &budget, source, failing: &failing };
-        read_object(json, visitor).map_err(|_| match failing.get() {
-            Some(claim) => Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(claim)),
-            None => Rejection::with(
-                RejectionKind::MalformedToken,
-                Detail::Note("the claims aren't a JSON object, or one is there twice"),
-            ),
-        })
+        let mut claims = Self::default();
+        let into = &mut claims;
+        let visitor = ClaimsVisitor { into, budget: &budget, source, failing: &failing };
+        match read_object(json, visitor) {
+            Ok(()) => Ok(claims),
+            Err(_) => Err(match failing.get() {
+                Some(claim) => Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(claim)),
+                None => Rejection::with(
+                    RejectionKind::MalformedToken,
+                    Detail::Note("the claims aren't a JSON object, or one is there twice"),
+                ),
+            }),
+        }
     }
 
     /// Gathers the scopes. `json` is the payload that this was parsed from.
@@ -119,14 +124,15 @@ fn malformed_scopes() -> Rejection {
     Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(SCOPES))
 }
 
-struct ClaimsVisitor<'b> {
+struct ClaimsVisitor<'a, 'b> {
+    into: &'b mut RawClaims<'a>,
     budget: &'b Budget,
     source: &'b ScopeSource,
     /// The claim that was being read when reading failed.
     failing: &'b Cell<Option<&'static str>>,
 }
 
-impl ClaimsVisitor<'_> {
+impl ClaimsVisitor<'_, '_> {
     fn value<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<Value<'de>, A::Error> {
         map.next_value_seed(Any::keep(self.budget))
     }
@@ -172,37 +178,37 @@ impl ClaimsVisitor<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ClaimsVisitor<'_> {
-    type Value = RawClaims<'de>;
+impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a claims object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut claims = RawClaims::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut names = Names::new();
         while let Some(name) = names.next(&mut map, self.budget)? {
             match name.as_ref() {
-                "iss" => claims.iss = self.text(&mut map, "iss")?,
-                "sub" => claims.sub = self.text(&mut map, "sub")?,
-                "client_id" => claims.client_id = self.text(&mut map, "client_id")?,
-                "jti" => claims.jti = self.text(&mut map, "jti")?,
-                "aud" => claims.aud = Some(self.audience(&mut map)?),
-                "exp" => claims.exp = self.time(&mut map, "exp")?,
-                "nbf" => claims.nbf = self.time(&mut map, "nbf")?,
-                "iat" => claims.iat = self.time(&mut map, "iat")?,
+                "iss" => self.into.iss = self.text(&mut map, "iss")?,
+                "sub" => self.into.sub = self.text(&mut map, "sub")?,
+                "client_id" => self.into.client_id = self.text(&mut map, "client_id")?,
+                "jti" => self.into.jti = self.text(&mut map, "jti")?,
+                "aud" => self.into.aud = Some(self.audience(&mut map)?),
+                "exp" => self.into.exp = self.time(&mut map, "exp")?,
+                "nbf" => self.into.nbf = self.time(&mut map, "nbf")?,
+                "iat" => self.into.iat = self.time(&mut map, "iat")?,
                 other if self.source.has_claim(other) => {
-                    claims.scopes.push(self.scopes(&mut map)?);
+                    let scopes = self.scopes(&mut map)?;
+                    self.into.scopes.push(scopes);
                 }
                 other => {
-                    claims.id_token |= matches!(other, "nonce" | "at_hash" | "c_hash");
-                    claims.confirmation |= other == "cnf";
+                    self.into.id_token |= matches!(other, "nonce" | "at_hash" | "c_hash");
+                    self.into.confirmation |= other == "cnf";
                     map.next_value_seed(Any::skip(self.budget))?;
                 }
             }
         }
-        Ok(claims)
+        Ok(())
     }
 }
 

@@ -218,9 +218,9 @@ impl<C> ValidatorBuilder<C> {
     }
 
     /// Sets how many accepted tokens are remembered, 0 to 1 000 000, so that those that come again
-    /// cost no signature; 0 switches the memory off. It is rounded up to a multiple of eight.
+    /// cost no signature; 0 switches the memory off. It is rounded up to a multiple of 16.
     ///
-    /// See [the module's documentation](crate::validator#the-cache) for what is remembered, and when
+    /// See [`Validator`](Validator#the-cache) for what is remembered, and when
     /// it ends.
     #[must_use]
     pub fn cache_entries(mut self, entries: usize) -> Self {

@@ -1,7 +1,6 @@
 use crate::clock::UnixTime;
 use crate::refusal::Rejection;
 use crate::token::AccessToken;
-use crate::validator::check::Checked;
 use crate::validator::table::Table;
 
 /// How many refused tokens are remembered, and how many bytes of them. Everybody can make some, so
@@ -44,6 +43,12 @@ impl Term {
     }
 }
 
+impl<T: Clone> Known<T> {
+    fn if_it_holds(&self, now: UnixTime, generation: u64) -> Option<T> {
+        self.term.holds(now, generation).then(|| self.what.clone())
+    }
+}
+
 impl<C> Cache<C> {
     /// Creates a cache of this many accepted tokens, which may hold this many bytes.
     pub(crate) fn new(max_entries: usize, max_bytes: usize) -> Self {
@@ -53,22 +58,24 @@ impl<C> Cache<C> {
         }
     }
 
-    /// Returns what was decided about a token, if it still holds.
-    pub(crate) fn recall(
+    /// Returns a token that was accepted, if that still holds.
+    pub(crate) fn accepted(
         &self,
         token: &[u8],
         now: UnixTime,
         generation: u64,
-    ) -> Option<Checked<C>> {
-        fn if_it_holds<T: Clone>(known: &Known<T>, now: UnixTime, generation: u64) -> Option<T> {
-            known.term.holds(now, generation).then(|| known.what.clone())
-        }
-        let accepted = self.accepted.find(token, |known| if_it_holds(known, now, generation));
-        if let Some(accepted) = accepted {
-            return Some(Ok(accepted));
-        }
-        let refused = self.refused.find(token, |known| if_it_holds(known, now, generation));
-        refused.map(|rejection| Err(rejection.into()))
+    ) -> Option<AccessToken<C>> {
+        self.accepted.find(token, |known| known.if_it_holds(now, generation))
+    }
+
+    /// Returns why a token was refused, if that still holds.
+    pub(crate) fn refused(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        generation: u64,
+    ) -> Option<Rejection> {
+        self.refused.find(token, |known| known.if_it_holds(now, generation))
     }
 
     /// Remembers what was decided with a token's signature known.
@@ -81,7 +88,8 @@ impl<C> Cache<C> {
         match decided {
             Ok(accepted) => {
                 // What the claims say is no longer than the token, in ours and in the application's.
-                let claims = token.len().saturating_add(CLAIMS_BYTES + size_of::<C>());
+                let claims =
+                    token.len().saturating_add(CLAIMS_BYTES).saturating_add(size_of::<C>());
                 self.accepted.insert(token, claims, Known { term, what: accepted.clone() });
             }
             Err(rejection) => {
@@ -146,7 +154,9 @@ mod tests {
         }
 
         fn recall(&self, token: &str) -> Option<Option<RejectionKind>> {
-            self.validator.recall(token.as_bytes()).map(kind)
+            let token = token.as_bytes();
+            let accepted = self.validator.recall(token).map(|_| None);
+            accepted.or_else(|| self.validator.recall_refused(token).map(|it| Some(it.kind())))
         }
     }
 
@@ -205,10 +215,12 @@ mod tests {
         claims["tenant"] = "t".into();
         let with = world.sign(&claims);
         for (token, decision) in [(without, Some(RejectionKind::MalformedClaim)), (with, None)] {
-            assert!(validator.recall(token.as_bytes()).is_none());
-            let Check::Done(checked) = validator.check(token.as_bytes()) else { panic!("waits") };
+            let token = token.as_bytes();
+            assert!(validator.recall(token).is_none() && validator.recall_refused(token).is_none());
+            let Check::Done(checked) = validator.check(token) else { panic!("waits") };
             assert_eq!(kind(checked), decision);
-            assert_eq!(validator.recall(token.as_bytes()).map(kind), Some(decision));
+            assert_eq!(validator.recall(token).is_some(), decision.is_none());
+            assert_eq!(validator.recall_refused(token).map(|it| it.kind()), decision);
         }
     }
 

@@ -56,16 +56,26 @@ struct Seal {
 }
 
 impl<C> Validator<C> {
-    /// Returns what was decided about a token before, if it still holds. Whatever bytes may come.
-    pub(crate) fn recall(&self, token: &[u8]) -> Option<Checked<C>> {
+    /// Returns a token that was accepted before, if it still would be.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<AccessToken<C>> {
         let Inner { cache, clock, trust, .. } = &*self.inner;
-        cache.as_ref()?.recall(token, clock.now(), trust.generation())
+        cache.as_ref()?.accepted(token, clock.now(), trust.generation())
+    }
+
+    /// Returns why a token was refused before, with its signature known, if it still would be.
+    pub(crate) fn recall_refused(&self, token: &[u8]) -> Option<Rejection> {
+        let Inner { cache, clock, trust, .. } = &*self.inner;
+        cache.as_ref()?.refused(token, clock.now(), trust.generation())
     }
 }
 
 impl<C: DeserializeOwned> Validator<C> {
-    /// Decides at first sight. Nothing waits here, and nothing is fetched.
+    /// Decides at first sight about a token that [`recall`](Self::recall) doesn't know. Nothing
+    /// waits here, and nothing is fetched.
     pub(crate) fn check(&self, token: &[u8]) -> Check<C> {
+        if let Some(rejection) = self.recall_refused(token) {
+            return Check::Done(Err(rejection.into()));
+        }
         match self.run(token, false) {
             Ok(token) => Check::Done(Ok(token)),
             Err(Stop::Refused(refusal)) => Check::Done(Err(refusal)),

@@ -18,6 +18,31 @@ use crate::validator::policy::Policy;
 /// keys.
 ///
 /// Cloning is cheap, and clones share everything. See [`Validator::builder`].
+///
+/// # The cache
+///
+/// A service sees the same token many times. What was decided about one is remembered, and the next
+/// time costs a lookup in place of a signature. Nothing is accepted because of it that would be
+/// refused without it:
+///
+/// * It is found by the whole token, byte by byte, never by a hash of it alone.
+/// * What was accepted is looked at again each time: `exp`, `nbf` and `max_age` against the clock,
+///   and that the keys are the very ones it was verified with. Another set of keys, keys that are too
+///   old, and [`Jwks::shutdown`](crate::jwks::Jwks::shutdown) end all entries at once; a refresh that
+///   brings the same keys ends none.
+/// * It belongs to one validator and its clones. What that accepts never changes; a validator with
+///   another policy begins with an empty cache.
+/// * It is bounded, in tokens ([`cache_entries`](crate::ValidatorBuilder::cache_entries), 10 000 by default)
+///   and in bytes ([`cache_bytes`](crate::ValidatorBuilder::cache_bytes), 32 MiB), and makes room by
+///   forgetting what wasn't asked for lately (CLOCK), so that tokens that come once don't drive out
+///   those that come all the time.
+/// * Only accepted tokens get in. Tokens whose signature is bad are remembered apart, in a table of
+///   512 tokens and 1 MiB that everybody may fill, so that the same one isn't checked again and again;
+///   what is refused for another reason never cost a signature. When a bad one's `exp` has passed, or
+///   the keys are others, it is looked at anew.
+///
+/// Every hit hands out the same claims: [`AccessToken`](crate::AccessToken) clones of one `Arc`. The
+/// application's own claims are read once as well, not for each request.
 pub struct Validator<C = NoClaims> {
     pub(crate) inner: Arc<Inner<C>>,
 }
@@ -107,8 +132,8 @@ impl<C: DeserializeOwned> Validator<C> {
     /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
     pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
         let token = token.as_bytes();
-        if let Some(checked) = self.recall(token) {
-            return checked;
+        if let Some(token) = self.recall(token) {
+            return Ok(token);
         }
         match self.check(token) {
             Check::Done(checked) => checked,
