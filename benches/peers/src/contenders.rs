@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use tower_bearer::jwks::Jwks;
 use tower_bearer::{BearerAuthLayer, Validator};
 
-use crate::issuer::{AUDIENCE, Issuer};
+use crate::issuer::{AUDIENCE, Issuer, signed};
 use crate::peers;
 use crate::subject::{Raw, Served, Subject};
 
@@ -115,42 +115,43 @@ async fn bearer(issuer: &Issuer, cache_entries: Option<usize>) -> BearerAuthLaye
     BearerAuthLayer::new(validator)
 }
 
-/// Builds everything, with the keys loaded. Must be called in the runtime that will serve it.
-pub async fn all(issuer: &Issuer) -> Vec<Contender> {
-    let token = &issuer.token();
-    let one = || [token];
-    let (key, message, signature) = issuer.signed(token);
-    // More tokens than that cache holds, so that none is found in it.
-    let many = issuer.tokens(512);
+/// Builds everything, with the keys loaded, to be asked with this many tokens in turn. Must be
+/// called in the runtime that will serve it.
+pub async fn all(issuer: &Issuer, tokens: usize) -> Vec<Contender> {
+    // More than the small cache holds, so that none is found in it.
+    let many = issuer.tokens(512.max(tokens));
+    let tokens = &many[..tokens];
+    let signed = tokens.iter().map(|token| signed(token)).collect();
+    let raw = Raw { key: issuer.public_key(), signed, next: 0 };
     let small = bearer(issuer, Some(64)).await;
     let (cached, uncached) = (bearer(issuer, None).await, bearer(issuer, Some(0)).await);
     let control = Constant::default();
 
     let mut all = vec![
-        contender("bare router", Role::Bare, Served::new(router(), one())),
-        contender("the signature alone", Role::Raw, Raw { key, message, signature }),
+        contender("bare router", Role::Bare, Served::new(router(), tokens)),
+        contender("the signature alone", Role::Raw, raw),
         contender("control, `.layer`", Role::Control, {
-            Served::new(router().layer(control.clone()), one())
+            Served::new(router().layer(control.clone()), tokens)
         }),
         contender("control, around", Role::ControlAround, {
-            Served::new(control.layer(router()), one())
+            Served::new(control.layer(router()), tokens)
         }),
         contender("tower-bearer, token seen before, `.layer`", Role::Seen, {
-            Served::new(router().layer(cached.clone()), one())
+            Served::new(router().layer(cached.clone()), tokens)
         }),
         contender("tower-bearer, token seen before, around", Role::SeenAround, {
-            Served::new(cached.layer(router()), one())
+            Served::new(cached.layer(router()), tokens)
         }),
         contender("tower-bearer, no cache, `.layer`", Role::New, {
-            Served::new(router().layer(uncached.clone()), one())
+            Served::new(router().layer(uncached.clone()), tokens)
         }),
         contender("tower-bearer, no cache, around", Role::NewAround, {
-            Served::new(uncached.layer(router()), one())
+            Served::new(uncached.layer(router()), tokens)
         }),
         contender("tower-bearer, full cache, every token new, `.layer`", Role::Churn, {
             Served::new(router().layer(small), &many)
         }),
     ];
-    all.extend(peers::all(issuer, token).await);
+    all.extend(peers::all(issuer, tokens).await);
     all
 }

@@ -249,12 +249,16 @@ impl Issuer {
         ]
     }
 
-    /// The parts of a token for the check of its signature alone.
-    pub fn signed(&self, token: &str) -> (ParsedPublicKey, Vec<u8>, Vec<u8>) {
-        let (message, signature) = token.rsplit_once('.').expect("a compact JWS");
-        let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
-        (self.key.public(), message.as_bytes().to_vec(), signature)
+    pub fn public_key(&self) -> ParsedPublicKey {
+        self.key.public()
     }
+}
+
+/// What of a token is signed, and its signature.
+pub fn signed(token: &str) -> (Vec<u8>, Vec<u8>) {
+    let (message, signature) = token.rsplit_once('.').expect("a compact JWS");
+    let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    (message.as_bytes().to_vec(), signature)
 }
 
 fn encode(bytes: impl AsRef<[u8]>) -> String {

@@ -24,15 +24,15 @@ struct Claims {
     scope: String,
 }
 
-pub(crate) async fn all(issuer: &Issuer, token: &String) -> Vec<Contender> {
-    let served = |name, router: Router| contender(name, Role::Peer, Served::new(router, [token]));
+pub(crate) async fn all(issuer: &Issuer, tokens: &[String]) -> Vec<Contender> {
+    let served = |name, router: Router| contender(name, Role::Peer, Served::new(router, tokens));
     vec![
         served("axum-jwt-auth", axum_jwt_auth(issuer).await),
         served("tower-oauth2-resource-server", tower_oauth2_resource_server(issuer).await),
         Contender {
             name: "jwt-authorizer",
             role: Role::Peer,
-            subject: jwt_authorizer(issuer, token).await,
+            subject: jwt_authorizer(issuer, tokens).await,
         },
         served("axum-keycloak-auth", axum_keycloak_auth(issuer).await),
         served("oauth-resource-server", oauth_resource_server(issuer).await),
@@ -68,16 +68,9 @@ async fn axum_jwt_auth(issuer: &Issuer) -> Router {
 async fn tower_oauth2_resource_server(issuer: &Issuer) -> Router {
     use tower_oauth2_resource_server::server::OAuth2ResourceServer;
     use tower_oauth2_resource_server::tenant::TenantConfiguration;
-    use tower_oauth2_resource_server::validation::ClaimsValidationSpec;
 
-    let audiences = vec![AUDIENCE.to_owned()];
-    let checks = ClaimsValidationSpec::recommended(&issuer.url(), &audiences);
-    let tenant = TenantConfiguration::builder(issuer.url())
-        .audiences(&audiences)
-        .claims_validation(checks)
-        .build()
-        .await
-        .expect("discovery");
+    let tenant = TenantConfiguration::builder(issuer.url()).audiences(&[AUDIENCE]).build().await;
+    let tenant = tenant.expect("discovery");
     let server = <OAuth2ResourceServer<Claims>>::builder().add_tenant(tenant).build().await;
     let layer = server.expect("a resource server").into_layer();
     // It fetches its keys in a task.
@@ -95,7 +88,7 @@ impl From<jwt_authorizer::AuthError> for Answer {
     }
 }
 
-async fn jwt_authorizer(issuer: &Issuer, token: &String) -> Box<dyn Subject> {
+async fn jwt_authorizer(issuer: &Issuer, tokens: &[String]) -> Box<dyn Subject> {
     use jwt_authorizer::{IntoLayer, JwtAuthorizer, Validation};
 
     let validation = Validation::new().iss(&[issuer.url()]).aud(&[AUDIENCE]).nbf(true);
@@ -106,7 +99,7 @@ async fn jwt_authorizer(issuer: &Issuer, token: &String) -> Box<dyn Subject> {
         .layer(layer)
         .map_response(Answer)
         .into_inner();
-    Box::new(Served::new(router().layer(layer), [token]))
+    Box::new(Served::new(router().layer(layer), tokens))
 }
 
 async fn axum_keycloak_auth(issuer: &Issuer) -> Router {

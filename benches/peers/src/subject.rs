@@ -54,8 +54,8 @@ pub struct Served<S> {
 }
 
 impl<S> Served<S> {
-    pub fn new<'a>(service: S, tokens: impl IntoIterator<Item = &'a String>) -> Self {
-        let tokens = tokens.into_iter().map(|token| authorization(token)).collect();
+    pub fn new(service: S, tokens: &[String]) -> Self {
+        let tokens = tokens.iter().map(|token| authorization(token)).collect();
         Self { service, tokens, next: 0 }
     }
 }
@@ -107,18 +107,21 @@ where
     }
 }
 
-/// The check of the signature alone, with a key that was parsed beforehand.
+/// The check of the tokens' signatures alone, with a key that was parsed beforehand.
 pub struct Raw {
     pub key: ParsedPublicKey,
-    pub message: Vec<u8>,
-    pub signature: Vec<u8>,
+    /// Messages and signatures.
+    pub signed: Vec<(Vec<u8>, Vec<u8>)>,
+    pub next: usize,
 }
 
 impl Subject for Raw {
     fn batch(&mut self, requests: usize) -> Pending<'_, ()> {
         Box::pin(async move {
             for _ in 0..requests {
-                let checked = self.key.verify_sig(black_box(&self.message), &self.signature);
+                let (message, signature) = &self.signed[self.next];
+                self.next = (self.next + 1) % self.signed.len();
+                let checked = self.key.verify_sig(black_box(message), signature);
                 checked.expect("a good signature");
             }
         })

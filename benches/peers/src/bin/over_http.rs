@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tower_bearer_peers::contenders::{self, Role};
 use tower_bearer_peers::issuer::{Algorithm, Issuer};
-use tower_bearer_peers::subject::Subject;
 use tower_bearer_peers::{Spread, median, spread};
 
 const CONNECTIONS: usize = 16;
@@ -39,7 +38,7 @@ async fn serve(algorithm: &str) {
     let issuer = issuer.expect("an algorithm");
     let token = issuer.token();
     println!("{token}");
-    for mut contender in contenders::all(issuer).await {
+    for mut contender in contenders::all(issuer, 1).await {
         if matches!(contender.role, Role::Raw | Role::Churn) {
             continue;
         }
