@@ -16,18 +16,20 @@ const CONNECTIONS: usize = 16;
 const TURN: Duration = Duration::from_millis(120);
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let first = arguments.next();
-    if first.as_deref() == Some("serve") {
-        let algorithm = arguments.next().expect("an algorithm");
-        runtime.block_on(serve(&algorithm));
+    if let [first, algorithm] = &arguments[..]
+        && first == "serve"
+    {
+        runtime.block_on(serve(algorithm));
         return;
     }
-    let rounds = if first.as_deref() == Some("--quick") { 7 } else { 41 };
+    let rounds = if arguments.iter().any(|argument| argument == "--quick") { 7 } else { 41 };
+    let pipeline = arguments.iter().position(|argument| argument == "--pipeline");
+    let pipeline = pipeline.map_or(1, |at| arguments[at + 1].parse().expect("a number"));
     for algorithm in Algorithm::ALL {
-        runtime.block_on(ask(algorithm, rounds));
+        runtime.block_on(ask(algorithm, pipeline, rounds));
     }
 }
 
@@ -64,12 +66,14 @@ async fn serve(algorithm: &str) {
 
 struct Connection {
     stream: TcpStream,
-    answer: Vec<u8>,
+    /// As many answers as requests are sent at once.
+    answers: Vec<u8>,
+    each: usize,
 }
 
 impl Connection {
     /// Connects, and learns from the first answer how long they all are.
-    async fn open(address: SocketAddr, request: &[u8]) -> Self {
+    async fn open(address: SocketAddr, request: &[u8], pipeline: usize) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("TCP_NODELAY");
         stream.write_all(request).await.expect("a request");
@@ -80,17 +84,18 @@ impl Connection {
             assert_ne!(more, 0, "the connection was closed");
             read += more;
         }
-        answer.truncate(read);
-        Self { stream, answer }
+        Self { stream, answers: vec![0; read * pipeline], each: read }
     }
 
-    async fn ask_until(&mut self, end: Instant, request: &[u8]) -> u32 {
+    async fn ask_until(&mut self, end: Instant, requests: &[u8]) -> u32 {
         let mut answered = 0;
         while Instant::now() < end {
-            self.stream.write_all(request).await.expect("a request");
-            self.stream.read_exact(&mut self.answer).await.expect("an answer");
-            assert!(self.answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
-            answered += 1;
+            self.stream.write_all(requests).await.expect("a request");
+            self.stream.read_exact(&mut self.answers).await.expect("an answer");
+            for answer in self.answers.chunks(self.each) {
+                assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+                answered += 1;
+            }
         }
         answered
     }
@@ -100,16 +105,19 @@ struct Target {
     name: String,
     connections: Vec<Connection>,
     per_second: Vec<f64>,
+    /// Nanoseconds that the server was on a processor, for a request.
+    nanos: Vec<f64>,
 }
 
 impl Target {
-    async fn turn(&mut self, request: &[u8]) -> f64 {
+    async fn turn(&mut self, server: u32, requests: &[u8]) -> (f64, f64) {
+        let busy = on_processor(server);
         let start = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
         for mut connection in self.connections.drain(..) {
-            let request = request.to_vec();
+            let requests = requests.to_vec();
             tasks.spawn(async move {
-                let answered = connection.ask_until(start + TURN, &request).await;
+                let answered = connection.ask_until(start + TURN, &requests).await;
                 (connection, answered)
             });
         }
@@ -119,11 +127,20 @@ impl Target {
             self.connections.push(connection);
             answered += count;
         }
-        f64::from(answered) / start.elapsed().as_secs_f64()
+        let answered = f64::from(answered);
+        let busy = on_processor(server) - busy;
+        (answered / start.elapsed().as_secs_f64(), busy / answered)
     }
 }
 
-async fn ask(algorithm: Algorithm, rounds: usize) {
+/// For how many nanoseconds a process's first thread was on a processor (Linux).
+fn on_processor(process: u32) -> f64 {
+    let statistics = std::fs::read_to_string(format!("/proc/{process}/schedstat"));
+    let first = statistics.ok().and_then(|text| text.split(' ').next()?.parse().ok());
+    first.unwrap_or(f64::NAN)
+}
+
+async fn ask(algorithm: Algorithm, pipeline: usize, rounds: usize) {
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .args(["serve", algorithm.name()])
         .stdin(Stdio::piped())
@@ -137,7 +154,7 @@ async fn ask(algorithm: Algorithm, rounds: usize) {
         "GET /orders HTTP/1.1\r\nhost: api.example.com\r\nuser-agent: bench/1\r\naccept: */*\r\n\
          authorization: Bearer {token}\r\n\r\n"
     );
-    let request = request.as_bytes();
+    let requests = request.repeat(pipeline);
     let mut targets = Vec::new();
     loop {
         let line = line();
@@ -145,46 +162,53 @@ async fn ask(algorithm: Algorithm, rounds: usize) {
         let address = address.parse().expect("an address");
         let mut connections = Vec::new();
         for _ in 0..CONNECTIONS {
-            connections.push(Connection::open(address, request).await);
+            connections.push(Connection::open(address, request.as_bytes(), pipeline).await);
         }
-        targets.push(Target { name: name.to_owned(), connections, per_second: Vec::new() });
+        let name = name.to_owned();
+        targets.push(Target { name, connections, per_second: Vec::new(), nanos: Vec::new() });
     }
     for round in 0..=rounds {
         for turn in 0..targets.len() {
             let index = (turn + round) % targets.len();
-            let per_second = targets[index].turn(request).await;
+            let (per_second, nanos) = targets[index].turn(child.id(), requests.as_bytes()).await;
             // The first round only warms up.
             if round > 0 {
                 targets[index].per_second.push(per_second);
+                targets[index].nanos.push(nanos);
             }
         }
     }
-    print(algorithm, &targets);
+    println!("\n## {} over HTTP/1.1 on loopback, {pipeline} at once\n", algorithm.name());
+    print(&targets);
     drop(child.stdin.take());
     child.wait().expect("the child's end");
 }
 
-fn print(algorithm: Algorithm, targets: &[Target]) {
-    let find = |start: &str| {
-        let target = targets.iter().find(|target| target.name.starts_with(start));
-        &target.expect("it is in the list").per_second
-    };
+fn print(targets: &[Target]) {
+    let find = |name: &str| targets.iter().find(|target| target.name.starts_with(name));
+    let find = |name| find(name).expect("it is in the list");
     let bare = find("bare");
     let control = find("control, `.layer`");
     let seen = find("tower-bearer, token seen before, `.layer`");
-    println!("\n## {} over HTTP/1.1 on loopback\n", algorithm.name());
-    println!("| | requests/s | bare = 1 (quartiles) | control = 1 | seen, `.layer` / this |");
-    println!("|---|---|---|---|---|");
+    let ratio =
+        |own: &[f64], base: &[f64]| spread(own.iter().zip(base).map(|(own, base)| own / base));
+    println!(
+        "| | requests/s | bare = 1 (quartiles) | control = 1 | seen / this | server's CPU, µs \
+         | CPU, bare = 1 | CPU, this / seen |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
     for target in targets {
-        let ratio =
-            |own: &[f64], base: &[f64]| spread(own.iter().zip(base).map(|(own, base)| own / base));
-        let Spread { low, median: middle, high } = ratio(&target.per_second, bare);
+        let Spread { low, median: middle, high } = ratio(&target.per_second, &bare.per_second);
         println!(
-            "| {} | {:.0} | {middle:.3} ({low:.3} to {high:.3}) | {:.3} | {:.2} |",
+            "| {} | {:.0} | {middle:.3} ({low:.3} to {high:.3}) | {:.3} | {:.2} | {:.1} | {:.3} \
+             | {:.2} |",
             target.name,
             median(target.per_second.iter().copied()),
-            ratio(&target.per_second, control).median,
-            ratio(seen, &target.per_second).median,
+            ratio(&target.per_second, &control.per_second).median,
+            ratio(&seen.per_second, &target.per_second).median,
+            median(target.nanos.iter().copied()) / 1e3,
+            ratio(&bare.nanos, &target.nanos).median,
+            ratio(&target.nanos, &seen.nanos).median,
         );
     }
 }
