@@ -20,11 +20,14 @@ lint() { step cargo clippy --locked --quiet "$@" -- -D warnings; }
 step scripts/setup.sh
 step cargo fmt --check
 step cargo fmt --check --manifest-path fuzz/Cargo.toml
+step cargo fmt --check --manifest-path benches/Cargo.toml
 lint --all-features --all-targets
 # The fuzz targets are only linted: to run them takes a nightly compiler. Nothing is linked, so
 # libFuzzer needs not be built.
 CUSTOM_LIBFUZZER_PATH=/none/libnone.a lint --manifest-path fuzz/Cargo.toml --all-targets \
     --target-dir "${CARGO_TARGET_DIR:-target}"
+
+lint --manifest-path benches/Cargo.toml --all-targets --target-dir "${CARGO_TARGET_DIR:-target}"
 
 # Features only add: each stands alone, and the sets that people deploy.
 lint --lib --no-default-features
@@ -38,6 +41,14 @@ step cargo nextest run --locked --all-features
 step cargo test --locked --quiet --doc --all-features
 # The same verdicts from the other crypto backend.
 step cargo nextest run --locked --no-default-features --features rust-crypto
+
+# Each bench once; then what requests take, counted, against benches/limits.toml.
+bench() {
+    step cargo bench --locked --quiet --manifest-path benches/Cargo.toml \
+        --target-dir "${CARGO_TARGET_DIR:-target}" "$@"
+}
+bench --bench requests --bench goals -- --test
+bench --bench count
 
 if command -v cargo-deny >/dev/null; then
     step cargo deny --locked check bans licenses sources
