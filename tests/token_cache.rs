@@ -233,6 +233,34 @@ fn nobody_need_watch_for_keys_to_end_in_time() {
     drop(jwks);
 }
 
+/// Where the task ended with its runtime, nobody watches over the keys until another one begins.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the validator's clock is the system's")]
+fn a_runtime_that_ends_ends_the_memory_until_there_is_another() {
+    let key = key("k");
+    let transport = ScriptedTransport::new();
+    transport.push(ScriptedAnswer::json(set(&[&key])));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (one, two) = (runtime(), runtime());
+    let (validator, token) = one.block_on(async {
+        let jwks = source(&transport).build().unwrap();
+        jwks.ready(Duration::from_secs(5)).await.unwrap();
+        (validator(&jwks), sign(&key, json!({})))
+    });
+    let validate = || futures_util::FutureExt::now_or_never(validator.validate(&token));
+    let first = validate().unwrap().unwrap();
+    assert!(same(&first, &validate().unwrap().unwrap()));
+    drop(one);
+    let second = validate().unwrap().unwrap();
+    assert!(!same(&first, &second), "the key source is asked again");
+    two.block_on(async {
+        validator.validate(&token).await.unwrap();
+        tokio::task::yield_now().await;
+        let third = validator.validate(&token).await.unwrap();
+        assert!(same(&third, &validator.validate(&token).await.unwrap()), "watched again");
+    });
+}
+
 #[tokio::test]
 async fn shutdown_ends_all_tokens() {
     let issuer = Issuer::new();

@@ -94,6 +94,11 @@ impl Store {
     ///
     /// [`watched`](Self::watched) is to follow.
     pub(crate) fn publish(&self, next: Published) -> bool {
+        // First: nobody may see other keys, or none, and still find what was remembered with these.
+        let stops = matches!(next.tenure, Tenure::Stopped);
+        if stops || next.keys.generation() != self.generation() {
+            self.unwatched();
+        }
         let next = Arc::new(next);
         let before = self.published.rcu(|current| {
             Arc::clone(if current.sequence <= next.sequence { &next } else { current })
@@ -110,7 +115,8 @@ impl Store {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Sets [`generation`](Self::generation) to 0: nobody would notice that keys expire.
+    /// Sets [`generation`](Self::generation) to 0: the keys are about to change, or nobody would
+    /// notice that they expire.
     pub(crate) fn unwatched(&self) {
         self.generation.store(0, Ordering::Release);
     }
@@ -245,5 +251,25 @@ mod tests {
         store.watched(now);
         store.unwatched();
         assert_eq!(store.generation(), 0);
+    }
+
+    /// Nobody may see other keys, or their end, and yet find what was remembered with those before.
+    #[test]
+    fn the_generation_ends_before_other_keys_are_there_and_not_with_the_same_ones() {
+        let now = monotonic();
+        let store = Store::new(set(1, serving(now), KeySet::first(keys())));
+        store.watched(now);
+        let published = Arc::clone(store.load(now).published());
+        store.publish(Published { sequence: 2, ..(*published).clone() });
+        assert_eq!(store.generation(), 1, "the same keys");
+        let none = ParsedKeySet { keys: Vec::new(), ignored: Vec::new() };
+        let other = published.keys.followed_by(none, now, now).set;
+        store.publish(Published { sequence: 3, keys: other, ..(*published).clone() });
+        assert_eq!(store.generation(), 0, "other keys");
+        store.watched(now);
+        assert_eq!(store.generation(), 2);
+        let last = Arc::clone(store.load(now).published());
+        store.publish(Published { tenure: Tenure::Stopped, ..(*last).clone() });
+        assert_eq!(store.generation(), 0, "no longer");
     }
 }
