@@ -255,6 +255,8 @@ impl<'de> Visitor<'de> for Any<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     struct Probe<'b>(&'b Budget);
@@ -304,6 +306,37 @@ mod tests {
         assert_eq!(members(&format!("{{{}}}", many.join(","))), Some(100));
         for again in [0, 23, 24, 99] {
             assert_eq!(members(&format!("{{{},\"n{again}\":0}}", many.join(","))), None);
+        }
+    }
+
+    // J6: as a set of all names says, with many of one kind and with escapes.
+    proptest! {
+        #[test]
+        fn j6_a_name_is_refused_if_and_only_if_it_was_there(
+            names in proptest::collection::vec("[ab]{0,5}|[a-p]", 0..40),
+            escaped in any::<u64>(),
+        ) {
+            let member = |(at, name): (usize, &String)| {
+                let escape = escaped >> (at % 64) & 1 == 1;
+                let escaped = |c: char| format!("\\u{:04x}", u32::from(c));
+                let name = if escape { name.chars().map(escaped).collect() } else { name.clone() };
+                format!("\"{name}\":0")
+            };
+            let members: Vec<String> = names.iter().enumerate().map(member).collect();
+            let text = format!("{{{}}}", members.join(","));
+            let distinct = names.iter().collect::<HashSet<_>>().len();
+            let expected = (distinct == names.len()).then_some(distinct);
+            prop_assert_eq!(self::members(&text), expected, "{}", text);
+        }
+    }
+
+    #[test]
+    fn j4_what_is_not_utf_8_is_refused_wherever_it_is() {
+        for text in
+            [&b"{\"a\xff\":1}"[..], b"{\"a\":\"\xc3\"}", b"{}\xff", b"{\"a\":[\"\xed\xa0\x80\"]}"]
+        {
+            let budget = Budget::new();
+            assert!(read_object(text, Probe(&budget)).is_err(), "{text:?}");
         }
     }
 
