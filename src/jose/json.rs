@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
 /// How deep arrays and objects may be nested.
@@ -34,16 +34,24 @@ impl Budget {
     }
 }
 
+/// The text isn't one JSON object, or not as the visitor wants it.
+#[derive(Debug)]
+pub(crate) struct NotRead;
+
 /// Reads a text that must be one object with nothing after it, through `visitor`'s `visit_map`.
 pub(crate) fn read_object<'de, V: Visitor<'de>>(
     text: &'de [u8],
     visitor: V,
-) -> Result<V::Value, serde_json::Error> {
+) -> Result<V::Value, NotRead> {
     // Once for the whole text is cheaper than for each string in it.
-    let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
+    let text = str::from_utf8(text).map_err(|_| NotRead)?;
+    // What is no object at all isn't worth an error of `serde_json`, which allocates.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(NotRead);
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = deserializer.deserialize_map(visitor)?;
-    deserializer.end()?;
+    let value = deserializer.deserialize_map(visitor).map_err(|_| NotRead)?;
+    deserializer.end().map_err(|_| NotRead)?;
     Ok(value)
 }
 
