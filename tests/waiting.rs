@@ -68,9 +68,9 @@ fn set(keys: &[&TestKey]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
-// X2: what isn't a b64token is refused as such, and neither waits nor fetches; its twin does both.
+// X4, X5: what isn't a b64token is refused as such, and neither waits nor fetches; its twin does both.
 #[tokio::test(start_paused = true)]
-async fn x2_malformed_credentials_neither_wait_nor_fetch() {
+async fn x4_x5_malformed_credentials_neither_wait_nor_fetch() {
     let rotated = Rotated::start().await;
     let _gate = rotated.next_fetch();
     let mut service = rotated.service();

@@ -92,7 +92,7 @@ impl Store {
 
     /// Swaps the keys, unless those that are there came from a later attempt. Says whether it did.
     ///
-    /// [`watched`](Self::watched) is to follow.
+    /// [`watched`](Self::watched) is to follow, unless these are the last.
     pub(crate) fn publish(&self, next: Published) -> bool {
         // First: nobody may see other keys, or none, and still find what was remembered with these.
         let stops = matches!(next.tenure, Tenure::Stopped);
@@ -251,6 +251,30 @@ mod tests {
         store.watched(now);
         store.unwatched();
         assert_eq!(store.generation(), 0);
+    }
+
+    #[test]
+    fn keys_serve_until_they_are_too_old_or_one_of_them_retires() {
+        let now = monotonic();
+        let after = |secs| now + Duration::from_secs(secs);
+        let first = KeySet::first(keys());
+        let serves = |tenure, keys: Arc<KeySet>, at| {
+            let published = Published { sequence: 1, keys, tenure, origin: None };
+            Store::new(published).load(after(at)).serve_for().map(|it| it.as_secs())
+        };
+        let none = || ParsedKeySet { keys: Vec::new(), ignored: Vec::new() };
+        let other = SET.replace("\"a\"", "\"b\"");
+        let other = parse_jwk_set(other.as_bytes(), 9, Backend::preferred().unwrap()).unwrap();
+        let retiring = first.followed_by(other, now, after(15)).set;
+        let revoked = first.followed_by(none(), now, after(15)).set;
+        let first = Arc::new(first);
+        assert_eq!(serves(serving(now), Arc::clone(&first), 0), Some(20));
+        assert_eq!(serves(serving(now), Arc::clone(&first), 12), Some(8));
+        assert_eq!(serves(serving(now), Arc::clone(&first), 21), Some(0));
+        assert_eq!(serves(serving(now), Arc::clone(&retiring), 12), Some(3));
+        assert_eq!(serves(serving(now), revoked, 12), Some(8));
+        assert_eq!(serves(Tenure::Static, first, 12), None);
+        assert_eq!(serves(Tenure::Static, retiring, 12), Some(3));
     }
 
     /// Nobody may see other keys, or their end, and yet find what was remembered with those before.

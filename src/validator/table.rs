@@ -283,6 +283,10 @@ mod tests {
         assert_eq!(get(&table, &[&b"a"[..], &known].concat()), None, "a token that it ends");
         assert_eq!(get(&table, b""), None);
         assert_eq!(get(&table, &known), Some(1));
+        // Another one with its end, and so with its hash, takes a place of its own.
+        let other = [&b"b"[..], &known].concat();
+        table.insert(&other, 0, 2);
+        assert_eq!((get(&table, &other), get(&table, &known)), (Some(2), Some(1)));
     }
 
     #[test]
@@ -342,6 +346,18 @@ mod tests {
         assert_eq!((get(&table, b"larger"), get(&table, b"large")), (None, Some(1)));
         table.insert(b"immense", usize::MAX, 1);
         assert_eq!((get(&table, b"immense"), table.held()), (None, max));
+    }
+
+    /// While others are just coming with all that there is room for.
+    #[test]
+    fn what_finds_no_room_counts_for_nothing() {
+        let table = Table::new(16, 1_000);
+        table.held.store(1_000, Ordering::Relaxed);
+        table.insert(b"a", 0, 1);
+        assert_eq!((get(&table, b"a"), table.held()), (None, 1_000));
+        table.held.store(0, Ordering::Relaxed);
+        table.insert(b"a", 0, 1);
+        assert_eq!((get(&table, b"a"), table.held()), (Some(1), table.bytes()));
     }
 
     #[test]
