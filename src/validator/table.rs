@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
+use zeroize::Zeroizing;
 
 /// So many that sets hardly ever overflow before the table is full; their tags fill a cache line.
 const WAYS: usize = 16;
@@ -53,7 +54,8 @@ struct Set<V> {
 }
 
 struct Entry<V> {
-    token: Box<[u8]>,
+    /// Wiped when it is forgotten.
+    token: Zeroizing<Box<[u8]>>,
     bytes: usize,
     value: V,
 }
@@ -80,7 +82,7 @@ impl<V> Table<V> {
                 continue;
             }
             if let Some(entry) = &*held.load()
-                && *entry.token == *token
+                && **entry.token == *token
             {
                 let found = judge(&entry.value)?;
                 set.use_again(way);
@@ -99,7 +101,7 @@ impl<V> Table<V> {
         if bytes > self.max_bytes || !self.make_room(bytes) {
             return;
         }
-        let entry = Entry { token: token.into(), bytes, value };
+        let entry = Entry { token: Zeroizing::new(token.into()), bytes, value };
         let mut hand = set.lock();
         let way = set.way_of(token, tag).unwrap_or_else(|| set.advance(&mut hand));
         let gone = set.put(way, Some(Arc::new(entry)), tag);
@@ -173,7 +175,7 @@ impl<V> Set<V> {
         let mut empty = None;
         for (way, (its_tag, held)) in self.tags.iter().zip(&self.ways).enumerate() {
             let its_tag = its_tag.load(Ordering::Relaxed);
-            if its_tag == tag && held.load().as_ref().is_some_and(|it| *it.token == *token) {
+            if its_tag == tag && held.load().as_ref().is_some_and(|it| **it.token == *token) {
                 return Some(way);
             }
             if its_tag == NO_TAG {
