@@ -159,10 +159,12 @@ impl Flight {
     async fn secret(&self, order: &Order) -> Result<Option<Known>, Option<TokenError>> {
         let Some(source) = self.grant.definition().auth.source() else { return Ok(None) };
         if let Some((_, refused)) = &order.probe {
-            return source.other_than(refused).await.map(Some).ok_or(None);
+            let other = source.other_than(refused, self.core.limits.timeout);
+            let other = timeout_at(self.deadline, other).await.ok().flatten();
+            return other.map(Some).ok_or(None);
         }
         let unavailable = Err(SecretErrorKind::Unavailable);
-        let known = timeout_at(self.deadline, source.current()).await;
+        let known = timeout_at(self.deadline, source.current(self.core.limits.timeout)).await;
         let known = known.map_or(unavailable, |known| known.map_err(|error| error.kind()));
         known.map(Some).map_err(|kind| Some(TokenError::new(TokenErrorKind::Credentials(kind))))
     }
