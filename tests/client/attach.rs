@@ -291,6 +291,23 @@ async fn e10_a_long_body_is_sent_once() {
     }
 }
 
+// E10: where the request can't be sent again, nobody waits for another token.
+#[tokio::test(start_paused = true)]
+async fn e10_the_answer_to_a_long_body_does_not_wait_for_another_token() {
+    for (limit, expected) in [(1, Some(401)), (2, None)] {
+        let transport = ScriptedTransport::new();
+        transport.push(granted("t1", 600));
+        let (answer, _gate) = granted("t2", 600).gated();
+        transport.push(answer);
+        let server = Server::accepting("t2", None);
+        let layer = layer(source(&transport)).replay_up_to(limit);
+        let request = Request::post("https://orders.test/").body(Full::new(Bytes::from("xy")));
+        let call = server.clone().call(&layer, request.unwrap());
+        let answer = tokio::time::timeout(SECOND, call).await.ok();
+        assert_eq!(answer.map(|answer| answer.unwrap().status().as_u16()), expected, "{limit}");
+    }
+}
+
 // E10: a stream is sent again as far as it went, and then goes on.
 #[tokio::test(start_paused = true)]
 async fn e10_a_stream_that_was_refused_early_goes_on() {
