@@ -129,16 +129,37 @@ impl Grant {
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Definition { server, scopes, resources, audience, .. } = &*self.0;
-        let address = match server {
+        let server = match server {
             Server::Endpoint { uri, .. } => uri.to_string(),
             Server::Issuer { issuer, .. } => issuer.clone(),
         };
+        // A query may be secret.
+        let server = server.split_once('?').map_or(&*server, |(address, _)| address);
         f.debug_struct("Grant")
-            .field("server", &address)
+            .field("server", &server)
             .field("client_id", &self.client_id())
             .field("scopes", scopes)
             .field("resources", resources)
             .field("audience", audience)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // L1: the values of a token endpoint's query, and of parameters, may be secret.
+    #[test]
+    fn l1_debug_shows_where_and_for_what_and_no_secret() {
+        let auth = ClientAuth::basic("me", "canary");
+        let grant = Grant::endpoint("https://as.example/token?key=canary", auth);
+        let grant = grant.scope("a").parameter("p", "canary").build().unwrap();
+        let shown = format!("{grant:?}");
+        assert!(
+            shown.contains("https://as.example/token\"") && shown.contains("\"me\""),
+            "{shown}"
+        );
+        assert!(!shown.contains("canary"), "{shown}");
     }
 }

@@ -25,21 +25,21 @@ impl Origin {
         if uri.path_and_query().is_some_and(|rest| rest != "/") {
             return Err(fault(&"name an origin, with nothing after host and port"));
         }
-        Self::of(&uri).ok_or_else(|| fault(&"name an origin"))
+        Self::of(&uri).ok_or_else(|| fault(&"the port must be a number up to 65535"))
     }
 
     /// Returns the origin of an absolute address.
     fn of(uri: &Uri) -> Option<Self> {
         let https = is_https(uri)?;
         let host = uri.host()?.to_ascii_lowercase().into();
-        Some(Self { https, host, port: port(uri, https) })
+        Some(Self { https, host, port: port(uri, https)? })
     }
 
     /// Tells whether an absolute address is of this origin.
     pub(crate) fn contains(&self, uri: &Uri) -> bool {
         is_https(uri) == Some(self.https)
             && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&self.host))
-            && port(uri, self.https) == self.port
+            && port(uri, self.https) == Some(self.port)
     }
 }
 
@@ -48,8 +48,14 @@ fn is_https(uri: &Uri) -> Option<bool> {
     (*scheme == Scheme::HTTPS).then_some(true).or((*scheme == Scheme::HTTP).then_some(false))
 }
 
-fn port(uri: &Uri, https: bool) -> u16 {
-    uri.port_u16().unwrap_or(if https { 443 } else { 80 })
+/// Returns the port; `None` if it is no number, which `http::Uri` takes for no port at all.
+fn port(uri: &Uri, https: bool) -> Option<u16> {
+    let authority = uri.authority()?.as_str();
+    let (_, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
+    match host_and_port.strip_prefix(uri.host()?)? {
+        "" | ":" => Some(if https { 443 } else { 80 }),
+        _ => uri.port_u16(),
+    }
 }
 
 impl fmt::Debug for Origin {
@@ -75,6 +81,9 @@ mod tests {
             "https://orders.example",
             "https://ORDERS.example/a?b=c",
             "https://orders.example:443/",
+            "https://orders.example:0443/",
+            "https://orders.example:/",
+            "https://me:8443@orders.example/",
             "HTTPS://orders.example/",
         ] {
             assert!(contains(origin, same), "{same}");
@@ -83,6 +92,8 @@ mod tests {
             "http://orders.example/",
             "http://orders.example:443/",
             "https://orders.example:8443/",
+            "https://orders.example:99999/",
+            "https://443:443@orders.example:8443/",
             "https://orders.example.evil.example/",
             "https://evil.example/orders.example",
             "https://orders.example@evil.example/",
@@ -101,14 +112,29 @@ mod tests {
     fn e13_plain_http_is_for_this_machine() {
         assert!(contains("http://127.0.0.1:8080", "http://127.0.0.1:8080/x"));
         assert!(contains("http://[::1]:8080", "http://[::1]:8080/x"));
-        assert!(!contains("http://127.0.0.1:8080", "http://127.0.0.1:8081/x"));
+        assert!(contains("http://127.9.9.9", "http://127.9.9.9:80/x"));
+        assert!(contains("http://LOCALHOST", "http://localhost/x"));
+        for other in [
+            "http://127.0.0.1:8081/x",
+            "https://127.0.0.1:8080/x",
+            "http://127.0.0.2:8080/x",
+            "http://localhost:8080/x",
+            "http://[::1]:8080/x",
+        ] {
+            assert!(!contains("http://127.0.0.1:8080", other), "{other}");
+        }
         for (bad, why) in [
             ("http://orders.example", "https"),
+            ("http://localhost.evil.example", "https"),
+            ("http://127.0.0.1.nip.io", "https"),
+            ("http://[::ffff:127.0.0.1]", "https"),
+            ("http://0.0.0.0", "https"),
             ("orders.example", "https"),
             ("", "absolute"),
             ("https://orders.example/v1", "nothing after"),
             ("https://orders.example?a", "nothing after"),
             ("https://me@orders.example", "user name"),
+            ("https://orders.example:99999", "65535"),
         ] {
             let error = Origin::parse(bad).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
