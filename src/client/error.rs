@@ -45,7 +45,7 @@ pub enum TokenErrorKind {
     /// It took too long.
     TimedOut,
     /// The runtime that fetched the token ended before it was there, or there was none: this crate
-    /// works within a tokio runtime.
+    /// works within a tokio runtime. A transport, store or provider that panics looks the same.
     NoRuntime,
 }
 

@@ -15,6 +15,7 @@ use crate::client::credentials::SecretErrorKind;
 use crate::client::digest::{Digest, jitter};
 use crate::client::error::{TokenError, TokenErrorKind};
 use crate::client::exchange::{Fetched, fetch};
+use crate::client::expiry;
 use crate::client::grant::Grant;
 use crate::client::seal::{Names, Stored};
 use crate::client::secret_source::Known;
@@ -216,7 +217,7 @@ impl Flight {
             return Consulted::Found(held);
         }
         // Long enough for the other's fetch, and leaving time for one of our own.
-        let end = after(monotonic(), self.core.limits.timeout);
+        let end = self.deadline.checked_sub(self.core.limits.timeout).unwrap_or(self.deadline);
         let mut pause = Duration::from_millis(25);
         loop {
             match shared.lock(&names.lock, self.core.timeout).await {
@@ -242,7 +243,12 @@ impl Flight {
     /// Returns the token of the shared cache, if it is newer than ours and no server refused it.
     async fn find(&self, shared: &Shared, names: &Names, order: &Order) -> Option<Held> {
         let (stored, sealed) = shared.get(&names.value).await?;
-        let (now, age) = (monotonic(), self.core.clock.now().saturating_since(stored.obtained));
+        let (now, wall) = (monotonic(), self.core.clock.now());
+        // Of a token from the future nobody knows how old it is; by a little, the margin bears it.
+        if stored.obtained.saturating_since(wall) > expiry::margin(stored.lifetime) {
+            return None;
+        }
+        let age = wall.saturating_since(stored.obtained);
         let left = stored.lifetime.saturating_sub(age);
         let scopes = stored.scopes.as_deref().map(ScopeSet::parse);
         let begin = now.checked_sub(age).unwrap_or(now);

@@ -134,7 +134,10 @@ fn error_of(
 /// Reads a number, or a text that is one: some servers write it in quotes.
 fn lifetime(json: &str) -> Lifetime {
     let text: Option<String> = serde_json::from_str(json).ok();
-    let number: Option<f64> = text.as_deref().unwrap_or(json).trim().parse().ok();
+    let text = text.as_deref().unwrap_or(json).trim();
+    // Neither `inf` nor `NaN` is one.
+    let number = text.contains(|c: char| c.is_ascii_digit()).then(|| text.parse::<f64>().ok());
+    let number = number.flatten();
     match number.map(f64::floor) {
         _ if json == "null" => Lifetime::Unsaid,
         Some(seconds) if seconds >= 1.0 => {
@@ -273,6 +276,8 @@ mod tests {
             ("-1", Lifetime::None),
             ("-1e999", Lifetime::None),
             ("\"NaN\"", Lifetime::None),
+            ("\"inf\"", Lifetime::None),
+            ("\"+Infinity\"", Lifetime::None),
             ("\"\"", Lifetime::None),
             ("\"soon\"", Lifetime::None),
             ("true", Lifetime::None),

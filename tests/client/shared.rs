@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use tower_bearer::client::TokenClient;
+use tower_bearer::client::{ClientAuth, Grant, SecretFuture, SecretProvider, TokenClient};
 use tower_bearer::testing::ScriptedTransport;
 use tower_bearer::{Secret, UnixTime};
 
@@ -87,12 +87,20 @@ async fn e3_a_token_from_the_store_is_as_old_as_it_is() {
     assert!(held.remaining() <= 130 * SECOND && held.remaining() > 128 * SECOND);
     advance(71 * SECOND).await;
     assert_eq!(token(&late).await, "t2");
+    settle().await;
+    tokio::time::sleep(SECOND).await;
+    let (key, (stored, _)) = store.values().into_iter().next().unwrap();
 
-    // A clock that is wrong makes a token look old or new, but never good for longer than it was.
-    for (offset, expected) in [(-300, "t2"), (3_600, "t3")] {
+    // By a clock that is ahead it looks older than it is, by one that is a little behind it is new.
+    // By one that is far behind nobody can tell.
+    for (offset, expected) in [(-59, "t2"), (-61, "t3"), (3_600, "t4")] {
         let skewed = running_clock();
         skewed.set(UnixTime::from_secs(1_800_000_000 + 541 + offset));
-        assert_eq!(token(&process(&transport, &store, &skewed)).await, expected);
+        let process = process(&transport, &store, &skewed);
+        assert_eq!(token(&process).await, expected, "{offset}");
+        // What that process has stored instead is no matter to the next.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        store.edit(|values| drop(values.insert(key.clone(), (stored.clone(), SECOND))));
     }
 }
 
@@ -158,6 +166,28 @@ async fn e9_a_lock_that_nobody_releases_is_waited_for_only_so_long() {
     let waited = started.elapsed();
     assert!(waited >= 5 * SECOND && waited <= 6 * SECOND, "{waited:?}");
     assert_eq!(store.locks(), 1, "another's lock isn't released");
+}
+
+// E9: whatever else took its time before, there is some left for a fetch of one's own.
+#[tokio::test(start_paused = true)]
+async fn e9_waiting_for_another_leaves_time_for_a_fetch_of_ones_own() {
+    struct Slow;
+    impl SecretProvider for Slow {
+        fn secret(&self) -> SecretFuture<'_> {
+            Box::pin(async {
+                tokio::time::sleep(4 * SECOND).await;
+                Ok(Secret::new("s3cret"))
+            })
+        }
+    }
+    let transport = ScriptedTransport::from_fn(|_| granted("t1", 600).delay(4 * SECOND));
+    let store = MemoryStore::default();
+    store.lock_everything();
+    let client = TokenClient::builder().transport(transport).shared(store, store_key());
+    let grant = Grant::endpoint("https://as.test/token", ClientAuth::basic("me", Slow));
+    let started = Instant::now();
+    assert_eq!(token(&client.build().unwrap().source(&grant.build().unwrap())).await, "t1");
+    assert!(started.elapsed() <= 10 * SECOND);
 }
 
 // E9: the lock's holder fails; the next tries itself.
