@@ -311,6 +311,29 @@ mod tests {
         }
     }
 
+    // E10: what could not be read can't be sent again, and must not look complete.
+    #[tokio::test]
+    async fn e10_a_body_that_fails_is_not_sent_again() {
+        let data = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        let frames = [data("ab"), Err(std::io::Error::other("broken")), data("cd")];
+        let (mut first, replay) = ReplayBody::new(StreamBody::new(tokio_stream::iter(frames)), 64);
+        first.frame().await.unwrap().unwrap();
+        assert!(replay.is_possible());
+        assert_eq!(first.frame().await.unwrap().unwrap_err().to_string(), "broken");
+        assert!(!replay.is_possible());
+        assert!(replay.again().is_none());
+    }
+
+    // E10: the second body is the last, and keeps nothing.
+    #[tokio::test]
+    async fn e10_the_second_body_keeps_nothing_more() {
+        let (mut first, replay) = ReplayBody::new(chunks(&["ab", "cd", "ef"]), 64);
+        let state = Arc::clone(replay.0.as_ref().unwrap());
+        first.frame().await.unwrap().unwrap();
+        assert_eq!(bytes(replay.again().unwrap()).await, "abcdef");
+        assert_eq!(lock(&state).kept.len(), 1);
+    }
+
     // E10: a stream that goes on after the answer keeps nothing of it.
     #[tokio::test]
     async fn e10_after_the_answer_nothing_is_kept() {

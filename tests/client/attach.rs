@@ -145,7 +145,10 @@ async fn e13_a_channel_needs_no_host_in_its_requests() {
     let layer = AttachTokenLayer::for_channel(source(&counting(600)), ORDERS).unwrap();
     assert_eq!(server.get(&layer, "/orders.v1.Orders/List").await.unwrap(), 200);
     assert_eq!(server.get(&layer, "https://orders.test/x").await.unwrap(), 200);
-    assert!(server.get(&layer, "https://evil.test/x").await.is_err());
+    for other in ["https://evil.test/x", "evil.test:443", "orders.test:443"] {
+        assert!(server.get(&layer, other).await.is_err(), "{other}");
+    }
+    assert_eq!(server.tokens().len(), 2);
 }
 
 // E14

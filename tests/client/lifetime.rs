@@ -231,5 +231,11 @@ async fn a_lifetime_runs_from_when_it_was_asked_for() {
     transport.push(granted("t1", 10).delay(4 * SECOND));
     let source = source(&transport);
     assert_eq!(source.token().await.unwrap().remaining(), 6 * SECOND);
+    // It serves until a tenth of its lifetime is left.
+    transport.push(granted("t2", 10));
+    advance(4_900 * SECOND / 1_000).await;
+    assert_eq!(token(&source).await, "t1");
+    advance(SECOND / 5).await;
+    assert_eq!(token(&source).await, "t2");
     transport.push(ScriptedAnswer::status(StatusCode::OK));
 }

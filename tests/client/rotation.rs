@@ -1,5 +1,6 @@
 //! A secret that changes: without a restart, without a failed call.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -278,6 +279,23 @@ async fn refused_secrets_are_not_tried_in_turn() {
     // "two" and "one" at first, "three" when it came, and one attempt after the rest of ten seconds.
     let sent = transport.request_count() - 1;
     assert!((3..=5).contains(&sent), "{sent}");
+}
+
+// A keeper that has another secret each time: so many are worth a request, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_tries_three_secrets_at_most() {
+    struct Fickle(AtomicUsize);
+    impl SecretProvider for Fickle {
+        fn secret(&self) -> SecretFuture<'_> {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(Secret::new(format!("secret {n}"))) })
+        }
+    }
+    let transport = ScriptedTransport::from_fn(|_| refused(401, "invalid_client"));
+    let auth = ClientAuth::basic("me", Fickle(AtomicUsize::new(0)));
+    let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+    client(&transport).token(&grant).await.unwrap_err();
+    assert_eq!(transport.request_count(), 3);
 }
 
 // While a token serves, nobody notices.

@@ -1,9 +1,13 @@
 //! Several processes, one store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use tower_bearer::client::{ClientAuth, Grant, SecretFuture, SecretProvider, TokenClient};
+use tower_bearer::client::{
+    ClientAuth, Grant, GrantBuilder, SecretFuture, SecretProvider, SecretSource, TokenClient,
+};
 use tower_bearer::testing::ScriptedTransport;
 use tower_bearer::{Secret, UnixTime};
 
@@ -133,6 +137,20 @@ async fn e8_a_store_in_trouble_costs_a_bounded_delay() {
     }
 }
 
+// E8: what a full store has, it has.
+#[tokio::test(start_paused = true)]
+async fn e8_a_full_store_is_read_nevertheless() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    store.set(Mode::Full);
+    let client = TokenClient::builder().transport(transport).clock(clock);
+    let client = client.shared(store, store_key()).build().unwrap();
+    let source = |builder: GrantBuilder| client.source(&builder.build().unwrap());
+    assert_eq!(token(&source(scripted_grant().scope("another"))).await, "t2");
+    assert_eq!(token(&source(scripted_grant())).await, "t1");
+}
+
 // E8: it fails midway.
 #[tokio::test(start_paused = true)]
 async fn e8_a_store_that_stops_during_the_fetch_is_no_matter() {
@@ -235,13 +253,45 @@ async fn e10_a_refused_token_is_not_taken_from_the_store_again() {
     let refused = source.token().await.unwrap();
     tokio::time::sleep(SECOND).await;
     source.invalidate(&refused);
-    let kept = store.values();
-    store.edit(|values| values.clear());
-    // Put back, by a replica that lags behind.
-    store.edit(|values| *values = kept);
+    store.remove_nothing();
     store.calls();
     assert_eq!(token(&source).await, "t2");
     assert_eq!(store.calls()[..4], ["remove", "get", "lock", "get"]);
+}
+
+// E5: under the secret that was good, not under the one that was tried first.
+#[tokio::test(start_paused = true)]
+async fn e5_a_token_is_shared_among_those_with_the_secret_that_it_was_granted_for() {
+    struct Keeper(Arc<AtomicUsize>);
+    impl SecretProvider for Keeper {
+        fn secret(&self) -> SecretFuture<'_> {
+            let secret = if self.0.load(Ordering::Relaxed) == 0 { "one" } else { "two" };
+            Box::pin(async move { Ok(Secret::new(secret)) })
+        }
+    }
+    // It is replaced while the old one is on its way.
+    let version = Arc::new(AtomicUsize::new(0));
+    let (replaced, count) = (Arc::clone(&version), AtomicUsize::new(0));
+    let transport = ScriptedTransport::from_fn(move |request| {
+        // "me:one" in base64.
+        if request.headers()["authorization"] == "Basic bWU6b25l" {
+            replaced.store(1, Ordering::Relaxed);
+            return refused(401, "invalid_client");
+        }
+        granted(&format!("t{}", count.fetch_add(1, Ordering::Relaxed) + 1), 600)
+    });
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let process = |secret: SecretSource| {
+        let client = TokenClient::builder().transport(transport.clone()).clock(clock.clone());
+        let client = client.shared(store.clone(), store_key()).build().unwrap();
+        let auth = ClientAuth::basic("me", secret);
+        client.source(&Grant::endpoint("https://as.test/token", auth).build().unwrap())
+    };
+    assert_eq!(token(&process(Keeper(version).into())).await, "t1");
+    tokio::time::sleep(SECOND).await;
+    // One with the new secret finds it, one with the old secret must not.
+    assert_eq!(token(&process("two".into())).await, "t1");
+    process("one".into()).token().await.unwrap_err();
 }
 
 // E2, E9: the first process to notice renews for all.

@@ -96,6 +96,7 @@ struct Inner {
     mode: Mode,
     calls: Vec<&'static str>,
     locked: bool,
+    sticky: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -139,6 +140,11 @@ impl MemoryStore {
         self.0.lock().unwrap().locked = true;
     }
 
+    /// Loses what is asked to be removed, as a replica does that lags behind.
+    pub(crate) fn remove_nothing(&self) {
+        self.0.lock().unwrap().sticky = true;
+    }
+
     pub(crate) fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.0.lock().unwrap().calls)
     }
@@ -180,7 +186,7 @@ impl TokenStore for MemoryStore {
 
     fn remove<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()> {
         self.act("remove", false, move |inner| {
-            if inner.values.get(key).is_some_and(|(held, _)| held == value) {
+            if !inner.sticky && inner.values.get(key).is_some_and(|(held, _)| held == value) {
                 inner.values.remove(key);
             }
         })
