@@ -425,6 +425,17 @@ mod tests {
             assert_eq!(one.await.unwrap().unwrap(), b"new");
         }
         assert_eq!((keeper.asked(), started.elapsed()), (3, COOLDOWN));
+        // It is the same if there is no other.
+        let new = source.current(PATIENCE).await.unwrap();
+        let (started, refused) = (monotonic(), [old, new]);
+        let many = (0..50).map(|_| {
+            let (source, refused) = (source.clone(), refused.clone());
+            tokio::spawn(async move { source.other_than(&refused, PATIENCE).await.is_none() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!((keeper.asked(), started.elapsed()), (4, COOLDOWN));
     }
 
     /// Answers once, and hangs from then on.
@@ -459,11 +470,58 @@ mod tests {
             assert_eq!(one.await.unwrap(), b"old");
         }
         assert_eq!(started.elapsed(), PATIENCE);
+        // Who comes just after that doesn't wait at all.
+        assert_eq!(current(&source).await, b"old");
+        assert_eq!(started.elapsed(), PATIENCE);
         // Who is in a hurry waits less, and has the older secret all the same.
         tokio::time::advance(COOLDOWN).await;
         let started = monotonic();
         assert_eq!(source.current(SECOND).await.unwrap().expose(), b"old");
         assert_eq!(started.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_never_answered_is_waited_for_once_by_all() {
+        let source = SecretSource::from(Fading(AtomicU64::new(1)));
+        let started = monotonic();
+        let many = (0..20).map(|_| {
+            let source = source.clone();
+            // However much time there is.
+            tokio::spawn(async move { source.current(MAX_AGE).await.is_err() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!(started.elapsed(), PATIENCE);
+    }
+
+    /// Takes a second for each answer.
+    struct Slow(Arc<AtomicU64>);
+
+    impl SecretProvider for Slow {
+        fn secret(&self) -> SecretFuture<'_> {
+            Box::pin(async {
+                tokio::time::sleep(SECOND).await;
+                Ok(Secret::new(format!("{}", self.0.fetch_add(1, Ordering::Relaxed))))
+            })
+        }
+    }
+
+    // Not even where nothing may be kept.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_same_answer_shares_it() {
+        let count = Arc::new(AtomicU64::new(0));
+        let source = SecretSource::from(Slow(Arc::clone(&count))).max_age(Duration::ZERO);
+        for asked in 1..=3 {
+            let many = (0..20).map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move { current(&source).await })
+            });
+            for one in many.collect::<Vec<_>>() {
+                one.await.unwrap();
+            }
+            assert_eq!(count.load(Ordering::Relaxed), asked);
+        }
     }
 
     // What one tenant asks for is nothing that others, who have a secret, need wait for.
