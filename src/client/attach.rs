@@ -97,7 +97,7 @@ impl AttachTokenLayer {
     }
 
     /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
-    /// request with a longer body isn't sent again.
+    /// request with a longer body, or with one of more than 1,024 frames, isn't sent again.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
         self.set(|policy| policy.replay_limit = bytes)

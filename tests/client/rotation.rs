@@ -12,7 +12,7 @@ use tower_bearer::client::{
     Assertion, AssertionAlgorithm, ClientAuth, Grant, SecretError, SecretErrorKind, SecretFuture,
     SecretProvider, SecretSource, TokenClient, TokenErrorKind, TokenSource,
 };
-use tower_bearer::testing::ScriptedTransport;
+use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
 
 use crate::support::*;
 
@@ -159,6 +159,25 @@ async fn a_secret_that_was_replaced_is_read_anew_whatever_the_server_calls_it() 
         source.invalidate(&first);
         assert_eq!(source.token().await.is_ok(), asked == 2, "{refusal:?}");
         assert_eq!(world.asked(), asked, "{refusal:?}");
+    }
+}
+
+// Nor if it says nothing at all.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_reason_has_the_secret_read_anew() {
+    for (status, requests) in [(401, 2), (403, 2), (400, 1), (404, 1)] {
+        let world = World::new("one");
+        let keeper = world.clone();
+        let transport = ScriptedTransport::from_fn(move |request| {
+            // "me:one" in base64.
+            if request.headers()[AUTHORIZATION] != "Basic bWU6b25l" {
+                return granted("t", 600);
+            }
+            keeper.keep(Some("two"));
+            ScriptedAnswer::status(http::StatusCode::from_u16(status).unwrap())
+        });
+        let result = world.source(&transport).token().await;
+        assert_eq!((result.is_ok(), transport.request_count()), (requests == 2, requests));
     }
 }
 

@@ -186,6 +186,29 @@ async fn e9_a_lock_that_nobody_releases_is_waited_for_only_so_long() {
     assert_eq!(store.locks(), 1, "another's lock isn't released");
 }
 
+// E9: the other is done just before one has the lock: the lock isn't kept.
+#[tokio::test(start_paused = true)]
+async fn e9_a_lock_that_is_not_needed_is_released() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    let values = store.values();
+    store.edit(|values| values.clear());
+    store.calls();
+    let late = tokio::spawn({
+        let late = process(&transport, &store, &clock);
+        async move { token(&late).await }
+    });
+    while store.calls() != ["lock"] {
+        advance(Duration::from_micros(100)).await;
+        settle().await;
+    }
+    store.edit(|there| *there = values);
+    assert_eq!(late.await.unwrap(), "t1");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((transport.request_count(), store.locks()), (1, 0));
+}
+
 // E9: whatever else took its time before, there is some left for a fetch of one's own.
 #[tokio::test(start_paused = true)]
 async fn e9_waiting_for_another_leaves_time_for_a_fetch_of_ones_own() {
@@ -243,6 +266,12 @@ async fn e10_a_refused_token_leaves_the_store() {
     assert!(b.invalidate(&refused));
     assert_eq!(token(&b).await, "t2");
     assert_eq!(transport.request_count(), 2);
+    // One that came from the store leaves it in the same way.
+    advance(31 * SECOND).await;
+    b.invalidate(&b.token().await.unwrap());
+    store.calls();
+    assert_eq!(token(&b).await, "t3");
+    assert_eq!(store.calls()[..2], ["remove", "get"]);
 }
 
 // E10: it isn't taken from there again, even if it couldn't be taken out.
