@@ -121,9 +121,9 @@ impl AttachTokenLayer {
     }
 
     /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
-    /// request with a longer body isn't sent again; with 0, only those without a body are. What
-    /// [`send`](Self::send) is given, `reqwest` has in memory already: it is sent again however long
-    /// it is, unless it is a stream.
+    /// request with a longer body, or with one of more than 1,024 frames, isn't sent again; with 0,
+    /// only those without a body are. What [`send`](Self::send) is given, `reqwest` has in memory
+    /// already: it is sent again however long it is, unless it is a stream.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
         self.set(|policy| policy.replay_limit = bytes)

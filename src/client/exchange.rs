@@ -54,7 +54,7 @@ pub(crate) async fn fetch(
         let error = match attempt_once(core, grant, known.clone()).await {
             Ok(fetched) => {
                 if let (Some(source), Some(known)) = (source, &known) {
-                    source.accepted(known).await;
+                    source.accepted(known);
                 }
                 return Ok(fetched);
             }
@@ -66,7 +66,7 @@ pub(crate) async fn fetch(
             secrets.drain(..older);
             left = left.saturating_sub(1);
             known = match source {
-                Some(source) if left > 0 => source.other_than(&secrets).await,
+                Some(source) if left > 0 => source.other_than(&secrets, core.limits.timeout).await,
                 _ => None,
             };
             if known.is_none() {

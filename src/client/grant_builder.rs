@@ -348,6 +348,8 @@ mod tests {
             builder().tenant("one"),
             builder().tenant("two"),
             builder().require_all_scopes(),
+            builder().bounded_by_jwt_expiry(),
+            builder().default_lifetime(Duration::from_secs(1)),
         ];
         let count = different.len();
         let keys: HashSet<Digest> = different.into_iter().map(key).collect();

@@ -3,6 +3,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -23,7 +25,7 @@ use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _};
 use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError, TokenClient, TokenSource};
 use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::testing::{Endpoint, TestIssuer};
+use tower_bearer::testing::{Endpoint, ScriptedTransport, TestIssuer};
 use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
 
 use crate::support::*;
@@ -159,6 +161,26 @@ async fn e10_reqwest_sends_a_stream_once() {
     let request = || http.post(format!("{b}/whoami")).body(stream());
     assert_eq!(orders.send(request()).await.unwrap().status(), 401);
     assert_eq!(orders.send(request()).await.unwrap().status(), 200);
+}
+
+// E10: the same token again is no other.
+#[tokio::test]
+async fn e10_reqwest_does_not_send_the_same_token_twice() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let refusing = Router::new().fallback(move || async move {
+        counted.fetch_add(1, Ordering::Relaxed);
+        StatusCode::UNAUTHORIZED
+    });
+    let b = serve(refusing).await;
+    let transport = ScriptedTransport::from_fn(|_| granted("t", 600));
+    let orders = AttachTokenLayer::new(source(&transport), [&b]).unwrap();
+    assert_eq!(orders.send(reqwest::Client::new().get(&b)).await.unwrap().status(), 401);
+    assert_eq!((calls.load(Ordering::Relaxed), transport.request_count()), (1, 2));
+    // Its twin: with another token there is a second request.
+    let orders = AttachTokenLayer::new(source(&counting(600)), [&b]).unwrap();
+    assert_eq!(orders.send(reqwest::Client::new().get(&b)).await.unwrap().status(), 401);
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
 }
 
 // E13: on a redirect elsewhere, reqwest takes the token away.
