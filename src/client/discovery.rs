@@ -43,9 +43,16 @@ pub(crate) struct Discoveries {
 
 #[derive(Default)]
 struct Slot {
-    found: AsyncMutex<Option<(Arc<Metadata>, Instant)>>,
+    found: AsyncMutex<Found>,
     /// Whether it is to be looked up anew, whatever its age.
     doubted: AtomicBool,
+}
+
+#[derive(Default)]
+struct Found {
+    metadata: Option<(Arc<Metadata>, Instant)>,
+    /// Why there is no newer, and since when.
+    failed: Option<(TokenError, Instant)>,
 }
 
 /// How to ask.
@@ -67,24 +74,31 @@ impl Discoveries {
         issuer: &str,
         uri: &Uri,
     ) -> Result<Arc<Metadata>, TokenError> {
+        let came = monotonic();
         let slot = self.slot(issuer);
         let mut found = slot.found.lock().await;
-        let doubted = slot.doubted.swap(false, Ordering::Relaxed);
+        // Many may wait for an issuer that is away: not one after the other.
+        if let Some((error, _)) = found.failed.as_ref().filter(|(_, at)| *at >= came) {
+            return found.in_spite_of(error.clone());
+        }
+        let doubted = slot.doubted.load(Ordering::Relaxed);
         let fresh = |at: &Instant| !doubted && monotonic().saturating_duration_since(*at) < TTL;
-        if let Some((metadata, _)) = found.as_ref().filter(|(_, at)| fresh(at)) {
+        if let Some((metadata, _)) = found.metadata.as_ref().filter(|(_, at)| fresh(at)) {
             return Ok(Arc::clone(metadata));
         }
-        match fetch(network, issuer, uri).await {
+        let fetched = fetch(network, issuer, uri).await;
+        slot.doubted.store(false, Ordering::Relaxed);
+        match fetched {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
-                *found = Some((Arc::clone(&metadata), monotonic()));
+                *found =
+                    Found { metadata: Some((Arc::clone(&metadata), monotonic())), failed: None };
                 Ok(metadata)
             }
-            // The token endpoint itself may be in better health than the metadata.
-            Err(error) => match &*found {
-                Some((metadata, _)) if !error.is_permanent() => Ok(Arc::clone(metadata)),
-                _ => Err(error),
-            },
+            Err(error) => {
+                found.failed = Some((error.clone(), monotonic()));
+                found.in_spite_of(error)
+            }
         }
     }
 
@@ -107,14 +121,28 @@ impl Discoveries {
     }
 }
 
+impl Found {
+    /// Returns what was found before: the token endpoint itself may be in better health than the
+    /// metadata.
+    fn in_spite_of(&self, error: TokenError) -> Result<Arc<Metadata>, TokenError> {
+        match &self.metadata {
+            Some((metadata, _)) if !error.is_permanent() => Ok(Arc::clone(metadata)),
+            _ => Err(error),
+        }
+    }
+}
+
 impl Metadata {
     /// Tells whether the issuer offers this way of authentication, as far as it says.
     pub(crate) fn check(&self, auth: &ClientAuth) -> Result<(), TokenError> {
         let offers = |list: &Option<Vec<String>>, name: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|it| it == name))
         };
+        // With a certificate that the server knows by itself, the request is the same (RFC 8705 §2.2).
+        let self_signed = auth.name() == "tls_client_auth"
+            && offers(&self.auth_methods, "self_signed_tls_client_auth");
         let algorithm = auth.assertion().map(|assertion| assertion.algorithm().name());
-        if offers(&self.auth_methods, auth.name())
+        if (offers(&self.auth_methods, auth.name()) || self_signed)
             && algorithm.is_none_or(|name| offers(&self.signing_algorithms, name))
         {
             return Ok(());
@@ -277,6 +305,11 @@ mod tests {
         assert_eq!(*error.kind(), TokenErrorKind::Discovery(DiscoveryFault::AuthMethod));
         let silent = Metadata { auth_methods: None, ..metadata(&[]) };
         assert!(silent.check(&basic).is_ok());
+        let tls = ClientAuth::tls("me");
+        assert!(metadata(&["tls_client_auth"]).check(&tls).is_ok());
+        assert!(metadata(&["self_signed_tls_client_auth"]).check(&tls).is_ok());
+        assert!(metadata(&["client_secret_basic"]).check(&tls).is_err());
+        assert!(metadata(&["self_signed_tls_client_auth"]).check(&basic).is_err());
     }
 
     #[test]

@@ -241,3 +241,40 @@ async fn r12_an_issuer_that_is_down_is_not_asked_in_three_places() {
     assert!(!error.is_permanent());
     assert_eq!(transport.request_count(), 3, "three attempts, each in one place");
 }
+
+// L4: metadata that doesn't come is waited for once by all, and the older one serves.
+#[tokio::test(start_paused = true)]
+async fn l4_grants_of_one_issuer_do_not_wait_for_its_metadata_one_after_the_other() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let hanging = Arc::clone(&hangs);
+    let transport = ScriptedTransport::from_fn(move |request| {
+        if !request.uri().path().starts_with("/.well-known/") {
+            return granted("t", 600);
+        }
+        if hanging.load(Ordering::Relaxed) {
+            return ScriptedAnswer::error(TransportErrorKind::Timeout).delay(5 * SECOND);
+        }
+        ScriptedAnswer::json(
+            r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#,
+        )
+    });
+    let client = client(&transport);
+    let sources: Vec<_> = (0..20)
+        .map(|n| {
+            let auth = ClientAuth::basic("me", "s3cret");
+            let grant = Grant::discover("https://as.test", auth).scope(&format!("s{n}"));
+            client.source(&grant.build().unwrap())
+        })
+        .collect();
+    for source in &sources {
+        token(source).await;
+    }
+    // The metadata is an hour old, and there is no newer.
+    advance(3_600 * SECOND).await;
+    hangs.store(true, Ordering::Relaxed);
+    let calls = sources.into_iter().map(|source| tokio::spawn(async move { token(&source).await }));
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await.unwrap(), "t");
+    }
+    assert_eq!(transport.request_count(), 1 + 20 + 1 + 20);
+}
