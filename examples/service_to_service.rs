@@ -5,17 +5,24 @@
 //! cargo run --example service_to_service --all-features
 //! ```
 //!
-//! Each line of its output is a step, what A saw, and how many tokens the issuer has granted so far.
+//! Each line of its output is a step, what A saw, and the sums so far: the tokens that the issuer has
+//! granted, the key sets that B has fetched from it, and the tokens that B has refused.
 
 use std::error::Error;
+use std::future::ready;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_bearer::client::{AttachTokenLayer, ClientAuth, Grant};
 use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::testing::{TestClient, TestIssuer};
+use tower_bearer::testing::{Endpoint, TestClient, TestIssuer};
 use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
 
 const AUDIENCE: &str = "https://orders.example";
@@ -33,7 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Service B: orders need a token with `orders:read`.
     let validator = Validator::builder(issuer.issuer(), AUDIENCE).leeway(Duration::ZERO).build()?;
     validator.ready(Duration::from_secs(5)).await?;
-    let b = format!("http://{}", serve_b(validator.clone()).await?);
+    let refused = Arc::new(AtomicU64::new(0));
+    let b = format!("http://{}", serve_b(validator.clone(), Arc::clone(&refused)).await?);
 
     // Service A: who it is, what it asks for, and to whom it sends its tokens.
     let tokens = Grant::discover(issuer.issuer(), ClientAuth::basic("service-a", "s3cret"))
@@ -42,20 +50,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .source()?;
     let orders = AttachTokenLayer::new(tokens.clone(), [&b])?;
     let http = reqwest::Client::new();
+    let line = |step: &str, seen: &str| {
+        let (counters, refused) = (issuer.counters(), refused.load(Ordering::Relaxed));
+        let (granted, sets) = (counters.granted(), counters.requests(Endpoint::Jwks));
+        println!("{step:<47} {seen:<25} granted {granted}, key sets {sets}, refused {refused}");
+    };
     let call = async |step: &str| {
         let answer = orders.send(http.get(format!("{b}/orders"))).await?;
-        let status = answer.status().to_string();
-        let (body, granted) = (answer.text().await?, issuer.counters().granted());
-        println!("{step:<48} {status:<17} {body:<17} tokens granted: {granted}");
+        let status = answer.status().as_u16();
+        line(step, &format!("{status} {}", answer.text().await?));
         Ok::<_, Box<dyn Error>>(())
     };
 
-    let refused = http.get(format!("{b}/orders")).send().await?.status();
-    println!("{:<48} {refused}", "without a token B refuses");
+    let status = http.get(format!("{b}/orders")).send().await?.status();
+    line("without a token B refuses", &status.to_string());
 
     let token = tokens.token().await?;
     let (scopes, left) = (token.granted_scopes().cloned().unwrap_or_default(), token.remaining());
-    println!("{:<48} {scopes}, for {:.0} s", "A asks the issuer for a token", left.as_secs_f64());
+    line("A asks the issuer for a token", &format!("{scopes}, for {:.0} s", left.as_secs_f64()));
 
     call("A calls B").await?;
     call("A calls B again, with the same token").await?;
@@ -78,11 +90,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     call("A calls B").await
 }
 
-async fn serve_b(validator: Validator) -> Result<SocketAddr, Box<dyn Error>> {
+async fn serve_b(
+    validator: Validator,
+    refused: Arc<AtomicU64>,
+) -> Result<SocketAddr, Box<dyn Error>> {
     let routes = RouteTable::builder().any("/orders", Access::scope("orders:read")).build()?;
+    let count = move |response: Response| {
+        let is_refusal = response.status() == StatusCode::UNAUTHORIZED;
+        refused.fetch_add(u64::from(is_refusal), Ordering::Relaxed);
+        ready(response)
+    };
     let app = Router::new()
         .route("/orders", get(list))
-        .layer(BearerAuthLayer::new(validator).realm("orders")?.routes(routes));
+        .layer(BearerAuthLayer::new(validator).realm("orders")?.routes(routes))
+        .layer(map_response(count));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, app).await });

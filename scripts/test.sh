@@ -32,15 +32,15 @@ lint --manifest-path benches/Cargo.toml --all-targets --target-dir "${CARGO_TARG
 # Features only add: each stands alone, and the sets that people deploy.
 lint --lib --no-default-features
 for features in aws-lc-rs rust-crypto reqwest axum client redis aws-secrets-manager tracing metrics \
-    test-util rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
+    test-util rust-crypto,client rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
     lint --lib --no-default-features --features "$features"
 done
 
 RUSTDOCFLAGS='-D warnings' step cargo doc --locked --quiet --no-deps --all-features
 step cargo nextest run --locked --all-features
 step cargo test --locked --quiet --doc --all-features
-# The same verdicts from the other crypto backend.
-step cargo nextest run --locked --no-default-features --features rust-crypto
+# The same verdicts, and assertions as good, from the other crypto backend.
+step cargo nextest run --locked --no-default-features --features rust-crypto,client
 
 # Each bench once; then what requests take, counted, against benches/limits.toml.
 bench() {

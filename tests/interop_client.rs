@@ -104,6 +104,11 @@ async fn t7_t9_t10_t11_every_method_suits_authlib() {
     }
     let stolen = by_key("key-p256", AssertionAlgorithm::ES256, "p256b");
     assert!(get(&server, stolen).await.is_err());
+    // Authlib reads assertions of RS256, ES256 and HS256 only; the rest is `oidc-provider`'s part.
+    let unread = by_key("key-rsa2048", AssertionAlgorithm::PS256, "rsa2048");
+    let error = get(&server, unread).await.expect_err("Authlib doesn't read PS256");
+    assert!(error.is_permanent(), "{error}");
+    assert!(get(&server, ClientAuth::body("awkward-post", "another")).await.is_err());
 }
 
 // E1: `oidc-provider` has a resource whose tokens live for three seconds.

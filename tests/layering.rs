@@ -1,7 +1,7 @@
 //! The folder is the architecture: a file imports only from floors below its own, and what names a
 //! crypto, HTTP-client or framework crate lies in its one place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -177,6 +177,44 @@ fn mod_files_hold_no_logic_and_no_file_is_long() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Words of the protocol that look like the name of a metric or an event.
+const PROTOCOL: &[&str] = &[
+    "client_assertion",
+    "client_assertion_type",
+    "client_credentials",
+    "client_id",
+    "client_secret",
+    "client_secret_basic",
+    "client_secret_jwt",
+    "client_secret_post",
+];
+
+#[test]
+fn a_rooms_docs_name_all_of_its_metrics_and_events() {
+    let sources = sources();
+    for (here, fewest) in [("client", 20), ("jwks", 15)] {
+        let docs = sources.get(&format!("{here}/mod.rs")).unwrap();
+        let prefix = format!("\"{here}_");
+        let mut names = BTreeSet::new();
+        for text in sources.iter().filter(|(file, _)| room(file) == here).map(|(_, text)| text) {
+            let code = code(text);
+            for (at, _) in code.match_indices(&prefix) {
+                let rest = &code[at + 1..];
+                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap();
+                if matches!(&rest[end..=end], "\"" | ":") && !PROTOCOL.contains(&&rest[..end]) {
+                    names.insert(rest[..end].to_owned());
+                }
+            }
+        }
+        assert!(names.len() >= fewest, "{names:?}");
+        let missing: Vec<_> = names
+            .iter()
+            .filter(|name| !["`", "{"].iter().any(|end| docs.contains(&format!("`{name}{end}"))))
+            .collect();
+        assert!(missing.is_empty(), "src/{here}/mod.rs doesn't name {missing:?}");
+    }
 }
 
 #[test]

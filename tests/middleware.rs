@@ -189,8 +189,27 @@ async fn x15_credentials_are_sensitive_or_removed() {
     }
     // A renderer of the user's own sees them too.
     let layer = world.issuer.layer().renderer(LookAtCredentials);
-    let answer = send(&world.protect(&layer), get("/", &[("authorization", "Bearer x")])).await;
-    assert_eq!(answer.body(), "true");
+    let table = RouteTable::builder().build().unwrap();
+    for layer in [layer.clone(), layer.routes(table)] {
+        for path in ["/", "//"] {
+            let one = ("authorization", "Bearer x");
+            for fields in [&[one][..], &[one, one], &[one, ("accept", "a"), ("accept", "b")]] {
+                let answer = send(&world.protect(&layer), get(path, fields)).await;
+                assert_eq!(answer.body(), "true", "{path} {fields:?}");
+            }
+        }
+    }
+    // And so does the service behind, where a preflight request is let through.
+    let layer = world.issuer.layer().allow_preflight();
+    let fields = [
+        ("origin", "https://app.example"),
+        ("access-control-request-method", "POST"),
+        ("authorization", "Bearer x"),
+        ("authorization", "Bearer y"),
+    ];
+    send(&world.protect(&layer), request("OPTIONS", "/", &fields)).await;
+    let seen = world.inner.headers();
+    assert!(seen.get_all("authorization").iter().all(http::HeaderValue::is_sensitive));
 }
 
 #[derive(Debug)]
@@ -198,7 +217,8 @@ struct LookAtCredentials;
 
 impl Renderer for LookAtCredentials {
     fn render(&self, _: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
-        Response::new(cx.headers()["authorization"].is_sensitive().to_string().into())
+        let mut fields = cx.headers().get_all("authorization").iter();
+        Response::new(fields.all(http::HeaderValue::is_sensitive).to_string().into())
     }
 }
 

@@ -66,9 +66,22 @@ async fn one_setter_switches_it_off() {
         let again = validator.validate(&token).await.unwrap();
         assert_eq!(same(&first, &again), remembered, "{entries}");
     }
-    let none = Validator::builder(ISSUER, AUDIENCE).keys(keys()).cache_bytes(0).build().unwrap();
-    let first = none.validate(&token).await.unwrap();
-    assert!(!same(&first, &none.validate(&token).await.unwrap()), "no bytes, no memory");
+    // Each counts twice its own length and some 600 bytes, if nothing is read beyond its claims.
+    let enough = 2 * token.len() + 700;
+    for (bytes, remembered) in [(0, false), (enough - 200, false), (enough, true)] {
+        let validator = Validator::builder(ISSUER, AUDIENCE).keys(keys()).cache_bytes(bytes);
+        let validator = validator.build().unwrap();
+        let first = validator.validate(&token).await.unwrap();
+        let again = validator.validate(&token).await.unwrap();
+        assert_eq!(same(&first, &again), remembered, "{bytes}");
+    }
+    for (entries, bytes) in [(0, enough), (1, 0)] {
+        let validator = Validator::builder(ISSUER, AUDIENCE).keys(keys()).cache_entries(entries);
+        let validator = validator.cache_bytes(bytes).claims::<Value>().build().unwrap();
+        let first = validator.validate(&token).await.unwrap();
+        let again = validator.validate(&token).await.unwrap();
+        assert!(!std::ptr::eq(first.claims(), again.claims()), "claims of another type");
+    }
     let many = Validator::builder(ISSUER, AUDIENCE).keys(keys()).cache_entries(1_000_001);
     assert!(many.build().unwrap_err().to_string().contains("at most 1000000"));
 }
@@ -114,6 +127,25 @@ async fn expiry_ends_it_and_a_clock_set_back_too() {
         clock.set(UnixTime::from_secs(start + last + 2));
         assert_eq!(refused(&validator, &token).await, reason);
     }
+}
+
+/// Whatever ends first, the token's times or the keys', ends it.
+#[tokio::test(start_paused = true)]
+async fn keys_that_serve_for_long_let_no_token_live_longer() {
+    let key = key("k");
+    let transport = ScriptedTransport::new();
+    transport.push(ScriptedAnswer::json(set(&[&key])));
+    let jwks = source(&transport).build().unwrap();
+    jwks.ready(Duration::from_secs(5)).await.unwrap();
+    let clock = ManualClock::new(UnixTime::from_secs(i64::try_from(now()).unwrap()));
+    let builder = Validator::builder(ISSUER, AUDIENCE).keys(jwks).clock(clock.clone());
+    let validator = builder.leeway(Duration::ZERO).build().unwrap();
+    let token = sign(&key, json!({}));
+    let first = validator.validate(&token).await.unwrap();
+    clock.advance(Duration::from_secs(590));
+    assert!(same(&first, &validator.validate(&token).await.unwrap()));
+    clock.advance(Duration::from_secs(15));
+    assert_eq!(refused(&validator, &token).await, RejectionKind::Expired);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,6 +263,34 @@ fn nobody_need_watch_for_keys_to_end_in_time() {
     clock.advance(Duration::from_secs(15));
     assert!(!same(&first, &validate(&token).unwrap().unwrap()), "the key source is asked again");
     drop(jwks);
+}
+
+/// Where the task ended with its runtime, nobody watches over the keys until another one begins.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the validator's clock is the system's")]
+fn a_runtime_that_ends_ends_the_memory_until_there_is_another() {
+    let key = key("k");
+    let transport = ScriptedTransport::new();
+    transport.push(ScriptedAnswer::json(set(&[&key])));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (one, two) = (runtime(), runtime());
+    let (validator, token) = one.block_on(async {
+        let jwks = source(&transport).build().unwrap();
+        jwks.ready(Duration::from_secs(5)).await.unwrap();
+        (validator(&jwks), sign(&key, json!({})))
+    });
+    let validate = || futures_util::FutureExt::now_or_never(validator.validate(&token));
+    let first = validate().unwrap().unwrap();
+    assert!(same(&first, &validate().unwrap().unwrap()));
+    drop(one);
+    let second = validate().unwrap().unwrap();
+    assert!(!same(&first, &second), "the key source is asked again");
+    two.block_on(async {
+        validator.validate(&token).await.unwrap();
+        tokio::task::yield_now().await;
+        let third = validator.validate(&token).await.unwrap();
+        assert!(same(&third, &validator.validate(&token).await.unwrap()), "watched again");
+    });
 }
 
 #[tokio::test]

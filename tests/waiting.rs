@@ -68,6 +68,46 @@ fn set(keys: &[&TestKey]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
+// X4, X5: what isn't a b64token is refused as such, and neither waits nor fetches; its twin does both.
+#[tokio::test(start_paused = true)]
+async fn x4_x5_malformed_credentials_neither_wait_nor_fetch() {
+    let rotated = Rotated::start().await;
+    let _gate = rotated.next_fetch();
+    let mut service = rotated.service();
+    let unknown = rotated.bearer(&rotated.new);
+    let parts: Vec<&str> = unknown.split('.').collect();
+    let [header, claims, signature] = parts[..] else { panic!("{unknown}") };
+    for malformed in [
+        format!("{header}!.{claims}.{signature}"),
+        format!("{header}.{claims},.{signature}"),
+        format!("{header}.{claims}.{signature}\""),
+        format!("{header}.{claims}.{signature} "),
+        format!("{unknown} {unknown}"),
+        format!("{unknown}, {unknown}"),
+        format!("{unknown}=x"),
+        "Bearer ".to_owned(),
+        format!("Bearer {}\"", "x".repeat(20_000)),
+    ] {
+        let answer = send(
+            &rotated.layer().layer(rotated.inner.clone()),
+            get("/", &[("authorization", &malformed)]),
+        )
+        .await;
+        assert_eq!(answer.status(), 400, "{malformed:.20}");
+        assert_eq!(answer.kind(), Some(RejectionKind::MalformedCredentials), "{malformed:.20}");
+    }
+    // A b64token, but no token of three segments.
+    let answer = send(&service, get("/", &[("authorization", &format!("{unknown}="))])).await;
+    assert_eq!(answer.kind(), Some(RejectionKind::MalformedToken));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(rotated.transport.requests().len(), 1);
+    let mut waiting =
+        tokio_test::task::spawn(service.call(get("/", &[("authorization", &unknown)])));
+    assert_pending!(waiting.poll());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(rotated.transport.requests().len(), 2);
+}
+
 // Habit 1, LC20: only the token with the unknown key waits, and then it is let through.
 #[tokio::test(start_paused = true)]
 async fn the_first_request_after_a_rotation_waits_and_succeeds() {

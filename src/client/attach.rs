@@ -19,7 +19,31 @@ const REPLAY_LIMIT: usize = 64 * 1024;
 /// Sends a token with each request, to the right server only.
 ///
 /// If the server refuses the token, another is fetched and the request sent once more. See the
-/// [module](crate::client) for the rules, and for how it goes with hyper, tonic and reqwest.
+/// [module](crate::client) for the rules, and for how it goes with tonic and reqwest.
+///
+/// # Examples
+///
+/// Around hyper-util's client:
+///
+/// ```
+/// # async fn example(
+/// #     tokens: tower_bearer::client::TokenSource,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{Layer, ServiceExt};
+/// use tower_bearer::client::{AttachTokenLayer, ReplayBody};
+///
+/// let hyper = Client::builder(TokioExecutor::new()).build_http::<ReplayBody<Full<Bytes>>>();
+/// let orders = AttachTokenLayer::new(tokens, ["http://127.0.0.1:8080"])?.layer(hyper);
+///
+/// let request = Request::get("http://127.0.0.1:8080/orders/7").body(Full::default())?;
+/// let answer = orders.oneshot(request).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct AttachTokenLayer {
     pub(crate) policy: Arc<Policy>,
@@ -97,7 +121,9 @@ impl AttachTokenLayer {
     }
 
     /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
-    /// request with a longer body isn't sent again.
+    /// request with a longer body, or with one of more than 1,024 frames, isn't sent again; with 0,
+    /// only those without a body are. What [`send`](Self::send) is given, `reqwest` has in memory
+    /// already: it is sent again however long it is, unless it is a stream.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
         self.set(|policy| policy.replay_limit = bytes)

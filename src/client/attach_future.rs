@@ -111,10 +111,11 @@ where
 }
 
 impl<S, B> Again<S, B> {
-    /// Tells whether the first answer calls for another token.
+    /// Tells whether the first answer calls for another token, and the request can be sent again.
     fn wants_another<R>(&self, answer: &Response<R>) -> bool {
         refuses_token(answer.status(), answer.headers())
             && self.policy.tokens.invalidate(&self.token)
+            && self.replay.is_possible()
     }
 
     /// Makes the second request; `None` if it would be no other than the first, or can't be made.

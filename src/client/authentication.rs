@@ -202,17 +202,26 @@ impl ClientAuth {
 }
 
 impl Proof {
-    /// Tells whether a text of the server repeats what only the server should know.
-    pub(crate) fn is_echoed_in(&self, text: &str) -> bool {
+    /// Tells whether a text of the server repeats what only the server should know: the secret, as
+    /// it is or as a form has it, or what was made of it.
+    pub(crate) fn is_echoed_in(&self, text: &str, secret: &[u8]) -> bool {
         let contains = |secret: &[u8]| {
             !secret.is_empty()
                 && text.as_bytes().windows(secret.len()).any(|window| window == secret)
         };
+        let encoded = |space| {
+            let mut form = Zeroizing::new(Vec::with_capacity(secret.len().saturating_mul(3)));
+            encode_into(&mut form, secret, space);
+            contains(&form)
+        };
+        if contains(secret) || encoded(Space::Plus) || encoded(Space::Percent20) {
+            return true;
+        }
         let header = self.header.as_ref().map(HeaderValue::as_bytes);
         let header = header.and_then(|value| value.strip_prefix(b"Basic "));
-        let secret = |name| matches!(name, "client_secret" | "client_assertion");
+        let is_secret = |name| name == "client_assertion";
         header.is_some_and(contains)
-            || self.parameters.iter().any(|(name, value)| secret(*name) && contains(value))
+            || self.parameters.iter().any(|(name, value)| is_secret(*name) && contains(value))
     }
 }
 
@@ -323,12 +332,12 @@ mod tests {
         let now = UnixTime::from_secs(0);
         for auth in [ClientAuth::basic("me", "canary"), ClientAuth::body("me", "canary")] {
             let proof = auth.prove(Some(&known), NOWHERE, now).unwrap();
-            assert!(!proof.is_echoed_in("client me is unknown"));
+            assert!(!proof.is_echoed_in("client me is unknown", b"canary"));
             let sent = match &proof.header {
                 Some(header) => header.to_str().unwrap().replace("Basic ", ""),
                 None => "canary".into(),
             };
-            assert!(proof.is_echoed_in(&format!("what is {sent}?")));
+            assert!(proof.is_echoed_in(&format!("what is {sent}?"), b"canary"));
         }
     }
 

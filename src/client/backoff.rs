@@ -21,7 +21,8 @@ pub(crate) struct Cause {
 
 /// Returns how long nobody asks again after the `count`th failure in a row (from 1).
 ///
-/// The wait doubles with each failure. `jitter` (0 to 1) adds up to a half.
+/// The wait doubles with each failure. `jitter` (0 to 1) adds up to a half of it, or a tenth of what
+/// the server asked for: it has asked everybody else for the same.
 pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
     let (first, longest) = if cause.permanent {
         (FIRST_PERMANENT, LONGEST)
@@ -30,8 +31,9 @@ pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
     };
     let factor = 1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
     let doubled = first.saturating_mul(factor).min(longest);
-    let jittered = doubled.saturating_add(doubled.mul_f64(jitter.clamp(0.0, 1.0) / 2.0));
-    jittered.max(cause.retry_after.unwrap_or_default()).min(LONGEST)
+    let asked = cause.retry_after.unwrap_or_default().min(LONGEST);
+    let spread = doubled.mul_f64(0.5).max(asked.mul_f64(0.1)).mul_f64(jitter.clamp(0.0, 1.0));
+    doubled.max(asked).saturating_add(spread).min(LONGEST)
 }
 
 /// How often one fetch tries, while callers may be waiting for it.
@@ -89,6 +91,8 @@ mod tests {
         let asked = |seconds| Cause { retry_after: Some(seconds * SECOND), ..PASSING };
         assert_eq!(rest(asked(120), 1, 0.0), 120 * SECOND);
         assert_eq!(rest(asked(0), 1, 0.0), SECOND / 2);
+        assert_eq!(rest(asked(120), 1, 1.0), 132 * SECOND);
+        assert_eq!(rest(asked(120), 7, 1.0), 136 * SECOND);
         assert_eq!(rest(asked(86_400), 1, 0.0), LONGEST);
     }
 

@@ -229,7 +229,10 @@ impl Entry {
         }
         self.held.store(None);
         state.rejected = Some((token.clone(), now));
-        state.stale = held.and_then(|held| held.sealed.clone());
+        // If there is none, an earlier one may still have to be taken out.
+        if let Some(sealed) = held.and_then(|held| held.sealed.clone()) {
+            state.stale = Some(sealed);
+        }
         Invalidation::AskAgain
     }
 

@@ -143,6 +143,8 @@ mod tests {
             r#"Bearer error="invalid_request""#,
             r#"Bearer error="insufficient_user_authentication", acr_values="x""#,
             r#"Bearer realm="error=\"invalid_token\"""#,
+            r#"Basic realm="a\" Bearer error=invalid_token""#,
+            r#"Basic realm="a\\", Basic realm="Bearer error=invalid_token""#,
             r#"Bearer error_description="invalid_token""#,
             r#"Basic realm="a", error="invalid_token""#,
             r#"DPoP error="invalid_token""#,

@@ -11,6 +11,43 @@ pub type SecretFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret, SecretErr
 ///
 /// It is asked again after the authorization server has refused the secret (`invalid_client`), and
 /// when what it gave before has become old.
+///
+/// # Errors
+///
+/// [`secret`](Self::secret) fails with a [`SecretError`]. If there was a secret before, that one is
+/// used on; else the call that needs a token fails with
+/// [`TokenErrorKind::Credentials`](crate::client::TokenErrorKind::Credentials).
+///
+/// # Examples
+///
+/// ```
+/// use tower_bearer::Secret;
+/// use tower_bearer::client::{
+///     ClientAuth, SecretError, SecretErrorKind, SecretFuture, SecretProvider,
+/// };
+///
+/// # struct Vault;
+/// # impl Vault {
+/// #     async fn read(&self, _: &str) -> Result<Option<Vec<u8>>, std::io::Error> { Ok(None) }
+/// # }
+/// struct FromVault(Vault);
+///
+/// impl SecretProvider for FromVault {
+///     fn secret(&self) -> SecretFuture<'_> {
+///         Box::pin(async {
+///             match self.0.read("oauth/billing").await {
+///                 Ok(Some(secret)) => Ok(Secret::new(secret)),
+///                 Ok(None) => Err(SecretError::new(SecretErrorKind::NotFound)),
+///                 Err(_) => Err(SecretError::new(SecretErrorKind::Unavailable)),
+///             }
+///         })
+///     }
+/// }
+///
+/// # fn example(vault: Vault) {
+/// let auth = ClientAuth::basic("billing", FromVault(vault));
+/// # }
+/// ```
 pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secret that is to be used from now on.
     fn secret(&self) -> SecretFuture<'_>;

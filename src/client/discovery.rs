@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::ACCEPT;
-use http::uri::Scheme;
+use http::header::{ACCEPT, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use crate::client::authentication::ClientAuth;
-use crate::client::endpoint::{is_loopback, parse_url};
 use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
 use crate::clock::monotonic;
 use crate::telemetry::event;
-use crate::transport::{Limits, Transport};
+use crate::transport::{
+    Limits, PlainHttp, Transport, TransportErrorKind, metadata_places, parse_url, user_agent,
+    wants_rest,
+};
 
 /// How long metadata is good for; beyond that, it is used only if no newer can be had.
 const TTL: Duration = Duration::from_secs(60 * 60);
@@ -37,11 +38,8 @@ pub(crate) struct Metadata {
 /// The issuers that were looked up: each once, however many wait for it.
 pub(crate) struct Discoveries {
     capacity: usize,
-    known: Mutex<HashMap<Issuer, Arc<Slot>>>,
+    known: Mutex<HashMap<Box<str>, Arc<Slot>>>,
 }
-
-/// An issuer, and whether it may be reached by plain `http`.
-type Issuer = (Box<str>, bool);
 
 #[derive(Default)]
 struct Slot {
@@ -68,16 +66,15 @@ impl Discoveries {
         network: Network<'_>,
         issuer: &str,
         uri: &Uri,
-        loopback_http: bool,
     ) -> Result<Arc<Metadata>, TokenError> {
-        let slot = self.slot((issuer.into(), loopback_http));
+        let slot = self.slot(issuer);
         let mut found = slot.found.lock().await;
         let doubted = slot.doubted.swap(false, Ordering::Relaxed);
         let fresh = |at: &Instant| !doubted && monotonic().saturating_duration_since(*at) < TTL;
         if let Some((metadata, _)) = found.as_ref().filter(|(_, at)| fresh(at)) {
             return Ok(Arc::clone(metadata));
         }
-        match fetch(network, issuer, uri, loopback_http).await {
+        match fetch(network, issuer, uri).await {
             Ok(metadata) => {
                 let metadata = Arc::new(metadata);
                 *found = Some((Arc::clone(&metadata), monotonic()));
@@ -92,13 +89,13 @@ impl Discoveries {
     }
 
     /// Has an issuer's metadata looked up anew the next time: its token endpoint may have moved.
-    pub(crate) fn doubt(&self, issuer: &str, loopback_http: bool) {
-        self.slot((issuer.into(), loopback_http)).doubted.store(true, Ordering::Relaxed);
+    pub(crate) fn doubt(&self, issuer: &str) {
+        self.slot(issuer).doubted.store(true, Ordering::Relaxed);
     }
 
-    fn slot(&self, issuer: Issuer) -> Arc<Slot> {
+    fn slot(&self, issuer: &str) -> Arc<Slot> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = known.get(&issuer) {
+        if let Some(slot) = known.get(issuer) {
             return Arc::clone(slot);
         }
         if known.len() >= self.capacity {
@@ -106,7 +103,7 @@ impl Discoveries {
             let victim = known.keys().next().cloned();
             victim.map(|victim| known.remove(&victim));
         }
-        Arc::clone(known.entry(issuer).or_default())
+        Arc::clone(known.entry(issuer.into()).or_default())
     }
 }
 
@@ -139,69 +136,71 @@ fn fault(fault: DiscoveryFault) -> TokenError {
 
 /// Asks in turn wherever metadata may lie. An answer that isn't this issuer's metadata counts as
 /// little as a 404: some servers answer every path with 200 and a login page.
-async fn fetch(
-    network: Network<'_>,
-    issuer: &str,
-    uri: &Uri,
-    loopback_http: bool,
-) -> Result<Metadata, TokenError> {
-    // Metadata fetched over TLS may not lead away from TLS, not even to this machine.
-    let plain = uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some_and(is_loopback);
+async fn fetch(network: Network<'_>, issuer: &str, uri: &Uri) -> Result<Metadata, TokenError> {
+    // The issuer's address was checked: where it is plain `http`, it is allowed to be.
+    let plain_http = PlainHttp::Loopback.beyond(uri);
     let mut worst = fault(DiscoveryFault::NoMetadata);
-    for place in places(uri) {
-        match ask(network, place).await {
-            Ok(body) => match read(&body, issuer, loopback_http && plain) {
+    for place in metadata_places(uri) {
+        let error = match ask(network, place).await {
+            Ok(body) => match read(&body, issuer, plain_http) {
                 Ok(metadata) => return Ok(metadata),
-                Err(DiscoveryFault::NoMetadata) => {}
-                Err(found) => worst = fault(found),
+                Err(found) => fault(found),
             },
-            // It is the same server: if it can't be reached, or asks for rest, it is left alone.
-            Err(Some(error)) => return Err(error),
-            Err(None) => {}
+            Err(error) if ends_the_search(&error) => return Err(error),
+            Err(error) => error,
+        };
+        if rank(&error) > rank(&worst) {
+            worst = error;
         }
     }
     Err(worst)
 }
 
-/// Returns the body of a 200; an error if the server has trouble; else `None`.
-async fn ask(network: Network<'_>, place: Uri) -> Result<Bytes, Option<TokenError>> {
+/// Returns the body of a 200.
+async fn ask(network: Network<'_>, place: Uri) -> Result<Bytes, TokenError> {
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = place;
     request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+    request.headers_mut().insert(USER_AGENT, user_agent());
     let mut limits = network.limits;
     limits.max_bytes = MAX_BYTES;
     let answer = network.transport.send(request, limits).await;
-    let answer = answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())));
-    let answer = answer.map_err(Some)?;
+    let answer =
+        answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
     match answer.status() {
         StatusCode::OK => Ok(answer.into_body()),
-        status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(Some(TokenError::new(TokenErrorKind::Status(status))))
+        status if status.is_server_error() || wants_rest(status.as_u16()) => {
+            Err(TokenError::new(TokenErrorKind::Status(status)))
         }
-        _ => Err(None),
+        _ => Err(fault(DiscoveryFault::NoMetadata)),
     }
 }
 
-/// The places where metadata may lie. RFC 8414 §3.1 inserts the well-known part before the
-/// issuer's path, OpenID appends it, and some servers append RFC 8414's.
-fn places(issuer: &Uri) -> Vec<Uri> {
-    let path = issuer.path().trim_end_matches('/');
-    let mut paths = vec![
-        format!("/.well-known/oauth-authorization-server{path}"),
-        format!("{path}/.well-known/openid-configuration"),
-    ];
-    if !path.is_empty() {
-        paths.push(format!("{path}/.well-known/oauth-authorization-server"));
+/// The other places are on the same server: if it can't be reached, or asks for rest, it is left
+/// alone.
+fn ends_the_search(error: &TokenError) -> bool {
+    match error.kind() {
+        // What is there is no metadata, which is short.
+        TokenErrorKind::Transport(
+            TransportErrorKind::TooLarge | TransportErrorKind::ContentEncoding,
+        ) => false,
+        TokenErrorKind::Transport(_) => true,
+        TokenErrorKind::Status(status) => wants_rest(status.as_u16()),
+        _ => false,
     }
-    let place = |path: String| {
-        let mut parts = issuer.clone().into_parts();
-        parts.path_and_query = Some(path.parse().ok()?);
-        Uri::from_parts(parts).ok()
-    };
-    paths.into_iter().filter_map(place).collect()
 }
 
-fn read(body: &[u8], issuer: &str, loopback_http: bool) -> Result<Metadata, DiscoveryFault> {
+/// How much an error tells: that there is metadata, but not ours, is more than that there is none.
+fn rank(error: &TokenError) -> u8 {
+    match error.kind() {
+        TokenErrorKind::Discovery(DiscoveryFault::NoMetadata) => 0,
+        TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch) => 3,
+        TokenErrorKind::Discovery(_) => 2,
+        _ => 1,
+    }
+}
+
+fn read(body: &[u8], issuer: &str, plain_http: PlainHttp) -> Result<Metadata, DiscoveryFault> {
     #[derive(Deserialize)]
     struct Document {
         issuer: String,
@@ -222,7 +221,7 @@ fn read(body: &[u8], issuer: &str, loopback_http: bool) -> Result<Metadata, Disc
         return Err(DiscoveryFault::IssuerMismatch);
     }
     let endpoint = document.token_endpoint.ok_or(DiscoveryFault::TokenEndpoint)?;
-    let token_endpoint = parse_url(&endpoint, loopback_http).map_err(|_fault| {
+    let token_endpoint = parse_url(&endpoint, plain_http).map_err(|_fault| {
         event!(WARN, reason = %_fault, "client_token_endpoint: the metadata's token_endpoint is refused");
         DiscoveryFault::TokenEndpoint
     })?;
@@ -246,7 +245,7 @@ mod tests {
     // L4
     #[test]
     fn l4_metadata_must_be_that_of_the_issuer() {
-        let read = |body: &str| read(body.as_bytes(), ISSUER, false);
+        let read = |body: &str| read(body.as_bytes(), ISSUER, PlainHttp::Refused);
         let found = read(&document("https://login.example/token?a=b")).unwrap();
         assert_eq!(found.token_endpoint, "https://login.example/token?a=b");
         let other = document("https://as.example/token").replace("realms/a", "realms/a/");
@@ -262,29 +261,6 @@ mod tests {
         ] {
             assert_eq!(read(body).unwrap_err(), fault, "{body}");
         }
-    }
-
-    // L4
-    #[test]
-    fn l4_metadata_is_looked_for_in_three_places() {
-        let places = |issuer: &'static str| {
-            places(&Uri::from_static(issuer)).iter().map(Uri::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(
-            places("https://as.example"),
-            [
-                "https://as.example/.well-known/oauth-authorization-server",
-                "https://as.example/.well-known/openid-configuration"
-            ]
-        );
-        assert_eq!(
-            places("https://as.example/realms/a/"),
-            [
-                "https://as.example/.well-known/oauth-authorization-server/realms/a",
-                "https://as.example/realms/a/.well-known/openid-configuration",
-                "https://as.example/realms/a/.well-known/oauth-authorization-server"
-            ]
-        );
     }
 
     // L4
@@ -307,7 +283,7 @@ mod tests {
     fn the_known_issuers_are_bounded() {
         let discoveries = Discoveries::new(3);
         for n in 0..10 {
-            discoveries.slot((format!("https://{n}.example").into(), false));
+            discoveries.slot(&format!("https://{n}.example"));
         }
         assert_eq!(discoveries.known.lock().unwrap().len(), 3);
     }

@@ -13,6 +13,20 @@ use crate::transport::TransportErrorKind;
 ///
 /// All who waited for the same token get the same error. It holds no secret, no token, and nothing
 /// of the request; what it holds of the server's answer is cut to size and to printable ASCII.
+///
+/// ```
+/// use http::StatusCode;
+/// use tower_bearer::client::TokenError;
+///
+/// /// What a service answers whose own call needs a token.
+/// fn answer(error: &TokenError) -> StatusCode {
+///     if error.is_permanent() {
+///         StatusCode::INTERNAL_SERVER_ERROR // somebody has to mend it
+///     } else {
+///         StatusCode::SERVICE_UNAVAILABLE // after `error.retry_after()`, or soon
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct TokenError(Arc<Failure>);
 
@@ -20,6 +34,8 @@ struct Failure {
     kind: TokenErrorKind,
     description: Option<Box<str>>,
     retry_after: Option<Duration>,
+    /// The server's status said that it doesn't know the client.
+    unauthenticated: bool,
 }
 
 /// Why a token could not be had.
@@ -43,7 +59,7 @@ pub enum TokenErrorKind {
     /// It took too long.
     TimedOut,
     /// The runtime that fetched the token ended before it was there, or there was none: this crate
-    /// works within a tokio runtime.
+    /// works within a tokio runtime. A transport, store or provider that panics looks the same.
     NoRuntime,
 }
 
@@ -117,7 +133,20 @@ impl TokenError {
         description: Option<Box<str>>,
         retry_after: Option<Duration>,
     ) -> Self {
-        Self(Arc::new(Failure { kind, description, retry_after }))
+        let unauthenticated = false;
+        Self(Arc::new(Failure { kind, description, retry_after, unauthenticated }))
+    }
+
+    /// What a server said with this status.
+    pub(crate) fn refused(
+        code: ErrorCode,
+        status: StatusCode,
+        description: Option<Box<str>>,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let unauthenticated = status == StatusCode::UNAUTHORIZED;
+        let kind = TokenErrorKind::Refused(code);
+        Self(Arc::new(Failure { kind, description, retry_after, unauthenticated }))
     }
 
     /// Returns what went wrong.
@@ -162,9 +191,12 @@ impl TokenError {
     /// Tells whether another secret could help.
     pub(crate) fn blames_credentials(&self) -> bool {
         match &self.0.kind {
-            TokenErrorKind::Refused(ErrorCode::InvalidClient) | TokenErrorKind::Credentials(_) => {
-                true
-            }
+            TokenErrorKind::Credentials(_)
+            | TokenErrorKind::Refused(ErrorCode::InvalidClient)
+            // So Keycloak calls a wrong secret, with 400 or 401.
+            | TokenErrorKind::Refused(ErrorCode::UnauthorizedClient) => true,
+            // Others have codes of their own, such as `access_denied`.
+            TokenErrorKind::Refused(_) => self.0.unauthenticated,
             // Some servers give no reason.
             TokenErrorKind::Status(status) => {
                 matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)

@@ -54,7 +54,7 @@ pub(crate) async fn fetch(
         let error = match attempt_once(core, grant, known.clone()).await {
             Ok(fetched) => {
                 if let (Some(source), Some(known)) = (source, &known) {
-                    source.accepted(known).await;
+                    source.accepted(known);
                 }
                 return Ok(fetched);
             }
@@ -66,7 +66,7 @@ pub(crate) async fn fetch(
             secrets.drain(..older);
             left = left.saturating_sub(1);
             known = match source {
-                Some(source) if left > 0 => source.other_than(&secrets).await,
+                Some(source) if left > 0 => source.other_than(&secrets, core.limits.timeout).await,
                 _ => None,
             };
             if known.is_none() {
@@ -92,7 +92,7 @@ async fn attempt_once(
     let (endpoint, issuer): (&Uri, Option<&str>) = match &grant.server {
         Server::Endpoint { uri, issuer } => (uri, issuer.as_deref()),
         Server::Issuer { uri, issuer } => {
-            metadata = core.discoveries.find(network, issuer, uri, grant.loopback_http).await?;
+            metadata = core.discoveries.find(network, issuer, uri).await?;
             metadata.check(&grant.auth)?;
             (&metadata.token_endpoint, Some(issuer))
         }
@@ -100,7 +100,7 @@ async fn attempt_once(
     let result = ask(core, grant, known, endpoint, issuer).await;
     let may_have_moved = result.as_ref().is_err_and(TokenError::blames_address);
     if let (Server::Issuer { issuer, .. }, true) = (&grant.server, may_have_moved) {
-        core.discoveries.doubt(issuer, grant.loopback_http);
+        core.discoveries.doubt(issuer);
     }
     result
 }
@@ -123,10 +123,7 @@ async fn ask(
     let answer =
         answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
     let granted = response::read(answer, core.clock.now(), |text| {
-        let secret = known.as_ref().map(Known::expose).unwrap_or_default();
-        let repeats = !secret.is_empty()
-            && text.as_bytes().windows(secret.len()).any(|window| window == secret);
-        repeats || proof.is_echoed_in(text)
+        proof.is_echoed_in(text, known.as_ref().map(Known::expose).unwrap_or_default())
     })?;
     check_scopes(grant, granted.scopes.as_ref())?;
     let lifetime = lifetime(grant, &granted, obtained);

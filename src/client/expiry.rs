@@ -17,6 +17,11 @@ pub(crate) struct Ages {
     pub(crate) hard: Duration,
 }
 
+/// Returns how long before it expires a token of this lifetime serves no more.
+pub(crate) fn margin(lifetime: Duration) -> Duration {
+    lifetime.checked_div(10).unwrap_or_default().min(WIDEST_MARGIN)
+}
+
 impl Ages {
     /// Returns the ages for a lifetime; `None` if there is none.
     ///
@@ -29,7 +34,7 @@ impl Ages {
             return None;
         }
         let tenth = lifetime.checked_div(10).unwrap_or_default();
-        let hard = lifetime.saturating_sub(tenth.min(WIDEST_MARGIN));
+        let hard = lifetime.saturating_sub(margin(lifetime));
         let ahead = tenth.saturating_add(tenth.mul_f64(jitter.clamp(0.0, 1.0)));
         Some(Self { soft: hard.saturating_sub(ahead), hard })
     }

@@ -15,6 +15,7 @@ use crate::client::credentials::SecretErrorKind;
 use crate::client::digest::{Digest, jitter};
 use crate::client::error::{TokenError, TokenErrorKind};
 use crate::client::exchange::{Fetched, fetch};
+use crate::client::expiry;
 use crate::client::grant::Grant;
 use crate::client::seal::{Names, Stored};
 use crate::client::secret_source::Known;
@@ -159,10 +160,12 @@ impl Flight {
     async fn secret(&self, order: &Order) -> Result<Option<Known>, Option<TokenError>> {
         let Some(source) = self.grant.definition().auth.source() else { return Ok(None) };
         if let Some((_, refused)) = &order.probe {
-            return source.other_than(refused).await.map(Some).ok_or(None);
+            let other = source.other_than(refused, self.core.limits.timeout);
+            let other = timeout_at(self.deadline, other).await.ok().flatten();
+            return other.map(Some).ok_or(None);
         }
         let unavailable = Err(SecretErrorKind::Unavailable);
-        let known = timeout_at(self.deadline, source.current()).await;
+        let known = timeout_at(self.deadline, source.current(self.core.limits.timeout)).await;
         let known = known.map_or(unavailable, |known| known.map_err(|error| error.kind()));
         known.map(Some).map_err(|kind| Some(TokenError::new(TokenErrorKind::Credentials(kind))))
     }
@@ -214,7 +217,7 @@ impl Flight {
             return Consulted::Found(held);
         }
         // Long enough for the other's fetch, and leaving time for one of our own.
-        let end = after(monotonic(), self.core.limits.timeout);
+        let end = self.deadline.checked_sub(self.core.limits.timeout).unwrap_or(self.deadline);
         let mut pause = Duration::from_millis(25);
         loop {
             match shared.lock(&names.lock, self.core.timeout).await {
@@ -240,7 +243,12 @@ impl Flight {
     /// Returns the token of the shared cache, if it is newer than ours and no server refused it.
     async fn find(&self, shared: &Shared, names: &Names, order: &Order) -> Option<Held> {
         let (stored, sealed) = shared.get(&names.value).await?;
-        let (now, age) = (monotonic(), self.core.clock.now().saturating_since(stored.obtained));
+        let (now, wall) = (monotonic(), self.core.clock.now());
+        // Of a token from the future nobody knows how old it is; by a little, the margin bears it.
+        if stored.obtained.saturating_since(wall) > expiry::margin(stored.lifetime) {
+            return None;
+        }
+        let age = wall.saturating_since(stored.obtained);
         let left = stored.lifetime.saturating_sub(age);
         let scopes = stored.scopes.as_deref().map(ScopeSet::parse);
         let begin = now.checked_sub(age).unwrap_or(now);

@@ -9,6 +9,7 @@ use crate::client::digest::Digest;
 use crate::client::grant_builder::GrantBuilder;
 use crate::error::ConfigError;
 use crate::scope::Scope;
+use crate::transport::printable;
 
 /// Which token to ask for, where, and as whom.
 ///
@@ -36,7 +37,6 @@ pub(crate) struct Definition {
     pub(crate) resources: Vec<String>,
     pub(crate) audience: Option<String>,
     pub(crate) parameters: Vec<(String, String)>,
-    pub(crate) loopback_http: bool,
     pub(crate) all_scopes_required: bool,
     pub(crate) default_lifetime: Duration,
     pub(crate) bounded_by_jwt: bool,
@@ -129,12 +129,12 @@ impl Grant {
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Definition { server, scopes, resources, audience, .. } = &*self.0;
-        let address = match server {
-            Server::Endpoint { uri, .. } => uri.to_string(),
-            Server::Issuer { issuer, .. } => issuer.clone(),
+        let server = match server {
+            Server::Endpoint { uri, .. } => printable(&uri.to_string()),
+            Server::Issuer { issuer, .. } => printable(issuer),
         };
         f.debug_struct("Grant")
-            .field("server", &address)
+            .field("server", &server)
             .field("client_id", &self.client_id())
             .field("scopes", scopes)
             .field("resources", resources)

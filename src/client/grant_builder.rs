@@ -4,13 +4,31 @@ use std::time::Duration;
 
 use crate::client::authentication::ClientAuth;
 use crate::client::digest::{Digest, Parts};
-use crate::client::endpoint::parse_url;
 use crate::client::grant::{Definition, Grant, Server};
 use crate::client::token_source::TokenSource;
 use crate::error::ConfigError;
 use crate::scope::Scope;
+use crate::transport::{PlainHttp, parse_url, printable};
 
 /// Prepares a [`Grant`].
+///
+/// ```
+/// # fn example() -> Result<(), tower_bearer::ConfigError> {
+/// use std::time::Duration;
+///
+/// use tower_bearer::client::{ClientAuth, Grant};
+///
+/// let auth = ClientAuth::basic("billing", "s3cret");
+/// let grant = Grant::endpoint("https://issuer.example/token?tenant=7", auth)
+///     .scope("orders:read")
+///     .audience("orders") // what some servers take in place of a resource
+///     .parameter("organization", "acme")
+///     .default_lifetime(Duration::from_secs(60)) // of a server that doesn't tell
+///     .require_all_scopes()
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a grant isn't there until it is built"]
 pub struct GrantBuilder {
     address: String,
@@ -22,7 +40,7 @@ pub struct GrantBuilder {
     audiences: Vec<String>,
     parameters: Vec<(String, String)>,
     tenant: Option<String>,
-    loopback_http: bool,
+    plain_http: PlainHttp,
     all_scopes_required: bool,
     default_lifetime: Duration,
     bounded_by_jwt: bool,
@@ -53,7 +71,7 @@ impl GrantBuilder {
             audiences: Vec::new(),
             parameters: Vec::new(),
             tenant: None,
-            loopback_http: false,
+            plain_http: PlainHttp::Refused,
             all_scopes_required: false,
             default_lifetime: Duration::from_secs(300),
             bounded_by_jwt: false,
@@ -106,7 +124,7 @@ impl GrantBuilder {
     /// Lets the token endpoint, or the issuer, be an `http` address of this machine: for
     /// development and tests. Elsewhere `https` it must be.
     pub fn allow_loopback_http(mut self) -> Self {
-        self.loopback_http = true;
+        self.plain_http = PlainHttp::Loopback;
         self
     }
 
@@ -162,7 +180,6 @@ impl GrantBuilder {
             resources: self.resources,
             audience: self.audiences.pop(),
             parameters: self.parameters,
-            loopback_http: self.loopback_http,
             all_scopes_required: self.all_scopes_required,
             default_lifetime: self.default_lifetime,
             bounded_by_jwt: self.bounded_by_jwt,
@@ -183,16 +200,17 @@ impl GrantBuilder {
 
     fn server(&self) -> Result<Server, ConfigError> {
         let what = if self.discover { "issuer" } else { "token endpoint" };
-        let fault = |why: &dyn fmt::Display| {
-            ConfigError::new(format!("the {what} {:?} can't be used: {why}", self.address))
-        };
-        let uri = parse_url(&self.address, self.loopback_http).map_err(|why| fault(&why))?;
+        let uri = parse_url(&self.address, self.plain_http)
+            .map_err(|fault| fault.report(what, &self.address, ", after .allow_loopback_http()"))?;
         if !self.discover {
             return Ok(Server::Endpoint { uri, issuer: self.issuer.clone() });
         }
         // RFC 8414 §2.
         if uri.query().is_some() {
-            return Err(fault(&"take the query (\"?…\") away"));
+            return Err(ConfigError::new(format!(
+                "the issuer {:?} can't be used: take the query (\"?…\") away",
+                printable(&self.address)
+            )));
         }
         Ok(Server::Issuer { uri, issuer: self.address.clone() })
     }
@@ -268,7 +286,7 @@ impl fmt::Debug for GrantBuilder {
         // The values of parameters are the server's affair, and may be secret.
         let parameters: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("GrantBuilder")
-            .field("address", &self.address)
+            .field("address", &printable(&self.address))
             .field("auth", &self.auth)
             .field("scopes", &self.scopes)
             .field("resources", &self.resources)
@@ -330,6 +348,8 @@ mod tests {
             builder().tenant("one"),
             builder().tenant("two"),
             builder().require_all_scopes(),
+            builder().bounded_by_jwt_expiry(),
+            builder().default_lifetime(Duration::from_secs(1)),
         ];
         let count = different.len();
         let keys: HashSet<Digest> = different.into_iter().map(key).collect();
@@ -371,6 +391,10 @@ mod tests {
         assert!(error(endpoint("http://127.0.0.1/token")).contains("allow_loopback_http"));
         assert!(endpoint("http://127.0.0.1/token").allow_loopback_http().build().is_ok());
         assert!(error(endpoint("https://as.example/token#a")).contains("fragment"));
+        // L1
+        let password = endpoint("https://me:canary@as.example/token");
+        assert!(!format!("{password:?}").contains("canary"));
+        assert!(!error(password).contains("canary"));
         assert!(endpoint("https://as.example/token?a=b").build().is_ok());
         for name in RESERVED {
             assert!(error(builder().parameter(name, "x")).contains("own method"), "{name}");
@@ -380,6 +404,23 @@ mod tests {
         let discover = |issuer| Grant::discover(issuer, basic());
         assert!(error(discover("https://as.example?a=b")).contains("query"));
         assert!(discover("https://as.example/realms/a/").build().is_ok());
+    }
+
+    // L1: an address that was put together wrongly may hold a password.
+    #[test]
+    fn l1_addresses_are_shown_without_passwords_and_queries() {
+        for url in ["https://me:canary@as.example/token", "https://me:can#ary@as.example/canary"] {
+            for builder in [Grant::endpoint(url, basic()), Grant::discover(url, basic())] {
+                let shown = format!("{builder:?}") + &error(builder);
+                assert!(!shown.contains("canary") && !shown.contains("ary@"), "{shown}");
+            }
+        }
+        let builder = || Grant::endpoint("https://as.example/token?key=canary", basic());
+        let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
+        assert!(!shown.contains("canary"), "{shown}");
+        assert_eq!(shown.matches("https://as.example/token?…").count(), 2, "{shown}");
+        let error = error(Grant::discover("https://as.example?key=canary", basic()));
+        assert!(error.contains("as.example") && !error.contains("canary"), "{error}");
     }
 
     // T19

@@ -117,8 +117,54 @@
 //! # Several processes
 //!
 //! With a [`TokenStore`] ([`TokenClientBuilder::shared`]), processes share tokens, and one of them
-//! fetches for all. What is stored is encrypted. Each call to the store may take a fifth of a second;
-//! one that is slow, full or gone is got on without, and costs no call.
+//! fetches for all. What is stored is encrypted, and bound to its place. Each call to the store may
+//! take a fifth of a second; one that is slow, full or gone is got on without, and costs no call.
+//! `RedisStore` (feature `redis`) is such a store: for one Redis or Valkey server, a primary behind a
+//! name that follows it, or a proxy. Redis Cluster and Sentinel it doesn't speak.
+//!
+//! # What is bounded, and by what
+//!
+//! | what | bound | setting |
+//! |---|---|---|
+//! | getting a token, all attempts together | 10 s, one exchange half of it | [`TokenClientBuilder::timeout`] |
+//! | requests for one token | 5: three attempts, three secrets | |
+//! | how long an error stands | 5 min | |
+//! | the token endpoint's answer | 64 KiB | |
+//! | an issuer's metadata, kept for an hour | 256 KiB | |
+//! | grants in the cache, and issuers known | 1,024 | [`TokenClientBuilder::capacity`] |
+//! | grants of one tenant | 64 | [`TokenClientBuilder::per_tenant`] |
+//! | a token's lifetime | a year | |
+//! | what is kept of a request's body | 64 KiB | [`AttachTokenLayer::replay_up_to`] |
+//! | a request, after a 401 | sent once more | |
+//! | asking a [`SecretProvider`] | 5 s | |
+//! | a file with a secret | 64 KiB | |
+//! | a call to a [`TokenStore`] | 0.2 s, then a rest of 1 s if it failed | |
+//! | waiting for another process's fetch | half of the timeout | [`TokenClientBuilder::timeout`] |
+//!
+//! # Observing it
+//!
+//! With the feature `metrics`:
+//!
+//! | metric | what |
+//! |---|---|
+//! | `client_token_used_total` | tokens put into a request |
+//! | `client_token_age_seconds` | how old they were |
+//! | `client_token_retrieved_total` | tokens that the authorization server granted |
+//! | `client_retrieval_failed_total{error}` | fetches that failed |
+//! | `client_retrieval_seconds` | how long fetches took |
+//! | `client_retry_401_total` | requests sent once more |
+//! | `client_token_invalidated_total{result}` | tokens that were refused: `ask_again`, or `pointless` |
+//! | `client_cache_hit_total{cache}` | tokens found in memory (`l1`) or in the shared cache (`l2`) |
+//! | `client_cache_entries`, `client_cache_evicted_total` | grants in the cache, and those it has dropped |
+//! | `client_single_flight_waiters_total` | calls that waited for another's fetch |
+//! | `client_store_failed_total{call}` | calls to the shared cache that failed |
+//! | `client_secret_failed_total` | attempts to read the client's secret that failed |
+//!
+//! With the feature `tracing`, the events `client_retrieval_failed`, `client_retry_401`,
+//! `client_scope_missing`, `client_secret_replaced`, `client_secret_failed`, `client_auth_method`,
+//! `client_issuer_mismatch`, `client_token_endpoint`, `client_store_failed`, `client_redis_connected`
+//! and `client_redis_lost`. What the server sent is not among it, but for the `issuer` of metadata and
+//! an error's code and description, cut, made printable, and left out if they repeat the secret.
 //!
 //! # Not there
 //!
@@ -140,7 +186,6 @@ mod credentials;
 mod der;
 mod digest;
 mod discovery;
-mod endpoint;
 mod error;
 mod exchange;
 mod expiry;

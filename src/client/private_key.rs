@@ -93,6 +93,8 @@ impl PrivateKey {
 }
 
 fn read_pem(text: &str, family: Family) -> Result<Wiped, KeyFault> {
+    // `openssl ecparam -genkey` writes the curve before the key.
+    let text = text.split_once("-----END EC PARAMETERS-----").map_or(text, |(_, rest)| rest);
     let (_, text) = text.split_once("-----BEGIN ").ok_or(KeyFault::Unreadable)?;
     let (label, text) = text.split_once("-----").ok_or(KeyFault::Unreadable)?;
     let (body, _) = text.split_once("-----END ").ok_or(KeyFault::Unreadable)?;
@@ -290,6 +292,17 @@ mod tests {
         for text in [text.replace('\n', "\r\n"), format!("a comment\n\n{text}\n\n")] {
             assert_eq!(*PrivateKey::read(text.as_bytes(), family).unwrap().der, *expected);
         }
+    }
+
+    #[test]
+    fn a_key_as_openssl_writes_it_is_read() {
+        let key = include_str!("../../tests/client/keys/p256.traditional.pem");
+        let curve =
+            "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        let read = |text: &str| PrivateKey::read(text.as_bytes(), Family::Ec(Curve::P256));
+        let both = read(&format!("{curve}{key}")).unwrap();
+        assert_eq!(*both.der, *read(key).unwrap().der);
+        assert_eq!(read(curve).err(), Some(KeyFault::Unreadable));
     }
 
     // T16

@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 
 /// A request's body that can be sent once more, if the server refuses the token.
 ///
-/// What passes is kept, up to a limit; beyond that the body is sent as usual, but only once. A body
-/// that is still being sent when the refusal comes goes on where it was.
+/// What passes is kept, up to a limit, and until the request is answered; beyond that the body is
+/// sent as usual, but only once. A body that is still being sent when the refusal comes goes on where
+/// it was.
 pub struct ReplayBody<B> {
     source: Option<Source<B>>,
 }
@@ -40,7 +41,10 @@ enum Kept {
     Trailers(HeaderMap),
 }
 
-/// Makes the second body.
+/// So many frames are kept: small ones take more memory than their bytes do.
+const MOST_FRAMES: usize = 1_024;
+
+/// Makes the second body. When it is dropped, nothing more is kept.
 pub(crate) struct Replay<B>(Option<Arc<Mutex<State<B>>>>);
 
 impl<B: Body> ReplayBody<B> {
@@ -64,9 +68,14 @@ impl<B: Body> ReplayBody<B> {
 }
 
 impl<B> Replay<B> {
+    /// Tells whether the body can be sent once more, as far as it has passed.
+    pub(crate) fn is_possible(&self) -> bool {
+        self.0.as_ref().is_none_or(|state| lock(state).keeping)
+    }
+
     /// Returns the body from its beginning, and ends the first one; `None` if too much has passed.
-    pub(crate) fn again(self) -> Option<ReplayBody<B>> {
-        let Some(state) = self.0 else { return Some(ReplayBody { source: None }) };
+    pub(crate) fn again(mut self) -> Option<ReplayBody<B>> {
+        let Some(state) = self.0.take() else { return Some(ReplayBody { source: None }) };
         let mut locked = lock(&state);
         if !locked.keeping {
             return None;
@@ -75,6 +84,14 @@ impl<B> Replay<B> {
         locked.turn = 1;
         drop(locked);
         Some(ReplayBody { source: Some(Source { state, turn: 1, next: 0 }) })
+    }
+}
+
+impl<B> Drop for Replay<B> {
+    fn drop(&mut self) {
+        if let Some(state) = &self.0 {
+            lock(state).keep_no_more();
+        }
     }
 }
 
@@ -148,11 +165,11 @@ where
 
 impl<B> State<B> {
     fn keep(&mut self, frame: &Kept) {
-        if !self.keeping {
+        if !self.keeping || frame.is_empty() {
             return;
         }
         self.bytes = self.bytes.saturating_add(usize::try_from(frame.len()).unwrap_or(usize::MAX));
-        if self.bytes > self.limit {
+        if self.bytes > self.limit || self.kept.len() >= MOST_FRAMES {
             self.keep_no_more();
         } else {
             self.kept.push(frame.clone());
@@ -180,6 +197,10 @@ impl Kept {
             Self::Data(data) => Frame::data(data),
             Self::Trailers(trailers) => Frame::trailers(trailers),
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Data(data) if data.is_empty())
     }
 
     /// Returns how many bytes of the body it has.
@@ -272,6 +293,59 @@ mod tests {
             assert_eq!(bytes(first).await, "abcd", "{limit}");
             assert_eq!(replay.again().is_some(), replayable, "{limit}");
         }
+    }
+
+    // E10: no growth by frames that are hardly any bytes.
+    #[tokio::test]
+    async fn e10_many_small_frames_are_not_kept() {
+        for (frame, count, replayable, kept) in [
+            ("x", MOST_FRAMES, true, MOST_FRAMES),
+            ("x", MOST_FRAMES + 1, false, 0),
+            ("", 10 * MOST_FRAMES, true, 0),
+        ] {
+            let (first, replay) = ReplayBody::new(chunks(&vec![frame; count]), 64 * 1024);
+            assert_eq!(bytes(first).await.len(), frame.len() * count);
+            assert_eq!(lock(replay.0.as_ref().unwrap()).kept.len(), kept);
+            assert_eq!(replay.is_possible(), replayable);
+            assert_eq!(replay.again().is_some(), replayable);
+        }
+    }
+
+    // E10: what could not be read can't be sent again, and must not look complete.
+    #[tokio::test]
+    async fn e10_a_body_that_fails_is_not_sent_again() {
+        let data = |text: &'static str| Ok(Frame::data(Bytes::from_static(text.as_bytes())));
+        let frames = [data("ab"), Err(std::io::Error::other("broken")), data("cd")];
+        let (mut first, replay) = ReplayBody::new(StreamBody::new(tokio_stream::iter(frames)), 64);
+        first.frame().await.unwrap().unwrap();
+        assert!(replay.is_possible());
+        assert_eq!(first.frame().await.unwrap().unwrap_err().to_string(), "broken");
+        assert!(!replay.is_possible());
+        assert!(replay.again().is_none());
+    }
+
+    // E10: the second body is the last, and keeps nothing.
+    #[tokio::test]
+    async fn e10_the_second_body_keeps_nothing_more() {
+        let (mut first, replay) = ReplayBody::new(chunks(&["ab", "cd", "ef"]), 64);
+        let state = Arc::clone(replay.0.as_ref().unwrap());
+        first.frame().await.unwrap().unwrap();
+        assert_eq!(bytes(replay.again().unwrap()).await, "abcdef");
+        assert_eq!(lock(&state).kept.len(), 1);
+    }
+
+    // E10: a stream that goes on after the answer keeps nothing of it.
+    #[tokio::test]
+    async fn e10_after_the_answer_nothing_is_kept() {
+        let (mut first, replay) = ReplayBody::new(chunks(&["ab", "cd", "ef"]), 64);
+        let state = Arc::clone(replay.0.as_ref().unwrap());
+        let kept = || lock(&state).kept.len();
+        first.frame().await.unwrap().unwrap();
+        assert_eq!(kept(), 1);
+        drop(replay);
+        assert_eq!(kept(), 0);
+        assert_eq!(bytes(first).await, "cdef");
+        assert_eq!(kept(), 0);
     }
 
     // E10: a refusal that comes early.

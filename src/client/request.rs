@@ -1,12 +1,13 @@
 //! The token request (RFC 6749 §4.4.2).
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use crate::client::authentication::Proof;
 use crate::client::form::encode_pairs;
 use crate::client::grant::Definition;
+use crate::transport::user_agent;
 
 /// Writes the request: what is asked for, and by whom.
 pub(crate) fn token_request(endpoint: &Uri, grant: &Definition, proof: &Proof) -> Request<Bytes> {
@@ -29,6 +30,7 @@ pub(crate) fn token_request(endpoint: &Uri, grant: &Definition, proof: &Proof) -
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
     headers.insert(CONTENT_TYPE, form);
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, user_agent());
     if let Some(header) = &proof.header {
         headers.insert(AUTHORIZATION, header.clone());
     }
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!(request.uri(), "https://as.example/token?tenant=a");
         assert_eq!(request.headers()[CONTENT_TYPE], "application/x-www-form-urlencoded");
         assert_eq!(request.headers()[ACCEPT], "application/json");
+        assert!(request.headers()[USER_AGENT].to_str().unwrap().starts_with("tower-bearer/"));
         assert_eq!(request.headers()[AUTHORIZATION], "Basic bWU6cytw");
         assert_eq!(&request.body()[..], b"grant_type=client_credentials&scope=a+b%3Ac");
     }

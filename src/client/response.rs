@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -13,6 +12,7 @@ use crate::client::error::{AnswerFault, ErrorCode, TokenError, TokenErrorKind, p
 use crate::client::expiry;
 use crate::clock::UnixTime;
 use crate::scope::ScopeSet;
+use crate::transport::retry_after;
 
 /// What was granted.
 pub(crate) struct Granted {
@@ -80,7 +80,7 @@ fn granted(body: &[u8], is_echo: &impl Fn(&str) -> bool) -> Result<Granted, Toke
     let answer: Answer<'_> =
         serde_json::from_slice(body).map_err(|_| fault(AnswerFault::NotJson))?;
     // Some servers report errors with status 200.
-    if let Some(error) = error_of(&answer, is_echo, None) {
+    if let Some(error) = error_of(&answer, is_echo, StatusCode::OK, None) {
         return Err(error);
     }
     let access_token = answer.access_token.filter(|token| !token.0.is_empty());
@@ -109,7 +109,7 @@ fn refused(
     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     let answer = serde_json::from_slice::<Answer<'_>>(body).ok().filter(|_| !passing);
     answer
-        .and_then(|answer| error_of(&answer, is_echo, retry_after))
+        .and_then(|answer| error_of(&answer, is_echo, status, retry_after))
         .unwrap_or_else(|| TokenError::with(TokenErrorKind::Status(status), None, retry_after))
 }
 
@@ -117,6 +117,7 @@ fn refused(
 fn error_of(
     answer: &Answer<'_>,
     is_echo: &impl Fn(&str) -> bool,
+    status: StatusCode,
     retry_after: Option<Duration>,
 ) -> Option<TokenError> {
     let text = |raw: Option<&RawValue>, longest| {
@@ -127,14 +128,16 @@ fn error_of(
     answer.error.filter(|raw| raw.get() != "null")?;
     let code = text(answer.error, 64).unwrap_or_default();
     let description = text(answer.error_description, 256).filter(|text| !text.is_empty());
-    let kind = TokenErrorKind::Refused(ErrorCode::from_text(&code));
-    Some(TokenError::with(kind, description, retry_after))
+    Some(TokenError::refused(ErrorCode::from_text(&code), status, description, retry_after))
 }
 
 /// Reads a number, or a text that is one: some servers write it in quotes.
 fn lifetime(json: &str) -> Lifetime {
     let text: Option<String> = serde_json::from_str(json).ok();
-    let number: Option<f64> = text.as_deref().unwrap_or(json).trim().parse().ok();
+    let text = text.as_deref().unwrap_or(json).trim();
+    // Neither `inf` nor `NaN` is one.
+    let number = text.contains(|c: char| c.is_ascii_digit()).then(|| text.parse::<f64>().ok());
+    let number = number.flatten();
     match number.map(f64::floor) {
         _ if json == "null" => Lifetime::Unsaid,
         Some(seconds) if seconds >= 1.0 => {
@@ -152,17 +155,6 @@ fn scopes(json: &str) -> Option<ScopeSet> {
     }
     let list: Vec<String> = serde_json::from_str(json).ok()?;
     Some(ScopeSet::parse(&list.join(" ")))
-}
-
-/// Reads seconds or a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    let date = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(UnixTime::from_secs_f64(date.as_secs_f64())?.saturating_since(now))
 }
 
 /// Returns the `exp` of a token that is a JWT. Nothing is verified: it can only shorten a lifetime.
@@ -273,6 +265,8 @@ mod tests {
             ("-1", Lifetime::None),
             ("-1e999", Lifetime::None),
             ("\"NaN\"", Lifetime::None),
+            ("\"inf\"", Lifetime::None),
+            ("\"+Infinity\"", Lifetime::None),
             ("\"\"", Lifetime::None),
             ("\"soon\"", Lifetime::None),
             ("true", Lifetime::None),

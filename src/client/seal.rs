@@ -189,6 +189,8 @@ mod tests {
         let name = |seal: &Seal, x, y| seal.names(x, y).value;
         assert_eq!(name(&seal, &a, &b), name(&self::seal(KEY), &a, &b));
         assert_ne!(name(&seal, &a, &b), name(&seal, &b, &a));
+        assert_ne!(name(&seal, &a, &b), name(&seal, &a, &a));
+        assert_ne!(name(&seal, &a, &b), name(&seal, &b, &b));
         assert_ne!(name(&seal, &a, &b), name(&self::seal(&KEY.to_uppercase()), &a, &b));
         let names = seal.names(&a, &b);
         assert_ne!(names.value, names.lock);

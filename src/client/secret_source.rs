@@ -1,10 +1,10 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::credentials::{SecretError, SecretErrorKind, SecretProvider};
 use crate::client::digest::{Digest, Parts};
@@ -18,7 +18,7 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 /// How long a provider may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A provider isn't asked twice within this time, whoever needs a newer secret.
+/// A provider isn't asked twice within this time because of a refusal, or after it failed.
 const COOLDOWN: Duration = Duration::from_secs(1);
 
 /// Where the client's secret, or its private key, comes from: a value, or a [`SecretProvider`].
@@ -63,6 +63,8 @@ struct Asked {
     id: u64,
     max_age: Duration,
     state: Mutex<State>,
+    /// Held by who asks; what is known can be read meanwhile.
+    asking: AsyncMutex<()>,
 }
 
 #[derive(Default)]
@@ -70,6 +72,19 @@ struct State {
     current: Option<(Known, Instant)>,
     /// The last that a server has accepted.
     good: Option<Known>,
+    /// How often the provider was asked.
+    begun: u64,
+    /// How it was asked last, and answered.
+    last: Option<Inquiry>,
+}
+
+#[derive(Clone, Copy)]
+struct Inquiry {
+    number: u64,
+    ended: Instant,
+    failed: Option<SecretError>,
+    /// Whether a server had refused what was known.
+    after_refusal: bool,
 }
 
 impl Known {
@@ -103,7 +118,8 @@ impl SecretSource {
     fn asking(provider: Arc<dyn SecretProvider>, max_age: Duration) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Source::Asked(Asked { provider, id, max_age, state: Mutex::default() })))
+        let (state, asking) = (Mutex::default(), AsyncMutex::default());
+        Self(Arc::new(Source::Asked(Asked { provider, id, max_age, state, asking })))
     }
 
     /// Returns the secret, if it doesn't need to be asked for.
@@ -123,59 +139,142 @@ impl SecretSource {
         }
     }
 
-    /// Returns the secret to be used now.
-    pub(crate) async fn current(&self) -> Result<Known, SecretError> {
+    /// Returns the secret to be used now. A provider has this long to answer, and five seconds at
+    /// most.
+    pub(crate) async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
         match &*self.0 {
             Source::Fixed(known) => Ok(known.clone()),
-            Source::Asked(asked) => asked.read(asked.max_age, None).await,
+            Source::Asked(asked) => asked.current(patience).await,
         }
     }
 
-    /// Returns a newer secret than the one that was refused, if there is one: what the provider has
+    /// Returns another secret than those that were refused, if there is one: what the provider has
     /// now, or else the last that was good, for the time in which the server doesn't know the new
     /// one yet.
-    pub(crate) async fn other_than(&self, refused: &[Known]) -> Option<Known> {
+    pub(crate) async fn other_than(&self, refused: &[Known], patience: Duration) -> Option<Known> {
         let Source::Asked(asked) = &*self.0 else { return None };
         let untried =
             |known: &Known| refused.iter().all(|other| other.fingerprint != known.fingerprint);
-        match asked.read(COOLDOWN, refused.last()).await {
-            Ok(known) if untried(&known) => Some(known),
-            _ => asked.state.lock().await.good.clone().filter(untried),
+        match asked.newer(untried, patience).await {
+            Some(known) => Some(known),
+            None => asked.lock().good.clone().filter(untried),
         }
     }
 
     /// Notes that a server has accepted this secret.
-    pub(crate) async fn accepted(&self, known: &Known) {
+    pub(crate) fn accepted(&self, known: &Known) {
         if let Source::Asked(asked) = &*self.0 {
-            asked.state.lock().await.good = Some(known.clone());
+            asked.lock().good = Some(known.clone());
         }
     }
 }
 
 impl Asked {
-    /// Returns what was read within `max_age`, unless it is `refused` and a second old; else asks.
-    async fn read(&self, max_age: Duration, refused: Option<&Known>) -> Result<Known, SecretError> {
-        let mut state = self.state.lock().await;
-        if let Some((known, read)) = &state.current {
-            let is_other = refused.is_some_and(|other| other.fingerprint != known.fingerprint);
-            if is_other || monotonic().saturating_duration_since(*read) < max_age {
-                return Ok(known.clone());
+    /// Returns what was read within the longest age; else asks.
+    async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
+        let came = {
+            let state = self.lock();
+            if let Some(result) = state.settled(self.max_age, u64::MAX) {
+                return result;
+            }
+            state.last.map_or(0, |last| last.number)
+        };
+        let _asking = self.asking.lock().await;
+        let settled = self.lock().settled(self.max_age, came);
+        match settled {
+            Some(result) => result,
+            None => self.ask(false, patience).await,
+        }
+    }
+
+    /// Returns what `wanted` is true of, if it is known, or the provider has it by now.
+    ///
+    /// However many servers refuse a secret, the provider is asked once a second for that reason.
+    /// Who comes in between waits: the secret may have changed since.
+    async fn newer(&self, wanted: impl Fn(&Known) -> bool, patience: Duration) -> Option<Known> {
+        let came = self.lock().begun;
+        loop {
+            let asking = self.asking.lock().await;
+            let (current, last) = {
+                let state = self.lock();
+                (state.current.as_ref().map(|(known, _)| known.clone()), state.last)
+            };
+            if let Some(known) = current.filter(&wanted) {
+                return Some(known);
+            }
+            if last.is_some_and(|last| last.number > came) {
+                return None;
+            }
+            let last = last.filter(|last| last.after_refusal || last.failed.is_some());
+            let due = last.and_then(|last| last.ended.checked_add(COOLDOWN));
+            match due.filter(|due| monotonic() < *due) {
+                None => return self.ask(true, patience).await.ok().filter(&wanted),
+                Some(due) => {
+                    drop(asking);
+                    sleep_until(due).await;
+                }
             }
         }
-        let asked = timeout(PATIENCE, self.provider.secret()).await;
-        match asked.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable))) {
+    }
+
+    /// Asks the provider; the caller sees to it that nobody else does.
+    async fn ask(&self, after_refusal: bool, patience: Duration) -> Result<Known, SecretError> {
+        let number = {
+            let mut state = self.lock();
+            state.begun = state.begun.saturating_add(1);
+            state.begun
+        };
+        let asked = timeout(patience.min(PATIENCE), self.provider.secret()).await;
+        let asked = asked.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable)));
+        let asked = asked.and_then(|secret| {
+            let empty = secret.expose().is_empty();
+            if empty { Err(SecretError::new(SecretErrorKind::Malformed)) } else { Ok(secret) }
+        });
+        let (ended, failed) = (monotonic(), asked.as_ref().err().copied());
+        let mut state = self.lock();
+        state.last = Some(Inquiry { number, ended, failed, after_refusal });
+        match asked {
             Ok(secret) => {
                 let known = Known::new(secret);
-                state.current = Some((known.clone(), monotonic()));
+                state.current = Some((known.clone(), ended));
                 Ok(known)
             }
             Err(error) => {
                 count!("client_secret_failed_total");
                 event!(WARN, %error, "client_secret_failed: the client's secret wasn't read anew");
-                // An older secret is most likely still the right one.
-                state.current.as_ref().map(|(known, _)| known.clone()).ok_or(error)
+                state.in_spite_of(error)
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Returns what is to be used without asking, for somebody who came after inquiry `came`;
+    /// `None` if the provider is to be asked.
+    fn settled(&self, max_age: Duration, came: u64) -> Option<Result<Known, SecretError>> {
+        let since = |then: Instant| monotonic().saturating_duration_since(then);
+        let current = self.current.as_ref();
+        if let Some((known, _)) = current.filter(|(_, read)| since(*read) < max_age) {
+            return Some(Ok(known.clone()));
+        }
+        let last = self.last?;
+        // Many may wait for a provider that is away: not one after the other.
+        let meanwhile = last.number > came;
+        match last.failed {
+            Some(error) if meanwhile => Some(self.in_spite_of(error)),
+            Some(_) if since(last.ended) < COOLDOWN => current.map(|(known, _)| Ok(known.clone())),
+            None if meanwhile => current.map(|(known, _)| Ok(known.clone())),
+            _ => None,
+        }
+    }
+
+    /// Returns the older secret: most likely it is still the right one.
+    fn in_spite_of(&self, error: SecretError) -> Result<Known, SecretError> {
+        self.current.as_ref().map(|(known, _)| known.clone()).ok_or(error)
     }
 }
 
@@ -220,6 +319,8 @@ mod tests {
 
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     /// Gives what the test has put in, and counts how often it was asked.
     #[derive(Clone, Default)]
     struct Keeper(Arc<StdMutex<(Option<&'static str>, u32)>>);
@@ -245,7 +346,7 @@ mod tests {
     }
 
     async fn current(source: &SecretSource) -> Vec<u8> {
-        source.current().await.unwrap().expose().to_vec()
+        source.current(PATIENCE).await.unwrap().expose().to_vec()
     }
 
     #[tokio::test(start_paused = true)]
@@ -266,7 +367,10 @@ mod tests {
     async fn an_older_secret_serves_while_the_provider_is_away() {
         let keeper = Keeper::default();
         let source = SecretSource::from(keeper.clone());
-        assert_eq!(source.current().await.err().unwrap().kind(), SecretErrorKind::Unavailable);
+        assert_eq!(
+            source.current(PATIENCE).await.err().unwrap().kind(),
+            SecretErrorKind::Unavailable
+        );
         keeper.put(Some("one"));
         assert_eq!(current(&source).await, b"one");
         keeper.put(None);
@@ -274,25 +378,181 @@ mod tests {
         assert_eq!(current(&source).await, b"one");
     }
 
+    async fn other(source: &SecretSource, refused: &[&Known]) -> Option<Vec<u8>> {
+        let refused: Vec<Known> = refused.iter().copied().cloned().collect();
+        source.other_than(&refused, PATIENCE).await.map(|known| known.expose().to_vec())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn after_a_refusal_the_new_secret_is_tried_and_then_the_last_good_one() {
         let keeper = Keeper::default();
         keeper.put(Some("old"));
         let source = SecretSource::from(keeper.clone());
-        let old = source.current().await.unwrap();
-        assert!(
-            source.other_than(std::slice::from_ref(&old)).await.is_none(),
-            "nothing else is known"
-        );
-        source.accepted(&old).await;
+        let old = source.current(PATIENCE).await.unwrap();
+        assert_eq!(other(&source, &[&old]).await, None, "nothing else is known");
+        source.accepted(&old);
         keeper.put(Some("new"));
-        tokio::time::advance(COOLDOWN).await;
-        let new = source.other_than(std::slice::from_ref(&old)).await.unwrap();
-        assert_eq!(new.expose(), b"new");
+        assert_eq!(other(&source, &[&old]).await.unwrap(), b"new");
+        let new = source.current(PATIENCE).await.unwrap();
         // The server doesn't know it yet.
-        assert_eq!(source.other_than(std::slice::from_ref(&new)).await.unwrap().expose(), b"old");
-        assert!(source.other_than(&[new, old]).await.is_none());
-        assert_eq!(keeper.asked(), 2, "within a second it isn't asked again");
+        assert_eq!(other(&source, &[&new]).await.unwrap(), b"old");
+        assert_eq!(other(&source, &[&new, &old]).await, None);
+        // Whichever was refused last, the provider is asked for a third.
+        keeper.put(Some("third"));
+        assert_eq!(other(&source, &[&new, &old]).await.unwrap(), b"third");
+    }
+
+    // However lately it was read: the secret may have changed since.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_has_the_provider_asked_at_once_and_then_once_a_second() {
+        let keeper = Keeper::default();
+        keeper.put(Some("old"));
+        let source = SecretSource::from(keeper.clone());
+        let old = source.current(PATIENCE).await.unwrap();
+        let started = monotonic();
+        assert_eq!(other(&source, &[&old]).await, None);
+        assert_eq!((keeper.asked(), started.elapsed()), (2, Duration::ZERO));
+        // Many that are refused within the second wait, and share one answer.
+        let many = (0..50).map(|_| {
+            let (source, old) = (source.clone(), old.clone());
+            tokio::spawn(async move { other(&source, &[&old]).await })
+        });
+        let many: Vec<_> = many.collect();
+        tokio::time::sleep(COOLDOWN / 2).await;
+        assert_eq!(keeper.asked(), 2);
+        keeper.put(Some("new"));
+        for one in many {
+            assert_eq!(one.await.unwrap().unwrap(), b"new");
+        }
+        assert_eq!((keeper.asked(), started.elapsed()), (3, COOLDOWN));
+        // It is the same if there is no other.
+        let new = source.current(PATIENCE).await.unwrap();
+        let (started, refused) = (monotonic(), [old, new]);
+        let many = (0..50).map(|_| {
+            let (source, refused) = (source.clone(), refused.clone());
+            tokio::spawn(async move { source.other_than(&refused, PATIENCE).await.is_none() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!((keeper.asked(), started.elapsed()), (4, COOLDOWN));
+    }
+
+    /// Answers once, and hangs from then on.
+    struct Fading(AtomicU64);
+
+    impl SecretProvider for Fading {
+        fn secret(&self) -> SecretFuture<'_> {
+            let first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+            Box::pin(async move {
+                if first { Ok(Secret::new("old")) } else { std::future::pending().await }
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_hangs_is_waited_for_once_by_all() {
+        let source = SecretSource::from(Fading(AtomicU64::new(0)));
+        let old = source.current(PATIENCE).await.unwrap();
+        tokio::time::advance(MAX_AGE).await;
+        let started = monotonic();
+        let many: Vec<_> = (0..20)
+            .map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move { current(&source).await })
+            })
+            .collect();
+        // Noting that a secret is good waits for nobody.
+        tokio::time::sleep(SECOND).await;
+        source.accepted(&old);
+        assert_eq!(started.elapsed(), SECOND);
+        for one in many {
+            assert_eq!(one.await.unwrap(), b"old");
+        }
+        assert_eq!(started.elapsed(), PATIENCE);
+        // Who comes just after that doesn't wait at all.
+        assert_eq!(current(&source).await, b"old");
+        assert_eq!(started.elapsed(), PATIENCE);
+        // Who is in a hurry waits less, and has the older secret all the same.
+        tokio::time::advance(COOLDOWN).await;
+        let started = monotonic();
+        assert_eq!(source.current(SECOND).await.unwrap().expose(), b"old");
+        assert_eq!(started.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_never_answered_is_waited_for_once_by_all() {
+        let source = SecretSource::from(Fading(AtomicU64::new(1)));
+        let started = monotonic();
+        let many = (0..20).map(|_| {
+            let source = source.clone();
+            // However much time there is.
+            tokio::spawn(async move { source.current(MAX_AGE).await.is_err() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!(started.elapsed(), PATIENCE);
+    }
+
+    /// Takes a second for each answer.
+    struct Slow(Arc<AtomicU64>);
+
+    impl SecretProvider for Slow {
+        fn secret(&self) -> SecretFuture<'_> {
+            Box::pin(async {
+                tokio::time::sleep(SECOND).await;
+                Ok(Secret::new(format!("{}", self.0.fetch_add(1, Ordering::Relaxed))))
+            })
+        }
+    }
+
+    // Not even where nothing may be kept.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_same_answer_shares_it() {
+        let count = Arc::new(AtomicU64::new(0));
+        let source = SecretSource::from(Slow(Arc::clone(&count))).max_age(Duration::ZERO);
+        for asked in 1..=3 {
+            let many = (0..20).map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move { current(&source).await })
+            });
+            for one in many.collect::<Vec<_>>() {
+                one.await.unwrap();
+            }
+            assert_eq!(count.load(Ordering::Relaxed), asked);
+        }
+    }
+
+    // What one tenant asks for is nothing that others, who have a secret, need wait for.
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_secret_is_used_while_the_provider_is_asked_for_another() {
+        let source = SecretSource::from(Fading(AtomicU64::new(0)));
+        let old = source.current(PATIENCE).await.unwrap();
+        let asking = tokio::spawn({
+            let (source, old) = (source.clone(), old.clone());
+            async move { other(&source, &[&old]).await }
+        });
+        tokio::time::sleep(SECOND).await;
+        let started = monotonic();
+        assert_eq!(current(&source).await, b"old");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        assert_eq!(asking.await.unwrap(), None);
+    }
+
+    // Basic with an empty password would be sent, and be refused.
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_secret_is_none() {
+        let keeper = Keeper::default();
+        keeper.put(Some(""));
+        let source = SecretSource::from(keeper.clone());
+        let error = source.current(PATIENCE).await.err().unwrap();
+        assert_eq!(error.kind(), SecretErrorKind::Malformed);
+        keeper.put(Some("there"));
+        assert_eq!(current(&source).await, b"there");
+        keeper.put(Some(""));
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(current(&source).await, b"there");
     }
 
     #[test]

@@ -11,6 +11,62 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// Keys are opaque ASCII: a prefix and a hexadecimal SHA-256. Values are opaque bytes, encrypted
 /// before they come here. Whoever calls bounds the time of each call, and gets on without the store
 /// when a call fails: a store neither retries nor hides a failure.
+///
+/// Removing and releasing compare and delete in one step. Where a store can't do that, it may do
+/// nothing instead: what was to go then goes when its time is over.
+///
+/// # Errors
+///
+/// Each method fails with a [`StoreError`] if the store couldn't do what was asked. That there is no
+/// value, another value or another's lock is no failure.
+///
+/// # Examples
+///
+/// A store on top of a client that can get, set and "add if there is none", and no more:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use tower_bearer::client::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
+///
+/// # type Io<T> = Result<T, std::io::Error>;
+/// # #[derive(Debug)]
+/// # struct Memcached;
+/// # impl Memcached {
+/// #     async fn get(&self, _: &str) -> Io<Option<Vec<u8>>> { Ok(None) }
+/// #     async fn set(&self, _: &str, _: Vec<u8>, _: Duration) -> Io<()> { Ok(()) }
+/// #     async fn add(&self, _: &str, _: Vec<u8>, _: Duration) -> Io<bool> { Ok(true) }
+/// # }
+/// struct Store(Arc<Memcached>);
+///
+/// fn failed(_: std::io::Error) -> StoreError {
+///     StoreError::new(StoreErrorKind::Unavailable)
+/// }
+///
+/// impl TokenStore for Store {
+///     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+///         Box::pin(async move { self.0.get(key).await.map_err(failed) })
+///     }
+///
+///     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()> {
+///         Box::pin(async move { self.0.set(key, value, ttl).await.map_err(failed) })
+///     }
+///
+///     fn lock<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> StoreFuture<'a, bool> {
+///         Box::pin(async move { self.0.add(key, owner.into(), ttl).await.map_err(failed) })
+///     }
+///
+///     // This one can't compare and delete: locks and refused tokens end with their time.
+///     fn remove<'a>(&'a self, _: &'a str, _: &'a [u8]) -> StoreFuture<'a, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+///
+///     fn unlock<'a>(&'a self, _: &'a str, _: &'a str) -> StoreFuture<'a, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+/// ```
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the value, if there is one.
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>>;

@@ -119,14 +119,15 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Sets how many grants the cache holds; 1,024 by default. Which were unused for longest, go.
+    /// Sets how many grants the cache holds, at least one; 1,024 by default. Which were unused for
+    /// longest, go.
     pub fn capacity(mut self, grants: usize) -> Self {
         self.capacity = grants;
         self
     }
 
-    /// Sets how many of these one tenant may have; 64 by default. A tenant that exceeds it loses
-    /// its own, and nobody else's.
+    /// Sets how many of these one tenant may have, at least one; 64 by default. A tenant that exceeds
+    /// it loses its own, and nobody else's.
     pub fn per_tenant(mut self, grants: usize) -> Self {
         self.per_tenant = grants;
         self

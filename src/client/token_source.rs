@@ -15,6 +15,31 @@ use crate::telemetry::count;
 /// Gives the token of one grant: the one that is kept, or a new one.
 ///
 /// Clones share the token. See the [module](crate::client) for what happens when.
+///
+/// # Examples
+///
+/// For an HTTP client that no layer fits around:
+///
+/// ```no_run
+/// use http::header::AUTHORIZATION;
+/// use tower_bearer::client::TokenSource;
+///
+/// # async fn send(_: http::Request<()>) -> Result<http::Response<()>, std::io::Error> {
+/// #     Ok(http::Response::new(()))
+/// # }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = TokenSource::from_env()?;
+/// let request = || http::Request::get("https://orders.example/orders/7");
+///
+/// let token = tokens.token().await?;
+/// let mut answer = send(request().header(AUTHORIZATION, token.header_value()).body(())?).await?;
+/// if answer.status() == 401 && tokens.invalidate(&token) {
+///     let token = tokens.token().await?;
+///     answer = send(request().header(AUTHORIZATION, token.header_value()).body(())?).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct TokenSource {
     core: Arc<Core>,

@@ -120,7 +120,30 @@ fn base64url() -> Base64 {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::GeneralPurpose;
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The plain engine, one byte at a time: whatever is faster has to say the same.
+    fn plainly(segment: &[u8]) -> Option<Vec<u8>> {
+        GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD).decode(segment).ok()
+    }
+
+    /// Decodes with room for a token of this segment and two more, and with a stranger's bytes in it.
+    fn in_room(segment: &[u8]) -> Option<Vec<u8>> {
+        let mut room = vec![0xaa; segment.len() + 2];
+        let (decoded, _) = decode_into(segment, &mut room).ok()?;
+        let decoded = decoded.to_vec();
+        assert!(room[decoded.len()..].iter().all(|byte| *byte == 0xaa), "beyond its end");
+        Some(decoded)
+    }
+
+    fn check(segment: &[u8]) {
+        let expected = plainly(segment);
+        assert_eq!(decode_segment(segment).ok(), expected, "{segment:?}");
+        assert_eq!(in_room(segment), expected, "{segment:?}");
+    }
 
     #[test]
     fn j1_exactly_three_segments() {
@@ -154,5 +177,67 @@ mod tests {
         for other in ["YQ==", "YQ=", "YR", "+/8", "Y Q", "YQ\n", "Y", "Y\u{e9}", "YW.x"] {
             assert!(decode_segment(other.as_bytes()).is_err(), "{other:?}");
         }
+    }
+
+    // J2, J3: at all lengths about the blocks that are decoded at once.
+    #[test]
+    fn j2_j3_every_byte_at_every_place_of_every_length() {
+        let letters: Vec<u8> = (0..=u8::MAX).filter(|it| plainly(&[*it; 4]).is_some()).collect();
+        assert_eq!(letters.len(), 64);
+        for len in 0..200 {
+            let mut segment: Vec<u8> = letters.iter().copied().cycle().take(len).collect();
+            check(&segment);
+            for at in [0, 1, 31, 32, 33, 63, 64, 95, 96, len.saturating_sub(2), len.wrapping_sub(1)]
+            {
+                let Some(before) = segment.get(at).copied() else { continue };
+                for byte in 0..=u8::MAX {
+                    segment[at] = byte;
+                    check(&segment);
+                }
+                segment[at] = before;
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_bytes_arrive_they_are_decoded_as_the_plain_engine_does(
+            segment in proptest::collection::vec(any::<u8>(), 0..300),
+            letters in "[A-Za-z0-9_-]{0,600}[A-Za-z0-9_=+/ -]?",
+        ) {
+            check(&segment);
+            check(letters.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_tokens_segments_fit_in_the_room_that_is_taken_for_it() {
+        for (header, payload, signature) in
+            (1..10).flat_map(|h| (1..10).flat_map(move |p| (1..10).map(move |s| (h, p, s))))
+        {
+            let segments = [header, payload, signature].map(|len| vec![b'A'; len]);
+            let mut scratch = Scratch::take(segments.iter().map(Vec::len).sum::<usize>() + 2);
+            let mut room = scratch.room();
+            for segment in &segments {
+                let Some(expected) = plainly(segment) else { break };
+                let (decoded, left) = decode_into(segment, room).unwrap();
+                assert_eq!(decoded, expected);
+                room = left;
+            }
+        }
+    }
+
+    #[test]
+    fn a_thread_uses_its_room_again_and_never_twice_at_once() {
+        let mut one = Scratch::take(8);
+        one.room().fill(1);
+        let mut two = Scratch::take(4);
+        two.room().fill(2);
+        assert_eq!(one.room(), [1; 8], "room that is in use isn't given away");
+        let at = one.room().as_ptr();
+        drop(two);
+        drop(one);
+        let mut again = Scratch::take(5);
+        assert_eq!((again.room().as_ptr(), again.room().len()), (at, 8));
     }
 }

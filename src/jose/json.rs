@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
 /// How deep arrays and objects may be nested.
@@ -34,16 +34,24 @@ impl Budget {
     }
 }
 
+/// The text isn't one JSON object, or not as the visitor wants it.
+#[derive(Debug)]
+pub(crate) struct NotRead;
+
 /// Reads a text that must be one object with nothing after it, through `visitor`'s `visit_map`.
 pub(crate) fn read_object<'de, V: Visitor<'de>>(
     text: &'de [u8],
     visitor: V,
-) -> Result<V::Value, serde_json::Error> {
+) -> Result<V::Value, NotRead> {
     // Once for the whole text is cheaper than for each string in it.
-    let text = str::from_utf8(text).map_err(serde_json::Error::custom)?;
+    let text = str::from_utf8(text).map_err(|_| NotRead)?;
+    // What is no object at all isn't worth an error of `serde_json`, which allocates.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(NotRead);
+    }
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = deserializer.deserialize_map(visitor)?;
-    deserializer.end()?;
+    let value = deserializer.deserialize_map(visitor).map_err(|_| NotRead)?;
+    deserializer.end().map_err(|_| NotRead)?;
     Ok(value)
 }
 
@@ -255,6 +263,8 @@ impl<'de> Visitor<'de> for Any<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     struct Probe<'b>(&'b Budget);
@@ -304,6 +314,37 @@ mod tests {
         assert_eq!(members(&format!("{{{}}}", many.join(","))), Some(100));
         for again in [0, 23, 24, 99] {
             assert_eq!(members(&format!("{{{},\"n{again}\":0}}", many.join(","))), None);
+        }
+    }
+
+    // J6: as a set of all names says, with many of one kind and with escapes.
+    proptest! {
+        #[test]
+        fn j6_a_name_is_refused_if_and_only_if_it_was_there(
+            names in proptest::collection::vec("[ab]{0,5}|[a-p]", 0..40),
+            escaped in any::<u64>(),
+        ) {
+            let member = |(at, name): (usize, &String)| {
+                let escape = escaped >> (at % 64) & 1 == 1;
+                let escaped = |c: char| format!("\\u{:04x}", u32::from(c));
+                let name = if escape { name.chars().map(escaped).collect() } else { name.clone() };
+                format!("\"{name}\":0")
+            };
+            let members: Vec<String> = names.iter().enumerate().map(member).collect();
+            let text = format!("{{{}}}", members.join(","));
+            let distinct = names.iter().collect::<HashSet<_>>().len();
+            let expected = (distinct == names.len()).then_some(distinct);
+            prop_assert_eq!(self::members(&text), expected, "{}", text);
+        }
+    }
+
+    #[test]
+    fn j4_what_is_not_utf_8_is_refused_wherever_it_is() {
+        for text in
+            [&b"{\"a\xff\":1}"[..], b"{\"a\":\"\xc3\"}", b"{}\xff", b"{\"a\":[\"\xed\xa0\x80\"]}"]
+        {
+            let budget = Budget::new();
+            assert!(read_object(text, Probe(&budget)).is_err(), "{text:?}");
         }
     }
 

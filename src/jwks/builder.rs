@@ -7,14 +7,13 @@ use crate::error::ConfigError;
 use crate::jose::Backend;
 use crate::jwks::config::{Config, EmptySet, Fetching, Target, within};
 use crate::jwks::discovery::Discovery;
-use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url, printable};
 use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
 use crate::jwks::seed::{check_origin, seed};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::Network;
 use crate::jwks::store::Published;
-use crate::transport::{Limits, Transport};
+use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url, printable};
 
 /// When the keys are first fetched.
 #[derive(Clone, Debug, Default)]
@@ -345,9 +344,8 @@ impl JwksBuilder {
             Some(url) => ("JWKS URL", url),
             None => ("issuer", &self.issuer),
         };
-        let uri = parse_url(text, plain_http).map_err(|fault| {
-            ConfigError::new(format!("the {what} {:?} can't be used: {fault}", printable(text)))
-        })?;
+        let uri = parse_url(text, plain_http)
+            .map_err(|fault| fault.report(what, text, ", or after .dangerous_allow_http()"))?;
         if self.public_addresses_only && is_plain_loopback(&uri) {
             return Err(ConfigError::new(format!(
                 "the {what} {text:?} is on this machine: leave .public_addresses_only() out"
@@ -359,8 +357,9 @@ impl JwksBuilder {
         if uri.query().is_some() {
             // RFC 8414 §2
             return Err(ConfigError::new(format!(
-                "the issuer {text:?} has a query: give it as the authorization server's metadata \
-                 has it, or use Jwks::url"
+                "the issuer {:?} has a query: give it as the authorization server's metadata has \
+                 it, or use Jwks::url",
+                printable(text)
             )));
         }
         Ok(Target::Discovery(Discovery::new(&self.issuer, &uri, plain_http)))

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use crate::clock::{UnixTime, monotonic};
 use crate::jose::{Any, Budget, Names, Value, read_object};
-use crate::jwks::endpoint::{PlainHttp, is_plain_loopback, parse_url};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::schedule::after;
 use crate::jwks::source::{Fault, Network, Question, ask};
 use crate::telemetry::event;
+use crate::transport::{PlainHttp, metadata_places, parse_url, wants_rest};
 
 /// What discovery found.
 #[derive(Clone, Debug)]
@@ -49,12 +49,8 @@ pub(crate) struct Discovery {
 impl Discovery {
     /// Takes an issuer whose URL was checked: it has neither query nor fragment.
     pub(crate) fn new(issuer: &str, uri: &Uri, plain_http: PlainHttp) -> Self {
-        // Metadata fetched over TLS may not lead away from TLS, not even to this machine.
-        let plain_http = match plain_http {
-            PlainHttp::Loopback if !is_plain_loopback(uri) => PlainHttp::Refused,
-            other => other,
-        };
-        Self { issuer: issuer.into(), places: places(uri), plain_http }
+        let plain_http = plain_http.beyond(uri);
+        Self { issuer: issuer.into(), places: metadata_places(uri), plain_http }
     }
 
     pub(crate) const fn plain_http(&self) -> PlainHttp {
@@ -118,36 +114,17 @@ impl Discovery {
     }
 }
 
-/// The places where metadata may lie. RFC 8414 §3.1 inserts the well-known part before the
-/// issuer's path, OpenID appends it, and some servers append RFC 8414's.
-fn places(issuer: &Uri) -> Vec<Uri> {
-    let path = issuer.path().trim_end_matches('/');
-    let mut paths = vec![
-        format!("/.well-known/oauth-authorization-server{path}"),
-        format!("{path}/.well-known/openid-configuration"),
-    ];
-    if !path.is_empty() {
-        paths.push(format!("{path}/.well-known/oauth-authorization-server"));
-    }
-    let place = |path: String| {
-        let mut parts = issuer.clone().into_parts();
-        parts.path_and_query = Some(path.parse().ok()?);
-        Uri::from_parts(parts).ok()
-    };
-    paths.into_iter().filter_map(place).collect()
-}
-
 /// The other places are on the same server: if it can't be reached, or asks for rest, it is left
 /// alone.
 const fn ends_the_search(fault: Fault) -> bool {
-    matches!(
-        fault.error,
+    match fault.error {
         FetchError::Timeout
-            | FetchError::Connect
-            | FetchError::BlockedAddress
-            | FetchError::Exchange
-            | FetchError::Status(429)
-    ) || fault.retry_after.is_some()
+        | FetchError::Connect
+        | FetchError::BlockedAddress
+        | FetchError::Exchange => true,
+        FetchError::Status(status) => wants_rest(status),
+        _ => false,
+    }
 }
 
 /// How much an error tells: that there is metadata, but not ours, is more than that there is none.
@@ -196,30 +173,6 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(issuer: &str) -> Vec<String> {
-        places(&issuer.parse().unwrap()).iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn the_well_known_part_is_inserted_then_appended() {
-        assert_eq!(
-            at("https://a.example"),
-            [
-                "https://a.example/.well-known/oauth-authorization-server",
-                "https://a.example/.well-known/openid-configuration",
-            ]
-        );
-        assert_eq!(at("https://a.example/"), at("https://a.example"));
-        assert_eq!(
-            at("https://a.example:8443/tenant/one/"),
-            [
-                "https://a.example:8443/.well-known/oauth-authorization-server/tenant/one",
-                "https://a.example:8443/tenant/one/.well-known/openid-configuration",
-                "https://a.example:8443/tenant/one/.well-known/oauth-authorization-server",
-            ]
-        );
-    }
 
     fn read(issuer: &str, body: &str) -> Result<String, FetchError> {
         let discovery = Discovery::new(issuer, &issuer.parse().unwrap(), PlainHttp::Loopback);

@@ -1,11 +1,12 @@
-//! What an answer's fields say about time (RFC 9111 §4.2, RFC 9110 §10.2.3).
+//! What an answer's fields say about time (RFC 9111 §4.2).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES, HeaderName, RETRY_AFTER};
+use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
 
 use crate::clock::UnixTime;
+use crate::transport::{date, delta_seconds, text};
 
 /// How long an answer is fresh, and for how long it already was under way.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,12 +34,6 @@ impl Freshness {
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.lifetime.map(|lifetime| lifetime.saturating_sub(self.age))
     }
-}
-
-/// Returns how long the server asks us to stay away.
-pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
-    let value = text(headers, &RETRY_AFTER)?;
-    delta_seconds(value).or_else(|| Some(date(value)?.saturating_since(now)))
 }
 
 fn cache_control(headers: &HeaderMap) -> Option<Duration> {
@@ -69,22 +64,6 @@ fn expires(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     Some(expires.saturating_since(date))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-fn date(value: &str) -> Option<UnixTime> {
-    let since = httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::UNIX_EPOCH);
-    UnixTime::from_secs_f64(since.ok()?.as_secs_f64())
-}
-
-/// RFC 9111 §1.2.2: digits only; what is too large counts as 2^31.
-fn delta_seconds(value: &str) -> Option<Duration> {
-    const LARGEST: u64 = 1 << 31;
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| Duration::from_secs(value.parse().unwrap_or(LARGEST).min(LARGEST)))
-}
-
 /// Splits at commas, but not at those within quotes (`private="a, b"`).
 fn split_unquoted(line: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
@@ -96,6 +75,8 @@ fn split_unquoted(line: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::HeaderName;
+
     use super::*;
 
     const NOW: i64 = 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT
@@ -170,17 +151,5 @@ mod tests {
         assert_eq!(silent.or_as_before(None).remaining(), None);
         let given = Freshness { lifetime: Some(Duration::from_secs(9)), age: Duration::ZERO };
         assert_eq!(given.or_as_before(minute).remaining(), Some(Duration::from_secs(9)));
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let after = |value| {
-            retry_after(&headers(&[("retry-after", value)]), UnixTime::from_secs(NOW))
-                .map(|duration| duration.as_secs())
-        };
-        assert_eq!(after("120"), Some(120));
-        assert_eq!(after("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
-        assert_eq!(after("Sun, 06 Nov 1994 08:40:37 GMT"), Some(0));
-        assert_eq!(after("later"), None);
     }
 }

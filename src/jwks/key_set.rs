@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use crate::jose::{Algorithm, IgnoredKey, ParsedKeySet, VerificationKey};
@@ -15,7 +16,7 @@ pub(crate) struct KeySet {
     generation: u64,
     /// Ordered by `kid`, those without one first.
     keys: Box<[Arc<VerificationKey>]>,
-    by_kid: HashMap<Box<str>, Range<usize>>,
+    by_kid: HashMap<Box<str>, Range<usize>, RandomState>,
     ignored: Box<[IgnoredKey]>,
     /// Those of `keys` that the issuer has removed, and that may serve a while longer.
     retiring: Box<[Retiring]>,
@@ -76,7 +77,7 @@ impl KeySet {
         retiring: Box<[Retiring]>,
     ) -> Self {
         keys.sort_by(|a, b| a.kid().cmp(&b.kid()));
-        let mut by_kid: HashMap<Box<str>, Range<usize>> = HashMap::new();
+        let mut by_kid: HashMap<Box<str>, Range<usize>, RandomState> = HashMap::default();
         for (at, key) in keys.iter().enumerate() {
             if let Some(kid) = key.kid() {
                 by_kid.entry(kid.into()).or_insert(at..at).end = at.saturating_add(1);

@@ -85,7 +85,7 @@
 //! | `jwks_keys{kind}` | `usable` and `ignored` keys of the set |
 //! | `jwks_kid_miss_total{result}` | tokens with an unknown `kid`, by what came of it (below) |
 //! | `jwks_rate_limited_total` | refreshes that the cooldown didn't allow |
-//! | `jwks_stale_served_total` | tokens checked with stale keys |
+//! | `jwks_stale_served_total` | signatures checked with stale keys |
 //! | `jwks_refresh_waiters` | requests that wait for a refresh |
 //!
 //! An unknown `kid` is `resolved` or `absent` after a refresh; without one it is `negative_cached`
@@ -102,7 +102,6 @@ mod builder;
 mod config;
 mod control;
 mod discovery;
-mod endpoint;
 mod fetch_error;
 mod flight;
 mod freshness;

@@ -99,7 +99,6 @@ impl Shared {
         let stopped =
             Published { sequence: u64::MAX, tenure: Tenure::Stopped, ..(*published).clone() };
         self.store.publish(stopped);
-        self.store.unwatched();
         report::state(&mut control, self.store.load(monotonic()).exact_state());
         let stopped = !control.alive;
         drop(control);

@@ -11,13 +11,13 @@ use crate::error::ConfigError;
 use crate::jose::Backend;
 use crate::jwks::config::{Fetching, Target};
 use crate::jwks::discovery::Metadata;
-use crate::jwks::endpoint::parse_url;
 use crate::jwks::flight::parse;
 use crate::jwks::key_set::KeySet;
 use crate::jwks::schedule::{Serving, Timing, after};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{Origin, Published, Tenure};
 use crate::telemetry::event;
+use crate::transport::parse_url;
 
 /// Keys belong to one issuer, and a snapshot's to the place that they came from.
 pub(crate) fn check_origin(

@@ -12,12 +12,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 
 use crate::clock::UnixTime;
-use crate::jwks::endpoint::{PlainHttp, parse_url};
 use crate::jwks::fetch_error::FetchError;
-use crate::jwks::freshness::retry_after;
 use crate::jwks::store::Origin;
 use crate::telemetry::{event, in_span};
-use crate::transport::{Limits, Transport};
+use crate::transport::{Limits, PlainHttp, Transport, parse_url, port, retry_after, user_agent};
 
 /// How the issuer is reached.
 pub(crate) struct Network {
@@ -99,10 +97,7 @@ fn request(question: &Question<'_>, uri: &Uri) -> Request<Bytes> {
     *request.uri_mut() = uri.clone();
     let headers = request.headers_mut();
     headers.insert(ACCEPT, HeaderValue::from_static(question.accept));
-    headers.insert(
-        USER_AGENT,
-        HeaderValue::from_static(concat!("tower-bearer/", env!("CARGO_PKG_VERSION"))),
-    );
+    headers.insert(USER_AGENT, user_agent());
     if question.no_cache {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
@@ -128,9 +123,8 @@ fn location(headers: &HeaderMap, from: &Uri, plain_http: PlainHttp) -> Option<Ur
     };
     let to = parse_url(&absolute, plain_http).ok()?;
     let origin = |uri: &Uri| {
-        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
-        (uri.scheme().cloned(), host, uri.port_u16().unwrap_or(default))
+        (uri.scheme().cloned(), host, port(uri))
     };
     (origin(&to) == origin(from)).then_some(to)
 }

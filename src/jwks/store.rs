@@ -92,8 +92,13 @@ impl Store {
 
     /// Swaps the keys, unless those that are there came from a later attempt. Says whether it did.
     ///
-    /// [`watched`](Self::watched) is to follow.
+    /// [`watched`](Self::watched) is to follow, unless these are the last.
     pub(crate) fn publish(&self, next: Published) -> bool {
+        // First: nobody may see other keys, or none, and still find what was remembered with these.
+        let stops = matches!(next.tenure, Tenure::Stopped);
+        if stops || next.keys.generation() != self.generation() {
+            self.unwatched();
+        }
         let next = Arc::new(next);
         let before = self.published.rcu(|current| {
             Arc::clone(if current.sequence <= next.sequence { &next } else { current })
@@ -110,7 +115,8 @@ impl Store {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Sets [`generation`](Self::generation) to 0: nobody would notice that keys expire.
+    /// Sets [`generation`](Self::generation) to 0: the keys are about to change, or nobody would
+    /// notice that they expire.
     pub(crate) fn unwatched(&self) {
         self.generation.store(0, Ordering::Release);
     }
@@ -245,5 +251,49 @@ mod tests {
         store.watched(now);
         store.unwatched();
         assert_eq!(store.generation(), 0);
+    }
+
+    #[test]
+    fn keys_serve_until_they_are_too_old_or_one_of_them_retires() {
+        let now = monotonic();
+        let after = |secs| now + Duration::from_secs(secs);
+        let first = KeySet::first(keys());
+        let serves = |tenure, keys: Arc<KeySet>, at| {
+            let published = Published { sequence: 1, keys, tenure, origin: None };
+            Store::new(published).load(after(at)).serve_for().map(|it| it.as_secs())
+        };
+        let none = || ParsedKeySet { keys: Vec::new(), ignored: Vec::new() };
+        let other = SET.replace("\"a\"", "\"b\"");
+        let other = parse_jwk_set(other.as_bytes(), 9, Backend::preferred().unwrap()).unwrap();
+        let retiring = first.followed_by(other, now, after(15)).set;
+        let revoked = first.followed_by(none(), now, after(15)).set;
+        let first = Arc::new(first);
+        assert_eq!(serves(serving(now), Arc::clone(&first), 0), Some(20));
+        assert_eq!(serves(serving(now), Arc::clone(&first), 12), Some(8));
+        assert_eq!(serves(serving(now), Arc::clone(&first), 21), Some(0));
+        assert_eq!(serves(serving(now), Arc::clone(&retiring), 12), Some(3));
+        assert_eq!(serves(serving(now), revoked, 12), Some(8));
+        assert_eq!(serves(Tenure::Static, first, 12), None);
+        assert_eq!(serves(Tenure::Static, retiring, 12), Some(3));
+    }
+
+    /// Nobody may see other keys, or their end, and yet find what was remembered with those before.
+    #[test]
+    fn the_generation_ends_before_other_keys_are_there_and_not_with_the_same_ones() {
+        let now = monotonic();
+        let store = Store::new(set(1, serving(now), KeySet::first(keys())));
+        store.watched(now);
+        let published = Arc::clone(store.load(now).published());
+        store.publish(Published { sequence: 2, ..(*published).clone() });
+        assert_eq!(store.generation(), 1, "the same keys");
+        let none = ParsedKeySet { keys: Vec::new(), ignored: Vec::new() };
+        let other = published.keys.followed_by(none, now, now).set;
+        store.publish(Published { sequence: 3, keys: other, ..(*published).clone() });
+        assert_eq!(store.generation(), 0, "other keys");
+        store.watched(now);
+        assert_eq!(store.generation(), 2);
+        let last = Arc::clone(store.load(now).published());
+        store.publish(Published { tenure: Tenure::Stopped, ..(*last).clone() });
+        assert_eq!(store.generation(), 0, "no longer");
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             b"bearer abc.def-ghi",
             b"BEARER abc.def-ghi",
             b"bEaReR   abc.def-ghi",
+            b"Bearer  abc.def-ghi",
         ] {
             assert_eq!(read(field), Credentials::Token(b"abc.def-ghi"));
         }
@@ -178,6 +179,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(AUTHORIZATION, "Bearer a".parse().unwrap());
         assert_eq!(credentials(&mut headers), Credentials::Token(b"a"));
+        for other in ["b", "c"] {
+            headers.append(PROXY_AUTHORIZATION, other.parse().unwrap());
+        }
+        assert_eq!(credentials(&mut headers), Credentials::Token(b"a"), "others may be many");
     }
 
     // X12, X13: another scheme is no bearer credential; and X16.

@@ -217,7 +217,49 @@ impl fmt::Display for ScopeSet {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// As RFC 6749 §3.3 would have it read, without any haste.
+    fn plainly(list: &str) -> Vec<&str> {
+        let mut scopes = Vec::new();
+        for word in list.split(' ') {
+            let legal = |c: char| matches!(c, '!' | '#'..='[' | ']'..='~');
+            if !word.is_empty() && word.chars().all(legal) && !scopes.contains(&word) {
+                scopes.push(word);
+            }
+        }
+        scopes
+    }
+
+    // C15, C16
+    proptest! {
+        #[test]
+        fn c15_c16_every_list_is_read_as_it_would_be_plainly(
+            list in prop_oneof!["[ab ]{0,12}", "[ -~\t\u{e9}]{0,12}", "([a-f]{1,2} ?){0,80}", any::<String>()],
+        ) {
+            let expected = plainly(&list);
+            let set = ScopeSet::parse(&list);
+            prop_assert_eq!(set.iter().collect::<Vec<_>>(), expected.clone());
+            prop_assert_eq!(set.as_str(), expected.join(" "));
+            prop_assert_eq!(words(&list).collect::<Vec<_>>(), list.split(' ').collect::<Vec<_>>());
+            for word in list.split(' ') {
+                prop_assert_eq!(set.contains(word), expected.contains(&word));
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_thirty_two_is_kept_as_it_is_and_a_longer_one_is_read() {
+        for len in 30..36 {
+            let list: Vec<String> = (0..len).map(|n| format!("s{n}")).collect();
+            let text = list.join(" ");
+            assert_eq!(ScopeSet::parse(&text).as_str(), text);
+            let again = format!("{text} s0 s{}", len - 1);
+            assert_eq!(ScopeSet::parse(&again).as_str(), text, "without duplicates");
+        }
+    }
 
     // C15: compared whole and with regard to case, in any order, duplicates harmless.
     #[test]

@@ -152,3 +152,32 @@ impl fmt::Debug for Claims {
         f.debug_struct("Claims").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::ScopeSource;
+
+    fn claims(json: &str, key_id: Option<&str>) -> Claims {
+        let raw = RawClaims::parse(json.as_bytes(), &ScopeSource::standard()).unwrap();
+        Claims::new("i".into(), &raw, ScopeSet::default(), None, key_id)
+    }
+
+    fn parts(claims: &Claims) -> ([Option<&str>; 4], Vec<&str>) {
+        let singles = [claims.subject(), claims.client_id(), claims.jwt_id(), claims.key_id()];
+        (singles, claims.audience().collect())
+    }
+
+    #[test]
+    fn every_text_is_found_again_whole_and_absent_is_not_empty() {
+        let all =
+            r#"{"aud":["one","","\u00e9","four"],"jti":"j\"","client_id":"client","sub":"s"}"#;
+        let all = claims(all, Some("k"));
+        let singles = [Some("s"), Some("client"), Some("j\""), Some("k")];
+        assert_eq!(parts(&all), (singles, vec!["one", "", "\u{e9}", "four"]));
+        let few = claims(r#"{"aud":"a","client_id":""}"#, None);
+        assert_eq!(parts(&few), ([None, Some(""), None, None], vec!["a"]));
+        let none = claims("{}", Some(""));
+        assert_eq!(parts(&none), ([None, None, None, Some("")], vec![]));
+    }
+}

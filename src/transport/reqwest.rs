@@ -31,6 +31,21 @@ use crate::transport::contract::{
 /// What a proxy dials can't be seen from here. The proxies of the environment (`HTTPS_PROXY`,
 /// `NO_PROXY`) are used for hosts that the operator has named, but not for loopback ones, and not
 /// where only public addresses may be dialled.
+///
+/// ```no_run
+/// # fn example(pem: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tower_bearer::transport::ReqwestTransport;
+///
+/// // For an issuer with a certificate from an authority of one's own.
+/// let builder = reqwest::Client::builder()
+///     .connect_timeout(Duration::from_secs(3))
+///     .tls_certs_only([reqwest::Certificate::from_pem(pem)?]);
+/// let transport = ReqwestTransport::from_builder(builder)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ReqwestTransport {
     usual: Client,

@@ -219,6 +219,7 @@ impl<C> ValidatorBuilder<C> {
 
     /// Sets how many accepted tokens are remembered, 0 to 1 000 000, so that those that come again
     /// cost no signature; 0 switches the memory off. It is rounded up to a multiple of 16.
+    /// A place that is empty takes 14 bytes.
     ///
     /// See [`Validator`](Validator#the-cache) for what is remembered, and when
     /// it ends.
@@ -229,7 +230,7 @@ impl<C> ValidatorBuilder<C> {
     }
 
     /// Sets how many bytes the remembered tokens may hold: each counts twice its own length and
-    /// some 700 bytes for its claims. What the application's own claims hold beyond what the token
+    /// some 600 bytes for its claims. What the application's own claims hold beyond what the token
     /// says isn't counted.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {

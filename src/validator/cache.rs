@@ -224,6 +224,70 @@ mod tests {
         }
     }
 
+    /// A header is remembered once a signature over it was good, and excuses nothing but itself.
+    #[test]
+    fn a_known_header_excuses_neither_the_claims_nor_the_signature() {
+        let world = World::new();
+        let (valid, forged) = (world.valid(), world.forged());
+        let claims = |aud: &str, exp: i64| json!({ "iss": "https://i.example", "aud": aud, "exp": exp, "jti": "2" });
+        let header = valid.split('.').next().unwrap();
+        let known =
+            || world.validator.inner.headers.find(header.as_bytes(), |_| Some(())).is_some();
+        let refused = [
+            (forged, RejectionKind::BadSignature),
+            (world.sign(&claims("other", NOW + 600)), RejectionKind::WrongAudience),
+            (world.sign(&claims("api", NOW - 600)), RejectionKind::Expired),
+            (format!("{header}.e30.AA"), RejectionKind::MissingClaim),
+            (format!("{header}.e31.AA"), RejectionKind::MalformedToken),
+            (format!("{valid}AAA"), RejectionKind::MalformedToken),
+        ];
+        for (token, reason) in &refused {
+            assert_eq!(world.check(token), Some(*reason));
+        }
+        assert!(!known(), "by no token that is refused");
+        assert_eq!(world.check(&valid), None);
+        assert!(known());
+        for (token, reason) in &refused {
+            assert_eq!(world.check(token), Some(*reason));
+        }
+        let other = world.sign(&claims("api", NOW + 600));
+        assert_eq!(world.check(&other), None);
+        let token = world.validator.recall(other.as_bytes()).unwrap();
+        assert_eq!((token.key_id(), token.algorithm()), (Some("test-key"), Some(Algorithm::EdDSA)));
+    }
+
+    #[test]
+    fn claims_whose_reading_asks_the_validator_again_are_read_right() {
+        thread_local! {
+            static WORLD: World = World::new();
+        }
+        #[derive(Debug, PartialEq)]
+        struct Nested(String);
+        impl<'de> serde::Deserialize<'de> for Nested {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                #[derive(serde::Deserialize)]
+                struct Raw {
+                    tenant: String,
+                }
+                WORLD.with(|world| assert_eq!(world.check(&world.valid()), None));
+                Ok(Self(Raw::deserialize(from)?.tenant))
+            }
+        }
+        let (set, clock, token) = WORLD.with(|world| {
+            let claims = json!({ "iss": "https://i.example", "aud": "api", "exp": NOW + 600, "tenant": "t" });
+            let set = json!({ "keys": [world.key.public_jwk()] }).to_string();
+            (set, world.clock.clone(), world.sign(&claims))
+        });
+        let validator = Validator::builder("https://i.example", "api")
+            .claims::<Nested>()
+            .keys(Jwks::static_set("https://i.example", &set).unwrap())
+            .clock(clock)
+            .build()
+            .unwrap();
+        let Check::Done(Ok(read)) = validator.check(token.as_bytes()) else { panic!("refused") };
+        assert_eq!((read.extra(), read.key_id()), (&Nested("t".into()), Some("test-key")));
+    }
+
     #[test]
     fn a_decision_holds_only_within_the_tokens_times() {
         let world = World::new();

@@ -36,13 +36,17 @@ use crate::validator::policy::Policy;
 ///   and in bytes ([`cache_bytes`](crate::ValidatorBuilder::cache_bytes), 32 MiB), and makes room by
 ///   forgetting what wasn't asked for lately (CLOCK), so that tokens that come once don't drive out
 ///   those that come all the time.
-/// * Only accepted tokens get in. Tokens whose signature is bad are remembered apart, in a table of
-///   512 tokens and 1 MiB that everybody may fill, so that the same one isn't checked again and again;
-///   what is refused for another reason never cost a signature. When a bad one's `exp` has passed, or
-///   the keys are others, it is looked at anew.
+/// * Only accepted tokens get in. Tokens whose signature is bad, or whose claims the application
+///   can't read, are remembered apart, in a table of 512 tokens and 1 MiB that everybody may fill, so
+///   that the same one isn't checked again and again; what is refused for another reason never cost a
+///   signature. When a bad one's `exp` has passed, or the keys are others, it is looked at anew.
 ///
 /// Every hit hands out the same claims: [`AccessToken`](crate::AccessToken) clones of one `Arc`. The
-/// application's own claims are read once as well, not for each request.
+/// application's own claims are read once as well, not for each request: what their `Deserialize`
+/// makes of them should depend on nothing but them.
+///
+/// Remembered tokens are never printed, but they lie in memory until others take their place, which
+/// may be after they expired.
 pub struct Validator<C = NoClaims> {
     pub(crate) inner: Arc<Inner<C>>,
 }

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
+use zeroize::Zeroizing;
 
 /// So many that sets hardly ever overflow before the table is full; their tags fill a cache line.
 const WAYS: usize = 16;
@@ -53,7 +54,8 @@ struct Set<V> {
 }
 
 struct Entry<V> {
-    token: Box<[u8]>,
+    /// Wiped when it is forgotten.
+    token: Zeroizing<Box<[u8]>>,
     bytes: usize,
     value: V,
 }
@@ -80,7 +82,7 @@ impl<V> Table<V> {
                 continue;
             }
             if let Some(entry) = &*held.load()
-                && *entry.token == *token
+                && **entry.token == *token
             {
                 let found = judge(&entry.value)?;
                 set.use_again(way);
@@ -99,7 +101,7 @@ impl<V> Table<V> {
         if bytes > self.max_bytes || !self.make_room(bytes) {
             return;
         }
-        let entry = Entry { token: token.into(), bytes, value };
+        let entry = Entry { token: Zeroizing::new(token.into()), bytes, value };
         let mut hand = set.lock();
         let way = set.way_of(token, tag).unwrap_or_else(|| set.advance(&mut hand));
         let gone = set.put(way, Some(Arc::new(entry)), tag);
@@ -131,6 +133,10 @@ impl<V> Table<V> {
             }
             let at = self.hand.fetch_add(1, Ordering::Relaxed).checked_rem(self.sets.len());
             let Some(set) = at.and_then(|at| self.sets.get(at)) else { break };
+            // Where bytes are scarce and places aren't, most sets are empty.
+            if (0..WAYS).all(|way| set.is_empty(way)) {
+                continue;
+            }
             let mut hand = set.lock();
             let way = set.advance(&mut hand);
             let gone = set.put(way, None, NO_TAG);
@@ -169,7 +175,7 @@ impl<V> Set<V> {
         let mut empty = None;
         for (way, (its_tag, held)) in self.tags.iter().zip(&self.ways).enumerate() {
             let its_tag = its_tag.load(Ordering::Relaxed);
-            if its_tag == tag && held.load().as_ref().is_some_and(|it| *it.token == *token) {
+            if its_tag == tag && held.load().as_ref().is_some_and(|it| **it.token == *token) {
                 return Some(way);
             }
             if its_tag == NO_TAG {
@@ -179,6 +185,10 @@ impl<V> Set<V> {
         empty
     }
 
+    fn is_empty(&self, way: usize) -> bool {
+        self.tags.get(way).is_none_or(|tag| tag.load(Ordering::Relaxed) == NO_TAG)
+    }
+
     /// Chooses the way to make room in: the next one that wasn't asked for since the hand came by.
     fn advance(&self, hand: &mut usize) -> usize {
         let mut way = *hand;
@@ -186,7 +196,8 @@ impl<V> Set<V> {
             way = *hand;
             *hand = way.wrapping_add(1) % WAYS;
             let bit = bit(way);
-            if self.used.fetch_and(!bit, Ordering::Relaxed) & bit == 0 {
+            let used = self.used.fetch_and(!bit, Ordering::Relaxed) & bit != 0;
+            if !used && !self.is_empty(way) {
                 break;
             }
         }
@@ -273,6 +284,10 @@ mod tests {
         assert_eq!(get(&table, &[&b"a"[..], &known].concat()), None, "a token that it ends");
         assert_eq!(get(&table, b""), None);
         assert_eq!(get(&table, &known), Some(1));
+        // Another one with its end, and so with its hash, takes a place of its own.
+        let other = [&b"b"[..], &known].concat();
+        table.insert(&other, 0, 2);
+        assert_eq!((get(&table, &other), get(&table, &known)), (Some(2), Some(1)));
     }
 
     #[test]
@@ -332,6 +347,31 @@ mod tests {
         assert_eq!((get(&table, b"larger"), get(&table, b"large")), (None, Some(1)));
         table.insert(b"immense", usize::MAX, 1);
         assert_eq!((get(&table, b"immense"), table.held()), (None, max));
+    }
+
+    /// While others are just coming with all that there is room for.
+    #[test]
+    fn what_finds_no_room_counts_for_nothing() {
+        let table = Table::new(16, 1_000);
+        table.held.store(1_000, Ordering::Relaxed);
+        table.insert(b"a", 0, 1);
+        assert_eq!((get(&table, b"a"), table.held()), (None, 1_000));
+        table.held.store(0, Ordering::Relaxed);
+        table.insert(b"a", 0, 1);
+        assert_eq!((get(&table, b"a"), table.held()), (Some(1), table.bytes()));
+    }
+
+    #[test]
+    fn room_is_found_fast_among_many_places_that_are_empty() {
+        let table = Table::new(16_000, EMPTY + 64);
+        for number in 0..100 {
+            let before = table.hand.load(Ordering::Relaxed);
+            table.insert(&token(number), 0, number);
+            let looked_at = table.hand.load(Ordering::Relaxed) - before;
+            // Twice around, since it was used.
+            assert!(looked_at <= 2 * table.sets.len() + 1, "{looked_at} sets for one entry");
+            assert_eq!((get(&table, &token(number)), table.entries().len()), (Some(number), 1));
+        }
     }
 
     #[test]

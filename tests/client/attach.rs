@@ -145,7 +145,10 @@ async fn e13_a_channel_needs_no_host_in_its_requests() {
     let layer = AttachTokenLayer::for_channel(source(&counting(600)), ORDERS).unwrap();
     assert_eq!(server.get(&layer, "/orders.v1.Orders/List").await.unwrap(), 200);
     assert_eq!(server.get(&layer, "https://orders.test/x").await.unwrap(), 200);
-    assert!(server.get(&layer, "https://evil.test/x").await.is_err());
+    for other in ["https://evil.test/x", "evil.test:443", "orders.test:443"] {
+        assert!(server.get(&layer, other).await.is_err(), "{other}");
+    }
+    assert_eq!(server.tokens().len(), 2);
 }
 
 // E14
@@ -288,6 +291,23 @@ async fn e10_a_long_body_is_sent_once() {
         assert_eq!(answer.status().as_u16(), status, "{length} of {limit}");
         assert_eq!(server.get(&layer, "https://orders.test/").await.unwrap(), 200);
         assert_eq!(server.tokens().last().unwrap(), "t2");
+    }
+}
+
+// E10: where the request can't be sent again, nobody waits for another token.
+#[tokio::test(start_paused = true)]
+async fn e10_the_answer_to_a_long_body_does_not_wait_for_another_token() {
+    for (limit, expected) in [(1, Some(401)), (2, None)] {
+        let transport = ScriptedTransport::new();
+        transport.push(granted("t1", 600));
+        let (answer, _gate) = granted("t2", 600).gated();
+        transport.push(answer);
+        let server = Server::accepting("t2", None);
+        let layer = layer(source(&transport)).replay_up_to(limit);
+        let request = Request::post("https://orders.test/").body(Full::new(Bytes::from("xy")));
+        let call = server.clone().call(&layer, request.unwrap());
+        let answer = tokio::time::timeout(SECOND, call).await.ok();
+        assert_eq!(answer.map(|answer| answer.unwrap().status().as_u16()), expected, "{limit}");
     }
 }
 

@@ -178,9 +178,44 @@ async fn the_environment_is_enough() {
     assert_eq!(token.granted_scopes().unwrap().to_string(), "a b");
     let request = issuer.last_request(Endpoint::Token).unwrap();
     assert!(request.headers()[AUTHORIZATION].to_str().unwrap().starts_with("Basic "));
-    // Without the environment, the real one says what is missing.
-    if std::env::var_os("OAUTH_CLIENT_ID").is_none() {
-        let error = tower_bearer::client::TokenSource::from_env().unwrap_err();
-        assert!(error.to_string().contains("OAUTH_CLIENT_ID"), "{error}");
+}
+
+/// Runs [`reads_its_environment`] in a process with these variables only, and tells whether it
+/// passed.
+async fn process_with(vars: Vec<(&'static str, String)>) -> bool {
+    let mut command = tokio::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "authentication::reads_its_environment"]);
+    command.env_clear().envs(vars).output().await.unwrap().status.success()
+}
+
+#[tokio::test]
+async fn a_process_takes_its_client_from_the_environment() {
+    let issuer = TestIssuer::start().await.unwrap();
+    let vars = [
+        ("OAUTH_CLIENT_ID", TestIssuer::CLIENT_ID.to_owned()),
+        ("OAUTH_CLIENT_SECRET", TestIssuer::CLIENT_SECRET.to_owned()),
+        ("OAUTH_TOKEN_ENDPOINT", issuer.token_endpoint()),
+        ("OAUTH_SCOPE", "a b".to_owned()),
+    ];
+    assert!(process_with(vars.to_vec()).await);
+    assert_eq!(issuer.counters().granted(), 1);
+    for missing in 0..4 {
+        let mut fewer = vars.to_vec();
+        fewer.remove(missing);
+        assert!(!process_with(fewer).await, "{}", vars[missing].0);
     }
+    let last = issuer.last_request(Endpoint::Token).unwrap();
+    assert!(!form(&last).contains_key("scope"), "the last one can be left out");
+    assert_eq!(issuer.counters().granted(), 2);
+}
+
+#[tokio::test]
+#[ignore = "it is a process of another test"]
+async fn reads_its_environment() {
+    use tower_bearer::client::TokenSource;
+    let grant = Grant::from_env().unwrap().allow_loopback_http();
+    let token = grant.source().unwrap().token().await.unwrap();
+    // Plain http is allowed to those that say so.
+    assert!(TokenSource::from_env().unwrap_err().to_string().contains("allow_loopback_http"));
+    assert_eq!(token.granted_scopes().unwrap().to_string(), "a b");
 }

@@ -5,8 +5,10 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use tower_bearer::client::{AnswerFault, Grant, TokenClient, TokenError, TokenErrorKind};
-use tower_bearer::testing::{Endpoint, Fault, TestIssuer};
+use tower_bearer::client::{
+    AnswerFault, ClientAuth, Grant, TokenClient, TokenError, TokenErrorKind,
+};
+use tower_bearer::testing::{Endpoint, Fault, ScriptedAnswer, ScriptedTransport, TestIssuer};
 use tower_bearer::transport::TransportErrorKind;
 
 use crate::support::*;
@@ -123,6 +125,47 @@ async fn r11_a_server_that_echoes_the_secret_is_not_quoted() {
             assert!(matches!(ask_issuer(&issuer).await, TokenErrorKind::Refused(_)));
         }
     }
+}
+
+// R11: it may repeat the request, in which the secret is encoded.
+#[tokio::test(start_paused = true)]
+async fn r11_an_encoded_secret_is_not_quoted_either() {
+    let secret = "s3cret +/&%ä";
+    let (plus, percent) = ("s3cret+%2B%2F%26%25%C3%A4", "s3cret%20%2B%2F%26%25%C3%A4");
+    let kept = "client_id=me&client_secret=?";
+    for (text, quoted) in [(secret, false), (plus, false), (percent, false), (kept, true)] {
+        let answer = serde_json::json!({
+            "error": "invalid_request",
+            "error_description": format!("can't make sense of {text}"),
+        });
+        for auth in [ClientAuth::basic("me", secret), ClientAuth::body("me", secret)] {
+            let body = answer.to_string();
+            let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(body.clone()));
+            let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+            let error = client(&transport).token(&grant).await.unwrap_err();
+            assert_eq!(error.description().is_some(), quoted, "{error}");
+        }
+    }
+}
+
+// However often and for whomever a server answers badly, no more is remembered than was agreed.
+#[tokio::test(start_paused = true)]
+async fn bad_answers_make_nothing_grow() {
+    let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::json("<html>"));
+    let builder = TokenClient::builder().transport(transport).capacity(20).per_tenant(5);
+    let client = builder.build().unwrap();
+    let ask = async |tenant: &str, scope: &str| {
+        let grant = scripted_grant().tenant(tenant).scope(scope).build().unwrap();
+        client.token(&grant).await.unwrap_err();
+        client.cached_grants()
+    };
+    for n in 0..100 {
+        assert!(ask("one", &format!("s{n}")).await <= 5);
+    }
+    for n in 0..100 {
+        assert!(ask(&format!("tenant-{n}"), "s").await <= 20);
+    }
+    assert_eq!(client.cached_grants(), 20);
 }
 
 /// A server that says these bytes to whoever connects, and closes.

@@ -9,6 +9,7 @@ use tower_bearer::client::{ClientAuth, DiscoveryFault, Grant, TokenErrorKind};
 use tower_bearer::testing::{
     Discovery, Endpoint, Fault, ScriptedAnswer, ScriptedTransport, TestIssuer,
 };
+use tower_bearer::transport::TransportErrorKind;
 
 use crate::support::*;
 
@@ -119,6 +120,62 @@ async fn l4_t3_a_token_endpoint_without_tls_is_refused() {
             }
         }
     }
+}
+
+/// An issuer that answers `first` where RFC 8414 has the metadata, and has it where OpenID does.
+fn issuer_with(first: fn() -> ScriptedAnswer) -> ScriptedTransport {
+    ScriptedTransport::from_fn(move |request| match request.uri().path() {
+        "/.well-known/oauth-authorization-server/a" => first(),
+        "/a/.well-known/openid-configuration" => ScriptedAnswer::json(
+            r#"{"issuer":"https://as.test/a","token_endpoint":"https://as.test/token"}"#,
+        ),
+        "/token" => granted("t", 600),
+        _ => ScriptedAnswer::status(StatusCode::NOT_FOUND),
+    })
+}
+
+// L4: what a place answers that has no metadata says nothing of the next.
+#[tokio::test(start_paused = true)]
+async fn l4_a_place_without_metadata_is_passed_over_whatever_it_answers() {
+    let passed_over: [fn() -> ScriptedAnswer; 5] = [
+        || ScriptedAnswer::json("<html>"),
+        || ScriptedAnswer::status(StatusCode::FORBIDDEN),
+        || ScriptedAnswer::status(StatusCode::INTERNAL_SERVER_ERROR),
+        || ScriptedAnswer::error(TransportErrorKind::TooLarge),
+        || ScriptedAnswer::error(TransportErrorKind::ContentEncoding),
+    ];
+    let ends_the_search: [fn() -> ScriptedAnswer; 3] = [
+        || ScriptedAnswer::status(StatusCode::TOO_MANY_REQUESTS),
+        || ScriptedAnswer::status(StatusCode::BAD_GATEWAY),
+        || ScriptedAnswer::error(TransportErrorKind::Connect),
+    ];
+    let get = async |transport: &ScriptedTransport| {
+        let auth = ClientAuth::basic("me", "s");
+        let grant = Grant::discover("https://as.test/a", auth).build().unwrap();
+        client(transport).token(&grant).await
+    };
+    for first in passed_over {
+        let transport = issuer_with(first);
+        get(&transport).await.unwrap();
+        assert_eq!(transport.request_count(), 3);
+        let named = |request: &http::Request<_>| request.headers().contains_key("user-agent");
+        assert!(transport.requests().iter().all(named), "firewalls ask for it");
+    }
+    for first in ends_the_search {
+        let transport = issuer_with(first);
+        assert!(!get(&transport).await.unwrap_err().is_permanent());
+        assert_eq!(transport.request_count(), 3, "three attempts, each in one place");
+    }
+    // With metadata nowhere, an error that passes isn't one that stays.
+    let failing = ScriptedTransport::from_fn(|request| {
+        ScriptedAnswer::status(match request.uri().path() {
+            "/.well-known/oauth-authorization-server/a" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::NOT_FOUND,
+        })
+    });
+    let error = get(&failing).await.unwrap_err();
+    assert_eq!(*error.kind(), TokenErrorKind::Status(StatusCode::INTERNAL_SERVER_ERROR));
+    assert!(!error.is_permanent());
 }
 
 // L4: looked up once an hour, once for all grants, and an outage of the metadata alone is none.

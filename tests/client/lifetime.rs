@@ -166,6 +166,15 @@ async fn r5_a_jwt_expires_no_later_than_it_says() {
     let bounded = client.source(&scripted_grant().bounded_by_jwt_expiry().build().unwrap());
     assert_eq!(usual.token().await.unwrap().remaining(), 600 * SECOND);
     assert_eq!(bounded.token().await.unwrap().remaining(), 50 * SECOND);
+
+    // It says that it lives on: that is no longer than the server said.
+    let payload = BASE64_URL_SAFE_NO_PAD.encode(r#"{"exp":1900000000}"#);
+    let transport =
+        ScriptedTransport::from_fn(move |_| granted(&format!("e30.{payload}.c2ln"), 600));
+    let grant = scripted_grant().bounded_by_jwt_expiry().build().unwrap();
+    let clock = ManualClock::running(UnixTime::from_secs(1_800_000_000));
+    let client = TokenClient::builder().transport(transport).clock(clock).build().unwrap();
+    assert_eq!(client.token(&grant).await.unwrap().remaining(), 600 * SECOND);
 }
 
 // R6
@@ -231,5 +240,11 @@ async fn a_lifetime_runs_from_when_it_was_asked_for() {
     transport.push(granted("t1", 10).delay(4 * SECOND));
     let source = source(&transport);
     assert_eq!(source.token().await.unwrap().remaining(), 6 * SECOND);
+    // It serves until a tenth of its lifetime is left.
+    transport.push(granted("t2", 10));
+    advance(4_900 * SECOND / 1_000).await;
+    assert_eq!(token(&source).await, "t1");
+    advance(SECOND / 5).await;
+    assert_eq!(token(&source).await, "t2");
     transport.push(ScriptedAnswer::status(StatusCode::OK));
 }

@@ -3,6 +3,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::Router;
@@ -23,7 +25,7 @@ use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _};
 use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError, TokenClient, TokenSource};
 use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::testing::{Endpoint, TestIssuer};
+use tower_bearer::testing::{Endpoint, ScriptedTransport, TestIssuer};
 use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
 
 use crate::support::*;
@@ -161,6 +163,26 @@ async fn e10_reqwest_sends_a_stream_once() {
     assert_eq!(orders.send(request()).await.unwrap().status(), 200);
 }
 
+// E10: the same token again is no other.
+#[tokio::test]
+async fn e10_reqwest_does_not_send_the_same_token_twice() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let refusing = Router::new().fallback(move || async move {
+        counted.fetch_add(1, Ordering::Relaxed);
+        StatusCode::UNAUTHORIZED
+    });
+    let b = serve(refusing).await;
+    let transport = ScriptedTransport::from_fn(|_| granted("t", 600));
+    let orders = AttachTokenLayer::new(source(&transport), [&b]).unwrap();
+    assert_eq!(orders.send(reqwest::Client::new().get(&b)).await.unwrap().status(), 401);
+    assert_eq!((calls.load(Ordering::Relaxed), transport.request_count()), (1, 2));
+    // Its twin: with another token there is a second request.
+    let orders = AttachTokenLayer::new(source(&counting(600)), [&b]).unwrap();
+    assert_eq!(orders.send(reqwest::Client::new().get(&b)).await.unwrap().status(), 401);
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
 // E13: on a redirect elsewhere, reqwest takes the token away.
 #[tokio::test]
 async fn e13_a_redirect_does_not_carry_the_token_elsewhere() {
@@ -201,18 +223,31 @@ async fn e13_a_redirect_does_not_carry_the_token_elsewhere() {
 #[tokio::test]
 async fn e2_the_issuer_may_stop_while_a_token_serves() {
     let issuer = TestIssuer::builder().token_lifetime(10 * SECOND).start().await.unwrap();
+    let b = service_b(&issuer).await;
     let tokens = tokens(&issuer);
-    let first = token(&tokens).await;
-    // Soft expiry is at 8 seconds at the latest, hard expiry at 9.
-    tokio::time::sleep(std::time::Duration::from_millis(8_050)).await;
-    issuer.stop().await;
-    for _ in 0..20 {
-        assert_eq!(token(&tokens).await, first);
+    let layer = AttachTokenLayer::new(tokens.clone(), [&b]).unwrap();
+    let http = reqwest::Client::new();
+    let call = async || {
+        let answer = layer.send(http.get(format!("{b}/whoami"))).await;
+        assert_eq!(answer.unwrap().status(), 200);
         tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    };
+    let first = tokens.token().await.unwrap();
+    // Soft expiry is at most two seconds before the end, hard expiry one.
+    tokio::time::sleep(first.remaining() - 2 * SECOND).await;
+    issuer.stop().await;
+    let mut calls = 0;
+    while first.remaining() > std::time::Duration::from_millis(1_200) {
+        call().await;
+        assert_eq!(token(&tokens).await, first.expose_secret());
+        calls += 1;
     }
+    assert!(calls > 2, "{calls}");
     issuer.restart().await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-    assert_ne!(token(&tokens).await, first);
+    while !first.remaining().is_zero() {
+        call().await;
+    }
+    assert_ne!(token(&tokens).await, first.expose_secret());
 }
 
 /// `google.protobuf.StringValue`.

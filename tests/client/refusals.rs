@@ -122,7 +122,8 @@ async fn r12_retry_after_is_honoured() {
     advance(99 * SECOND).await;
     source.token().await.unwrap_err();
     assert_eq!(transport.request_count(), 1);
-    advance(SECOND).await;
+    // Jitter, since others were asked for the same.
+    advance(11 * SECOND).await;
     assert_eq!(token(&source).await, "t1");
 }
 
@@ -144,6 +145,38 @@ async fn r12_retry_after_is_honoured_in_the_background() {
         TokenErrorKind::Status(StatusCode::SERVICE_UNAVAILABLE)
     );
     assert_eq!(transport.request_count(), 2);
+}
+
+// R12: a failure is as good as none after a success, and one that nobody noticed as well.
+#[tokio::test(start_paused = true)]
+async fn r12_the_rest_is_short_again_after_a_success() {
+    let transport = ScriptedTransport::new();
+    let source = source(&transport);
+    // It fails until the rest has become long.
+    for _ in 0..600 {
+        source.token().await.unwrap_err();
+        advance(SECOND / 10).await;
+    }
+    advance(60 * SECOND).await;
+    transport.push(granted("t1", 600));
+    assert_eq!(token(&source).await, "t1");
+    advance(541 * SECOND).await;
+    source.token().await.unwrap_err();
+    transport.push(granted("t2", 600));
+    advance(SECOND).await;
+    assert_eq!(token(&source).await, "t2");
+    // It fails in the background for almost a minute.
+    advance(481 * SECOND).await;
+    for _ in 0..59 {
+        assert_eq!(token(&source).await, "t2");
+        settle().await;
+        advance(SECOND).await;
+    }
+    advance(SECOND).await;
+    source.token().await.unwrap_err();
+    transport.push(granted("t3", 600));
+    advance(SECOND).await;
+    assert_eq!(token(&source).await, "t3");
 }
 
 // T15: a new `jti` for every attempt.

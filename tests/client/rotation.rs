@@ -1,5 +1,6 @@
 //! A secret that changes: without a restart, without a failed call.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use tokio::time::advance;
 use tower_bearer::Secret;
 use tower_bearer::client::{
     Assertion, AssertionAlgorithm, ClientAuth, Grant, SecretError, SecretErrorKind, SecretFuture,
-    SecretProvider, TokenErrorKind, TokenSource,
+    SecretProvider, SecretSource, TokenClient, TokenErrorKind, TokenSource,
 };
-use tower_bearer::testing::ScriptedTransport;
+use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
 
 use crate::support::*;
 
@@ -25,6 +26,9 @@ struct State {
     accepted: Vec<&'static str>,
     asked: usize,
     granted: usize,
+    /// How the server puts it that a secret is wrong.
+    refusal: Option<(u16, &'static str)>,
+    hangs: bool,
 }
 
 impl World {
@@ -55,7 +59,8 @@ impl World {
             let pair = String::from_utf8(pair).unwrap();
             let mut state = world.0.lock().unwrap();
             if !state.accepted.contains(&pair.strip_prefix("me:").unwrap()) {
-                return refused(401, "invalid_client");
+                let (status, error) = state.refusal.unwrap_or((401, "invalid_client"));
+                return refused(status, error);
             }
             state.granted += 1;
             granted(&format!("t{}", state.granted), 600)
@@ -73,8 +78,13 @@ impl SecretProvider for World {
     fn secret(&self) -> SecretFuture<'_> {
         let mut state = self.0.lock().unwrap();
         state.asked += 1;
-        let kept = state.kept.map(Secret::new);
-        Box::pin(async move { kept.ok_or(SecretError::new(SecretErrorKind::Unavailable)) })
+        let (kept, hangs) = (state.kept.map(Secret::new), state.hangs);
+        Box::pin(async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            kept.ok_or(SecretError::new(SecretErrorKind::Unavailable))
+        })
     }
 }
 
@@ -98,6 +108,138 @@ async fn a_secret_that_was_replaced_costs_one_refused_request() {
     advance(2 * SECOND).await;
     // … and now it isn't, until the server refuses what it gave.
     assert_eq!(token(&source).await, "t3");
+    assert_eq!(transport.request_count(), 4);
+}
+
+// However lately the old one was read, be it for another tenant.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_replaced_just_after_it_was_read_costs_no_call() {
+    for later in [0, 1, 500, 999, 1_000] {
+        let world = World::new("one");
+        let transport = world.transport();
+        let secret = SecretSource::from(world.clone());
+        let client = client(&transport);
+        let source = |scope: &str| {
+            let auth = ClientAuth::basic("me", secret.clone());
+            let grant = Grant::endpoint("https://as.test/token", auth).scope(scope);
+            client.source(&grant.build().unwrap())
+        };
+        assert_eq!(token(&source("a")).await, "t1");
+        advance(Duration::from_millis(later)).await;
+        world.keep(Some("two"));
+        world.accept(&["two"]);
+        assert_eq!(token(&source("b")).await, "t2", "{later}");
+        // And once more, within the second.
+        world.keep(Some("three"));
+        world.accept(&["three"]);
+        assert_eq!(token(&source("c")).await, "t3", "{later}");
+    }
+}
+
+// Servers have many words for it: Keycloak's, Auth0's, and none at all.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_replaced_is_read_anew_whatever_the_server_calls_it() {
+    for (refusal, asked) in [
+        ((401, "invalid_client"), 2),
+        ((400, "invalid_client"), 2),
+        ((401, "unauthorized_client"), 2),
+        ((400, "unauthorized_client"), 2),
+        ((401, "access_denied"), 2),
+        ((400, "access_denied"), 1),
+        ((400, "invalid_scope"), 1),
+        ((403, "invalid_target"), 1),
+    ] {
+        let world = World::new("one");
+        world.0.lock().unwrap().refusal = Some(refusal);
+        let transport = world.transport();
+        let source = world.source(&transport);
+        let first = source.token().await.unwrap();
+        world.keep(Some("two"));
+        world.accept(&["two"]);
+        source.invalidate(&first);
+        assert_eq!(source.token().await.is_ok(), asked == 2, "{refusal:?}");
+        assert_eq!(world.asked(), asked, "{refusal:?}");
+    }
+}
+
+// Nor if it says nothing at all.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_without_a_reason_has_the_secret_read_anew() {
+    for (status, requests) in [(401, 2), (403, 2), (400, 1), (404, 1)] {
+        let world = World::new("one");
+        let keeper = world.clone();
+        let transport = ScriptedTransport::from_fn(move |request| {
+            // "me:one" in base64.
+            if request.headers()[AUTHORIZATION] != "Basic bWU6b25l" {
+                return granted("t", 600);
+            }
+            keeper.keep(Some("two"));
+            ScriptedAnswer::status(http::StatusCode::from_u16(status).unwrap())
+        });
+        let result = world.source(&transport).token().await;
+        assert_eq!((result.is_ok(), transport.request_count()), (requests == 2, requests));
+    }
+}
+
+// Tenants that share a keeper: while it hangs, all of them go on with what it gave.
+#[tokio::test(start_paused = true)]
+async fn tenants_do_not_wait_for_a_keeper_one_after_the_other() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let secret = SecretSource::from(world.clone());
+    let client = client(&transport);
+    let sources: Vec<_> = (0..10)
+        .map(|tenant| {
+            let auth = ClientAuth::basic("me", secret.clone());
+            let grant = Grant::endpoint("https://as.test/token", auth);
+            client.source(&grant.tenant(&tenant.to_string()).build().unwrap())
+        })
+        .collect();
+    for source in &sources {
+        token(source).await;
+    }
+    world.0.lock().unwrap().hangs = true;
+    advance(541 * SECOND).await;
+    let calls: Vec<_> = sources
+        .into_iter()
+        .map(|source| tokio::spawn(async move { source.token().await.is_ok() }))
+        .collect();
+    for call in calls {
+        assert!(call.await.unwrap());
+    }
+    assert_eq!(transport.request_count(), 20);
+}
+
+// A client that is in a hurry doesn't lose the secret that it has to a keeper that isn't.
+#[tokio::test(start_paused = true)]
+async fn a_short_timeout_leaves_time_for_the_older_secret() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let auth = ClientAuth::basic("me", world.clone());
+    let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+    let client = TokenClient::builder().transport(transport.clone()).timeout(2 * SECOND);
+    let source = client.build().unwrap().source(&grant);
+    assert_eq!(token(&source).await, "t1");
+    world.0.lock().unwrap().hangs = true;
+    advance(541 * SECOND).await;
+    assert_eq!(token(&source).await, "t2");
+}
+
+// The server has moved on by more than one secret: the keeper is asked for the third.
+#[tokio::test(start_paused = true)]
+async fn a_third_secret_is_found_when_two_were_refused() {
+    let world = World::new("one");
+    let transport = world.transport();
+    let source = world.source(&transport);
+    assert_eq!(token(&source).await, "t1");
+    world.keep(Some("two"));
+    world.accept(&["three"]);
+    advance(541 * SECOND).await;
+    source.token().await.unwrap_err();
+    world.keep(Some("three"));
+    advance(SECOND).await;
+    assert_eq!(token(&source).await, "t2");
+    // "one", then "two" and "one" again, then "three".
     assert_eq!(transport.request_count(), 4);
 }
 
@@ -156,6 +298,23 @@ async fn refused_secrets_are_not_tried_in_turn() {
     // "two" and "one" at first, "three" when it came, and one attempt after the rest of ten seconds.
     let sent = transport.request_count() - 1;
     assert!((3..=5).contains(&sent), "{sent}");
+}
+
+// A keeper that has another secret each time: so many are worth a request, and no more.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_tries_three_secrets_at_most() {
+    struct Fickle(AtomicUsize);
+    impl SecretProvider for Fickle {
+        fn secret(&self) -> SecretFuture<'_> {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { Ok(Secret::new(format!("secret {n}"))) })
+        }
+    }
+    let transport = ScriptedTransport::from_fn(|_| refused(401, "invalid_client"));
+    let auth = ClientAuth::basic("me", Fickle(AtomicUsize::new(0)));
+    let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+    client(&transport).token(&grant).await.unwrap_err();
+    assert_eq!(transport.request_count(), 3);
 }
 
 // While a token serves, nobody notices.

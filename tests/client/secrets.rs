@@ -35,7 +35,10 @@ async fn run(printed: &mut String) {
             Fault::json(format!(r#"{{"error":"invalid_request","error_description":"{SECRET}"}}"#)),
             Fault::json(format!(r#"{{"access_token":"{SECRET}\n","token_type":"Bearer"}}"#)),
             Fault::json(format!(r#"{{"access_token":"{SECRET}","token_type":"{SECRET}"}}"#)),
+            Fault::json(format!(r#"{{"access_token":"a","expires_in":"{SECRET}"}}"#)),
+            Fault::redirect(&format!("https://evil.test/?{SECRET}")),
             Fault::truncated(),
+            Fault::endless(),
             Fault::status(http::StatusCode::UNAUTHORIZED),
         ] {
             issuer.inject(Endpoint::Token, fault);

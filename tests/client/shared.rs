@@ -1,9 +1,13 @@
 //! Several processes, one store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use tower_bearer::client::TokenClient;
+use tower_bearer::client::{
+    ClientAuth, Grant, GrantBuilder, SecretFuture, SecretProvider, SecretSource, TokenClient,
+};
 use tower_bearer::testing::ScriptedTransport;
 use tower_bearer::{Secret, UnixTime};
 
@@ -87,12 +91,20 @@ async fn e3_a_token_from_the_store_is_as_old_as_it_is() {
     assert!(held.remaining() <= 130 * SECOND && held.remaining() > 128 * SECOND);
     advance(71 * SECOND).await;
     assert_eq!(token(&late).await, "t2");
+    settle().await;
+    tokio::time::sleep(SECOND).await;
+    let (key, (stored, _)) = store.values().into_iter().next().unwrap();
 
-    // A clock that is wrong makes a token look old or new, but never good for longer than it was.
-    for (offset, expected) in [(-300, "t2"), (3_600, "t3")] {
+    // By a clock that is ahead it looks older than it is, by one that is a little behind it is new.
+    // By one that is far behind nobody can tell.
+    for (offset, expected) in [(-59, "t2"), (-61, "t3"), (3_600, "t4")] {
         let skewed = running_clock();
         skewed.set(UnixTime::from_secs(1_800_000_000 + 541 + offset));
-        assert_eq!(token(&process(&transport, &store, &skewed)).await, expected);
+        let process = process(&transport, &store, &skewed);
+        assert_eq!(token(&process).await, expected, "{offset}");
+        // What that process has stored instead is no matter to the next.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        store.edit(|values| drop(values.insert(key.clone(), (stored.clone(), SECOND))));
     }
 }
 
@@ -123,6 +135,20 @@ async fn e8_a_store_in_trouble_costs_a_bounded_delay() {
         tokio::time::sleep(SECOND).await;
         assert_eq!(token(&process(&transport, &store, &clock)).await, "t3");
     }
+}
+
+// E8: what a full store has, it has.
+#[tokio::test(start_paused = true)]
+async fn e8_a_full_store_is_read_nevertheless() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    store.set(Mode::Full);
+    let client = TokenClient::builder().transport(transport).clock(clock);
+    let client = client.shared(store, store_key()).build().unwrap();
+    let source = |builder: GrantBuilder| client.source(&builder.build().unwrap());
+    assert_eq!(token(&source(scripted_grant().scope("another"))).await, "t2");
+    assert_eq!(token(&source(scripted_grant())).await, "t1");
 }
 
 // E8: it fails midway.
@@ -160,6 +186,51 @@ async fn e9_a_lock_that_nobody_releases_is_waited_for_only_so_long() {
     assert_eq!(store.locks(), 1, "another's lock isn't released");
 }
 
+// E9: the other is done just before one has the lock: the lock isn't kept.
+#[tokio::test(start_paused = true)]
+async fn e9_a_lock_that_is_not_needed_is_released() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    token(&process(&transport, &store, &clock)).await;
+    tokio::time::sleep(SECOND).await;
+    let values = store.values();
+    store.edit(|values| values.clear());
+    store.calls();
+    let late = tokio::spawn({
+        let late = process(&transport, &store, &clock);
+        async move { token(&late).await }
+    });
+    while store.calls() != ["lock"] {
+        advance(Duration::from_micros(100)).await;
+        settle().await;
+    }
+    store.edit(|there| *there = values);
+    assert_eq!(late.await.unwrap(), "t1");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!((transport.request_count(), store.locks()), (1, 0));
+}
+
+// E9: whatever else took its time before, there is some left for a fetch of one's own.
+#[tokio::test(start_paused = true)]
+async fn e9_waiting_for_another_leaves_time_for_a_fetch_of_ones_own() {
+    struct Slow;
+    impl SecretProvider for Slow {
+        fn secret(&self) -> SecretFuture<'_> {
+            Box::pin(async {
+                tokio::time::sleep(4 * SECOND).await;
+                Ok(Secret::new("s3cret"))
+            })
+        }
+    }
+    let transport = ScriptedTransport::from_fn(|_| granted("t1", 600).delay(4 * SECOND));
+    let store = MemoryStore::default();
+    store.lock_everything();
+    let client = TokenClient::builder().transport(transport).shared(store, store_key());
+    let grant = Grant::endpoint("https://as.test/token", ClientAuth::basic("me", Slow));
+    let started = Instant::now();
+    assert_eq!(token(&client.build().unwrap().source(&grant.build().unwrap())).await, "t1");
+    assert!(started.elapsed() <= 10 * SECOND);
+}
+
 // E9: the lock's holder fails; the next tries itself.
 #[tokio::test(start_paused = true)]
 async fn e9_a_holder_that_fails_hands_over() {
@@ -195,6 +266,12 @@ async fn e10_a_refused_token_leaves_the_store() {
     assert!(b.invalidate(&refused));
     assert_eq!(token(&b).await, "t2");
     assert_eq!(transport.request_count(), 2);
+    // One that came from the store leaves it in the same way.
+    advance(31 * SECOND).await;
+    b.invalidate(&b.token().await.unwrap());
+    store.calls();
+    assert_eq!(token(&b).await, "t3");
+    assert_eq!(store.calls()[..2], ["remove", "get"]);
 }
 
 // E10: it isn't taken from there again, even if it couldn't be taken out.
@@ -205,13 +282,45 @@ async fn e10_a_refused_token_is_not_taken_from_the_store_again() {
     let refused = source.token().await.unwrap();
     tokio::time::sleep(SECOND).await;
     source.invalidate(&refused);
-    let kept = store.values();
-    store.edit(|values| values.clear());
-    // Put back, by a replica that lags behind.
-    store.edit(|values| *values = kept);
+    store.remove_nothing();
     store.calls();
     assert_eq!(token(&source).await, "t2");
     assert_eq!(store.calls()[..4], ["remove", "get", "lock", "get"]);
+}
+
+// E5: under the secret that was good, not under the one that was tried first.
+#[tokio::test(start_paused = true)]
+async fn e5_a_token_is_shared_among_those_with_the_secret_that_it_was_granted_for() {
+    struct Keeper(Arc<AtomicUsize>);
+    impl SecretProvider for Keeper {
+        fn secret(&self) -> SecretFuture<'_> {
+            let secret = if self.0.load(Ordering::Relaxed) == 0 { "one" } else { "two" };
+            Box::pin(async move { Ok(Secret::new(secret)) })
+        }
+    }
+    // It is replaced while the old one is on its way.
+    let version = Arc::new(AtomicUsize::new(0));
+    let (replaced, count) = (Arc::clone(&version), AtomicUsize::new(0));
+    let transport = ScriptedTransport::from_fn(move |request| {
+        // "me:one" in base64.
+        if request.headers()["authorization"] == "Basic bWU6b25l" {
+            replaced.store(1, Ordering::Relaxed);
+            return refused(401, "invalid_client");
+        }
+        granted(&format!("t{}", count.fetch_add(1, Ordering::Relaxed) + 1), 600)
+    });
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let process = |secret: SecretSource| {
+        let client = TokenClient::builder().transport(transport.clone()).clock(clock.clone());
+        let client = client.shared(store.clone(), store_key()).build().unwrap();
+        let auth = ClientAuth::basic("me", secret);
+        client.source(&Grant::endpoint("https://as.test/token", auth).build().unwrap())
+    };
+    assert_eq!(token(&process(Keeper(version).into())).await, "t1");
+    tokio::time::sleep(SECOND).await;
+    // One with the new secret finds it, one with the old secret must not.
+    assert_eq!(token(&process("two".into())).await, "t1");
+    process("one".into()).token().await.unwrap_err();
 }
 
 // E2, E9: the first process to notice renews for all.

@@ -122,6 +122,22 @@ fn e4_a_runtime_that_ends_is_survived() {
     assert_eq!(runtime().block_on(token(&source)), "t2");
 }
 
+// E4: a transport that panics takes those who wait along, and nobody after them.
+#[tokio::test(start_paused = true)]
+async fn e4_a_fetch_that_panics_is_an_error_to_who_waits_and_no_more() {
+    let first = std::sync::atomic::AtomicBool::new(true);
+    let transport = ScriptedTransport::from_fn(move |_| {
+        assert!(!first.swap(false, std::sync::atomic::Ordering::Relaxed), "it breaks");
+        granted("t1", 600)
+    });
+    let source = source(&transport);
+    let (a, b) = tokio::join!(source.token(), source.token());
+    for error in [a.unwrap_err(), b.unwrap_err()] {
+        assert_eq!(*error.kind(), TokenErrorKind::NoRuntime);
+    }
+    assert_eq!(token(&source).await, "t1");
+}
+
 // E4
 #[test]
 fn e4_without_a_runtime_there_is_an_error_and_no_panic() {

@@ -95,6 +95,8 @@ struct Inner {
     locks: HashMap<String, String>,
     mode: Mode,
     calls: Vec<&'static str>,
+    locked: bool,
+    sticky: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -131,6 +133,16 @@ impl MemoryStore {
         for key in keys {
             inner.locks.insert(key.replace(":token:", ":lock:"), "someone".into());
         }
+    }
+
+    /// Gives nobody a lock.
+    pub(crate) fn lock_everything(&self) {
+        self.0.lock().unwrap().locked = true;
+    }
+
+    /// Loses what is asked to be removed, as a replica does that lags behind.
+    pub(crate) fn remove_nothing(&self) {
+        self.0.lock().unwrap().sticky = true;
     }
 
     pub(crate) fn calls(&self) -> Vec<&'static str> {
@@ -174,7 +186,7 @@ impl TokenStore for MemoryStore {
 
     fn remove<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()> {
         self.act("remove", false, move |inner| {
-            if inner.values.get(key).is_some_and(|(held, _)| held == value) {
+            if !inner.sticky && inner.values.get(key).is_some_and(|(held, _)| held == value) {
                 inner.values.remove(key);
             }
         })
@@ -182,7 +194,7 @@ impl TokenStore for MemoryStore {
 
     fn lock<'a>(&'a self, key: &'a str, owner: &'a str, _: Duration) -> StoreFuture<'a, bool> {
         self.act("lock", true, move |inner| {
-            if inner.locks.contains_key(key) {
+            if inner.locked || inner.locks.contains_key(key) {
                 return false;
             }
             inner.locks.insert(key.to_owned(), owner.to_owned());

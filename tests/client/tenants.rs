@@ -110,3 +110,21 @@ async fn addresses_that_tenants_have_named_can_be_held_to_public_ones() {
         assert_eq!(limits.unwrap().public_addresses_only, public);
     }
 }
+
+// E7: a source that is in use is in use, though nobody asks the client for it any more.
+#[tokio::test(start_paused = true)]
+async fn e7_what_is_used_by_its_source_is_not_dropped() {
+    let transport = counting(6_000);
+    let client = TokenClient::builder().transport(transport.clone()).capacity(2).build().unwrap();
+    let grant = |scope: &str| scripted_grant().scope(scope).build().unwrap();
+    let (used, unused) = (client.source(&grant("used")), grant("unused"));
+    assert_eq!(token(&used).await, "t1");
+    advance(SECOND).await;
+    assert_eq!(client.token(&unused).await.unwrap().expose_secret(), "t2");
+    advance(SECOND).await;
+    token(&used).await;
+    advance(SECOND).await;
+    assert_eq!(client.token(&grant("third")).await.unwrap().expose_secret(), "t3");
+    assert_eq!(client.token(&grant("used")).await.unwrap().expose_secret(), "t1");
+    assert_eq!(client.token(&unused).await.unwrap().expose_secret(), "t4");
+}

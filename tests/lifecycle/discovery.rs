@@ -134,6 +134,14 @@ async fn a_server_that_cant_be_reached_is_asked_once() {
     site.page(INSERTED, busy);
     assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(429)));
     assert_eq!(site.paths().len(), 2);
+    site.page(INSERTED, || ScriptedAnswer::status(StatusCode::BAD_GATEWAY));
+    assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(502)));
+    assert_eq!(site.paths().len(), 3);
+
+    // A mere 500 may be all that it has for a path it doesn't know.
+    site.page(INSERTED, || ScriptedAnswer::status(StatusCode::INTERNAL_SERVER_ERROR));
+    site.metadata(OPENID, ISSUER, &jwks_uri(KEYS)).keys(KEYS, &key("a"));
+    assert_eq!(site.discover().await.status().state, State::Fresh);
 }
 
 #[tokio::test(start_paused = true)]

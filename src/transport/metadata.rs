@@ -1,0 +1,59 @@
+//! Where an issuer's metadata lies (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+
+use http::Uri;
+
+/// Returns the places where metadata may lie, in the order in which to ask. RFC 8414 §3.1 inserts
+/// the well-known part before the issuer's path, OpenID appends it, and some servers append
+/// RFC 8414's.
+pub(crate) fn metadata_places(issuer: &Uri) -> Vec<Uri> {
+    let path = issuer.path().trim_end_matches('/');
+    let mut paths = vec![
+        format!("/.well-known/oauth-authorization-server{path}"),
+        format!("{path}/.well-known/openid-configuration"),
+    ];
+    if !path.is_empty() {
+        paths.push(format!("{path}/.well-known/oauth-authorization-server"));
+    }
+    let place = |path: String| {
+        let mut parts = issuer.clone().into_parts();
+        parts.path_and_query = Some(path.parse().ok()?);
+        Uri::from_parts(parts).ok()
+    };
+    paths.into_iter().filter_map(place).collect()
+}
+
+/// Tells whether a server that answers so is down or wants rest. The other places are on the same
+/// server, and aren't asked then. (A mere 500 may be all that it has for a path it doesn't know.)
+pub(crate) const fn wants_rest(status: u16) -> bool {
+    matches!(status, 429 | 502 | 503 | 504)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(issuer: &str) -> Vec<String> {
+        metadata_places(&issuer.parse().unwrap()).iter().map(ToString::to_string).collect()
+    }
+
+    // L4
+    #[test]
+    fn l4_the_well_known_part_is_inserted_then_appended() {
+        assert_eq!(
+            places("https://a.example"),
+            [
+                "https://a.example/.well-known/oauth-authorization-server",
+                "https://a.example/.well-known/openid-configuration",
+            ]
+        );
+        assert_eq!(places("https://a.example/"), places("https://a.example"));
+        assert_eq!(
+            places("https://a.example:8443/tenant/one/"),
+            [
+                "https://a.example:8443/.well-known/oauth-authorization-server/tenant/one",
+                "https://a.example:8443/tenant/one/.well-known/openid-configuration",
+                "https://a.example:8443/tenant/one/.well-known/oauth-authorization-server",
+            ]
+        );
+    }
+}
