@@ -104,7 +104,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for ConstantService<S> {
 
 /// `cache_entries`: `None` for the default.
 async fn bearer(issuer: &Issuer, cache_entries: Option<usize>) -> BearerAuthLayer {
-    let keys = Jwks::discover(&issuer.url()).dangerous_allow_http();
+    let keys = Jwks::discover(issuer.url()).dangerous_allow_http();
     let builder = Validator::builder(issuer.url(), AUDIENCE).keys(keys);
     let builder = match cache_entries {
         Some(entries) => builder.cache_entries(entries),

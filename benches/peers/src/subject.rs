@@ -100,6 +100,7 @@ where
                 stream.set_nodelay(true).expect("TCP_NODELAY");
                 let service = TowerToHyperService::new(service.clone());
                 let connection = hyper::server::conn::http1::Builder::new()
+                    .pipeline_flush(true)
                     .serve_connection(TokioIo::new(stream), service);
                 tokio::spawn(connection);
             }
