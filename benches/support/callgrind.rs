@@ -19,6 +19,14 @@ pub fn is_there() -> bool {
     version.is_ok_and(|status| status.success())
 }
 
+/// Whether libraries take the code here that the limits were counted with.
+pub fn is_comparable() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx2");
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
+}
+
 /// Runs the case that this process was started for, if it was started by [`instructions`].
 pub fn run_if_counted() {
     let mut arguments = env::args().skip_while(|argument| argument != ARGUMENT).skip(1);
