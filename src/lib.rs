@@ -30,6 +30,7 @@ mod clock;
 mod error;
 pub mod jose;
 pub mod jwks;
+mod kinds;
 pub mod middleware;
 pub mod refusal;
 mod scope;

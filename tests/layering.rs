@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("error", 0),
+    ("kinds", 0),
     ("secret", 0),
     ("telemetry", 0),
     ("scope", 1),

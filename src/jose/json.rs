@@ -11,6 +11,8 @@ use std::fmt;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
+use crate::kinds::Kinds;
+
 /// How deep arrays and objects may be nested.
 const MAX_DEPTH: u8 = 16;
 /// How many members and elements a text may have in all.
@@ -61,8 +63,7 @@ pub(crate) struct Names<'de> {
     few: [&'de str; FEW],
     len: usize,
     more: Option<HashSet<Cow<'de, str>>>,
-    /// One bit for each kind of name that was seen, so that most needn't be compared with any.
-    kinds: u64,
+    kinds: Kinds,
 }
 
 /// Objects with up to this many members need no allocation.
@@ -70,7 +71,7 @@ const FEW: usize = 24;
 
 impl<'de> Names<'de> {
     pub(crate) fn new() -> Self {
-        Self { few: [""; FEW], len: 0, more: None, kinds: 0 }
+        Self { few: [""; FEW], len: 0, more: None, kinds: Kinds::default() }
     }
 
     /// Reads the next name; `None` at the end of the object.
@@ -83,23 +84,30 @@ impl<'de> Names<'de> {
         map: &mut A,
         budget: &Budget,
     ) -> Result<Option<Cow<'de, str>>, A::Error> {
-        let Some(name) = map.next_key_seed(Name)? else { return Ok(None) };
-        budget.spend()?;
-        let kind = kind(&name);
-        if self.kinds & kind != 0 && self.has(&name) {
-            return Err(de::Error::custom("duplicate member name"));
+        let name = next_name(map, budget)?;
+        name.clone().map_or(Ok(()), |name| self.add(name))?;
+        Ok(name)
+    }
+
+    /// Adds a name.
+    ///
+    /// # Errors
+    ///
+    /// If it was there before.
+    pub(crate) fn add<E: de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        if self.kinds.add(name.as_bytes()) && self.has(&name) {
+            return Err(duplicate());
         }
-        self.kinds |= kind;
-        match (&name, self.few.get_mut(self.len)) {
-            (Cow::Borrowed(borrowed), Some(slot)) => {
-                *slot = borrowed;
+        match (name, self.few.get_mut(self.len)) {
+            (Cow::Borrowed(name), Some(slot)) => {
+                *slot = name;
                 self.len = self.len.saturating_add(1);
             }
-            _ => {
-                self.more.get_or_insert_default().insert(name.clone());
+            (name, _) => {
+                self.more.get_or_insert_default().insert(name);
             }
         }
-        Ok(Some(name))
+        Ok(())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -108,19 +116,27 @@ impl<'de> Names<'de> {
     }
 }
 
-/// Returns one of 64 bits.
-fn kind(name: &str) -> u64 {
-    let ends = [name.as_bytes().first(), name.as_bytes().last()];
-    let sum = ends
-        .into_iter()
-        .flatten()
-        .fold(name.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
-    1 << (sum % 64)
+/// Reads the next name of an object, whether it was there before or not; `None` at its end.
+pub(crate) fn next_name<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    budget: &Budget,
+) -> Result<Option<Cow<'de, str>>, A::Error> {
+    let name = map.next_key_seed(Text)?;
+    if name.is_some() {
+        budget.spend()?;
+    }
+    Ok(name)
 }
 
-struct Name;
+/// The error for a name that was there before (RFC 7515 §4, RFC 7519 §4).
+pub(crate) fn duplicate<E: de::Error>() -> E {
+    E::custom("duplicate member name")
+}
 
-impl<'de> DeserializeSeed<'de> for Name {
+/// Reads a string.
+pub(crate) struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -128,19 +144,19 @@ impl<'de> DeserializeSeed<'de> for Name {
     }
 }
 
-impl<'de> Visitor<'de> for Name {
+impl<'de> Visitor<'de> for Text {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member name")
+        f.write_str("a string")
     }
 
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(name))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(name.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
 }
 

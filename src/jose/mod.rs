@@ -19,6 +19,7 @@ mod pem;
 #[cfg(feature = "test-util")]
 mod sign;
 
+pub(crate) use self::alg::Algorithms;
 pub use self::alg::{Algorithm, Backend};
 #[cfg(feature = "test-util")]
 pub(crate) use self::compact::decode_segment;
@@ -27,7 +28,9 @@ pub(crate) use self::header::Header;
 pub use self::hmac::HmacAlgorithm;
 pub(crate) use self::hmac::HmacKey;
 pub use self::ignored::IgnoredReason;
-pub(crate) use self::json::{Any, Budget, Names, Texts, Value, read_object};
+pub(crate) use self::json::{
+    Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object,
+};
 pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set};
 pub(crate) use self::key::VerificationKey;
 pub(crate) use self::pem::key_from_pem;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use memchr::memchr_iter;
 
 use crate::error::ConfigError;
+use crate::kinds::Kinds;
 
 /// One scope: a `scope-token` of RFC 6749 §3.3.
 ///
@@ -148,18 +149,12 @@ fn is_canonical(list: &str) -> bool {
     if !list.bytes().fold(true, |ok, byte| ok & (is_scope_byte(byte) | (byte == b' '))) {
         return false;
     }
-    let mut earlier = [""; FEW];
-    for (count, scope) in words(list).enumerate() {
-        let seen = earlier.get(..count).unwrap_or_default();
-        if scope.is_empty() || seen.contains(&scope) {
-            return false;
-        }
-        match earlier.get_mut(count) {
-            Some(place) => *place = scope,
-            None => return false,
-        }
-    }
-    true
+    let words = || list.as_bytes().split(|byte| *byte == b' ');
+    let mut kinds = Kinds::default();
+    words().enumerate().all(|(count, scope)| {
+        let new = !kinds.add(scope) || !words().take(count).any(|earlier| earlier == scope);
+        new && !scope.is_empty() && count < FEW
+    })
 }
 
 /// Splits a list at its spaces.

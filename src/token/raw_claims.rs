@@ -1,12 +1,13 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
+use std::slice;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
-use crate::jose::{Any, Budget, Names, Texts, Value, read_object};
+use crate::jose::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::token::scope_source::ScopeSource;
@@ -39,11 +40,11 @@ pub(crate) enum Audience<'a> {
 
 impl Audience<'_> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        let (one, many) = match self {
-            Self::One(one) => (Some(one), None),
-            Self::Many(many) => (None, Some(many)),
+        let all = match self {
+            Self::One(one) => slice::from_ref(one),
+            Self::Many(many) => many,
         };
-        one.into_iter().chain(many.into_iter().flatten()).map(AsRef::as_ref)
+        all.iter().map(AsRef::as_ref)
     }
 }
 
@@ -63,14 +64,11 @@ impl<'a> RawClaims<'a> {
     /// `MalformedToken` if it isn't one JSON object with each name once, `MalformedClaim` if a
     /// claim that matters isn't of its type. A claim of the wrong type is never taken as absent.
     pub(crate) fn parse(json: &'a [u8], source: &ScopeSource) -> Result<Self, Rejection> {
-        let budget = Budget::new();
-        let failing = Cell::new(None);
+        let reader = Reader { budget: Budget::new(), failing: Cell::new(None) };
         let mut claims = Self::default();
-        let into = &mut claims;
-        let visitor = ClaimsVisitor { into, budget: &budget, source, failing: &failing };
-        match read_object(json, visitor) {
+        match read_object(json, ClaimsVisitor { into: &mut claims, reader: &reader, source }) {
             Ok(()) => Ok(claims),
-            Err(_) => Err(match failing.get() {
+            Err(_) => Err(match reader.failing.get() {
                 Some(claim) => Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(claim)),
                 None => Rejection::with(
                     RejectionKind::MalformedToken,
@@ -126,55 +124,43 @@ fn malformed_scopes() -> Rejection {
 
 struct ClaimsVisitor<'a, 'b> {
     into: &'b mut RawClaims<'a>,
-    budget: &'b Budget,
+    reader: &'b Reader,
     source: &'b ScopeSource,
-    /// The claim that was being read when reading failed.
-    failing: &'b Cell<Option<&'static str>>,
 }
 
-impl ClaimsVisitor<'_, '_> {
-    fn value<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<Value<'de>, A::Error> {
-        map.next_value_seed(Any::keep(self.budget))
-    }
+struct Reader {
+    budget: Budget,
+    /// The claim that was being read when reading failed.
+    failing: Cell<Option<&'static str>>,
+}
 
-    fn wrong<E: de::Error>(&self, claim: &'static str) -> E {
-        self.failing.set(Some(claim));
-        E::custom("a claim isn't of its type")
-    }
-
-    fn text<'de, A: MapAccess<'de>>(
+impl Reader {
+    /// Reads a claim's value with a seed that takes nothing of another type.
+    fn read<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
         &self,
         map: &mut A,
         claim: &'static str,
-    ) -> Result<Option<Cow<'de, str>>, A::Error> {
-        self.value(map)?.into_text().map(Some).ok_or_else(|| self.wrong(claim))
-    }
-
-    fn time<'de, A: MapAccess<'de>>(
-        &self,
-        map: &mut A,
-        claim: &'static str,
-    ) -> Result<Option<UnixTime>, A::Error> {
+        seed: S,
+    ) -> Result<S::Value, A::Error> {
         self.failing.set(Some(claim));
-        let time = map.next_value_seed(NumericDate)?;
+        let value = map.next_value_seed(seed)?;
         self.failing.set(None);
-        Ok(Some(time))
+        Ok(value)
     }
 
-    fn audience<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<Audience<'de>, A::Error> {
-        match self.value(map)? {
-            Value::Text(one) => Ok(Audience::One(one)),
-            Value::Array(Some(many)) if !many.is_empty() => Ok(Audience::Many(many)),
-            Value::Array(_) | Value::Bool(_) | Value::Other => Err(self.wrong("aud")),
+    /// Reads a claim that may be there once.
+    fn once<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
+        &self,
+        map: &mut A,
+        claim: &'static str,
+        seed: S,
+        into: &mut Option<S::Value>,
+    ) -> Result<(), A::Error> {
+        if into.is_some() {
+            return Err(duplicate());
         }
-    }
-
-    fn scopes<'de, A: MapAccess<'de>>(&self, map: &mut A) -> Result<ScopeText<'de>, A::Error> {
-        match self.value(map)? {
-            Value::Text(list) => Ok(ScopeText::List(list)),
-            Value::Array(Some(elements)) => Ok(ScopeText::Array(elements)),
-            Value::Array(None) | Value::Bool(_) | Value::Other => Err(self.wrong(SCOPES)),
-        }
+        *into = Some(self.read(map, claim, seed)?);
+        Ok(())
     }
 }
 
@@ -186,29 +172,68 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut names = Names::new();
-        while let Some(name) = names.next(&mut map, self.budget)? {
+        let Self { into, reader, source } = self;
+        let map = &mut map;
+        let mut others = Names::new();
+        while let Some(name) = next_name(map, &reader.budget)? {
             match name.as_ref() {
-                "iss" => self.into.iss = self.text(&mut map, "iss")?,
-                "sub" => self.into.sub = self.text(&mut map, "sub")?,
-                "client_id" => self.into.client_id = self.text(&mut map, "client_id")?,
-                "jti" => self.into.jti = self.text(&mut map, "jti")?,
-                "aud" => self.into.aud = Some(self.audience(&mut map)?),
-                "exp" => self.into.exp = self.time(&mut map, "exp")?,
-                "nbf" => self.into.nbf = self.time(&mut map, "nbf")?,
-                "iat" => self.into.iat = self.time(&mut map, "iat")?,
-                other if self.source.has_claim(other) => {
-                    let scopes = self.scopes(&mut map)?;
-                    self.into.scopes.push(scopes);
-                }
+                "iss" => reader.once(map, "iss", Text, &mut into.iss)?,
+                "sub" => reader.once(map, "sub", Text, &mut into.sub)?,
+                "client_id" => reader.once(map, "client_id", Text, &mut into.client_id)?,
+                "jti" => reader.once(map, "jti", Text, &mut into.jti)?,
+                "aud" => reader.once(map, "aud", AudienceSeed(&reader.budget), &mut into.aud)?,
+                "exp" => reader.once(map, "exp", NumericDate, &mut into.exp)?,
+                "nbf" => reader.once(map, "nbf", NumericDate, &mut into.nbf)?,
+                "iat" => reader.once(map, "iat", NumericDate, &mut into.iat)?,
                 other => {
-                    self.into.id_token |= matches!(other, "nonce" | "at_hash" | "c_hash");
-                    self.into.confirmation |= other == "cnf";
-                    map.next_value_seed(Any::skip(self.budget))?;
+                    others.add(name.clone())?;
+                    if source.has_claim(other) {
+                        let scopes = reader.read(map, SCOPES, ScopesSeed(&reader.budget))?;
+                        into.scopes.push(scopes);
+                    } else {
+                        into.id_token |= matches!(other, "nonce" | "at_hash" | "c_hash");
+                        into.confirmation |= other == "cnf";
+                        map.next_value_seed(Any::skip(&reader.budget))?;
+                    }
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn wrong_type<E: de::Error>() -> E {
+    E::custom("a claim isn't of its type")
+}
+
+struct AudienceSeed<'b>(&'b Budget);
+
+impl<'de> DeserializeSeed<'de> for AudienceSeed<'_> {
+    type Value = Audience<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Audience<'de>, D::Error> {
+        match Any::keep(self.0).deserialize(deserializer)? {
+            Value::Text(one) => Ok(Audience::One(one)),
+            Value::Array(Some(many)) if !many.is_empty() => Ok(Audience::Many(many)),
+            Value::Array(_) | Value::Bool(_) | Value::Other => Err(wrong_type()),
+        }
+    }
+}
+
+struct ScopesSeed<'b>(&'b Budget);
+
+impl<'de> DeserializeSeed<'de> for ScopesSeed<'_> {
+    type Value = ScopeText<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<ScopeText<'de>, D::Error> {
+        match Any::keep(self.0).deserialize(deserializer)? {
+            Value::Text(list) => Ok(ScopeText::List(list)),
+            Value::Array(Some(elements)) => Ok(ScopeText::Array(elements)),
+            Value::Array(None) | Value::Bool(_) | Value::Other => Err(wrong_type()),
+        }
     }
 }
 
