@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::clock::UnixTime;
 use crate::jose::Algorithm;
 use crate::scope::ScopeSet;
-use crate::token::raw_claims::RawClaims;
+use crate::token::raw_claims::{Audience, RawClaims};
 
 /// The registered claims of a valid access token (RFC 7519 §4.1, RFC 9068 §2.2).
 ///
@@ -43,11 +43,11 @@ impl Claims {
         algorithm: Option<Algorithm>,
         key_id: Option<&str>,
     ) -> Self {
-        let audience = || claims.aud.iter().flat_map(|aud| aud.iter());
-        let singles = [claims.sub.as_deref(), claims.client_id.as_deref(), claims.jti.as_deref()];
-        let singles = singles.into_iter().chain([key_id]).flatten();
-        let bytes = singles.chain(audience()).map(str::len).fold(0, usize::saturating_add);
-        let mut text = String::with_capacity(bytes);
+        let [sub, client_id, jti] =
+            [&claims.sub, &claims.client_id, &claims.jti].map(|claim| claim.as_deref());
+        let audience = || claims.aud.iter().flat_map(Audience::iter);
+        let parts = [sub, client_id, jti, key_id].into_iter().flatten().chain(audience());
+        let mut text = String::with_capacity(parts.map(str::len).fold(0, usize::saturating_add));
         let mut push = |part: &str| {
             let start = text.len();
             text.push_str(part);
@@ -57,9 +57,9 @@ impl Claims {
         };
         Self {
             issuer,
-            subject: claims.sub.as_deref().map(&mut push),
-            client_id: claims.client_id.as_deref().map(&mut push),
-            jwt_id: claims.jti.as_deref().map(&mut push),
+            subject: sub.map(&mut push),
+            client_id: client_id.map(&mut push),
+            jwt_id: jti.map(&mut push),
             key_id: key_id.map(&mut push),
             audience: audience().map(&mut push).collect(),
             text: text.into_boxed_str(),
