@@ -75,7 +75,8 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 const MAX_CACHE_ENTRIES: usize = 1_000_000;
 
-/// How many headers are remembered: an issuer sends a few for each key.
+/// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
+/// because `kid` comes first, they share one set of the table: then it is 16.
 const HEADERS: usize = 64;
 const HEADER_BYTES: usize = 64 * 1_024;
 

@@ -44,8 +44,9 @@ impl Term {
 }
 
 impl<T: Clone> Known<T> {
-    fn if_it_holds(&self, now: UnixTime, generation: u64) -> Option<T> {
-        self.term.holds(now, generation).then(|| self.what.clone())
+    /// Only for a token that is known is the clock read.
+    fn if_it_holds(&self, now: impl FnOnce() -> UnixTime, generation: u64) -> Option<T> {
+        self.term.holds(now(), generation).then(|| self.what.clone())
     }
 }
 
@@ -62,7 +63,7 @@ impl<C> Cache<C> {
     pub(crate) fn accepted(
         &self,
         token: &[u8],
-        now: UnixTime,
+        now: impl FnOnce() -> UnixTime,
         generation: u64,
     ) -> Option<AccessToken<C>> {
         self.accepted.find(token, |known| known.if_it_holds(now, generation))
@@ -72,7 +73,7 @@ impl<C> Cache<C> {
     pub(crate) fn refused(
         &self,
         token: &[u8],
-        now: UnixTime,
+        now: impl FnOnce() -> UnixTime,
         generation: u64,
     ) -> Option<Rejection> {
         self.refused.find(token, |known| known.if_it_holds(now, generation))

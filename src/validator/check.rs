@@ -59,13 +59,16 @@ impl<C> Validator<C> {
     /// Returns a token that was accepted before, if it still would be.
     pub(crate) fn recall(&self, token: &[u8]) -> Option<AccessToken<C>> {
         let Inner { cache, clock, trust, .. } = &*self.inner;
-        cache.as_ref()?.accepted(token, clock.now(), trust.generation())
+        let cache = cache.as_ref()?;
+        // Before the lookup: to read the clock takes longer while memory is waited for.
+        let now = clock.now();
+        cache.accepted(token, || now, trust.generation())
     }
 
     /// Returns why a token was refused before, with its signature known, if it still would be.
     pub(crate) fn recall_refused(&self, token: &[u8]) -> Option<Rejection> {
         let Inner { cache, clock, trust, .. } = &*self.inner;
-        cache.as_ref()?.refused(token, clock.now(), trust.generation())
+        cache.as_ref()?.refused(token, || clock.now(), trust.generation())
     }
 }
 

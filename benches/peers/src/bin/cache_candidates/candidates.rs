@@ -1,4 +1,4 @@
-//! One adapter for each structure, all of them hashing a token's last 32 bytes and comparing it
+//! One adapter for each structure, all of them hashing a token's last 16 bytes and comparing it
 //! whole.
 
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ impl Claims {
     }
 }
 
-/// A hasher that sees a token's last 32 bytes alone, which belong to its signature.
+/// A hasher that sees a token's last 16 bytes alone, which belong to its signature.
 pub struct Tail<H>(H);
 
 #[derive(Clone, Default)]
@@ -52,7 +52,10 @@ impl<S: BuildHasher> BuildHasher for TailState<S> {
 
 impl<H: Hasher> Hasher for Tail<H> {
     fn write(&mut self, bytes: &[u8]) {
-        self.0.write(bytes.last_chunk::<32>().map_or(bytes, |tail| tail));
+        match bytes.last_chunk::<16>() {
+            Some(tail) => self.0.write_u128(u128::from_ne_bytes(*tail)),
+            None => self.0.write(bytes),
+        }
     }
 
     // The length of a slice, which is no news.
