@@ -1,19 +1,22 @@
 use std::fmt::Write as _;
 
-use http::HeaderValue;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, HeaderValue};
 
 use crate::error::ConfigError;
+use crate::refusal::http as plain;
 use crate::refusal::table::{self, Challenged, Wire};
 use crate::scope::ScopeSet;
 
-/// The `WWW-Authenticate` values of one protection space, rendered when the layer is built.
+/// The challenges of one protection space, and the answers they are in: rendered when the layer is
+/// built.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 wants one parameter at
     /// least, and `error` isn't for requests without credentials.
     prefix: Box<str>,
-    /// Those that name no scopes, each beside the answer that it belongs to.
-    fixed: Box<[(&'static Wire, HeaderValue)]>,
+    /// The header fields of the answers that name no scopes.
+    fixed: Box<[(&'static Wire, HeaderMap)]>,
 }
 
 impl Challenges {
@@ -42,9 +45,11 @@ impl Challenges {
 
         let mut fixed = Vec::new();
         for wire in table::ALL {
-            if wire.challenge != Challenged::No {
-                fixed.push((*wire, header(render(&prefix, wire, None))?));
-            }
+            let challenge = match wire.challenge {
+                Challenged::No => None,
+                _ => Some(header(render(&prefix, wire, None))?),
+            };
+            fixed.push((*wire, plain::fields(wire, challenge)));
         }
         Ok(Self { prefix: prefix.into(), fixed: fixed.into() })
     }
@@ -61,8 +66,23 @@ impl Challenges {
         {
             return header(render(&self.prefix, wire, Some(scopes))).ok();
         }
-        let (_, value) = self.fixed.iter().find(|(of, _)| std::ptr::eq(*of, wire))?;
-        Some(value.clone())
+        self.fixed(wire)?.get(WWW_AUTHENTICATE).cloned()
+    }
+
+    /// Returns the header fields for an answer.
+    pub(crate) fn fields(&self, wire: &Wire, scopes: Option<&ScopeSet>) -> HeaderMap {
+        let mut fields = self.fixed(wire).cloned().unwrap_or_else(|| plain::fields(wire, None));
+        if scopes.is_some()
+            && let Some(challenge) = self.for_wire(wire, scopes)
+        {
+            fields.insert(WWW_AUTHENTICATE, challenge);
+        }
+        fields
+    }
+
+    fn fixed(&self, wire: &Wire) -> Option<&HeaderMap> {
+        let fixed = self.fixed.iter().find(|(of, _)| std::ptr::eq(*of, wire));
+        fixed.map(|(_, fields)| fields)
     }
 }
 

@@ -111,6 +111,11 @@ impl<'a> RefusalContext<'a> {
         self.challenges.for_wire(self.wire, self.scopes)
     }
 
+    /// Returns the header fields of an HTTP answer.
+    pub(crate) fn fields(&self) -> HeaderMap {
+        self.challenges.fields(self.wire, self.scopes)
+    }
+
     pub(crate) const fn wire(&self) -> &'static Wire {
         self.wire
     }
