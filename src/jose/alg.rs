@@ -76,6 +76,26 @@ impl fmt::Display for Algorithm {
     }
 }
 
+/// A set of algorithms: one bit for each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Algorithms(u16);
+
+impl Algorithms {
+    pub(crate) const fn contains(self, algorithm: Algorithm) -> bool {
+        self.0 & Self::bit(algorithm) != 0
+    }
+
+    const fn bit(algorithm: Algorithm) -> u16 {
+        1 << algorithm as u16
+    }
+}
+
+impl FromIterator<Algorithm> for Algorithms {
+    fn from_iter<I: IntoIterator<Item = Algorithm>>(algorithms: I) -> Self {
+        Self(algorithms.into_iter().fold(0, |bits, algorithm| bits | Self::bit(algorithm)))
+    }
+}
+
 /// The implementation that checks signatures.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use crate::jose::{Algorithm, IgnoredKey, ParsedKeySet, VerificationKey};
+use crate::jose::{Algorithm, Algorithms, IgnoredKey, ParsedKeySet, VerificationKey};
 
 /// How many keys are tried on one token.
 const MAX_TRIED: usize = 4;
@@ -15,11 +15,25 @@ const MAX_TRIED: usize = 4;
 pub(crate) struct KeySet {
     generation: u64,
     /// Ordered by `kid`, those without one first.
-    keys: Box<[Arc<VerificationKey>]>,
+    keys: Box<[Held]>,
     by_kid: HashMap<Box<str>, Range<usize>, RandomState>,
     ignored: Box<[IgnoredKey]>,
     /// Those of `keys` that the issuer has removed, and that may serve a while longer.
     retiring: Box<[Retiring]>,
+}
+
+/// A key, and what it may be used with: that many don't fit can be told without looking at them.
+#[derive(Debug)]
+struct Held {
+    fits: Algorithms,
+    key: Arc<VerificationKey>,
+}
+
+impl From<Arc<VerificationKey>> for Held {
+    fn from(key: Arc<VerificationKey>) -> Self {
+        let fits = Algorithm::ALL.into_iter().filter(|algorithm| key.fits(*algorithm)).collect();
+        Self { fits, key }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +97,8 @@ impl KeySet {
                 by_kid.entry(kid.into()).or_insert(at..at).end = at.saturating_add(1);
             }
         }
-        Self { generation, keys: keys.into(), by_kid, ignored, retiring }
+        let keys = keys.into_iter().map(Held::from).collect();
+        Self { generation, keys, by_kid, ignored, retiring }
     }
 
     /// Builds the set that follows this one. Keys that the issuer has removed serve until
@@ -104,6 +119,7 @@ impl KeySet {
         let retiring: Box<[Retiring]> = self
             .keys
             .iter()
+            .map(|held| &held.key)
             .filter(|key| !revoked && gone(key))
             .map(|key| Retiring {
                 key: Arc::clone(key),
@@ -122,7 +138,8 @@ impl KeySet {
         if over.is_empty() {
             return None;
         }
-        let keys = self.keys.iter().filter(|key| !over.iter().any(|it| Arc::ptr_eq(&it.key, key)));
+        let keys = self.keys.iter().map(|held| &held.key);
+        let keys = keys.filter(|key| !over.iter().any(|it| Arc::ptr_eq(&it.key, key)));
         Some(self.replaced_by(keys.cloned().collect(), self.ignored.clone(), retiring.into()))
     }
 
@@ -133,8 +150,8 @@ impl KeySet {
         retiring: Box<[Retiring]>,
     ) -> Succession {
         let changed = keys.len() != self.keys.len()
-            || !keys.iter().all(|new| self.keys.iter().any(|old| is_same(new, old)))
-            || !self.keys.iter().all(|old| keys.iter().any(|new| is_same(new, old)));
+            || !keys.iter().all(|new| self.keys().any(|old| is_same(new, old)))
+            || !self.keys().all(|old| keys.iter().any(|new| is_same(new, old)));
         let generation = self.generation.saturating_add(u64::from(changed));
         let set = Self::new(generation, keys, ignored, retiring);
         let (mut removed, mut reused) = (Vec::new(), Vec::new());
@@ -142,7 +159,7 @@ impl KeySet {
             let (old, new) = (self.of_kid(kid), set.of_kid(kid));
             if new.is_empty() {
                 removed.push(kid.clone());
-            } else if !old.iter().any(|old| new.iter().any(|new| is_same(new, old))) {
+            } else if !old.iter().any(|old| new.iter().any(|new| is_same(&new.key, &old.key))) {
                 reused.push(kid.clone());
             }
         }
@@ -157,10 +174,10 @@ impl KeySet {
     /// Returns the keys for a token of this `alg` and `kid`. Allocates nothing.
     pub(crate) fn candidates(&self, algorithm: Algorithm, kid: Option<&str>) -> Candidates<'_> {
         let within = kid.map_or(&*self.keys, |kid| self.of_kid(kid));
-        let mut fitting = within.iter().filter(|key| key.fits(algorithm));
+        let mut fitting = within.iter().filter(|held| held.fits.contains(algorithm));
         let mut keys = [None; MAX_TRIED];
         for slot in &mut keys {
-            *slot = fitting.next().map(|key| &**key);
+            *slot = fitting.next().map(|held| &*held.key);
         }
         match (keys, fitting.next()) {
             ([None, ..], _) => Candidates::None,
@@ -169,7 +186,7 @@ impl KeySet {
         }
     }
 
-    fn of_kid(&self, kid: &str) -> &[Arc<VerificationKey>] {
+    fn of_kid(&self, kid: &str) -> &[Held] {
         let range = self.by_kid.get(kid).cloned();
         range.and_then(|range| self.keys.get(range)).unwrap_or_default()
     }
@@ -186,12 +203,14 @@ impl KeySet {
     pub(crate) fn ambiguous_kids(&self) -> impl Iterator<Item = &str> {
         self.kids().filter(|kid| {
             let keys = self.of_kid(kid);
-            Algorithm::ALL.iter().any(|it| keys.iter().filter(|key| key.fits(*it)).count() > 1)
+            Algorithm::ALL
+                .iter()
+                .any(|it| keys.iter().filter(|held| held.fits.contains(*it)).count() > 1)
         })
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &VerificationKey> {
-        self.keys.iter().map(|key| &**key)
+        self.keys.iter().map(|held| &*held.key)
     }
 
     pub(crate) fn ignored(&self) -> &[IgnoredKey] {
