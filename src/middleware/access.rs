@@ -124,6 +124,7 @@ impl Rule {
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
     }
 
+    #[inline]
     fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
         match (&self.kind, token) {
             (Kind::Public | Kind::Optional, _) | (Kind::AnyToken, Some(_)) => Ok(()),
@@ -167,11 +168,13 @@ impl<'a> Rules<'a> {
     }
 
     /// Tells whether the credentials needn't be looked at.
+    #[inline]
     pub(crate) fn are_public(&self) -> bool {
         self.iter().all(|rule| matches!(rule.kind, Kind::Public))
     }
 
     /// Decides about a caller with a valid token, or without any.
+    #[inline]
     pub(crate) fn admit(
         &self,
         token: Option<&Claims>,

@@ -29,6 +29,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Returns the rules for a request; `None` if its path can be read in two ways.
+    #[inline]
     pub(crate) fn rules<B>(&self, request: &Request<B>) -> Option<Rules<'_>> {
         match &self.routes {
             None => Some(Rules::from(&self.everywhere)),
