@@ -9,6 +9,7 @@ use tower::{Layer, Service};
 use tower_bearer::middleware::Access;
 use tower_bearer::{BearerAuthLayer, Validator};
 
+use crate::floors::{CheckingLayer, RefusingLayer, WrappingLayer};
 use crate::service::{ControlLayer, Template, forgetful_validator, router, send, validator};
 use crate::tokens::{Issuer, Signing};
 use crate::turns::Contender;
@@ -121,6 +122,12 @@ pub enum Case {
     Refused(Place, Refused),
     /// No service at all, but the bare check of a signature.
     Floor(Signing),
+    /// A layer that decodes a token and checks its signature, and nothing more.
+    Checking(Place, Signing),
+    /// The control, as a layer with a type of its own for bodies.
+    Wrapping,
+    /// A layer that refuses everybody, and looks at nothing.
+    Refusing(Place),
 }
 
 impl Case {
@@ -134,9 +141,11 @@ impl Case {
         let placed = places.into_iter().flat_map(|place| {
             let cold = Signing::ALL.map(|signing| Self::Cold(place, signing));
             let refused = Refused::ALL.map(|refused| Self::Refused(place, refused));
-            [Self::Control(place), Self::Warm(place)].into_iter().chain(cold).chain(refused)
+            let others = [Self::Control(place), Self::Warm(place), Self::Refusing(place)];
+            let checking = Signing::ALL.map(|signing| Self::Checking(place, signing));
+            others.into_iter().chain(cold).chain(checking).chain(refused)
         });
-        let all = placed.chain(Signing::ALL.map(Self::Floor)).chain([Self::Bare]);
+        let all = placed.chain(Signing::ALL.map(Self::Floor)).chain([Self::Bare, Self::Wrapping]);
         all.into_iter().find(|case| case.name() == name)
     }
 
@@ -166,11 +175,15 @@ impl Case {
             Self::Floor(signing) => {
                 let issuer = Issuer::new(signing);
                 let floor = issuer.floor(&issuer.token(0));
-                let send = move |_| {
-                    assert!(floor.check());
-                    StatusCode::OK
-                };
-                Started { send: Box::new(send), template: Template::bare(), status: StatusCode::OK }
+                Started::alone(move || assert!(floor.check()))
+            }
+            Self::Checking(place, signing) => {
+                placed!(place, CheckingLayer::new(signing), token())
+            }
+            Self::Wrapping => Started::new(router().layer(WrappingLayer::default()), token()),
+            Self::Refusing(place) => {
+                let started = placed!(place, RefusingLayer::default(), Template::bare());
+                Started { status: StatusCode::UNAUTHORIZED, ..started }
             }
         };
         started.checked(self)
@@ -204,6 +217,15 @@ impl Started {
     {
         let send = move |request| send(&mut service, request);
         Self { send: Box::new(send), template, status: StatusCode::OK }
+    }
+
+    /// What is no request.
+    fn alone(mut call: impl FnMut() + 'static) -> Self {
+        let send = move |_| {
+            call();
+            StatusCode::OK
+        };
+        Self { send: Box::new(send), template: Template::bare(), status: StatusCode::OK }
     }
 
     fn checked(mut self, case: Case) -> Self {

@@ -20,6 +20,7 @@ pub fn allocations() -> Counts {
     BTreeMap::from([
         ("allocations.control.layer", beyond(Case::Control(Place::Layer))),
         ("allocations.control.around", beyond(Case::Control(Place::Around))),
+        ("allocations.wrapping.layer", beyond(Case::Wrapping)),
         ("allocations.warm.layer", beyond(Case::Warm(Place::Layer))),
         ("allocations.warm.around", beyond(Case::Warm(Place::Around))),
         ("allocations.cold.layer", beyond(Case::Cold(Place::Layer, COLD))),
@@ -36,6 +37,7 @@ pub fn instructions() -> Counts {
     BTreeMap::from([
         ("instructions.control.layer", beyond(Case::Control(Place::Layer))),
         ("instructions.control.around", beyond(Case::Control(Place::Around))),
+        ("instructions.wrapping.layer", beyond(Case::Wrapping)),
         ("instructions.warm.layer", beyond(Case::Warm(Place::Layer))),
         ("instructions.warm.around", beyond(Case::Warm(Place::Around))),
         ("instructions.cold.layer", beyond(Case::Cold(Place::Layer, COLD)) - floor),

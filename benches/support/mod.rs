@@ -5,6 +5,7 @@ pub mod alloc;
 pub mod callgrind;
 pub mod case;
 pub mod counts;
+pub mod floors;
 pub mod scripted;
 pub mod service;
 pub mod tokens;
