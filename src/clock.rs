@@ -88,6 +88,11 @@ impl UnixTime {
         Self(self.0.min(other.0))
     }
 
+    /// Returns the later of two times.
+    pub(crate) const fn max(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
+    }
+
     /// Returns how much later this is than `earlier`; zero if it isn't.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::try_from_secs_f64(self.0 - earlier.0).unwrap_or_default()

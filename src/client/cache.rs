@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use crate::client::backoff;
 use crate::client::digest::jitter;
-use crate::client::error::TokenError;
+use crate::client::error::{TokenError, TokenErrorKind};
 use crate::client::expiry::Ages;
 use crate::client::secret_source::Known;
 use crate::client::shared::Sealed;
 use crate::client::token::Token;
-use crate::clock::UnixTime;
+use crate::clock::{UnixTime, monotonic};
 
 /// A token that servers refuse is replaced no more often than this: if the new one is refused as
 /// well, the token isn't what is wrong.
@@ -78,6 +78,7 @@ pub(crate) enum Step {
 
 /// A fetch to be carried out, once.
 pub(crate) struct Order {
+    entry: Arc<Entry>,
     arrival: watch::Sender<Option<Result<Token, TokenError>>>,
     /// What is held now.
     pub(crate) held: Option<Arc<Held>>,
@@ -145,7 +146,7 @@ impl Entry {
     }
 
     /// Decides what is to be done for a token.
-    pub(crate) fn next(&self, now: Instant, secret_can_change: bool) -> Step {
+    pub(crate) fn next(self: &Arc<Self>, now: Instant, secret_can_change: bool) -> Step {
         let mut state = self.lock();
         let held = self.held.load_full();
         let serving = held.as_ref().filter(|held| now < held.hard).map(|held| held.token.clone());
@@ -169,6 +170,7 @@ impl Entry {
         let (sender, arrival) = watch::channel(None);
         state.flight = Some(arrival.clone());
         let order = Order {
+            entry: Arc::clone(self),
             arrival: sender,
             held,
             rejected: state.rejected.as_ref().map(|(token, _)| token.clone()),
@@ -188,6 +190,10 @@ impl Entry {
         result: Result<(Token, Option<Held>), Refused>,
         now: Instant,
     ) {
+        self.end(&order, result, now);
+    }
+
+    fn end(&self, order: &Order, result: Result<(Token, Option<Held>), Refused>, now: Instant) {
         let mut state = self.lock();
         let result = match result {
             Ok((token, held)) => {
@@ -238,6 +244,19 @@ impl Entry {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A fetch during which something panics, the transport, the store or the secret's provider, has
+/// failed. One that is dropped with its runtime hasn't: the next call makes another.
+impl Drop for Order {
+    fn drop(&mut self) {
+        // A destructor may fetch, too, while its thread unwinds.
+        let landed = self.arrival.borrow().is_some();
+        if std::thread::panicking() && !landed {
+            let error = TokenError::new(TokenErrorKind::NoRuntime);
+            self.entry.end(self, Err(Refused { error, secrets: Vec::new() }), monotonic());
+        }
     }
 }
 

@@ -313,7 +313,9 @@ impl fmt::Display for TokenErrorKind {
                 write!(f, "the server didn't grant these scopes: {scopes}")
             }
             Self::TimedOut => f.write_str("it took too long"),
-            Self::NoRuntime => f.write_str("the tokio runtime ended, or there is none"),
+            Self::NoRuntime => {
+                f.write_str("the fetch panicked, or its tokio runtime ended, or there is none")
+            }
         }
     }
 }

@@ -159,7 +159,8 @@ impl JwksBuilder {
     }
 
     /// Sets the window in which tokens with unknown `kid`s cost at most two fetches, and in which
-    /// one that the issuer hasn't got isn't asked for again.
+    /// one that the issuer hasn't got isn't asked for again. For one that it has removed, it is
+    /// four windows.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;

@@ -13,8 +13,8 @@ pub(crate) struct Misses {
     cooldown: Duration,
     /// The `kid`s that were asked for lately, and when.
     asked: Lru<Instant>,
-    /// The `kid`s of keys that the issuer has removed.
-    tombstones: Lru<()>,
+    /// The `kid`s of keys that the issuer has removed, and when.
+    tombstones: Lru<Instant>,
     bucket: Bucket,
     /// When the latest forced fetch that succeeded was started.
     answered: Option<Instant>,
@@ -28,7 +28,7 @@ pub(crate) struct Misses {
 /// What to do about a miss.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ruling {
-    /// The key was removed: it doesn't exist.
+    /// The key was removed lately: it doesn't exist.
     Tombstone,
     /// The issuer was asked for it since: it doesn't exist.
     NegativeCached,
@@ -52,6 +52,10 @@ impl Misses {
     const ASKED: usize = 1_024;
     const TOMBSTONES: usize = 64;
 
+    /// For so many cooldowns nobody asks for a key that the issuer was seen to have removed. Then
+    /// it is unknown like any other: it may be back after a rollback, or from a server out of step.
+    const TOMBSTONE_COOLDOWNS: u32 = 4;
+
     pub(crate) fn new(cooldown: Duration) -> Self {
         Self {
             cooldown,
@@ -67,7 +71,7 @@ impl Misses {
 
     /// Rules on a miss. The server asked us to stay away until `held`.
     pub(crate) fn rule(&mut self, kid: &str, now: Instant, held: Option<Instant>) -> Ruling {
-        if self.tombstones.get(kid).is_some() {
+        if self.is_buried(kid, now) {
             return Ruling::Tombstone;
         }
         if self.asked.get(kid).is_some_and(|asked| {
@@ -103,6 +107,15 @@ impl Misses {
         };
         self.asked.insert(kid, now);
         ruling
+    }
+
+    fn is_buried(&mut self, kid: &str, now: Instant) -> bool {
+        let answered = self.answered;
+        self.tombstones.get(kid).is_some_and(|removed| {
+            // Had that answer brought the key, its tombstone would be gone.
+            let missing = answered.map_or(*removed, |answered| answered.max(*removed));
+            now < after(missing, self.cooldown.saturating_mul(Self::TOMBSTONE_COOLDOWNS))
+        })
     }
 
     /// Begins the forced fetch that was demanded, if one was.
@@ -146,10 +159,11 @@ impl Misses {
         &mut self,
         removed: impl Iterator<Item = &'a str>,
         present: impl Iterator<Item = &'a str>,
+        now: Instant,
     ) {
         self.asked.clear();
         for kid in removed {
-            self.tombstones.insert(kid, ());
+            self.tombstones.insert(kid, now);
         }
         for kid in present {
             self.tombstones.remove(kid);
@@ -313,10 +327,52 @@ mod tests {
     fn a_removed_key_is_remembered_until_it_comes_back() {
         let now = now();
         let mut misses = Misses::new(WINDOW);
-        misses.replaced(once("old"), once("new"));
+        misses.replaced(once("old"), once("new"), now);
         assert_eq!(misses.rule("old", now, None), Ruling::Tombstone);
-        misses.replaced(empty(), once("old"));
+        misses.replaced(empty(), once("old"), now);
         assert_eq!(misses.rule("old", now, None), Ruling::Demand(1));
+    }
+
+    #[test]
+    fn a_removed_key_is_asked_for_again_four_cooldowns_after_it_was_last_seen_missing() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        misses.replaced(once("old"), once("new"), now);
+        assert_eq!(misses.rule("old", now + secs(119), None), Ruling::Tombstone);
+        assert_eq!(misses.rule("old", now + secs(120), None), Ruling::Demand(1));
+        fetch(&mut misses, now + secs(120), true);
+        assert_eq!(misses.rule("old", now + secs(239), None), Ruling::Tombstone);
+
+        // Whoever the issuer was asked for, it was seen not to have this one.
+        assert_eq!(misses.rule("made-up", now + secs(200), None), Ruling::Demand(2));
+        fetch(&mut misses, now + secs(200), true);
+        assert_eq!(misses.rule("old", now + secs(319), None), Ruling::Tombstone);
+
+        // A fetch that failed has shown nothing.
+        assert_eq!(misses.rule("old", now + secs(320), None), Ruling::Demand(3));
+        fetch(&mut misses, now + secs(320), false);
+        let limited = Ruling::Limited(now + secs(350));
+        assert_eq!(misses.rule("old", now + secs(321), None), limited);
+        assert_eq!(misses.rule("old", now + secs(350), None), Ruling::Demand(4));
+    }
+
+    #[test]
+    fn a_flood_of_removed_kids_gets_no_more_fetches_than_one_of_made_up_ones() {
+        for (answers, expected) in [(false, 12), (true, 2)] {
+            let start = now();
+            let kids: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+            let mut misses = Misses::new(WINDOW);
+            misses.replaced(kids.iter().map(String::as_str), empty(), start);
+            let mut fetches = 0;
+            for (n, kid) in kids.iter().cycle().take(100_000).enumerate() {
+                let now = start + secs(120) + Duration::from_micros(n as u64 * 1_790);
+                if let Ruling::Demand(_) = misses.rule(kid, now, None) {
+                    fetches += 1;
+                    fetch(&mut misses, now, answers);
+                }
+            }
+            assert_eq!(fetches, expected, "179 s in windows of 30 s, or of 120 s");
+        }
     }
 
     #[test]
@@ -326,7 +382,7 @@ mod tests {
         misses.rule("a", now, None);
         fetch(&mut misses, now, true);
         assert_eq!(misses.rule("a", now, None), Ruling::NegativeCached);
-        misses.replaced(empty(), empty());
+        misses.replaced(empty(), empty(), now);
         assert_eq!(misses.rule("a", now, None), Ruling::Limited(now + WINDOW));
         assert_eq!(misses.rule("b", now, None), Ruling::Demand(2));
     }

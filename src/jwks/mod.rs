@@ -55,6 +55,9 @@
 //! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that
 //! can't be used never spoils the others, and a set without any usable key replaces nothing.
 //!
+//! For four cooldowns nobody asks for a key that was removed. Then its `kid` is unknown like any
+//! other, so that one which the issuer has brought back is found.
+//!
 //! ```
 //! use tower_bearer::jwks::{Jwks, State};
 //!
@@ -89,7 +92,7 @@
 //! | `jwks_refresh_waiters` | requests that wait for a refresh |
 //!
 //! An unknown `kid` is `resolved` or `absent` after a refresh; without one it is `negative_cached`
-//! (asked for lately), a `tombstone` (removed by the issuer) or `rate_limited`; `fetch_failed` tells
+//! (asked for lately), a `tombstone` (removed lately) or `rate_limited`; `fetch_failed` tells
 //! nothing about it.
 //!
 //! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, `jwks_state`,

@@ -138,7 +138,7 @@ impl Shared {
     fn tick(&self, control: &mut Control, now: Instant) {
         let published = Arc::clone(self.store.load(now).published());
         if let Some(succession) = published.keys.without_retired(now) {
-            let keys = self.succession(control, succession);
+            let keys = self.succession(control, succession, now);
             self.store.publish(Published { keys, ..(*published).clone() });
         }
         self.store.watched(now);
@@ -196,7 +196,8 @@ impl Shared {
             None => Arc::clone(&before.keys),
             Some(parsed) => {
                 let grace_ends = after(now, self.config.removed_key_grace);
-                self.succession(control, before.keys.followed_by(parsed, now, grace_ends))
+                let succession = before.keys.followed_by(parsed, now, grace_ends);
+                self.succession(control, succession, now)
             }
         };
         // The kid that the next forced fetch is for may have come with this one.
@@ -215,11 +216,16 @@ impl Shared {
         report::state(control, self.store.load(now).exact_state());
     }
 
-    fn succession(&self, control: &mut Control, succession: Succession) -> Arc<KeySet> {
+    fn succession(
+        &self,
+        control: &mut Control,
+        succession: Succession,
+        now: Instant,
+    ) -> Arc<KeySet> {
         if succession.changed {
             report::succession(&succession);
             let removed = succession.removed.iter().map(|kid| &**kid);
-            control.misses.replaced(removed, succession.set.kids());
+            control.misses.replaced(removed, succession.set.kids(), now);
         }
         succession.set
     }

@@ -241,7 +241,7 @@ codes! {
         WrongAudience = "wrong_audience", "the token is for another audience";
         /// `exp` has passed.
         Expired = "expired", "the token has expired";
-        /// `nbf` hasn't come.
+        /// `nbf` hasn't come; nor has `iat`, where there is a greatest age.
         NotYetValid = "not_yet_valid", "the token isn't valid yet";
         /// `iat` is longer ago than the configured maximum.
         TooOld = "too_old", "the token was issued too long ago";

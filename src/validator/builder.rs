@@ -198,6 +198,9 @@ impl<C> ValidatorBuilder<C> {
     }
 
     /// Refuses tokens whose `iat` is longer ago than this, plus the leeway, and those without.
+    ///
+    /// An `iat` that lies in the future by more than the leeway is refused then, too: such a token
+    /// would stay young for as long as its maker liked. Without a greatest age, it is accepted.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);

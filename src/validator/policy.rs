@@ -133,11 +133,11 @@ impl Policy {
     /// Returns from when and until when these claims pass, as far as time is concerned: what
     /// [`check_claims`](Self::check_claims) accepts between, the end excluded.
     pub(crate) fn term(&self, claims: &RawClaims<'_>) -> (UnixTime, UnixTime) {
-        let from = claims.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
+        let begins = claims.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
         let expires = claims.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
-        let ages = self.max_age.zip(claims.iat);
-        let until =
-            ages.map_or(expires, |(max_age, iat)| iat.plus(max_age).plus(self.leeway).min(expires));
+        let Some((max_age, iat)) = self.max_age.zip(claims.iat) else { return (begins, expires) };
+        let from = iat.minus(self.leeway).max(begins);
+        let until = iat.plus(max_age).plus(self.leeway).min(expires);
         (from, until)
     }
 
@@ -160,8 +160,12 @@ impl Policy {
         }
         if let Some(max_age) = self.max_age {
             let iat = claims.iat.ok_or(missing_claim("iat"))?;
+            let detail = Detail::Time { claim: "iat", value: iat, now };
+            // RFC 7519 §4.1.6 refuses none for this; but such a token would never grow too old.
+            if now < iat.minus(self.leeway) {
+                return Err(Rejection::with(RejectionKind::NotYetValid, detail));
+            }
             if now > iat.plus(max_age).plus(self.leeway) {
-                let detail = Detail::Time { claim: "iat", value: iat, now };
                 return Err(Rejection::with(RejectionKind::TooOld, detail));
             }
         }

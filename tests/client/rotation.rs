@@ -317,6 +317,39 @@ async fn a_fetch_tries_three_secrets_at_most() {
     assert_eq!(transport.request_count(), 3);
 }
 
+// Three refused secrets are remembered, while there is no token: the fourth that was refused makes
+// room for the first, which may be the right one by now.
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_put_back_after_three_others_is_tried_again() {
+    let world = World::new("one");
+    world.accept(&[]);
+    let transport = world.transport();
+    let source = world.source(&transport);
+    for (kept, sent) in [
+        ("one", 1),
+        ("two", 2),
+        ("three", 3),
+        ("one", 3),
+        ("two", 3),
+        ("three", 3),
+        ("four", 4),
+        ("two", 4),
+        ("three", 4),
+        ("one", 5),
+        ("three", 5),
+        ("four", 5),
+        ("two", 6),
+    ] {
+        world.keep(Some(kept));
+        source.token().await.unwrap_err();
+        assert_eq!(transport.request_count(), sent, "{kept}");
+        advance(SECOND).await;
+    }
+    world.keep(Some("three"));
+    world.accept(&["three"]);
+    assert_eq!(token(&source).await, "t1");
+}
+
 // While a token serves, nobody notices.
 #[tokio::test(start_paused = true)]
 async fn a_rotation_between_soft_and_hard_expiry_is_not_noticed() {

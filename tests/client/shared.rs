@@ -186,6 +186,37 @@ async fn e9_a_lock_that_nobody_releases_is_waited_for_only_so_long() {
     assert_eq!(store.locks(), 1, "another's lock isn't released");
 }
 
+// E9: every taker has a name of its own, so that a lock which ran out, and which another process has
+// taken since, is left to that process.
+#[tokio::test(start_paused = true)]
+async fn e9_a_lock_that_another_process_has_by_now_is_not_released() {
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let begin = |name: &'static str| {
+        let transport = ScriptedTransport::new();
+        let (answer, gate) = granted(name, 600).gated();
+        transport.push(answer);
+        let source = process(&transport, &store, &clock);
+        (transport, gate, tokio::spawn(async move { token(&source).await }))
+    };
+    let (transport, first_gate, first) = begin("t1");
+    transport.wait_for_requests(1).await;
+    store.expire_locks();
+    let (transport, second_gate, second) = begin("t2");
+    transport.wait_for_requests(1).await;
+    assert_eq!(store.locks(), 1, "the second has it");
+
+    first_gate.open();
+    assert_eq!(first.await.unwrap(), "t1");
+    tokio::time::sleep(SECOND).await;
+    assert!(store.calls().contains(&"unlock"), "the first has tried");
+    assert_eq!(store.locks(), 1, "and the second has it still");
+
+    second_gate.open();
+    assert_eq!(second.await.unwrap(), "t2");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(store.locks(), 0, "its owner releases it");
+}
+
 // E9: the other is done just before one has the lock: the lock isn't kept.
 #[tokio::test(start_paused = true)]
 async fn e9_a_lock_that_is_not_needed_is_released() {

@@ -1,10 +1,14 @@
 //! However many wait, one asks.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::time::{advance, timeout};
-use tower_bearer::client::{TokenClient, TokenErrorKind};
+use tower_bearer::Secret;
+use tower_bearer::client::{
+    ClientAuth, Grant, SecretFuture, SecretProvider, TokenClient, TokenErrorKind, TokenSource,
+};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
 use tower_bearer::transport::TransportErrorKind;
 
@@ -122,20 +126,113 @@ fn e4_a_runtime_that_ends_is_survived() {
     assert_eq!(runtime().block_on(token(&source)), "t2");
 }
 
-// E4: a transport that panics takes those who wait along, and nobody after them.
+// E4: a transport that panics takes those who wait along, and nobody after them: it has failed.
 #[tokio::test(start_paused = true)]
 async fn e4_a_fetch_that_panics_is_an_error_to_who_waits_and_no_more() {
-    let first = std::sync::atomic::AtomicBool::new(true);
-    let transport = ScriptedTransport::from_fn(move |_| {
-        assert!(!first.swap(false, std::sync::atomic::Ordering::Relaxed), "it breaks");
-        granted("t1", 600)
-    });
+    let (transport, requests) = panicking(|n| n == 0);
     let source = source(&transport);
     let (a, b) = tokio::join!(source.token(), source.token());
-    for error in [a.unwrap_err(), b.unwrap_err()] {
+    for error in [a.unwrap_err(), b.unwrap_err(), source.token().await.unwrap_err()] {
         assert_eq!(*error.kind(), TokenErrorKind::NoRuntime);
     }
+    assert_eq!(requests.load(Ordering::Relaxed), 1);
+    advance(Duration::from_millis(750)).await;
     assert_eq!(token(&source).await, "t1");
+}
+
+// R12: after every failure there is a rest, and the next is longer.
+#[tokio::test(start_paused = true)]
+async fn r12_a_transport_that_always_panics_is_asked_less_and_less_often() {
+    let (transport, requests) = panicking(|_| true);
+    let source = source(&transport);
+    for _ in 0..600 {
+        source.token().await.unwrap_err();
+        advance(Duration::from_millis(100)).await;
+    }
+    let requests = requests.load(Ordering::Relaxed);
+    assert!((6..=7).contains(&requests), "{requests} in a minute");
+}
+
+// R12, E2: nor does it panic for each call that a token serves.
+#[tokio::test(start_paused = true)]
+async fn r12_a_renewal_that_panics_rests_too() {
+    let (transport, requests) = panicking(|n| (1..4).contains(&n));
+    let source = source(&transport);
+    assert_eq!(token(&source).await, "t0");
+    advance(481 * SECOND).await;
+    for _ in 0..20 {
+        assert_eq!(token(&source).await, "t0");
+        settle().await;
+        advance(Duration::from_millis(10)).await;
+    }
+    assert_eq!(requests.load(Ordering::Relaxed), 2);
+    for _ in 0..10 {
+        advance(SECOND).await;
+        token(&source).await;
+        settle().await;
+    }
+    assert_eq!(token(&source).await, "t4");
+}
+
+// R12: a provider of the secret that panics is asked no more often.
+#[tokio::test(start_paused = true)]
+async fn r12_a_provider_that_panics_rests_too() {
+    struct Broken(Arc<AtomicUsize>);
+    impl SecretProvider for Broken {
+        fn secret(&self) -> SecretFuture<'_> {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                assert!(n > 0, "it breaks");
+                Ok(Secret::new("s3cret"))
+            })
+        }
+    }
+    let asked = Arc::new(AtomicUsize::new(0));
+    let auth = ClientAuth::basic("me", Broken(Arc::clone(&asked)));
+    let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+    let source = client(&counting(600)).source(&grant);
+    for _ in 0..4 {
+        source.token().await.unwrap_err();
+        advance(Duration::from_millis(100)).await;
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    advance(Duration::from_millis(350)).await;
+    assert_eq!(token(&source).await, "t1");
+}
+
+// E4: what a destructor fetches while its thread unwinds hasn't failed for that.
+#[test]
+fn e4_a_token_can_be_had_while_a_thread_panics() {
+    struct Cleanup(TokenSource, mpsc::Sender<bool>);
+    impl Drop for Cleanup {
+        fn drop(&mut self) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+            let result = runtime.unwrap().block_on(self.0.token());
+            self.1.send(result.is_ok()).unwrap();
+        }
+    }
+    let (sender, had) = mpsc::channel();
+    let cleanup = Cleanup(source(&counting(600)), sender);
+    let thread = std::thread::spawn(move || {
+        let _cleanup = cleanup;
+        panic!("it breaks");
+    });
+    thread.join().unwrap_err();
+    assert!(had.recv().unwrap());
+}
+
+/// A transport that panics at these requests, counted from 0, and what counts them.
+fn panicking(
+    panics: impl Fn(usize) -> bool + Send + Sync + 'static,
+) -> (ScriptedTransport, Arc<AtomicUsize>) {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let transport = ScriptedTransport::from_fn(move |_| {
+        let n = count.fetch_add(1, Ordering::Relaxed);
+        assert!(!panics(n), "it breaks");
+        granted(&format!("t{n}"), 600)
+    });
+    (transport, requests)
 }
 
 // E4

@@ -117,6 +117,42 @@ async fn a_key_that_comes_back_is_accepted_again() {
     assert_eq!(jwks.status().generation, 5);
 }
 
+/// A rollback, long before the next planned refresh.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_comes_back_is_found_after_four_cooldowns_at_the_latest() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    issuer.header("cache-control", "max-age=3600");
+    let (validator, jwks) = issuer.ready(issuer.jwks()).await;
+    let token = issuer.token(&a);
+    issuer.publish(&[&b]);
+    jwks.refresh().await.unwrap();
+    issuer.publish(&[&a, &b]);
+    pass(119.0).await;
+    assert_eq!(rejected(validator.validate(&token).await), RejectionKind::UnknownKey);
+    assert_eq!(issuer.requests(), 2);
+    pass(2.0).await;
+    assert!(validator.validate(&token).await.is_ok());
+    assert_eq!(issuer.requests(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_stays_away_costs_a_fetch_in_four_cooldowns() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    issuer.header("cache-control", "max-age=3600");
+    let (validator, jwks) = issuer.ready(issuer.jwks()).await;
+    let token = issuer.token(&a);
+    issuer.publish(&[&b]);
+    jwks.refresh().await.unwrap();
+    for _ in 0..1_150 {
+        pass(1.0).await;
+        assert_eq!(rejected(validator.validate(&token).await), RejectionKind::UnknownKey);
+    }
+    assert_eq!(issuer.requests(), 2 + 9, "in 19 minutes");
+    assert!(validator.validate(&issuer.token(&b)).await.is_ok());
+}
+
 // A grace is for keys that are replaced.
 #[tokio::test(start_paused = true)]
 async fn there_is_no_grace_for_keys_that_are_all_revoked() {
