@@ -61,8 +61,9 @@ impl<'a> RawClaims<'a> {
     ///
     /// # Errors
     ///
-    /// `MalformedToken` if it isn't one JSON object with each name once, `MalformedClaim` if a
-    /// claim that matters isn't of its type. A claim of the wrong type is never taken as absent.
+    /// `MalformedClaim` if a claim that matters can't be read as what it must be, `MalformedToken` if
+    /// anything else isn't one JSON object with each name once. A claim of the wrong type is never
+    /// taken as absent.
     pub(crate) fn parse(json: &'a [u8], source: &ScopeSource) -> Result<Self, Rejection> {
         let reader = Reader { budget: Budget::new(), failing: Cell::new(None) };
         let mut claims = Self::default();
