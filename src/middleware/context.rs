@@ -8,7 +8,7 @@ use crate::middleware::settings::{Settings, refuse_without_layer};
 use crate::refusal::renderer::RequestHead;
 use crate::refusal::{Misconfigured, Refusal};
 use crate::scope::{Implications, Requirement, ScopeSet};
-use crate::token::{AccessToken, Authenticated, ErasedToken};
+use crate::token::{AccessToken, Authenticated, ErasedToken, HasSettings};
 
 const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
                         .layer(BearerAuthLayer::new(validator)) around what needs a token";
@@ -24,20 +24,19 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Leaves the token, or that there is none.
+    /// Leaves the token, or that there is none, and who let the request pass.
     pub(crate) fn leave<C: Send + Sync + 'static>(
         extensions: &mut Extensions,
         token: Option<AccessToken<C>>,
-        settings: &Arc<Settings>,
+        by: Arc<dyn HasSettings>,
     ) {
-        let settings = Arc::clone(settings);
-        extensions.insert(Authenticated { token: token.map(AccessToken::erase), settings });
+        extensions.insert(Authenticated { token: token.map(AccessToken::erase), by });
     }
 
     /// Finds what was left. Without it, there is no layer, which is the operator's fault.
     pub(crate) fn find(extensions: &'a Extensions) -> Result<Self, Refusal> {
         let found = extensions.get::<Authenticated>().and_then(|authenticated| {
-            let settings = authenticated.settings.downcast_ref::<Settings>()?;
+            let settings = authenticated.by.settings().downcast_ref::<Settings>()?;
             Some(Self { authenticated, settings })
         });
         found.ok_or_else(|| Misconfigured::new(NO_LAYER).into())

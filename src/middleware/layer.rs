@@ -39,7 +39,7 @@ impl<C> BearerAuthLayer<C> {
             preflight: false,
             forward: true,
         };
-        Self { authority: Arc::new(Authority { validator, settings: Arc::new(settings) }) }
+        Self { authority: Arc::new(Authority { validator, settings }) }
     }
 
     /// Names the protection space in challenges: `WWW-Authenticate: Bearer realm="…"`.
@@ -116,7 +116,7 @@ impl<C> BearerAuthLayer<C> {
     }
 
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut Arc::make_mut(&mut self.authority).settings));
+        change(&mut Arc::make_mut(&mut self.authority).settings);
         self
     }
 }

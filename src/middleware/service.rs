@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::middleware::future::ResponseFuture;
 use crate::middleware::settings::Settings;
 use crate::refusal::{Refusal, Rejection, RejectionKind};
 use crate::telemetry::count;
-use crate::token::{AccessToken, NoClaims};
+use crate::token::{AccessToken, HasSettings, NoClaims};
 use crate::validator::{Check, Validator};
 
 /// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
@@ -68,7 +69,7 @@ where
 /// Who decides: the validator about tokens, the settings about what a route needs.
 pub(crate) struct Authority<C> {
     pub(crate) validator: Validator<C>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Settings,
 }
 
 /// What is to be done with a request.
@@ -105,7 +106,7 @@ impl From<NotAdmitted> for Refused {
 impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
     /// Decides about a request, and hides its credentials from whoever may print it.
     pub(crate) fn judge<B>(&self, request: &mut Request<B>, turn: Turn) -> Verdict<C> {
-        let settings = &*self.settings;
+        let settings = &self.settings;
         let rules = settings.rules(request);
         let is_preflight = settings.lets_preflight_pass(request);
         let credentials = bearer::credentials(request.headers_mut());
@@ -148,11 +149,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
     }
 
     /// Makes a request ready for the service within.
-    pub(crate) fn hand_over<B>(&self, request: &mut Request<B>, token: Option<AccessToken<C>>) {
+    pub(crate) fn hand_over<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        token: Option<AccessToken<C>>,
+    ) {
         if token.is_some() {
             count!("token_total", "result" => "accepted", "reason" => "none");
         }
-        Context::leave(request.extensions_mut(), token, &self.settings);
+        // The count that the service's clones have as well: threads share no other but the token's.
+        let by = Arc::clone(self) as Arc<dyn HasSettings>;
+        Context::leave(request.extensions_mut(), token, by);
         if !self.settings.forward {
             request.headers_mut().remove(AUTHORIZATION);
         }
@@ -170,6 +177,12 @@ impl<C> Authority<C> {
     }
 }
 
+impl<C: Send + Sync + 'static> HasSettings for Authority<C> {
+    fn settings(&self) -> &dyn Any {
+        &self.settings
+    }
+}
+
 impl<S: Clone, C> Clone for BearerAuth<S, C> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), authority: Arc::clone(&self.authority) }
@@ -178,7 +191,7 @@ impl<S: Clone, C> Clone for BearerAuth<S, C> {
 
 impl<C> Clone for Authority<C> {
     fn clone(&self) -> Self {
-        Self { validator: self.validator.clone(), settings: Arc::clone(&self.settings) }
+        Self { validator: self.validator.clone(), settings: self.settings.clone() }
     }
 }
 

@@ -53,8 +53,9 @@ fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_scope_byte)
 }
 
+/// %x21 / %x23-5B / %x5D-7E, put so that many bytes can be checked at a time.
 const fn is_scope_byte(byte: u8) -> bool {
-    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+    (byte > b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
 }
 
 impl fmt::Display for Scope {

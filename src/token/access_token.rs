@@ -107,12 +107,17 @@ impl<C: Send + Sync + 'static> ErasedToken for Verified<C> {
     }
 }
 
-/// What the middleware leaves in a request's extensions: the token, if there was one, and the
-/// middleware's own settings.
+/// What the middleware leaves in a request's extensions: the token, if there was one, and who let
+/// the request pass.
 #[derive(Clone)]
 pub(crate) struct Authenticated {
     pub(crate) token: Option<Arc<dyn ErasedToken>>,
-    pub(crate) settings: Arc<dyn Any + Send + Sync>,
+    pub(crate) by: Arc<dyn HasSettings>,
+}
+
+/// Something with settings that only the middleware knows.
+pub(crate) trait HasSettings: Send + Sync {
+    fn settings(&self) -> &dyn Any;
 }
 
 impl Authenticated {

@@ -6,7 +6,7 @@ mod raw_claims;
 mod scope_source;
 
 pub use self::access_token::{AccessToken, NoClaims};
-pub(crate) use self::access_token::{Authenticated, ErasedToken, Verified};
+pub(crate) use self::access_token::{Authenticated, ErasedToken, HasSettings, Verified};
 pub use self::claims::Claims;
 pub(crate) use self::raw_claims::RawClaims;
 pub use self::scope_source::ScopeSource;
