@@ -181,3 +181,51 @@ pub(crate) fn unsupported_algorithm(header: &Header<'_>) -> Rejection {
 const fn missing_claim(claim: &'static str) -> Rejection {
     Rejection::with(RejectionKind::MissingClaim, Detail::Claim(claim))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn policy(leeway: u64, max_age: Option<u64>) -> Policy {
+        Policy {
+            issuer: "i".into(),
+            audiences: Box::new(["a".into()]),
+            algorithms: Box::default(),
+            typ_required: false,
+            required: Box::default(),
+            leeway: Duration::from_secs(leeway),
+            max_age: max_age.map(Duration::from_secs),
+            scope_source: ScopeSource::standard(),
+            max_token_bytes: 0,
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        // What is remembered must be what would be decided anew.
+        #[test]
+        fn claims_pass_within_their_term_and_at_no_other_time(
+            exp in 0..12_u8,
+            nbf in proptest::option::of(0..12_u8),
+            iat in 0..12_u8,
+            leeway in 0..4_u64,
+            max_age in proptest::option::of(0..6_u64),
+            now in 0..16_i64,
+        ) {
+            let nbf = nbf.map(|nbf| format!(r#","nbf":{nbf}"#)).unwrap_or_default();
+            let json = format!(r#"{{"iss":"i","aud":"a","exp":{exp},"iat":{iat}{nbf}}}"#);
+            let policy = policy(leeway, max_age);
+            let claims = RawClaims::parse(json.as_bytes(), &policy.scope_source).unwrap();
+            let now = UnixTime::from_secs(now);
+            let (from, until) = policy.term(&claims);
+            // The last moment at which a token isn't too old is the one that isn't remembered.
+            if now != until || policy.max_age.is_none() {
+                let passes = policy.check_claims(&claims, now).is_ok();
+                prop_assert_eq!(passes, from <= now && now < until);
+            }
+        }
+    }
+}

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use serde_json::json;
-use tower_bearer::testing::ScriptedAnswer;
+use tower_bearer::jose::Algorithm;
+use tower_bearer::testing::{ScriptedAnswer, TestKey};
 
 use crate::support::{Issuer, key, pass, secs};
 
@@ -121,7 +122,9 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
     let guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
     run(async {
         let (old, new) = (key("default"), key("default"));
-        let issuer = Issuer::with(&[&old]);
+        // Two of one `kid`, but of two algorithms: no token could mean both.
+        let issuer =
+            Issuer::with(&[&old, &TestKey::generate(Algorithm::ES256).with_kid("default")]);
         let builder = tower_bearer::jwks::Jwks::url(
             crate::support::ISSUER,
             "https://issuer.test/jwks?key=sentinel",
@@ -158,5 +161,6 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         let told = log.lines().any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(told, "{expected}:\n{log}");
     }
+    assert_eq!(log.matches("kid_ambiguous").count(), 1, "{log}");
     assert!(!log.contains("sentinel"), "{log}");
 }
