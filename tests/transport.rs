@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -10,6 +11,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tower_bearer::jwks::{FetchError, Jwks};
 use tower_bearer::testing::{Endpoint, Fault, TestIssuer};
 use tower_bearer::transport::{
@@ -232,9 +238,9 @@ async fn tells_how_an_exchange_failed_and_nothing_else() {
     let (garbage, _asked) = server("SSH-2.0-OpenSSH\r\n");
     for (url, kind) in [
         (format!("http://{closed}/secret"), TransportErrorKind::Connect),
-        (format!("https://{garbage}/secret"), TransportErrorKind::Connect),
+        (format!("https://{closed}/secret"), TransportErrorKind::Connect),
         (format!("http://{garbage}/secret"), TransportErrorKind::Other),
-        ("http://name.invalid/secret".to_owned(), TransportErrorKind::Connect),
+        ("http://name.invalid/secret".to_owned(), TransportErrorKind::UnknownHost),
     ] {
         let limits = Limits::new(1_024, Duration::from_secs(2));
         let error = get(&url, limits).await.unwrap_err();
@@ -246,6 +252,88 @@ async fn tells_how_an_exchange_failed_and_nothing_else() {
     issuer.inject(Endpoint::Jwks, Fault::truncated());
     let error = get(&issuer.jwks_uri(), LIMITS).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Other);
+}
+
+/// Answers with an empty key set, over TLS and with such a certificate.
+async fn tls_server(
+    authority: &CertifiedIssuer<'_, KeyPair>,
+    host: &str,
+    until: i32,
+) -> SocketAddr {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    let chain = vec![params.signed_by(&key, authority).unwrap().der().clone()];
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut asked = [0; 1_024];
+            let _ = stream.read(&mut asked).await.unwrap();
+            stream.write_all(&http("connection: close", br#"{"keys":[]}"#)).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_certificate_that_cant_be_trusted_is_told_from_a_server_that_is_gone() {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let ours = reqwest::Certificate::from_der(authority.der()).unwrap();
+    let builder = reqwest::Client::builder().tls_certs_only([ours]);
+    let ours = ReqwestTransport::from_builder(builder).unwrap();
+    let systems = ReqwestTransport::new().unwrap();
+
+    let (plain, garbage) = (TestIssuer::start().await.unwrap(), garbage_server());
+    let plain = plain.address();
+    let good = tls_server(&authority, "localhost", 4096).await;
+    for (transport, server, expected) in [
+        (&ours, good, Ok(StatusCode::OK)),
+        (&systems, good, Err(TransportErrorKind::Tls)),
+        (&ours, tls_server(&authority, "another.test", 4096).await, Err(TransportErrorKind::Tls)),
+        (&ours, tls_server(&authority, "localhost", 2020).await, Err(TransportErrorKind::Tls)),
+        (&ours, plain, Err(TransportErrorKind::Tls)),
+        (&ours, garbage, Err(TransportErrorKind::Tls)),
+    ] {
+        let url = format!("https://localhost:{}/", server.port());
+        let answer = get_through(transport, &url, LIMITS).await;
+        assert_eq!(answer.map(|answer| answer.status()).map_err(|error| error.kind()), expected);
+    }
+
+    // The operator is told so.
+    let url = format!("https://localhost:{}/", good.port());
+    let source = |transport| Jwks::url("https://localhost", &url).transport(transport).build();
+    assert_eq!(source(systems).unwrap().refresh().await, Err(FetchError::Tls));
+    assert_eq!(source(ours).unwrap().refresh().await, Err(FetchError::NoUsableKey));
+}
+
+/// Says something as soon as anybody connects, which isn't TLS.
+fn garbage_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let streams: Vec<_> = listener
+            .incoming()
+            .map(|stream| {
+                let mut stream = stream.unwrap();
+                stream.write_all(b"220 mail.example ESMTP\r\n").unwrap();
+                stream
+            })
+            .collect();
+        drop(streams);
+    });
+    address
 }
 
 #[tokio::test]

@@ -210,7 +210,10 @@ impl TokenError {
         match &self.0.kind {
             TokenErrorKind::Answer(AnswerFault::Redirect)
             | TokenErrorKind::Transport(
-                TransportErrorKind::Connect | TransportErrorKind::BlockedAddress,
+                TransportErrorKind::UnknownHost
+                | TransportErrorKind::Connect
+                | TransportErrorKind::Tls
+                | TransportErrorKind::BlockedAddress,
             ) => true,
             TokenErrorKind::Status(status) => matches!(status.as_u16(), 404 | 405 | 410),
             _ => false,

@@ -119,7 +119,9 @@ impl Discovery {
 const fn ends_the_search(fault: Fault) -> bool {
     match fault.error {
         FetchError::Timeout
+        | FetchError::UnknownHost
         | FetchError::Connect
+        | FetchError::Tls
         | FetchError::BlockedAddress
         | FetchError::Exchange => true,
         FetchError::Status(status) => wants_rest(status),

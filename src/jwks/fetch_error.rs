@@ -10,8 +10,13 @@ use crate::transport::{TransportError, TransportErrorKind};
 pub enum FetchError {
     /// The exchange took too long.
     Timeout,
+    /// The host's name has no address.
+    UnknownHost,
     /// No connection could be made.
     Connect,
+    /// No TLS session: the certificate isn't trusted, isn't for this host or isn't valid now, or
+    /// what answers doesn't speak TLS.
+    Tls,
     /// The host's address is one that must not be dialled.
     BlockedAddress,
     /// The connection broke midway, or the answer wasn't HTTP.
@@ -49,7 +54,9 @@ impl FetchError {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
+            Self::UnknownHost => "dns",
             Self::Connect => "connect",
+            Self::Tls => "tls",
             Self::BlockedAddress => "blocked_ip",
             Self::Exchange => "exchange",
             Self::TooLarge => "too_large",
@@ -84,7 +91,9 @@ impl From<TransportError> for FetchError {
     fn from(error: TransportError) -> Self {
         match error.kind() {
             TransportErrorKind::Timeout => Self::Timeout,
+            TransportErrorKind::UnknownHost => Self::UnknownHost,
             TransportErrorKind::Connect => Self::Connect,
+            TransportErrorKind::Tls => Self::Tls,
             TransportErrorKind::BlockedAddress => Self::BlockedAddress,
             TransportErrorKind::TooLarge => Self::TooLarge,
             TransportErrorKind::ContentEncoding => Self::ContentEncoding,

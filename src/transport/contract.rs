@@ -60,8 +60,13 @@ pub struct TransportError {
 pub enum TransportErrorKind {
     /// The exchange took longer than [`Limits::timeout`].
     Timeout,
-    /// No connection: refused, unreachable, no such name, or TLS failed.
+    /// The host's name has no address, or the resolver couldn't be asked.
+    UnknownHost,
+    /// No connection: refused, or unreachable.
     Connect,
+    /// No TLS session: the server's certificate isn't trusted, isn't for this host or isn't valid
+    /// now, or what answers doesn't speak TLS.
+    Tls,
     /// Every address of the host is one that must not be dialled.
     BlockedAddress,
     /// The body was longer than [`Limits::max_bytes`].
@@ -88,7 +93,12 @@ impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             TransportErrorKind::Timeout => "the exchange timed out",
+            TransportErrorKind::UnknownHost => "the host's name has no address",
             TransportErrorKind::Connect => "no connection could be made",
+            TransportErrorKind::Tls => {
+                "no TLS session: the certificate isn't trusted, isn't for this host or isn't valid \
+                 now, or what answers doesn't speak TLS"
+            }
             TransportErrorKind::BlockedAddress => "the host's address must not be dialled",
             TransportErrorKind::TooLarge => "the answer is larger than allowed",
             TransportErrorKind::ContentEncoding => "the answer has a content coding not asked for",

@@ -1,10 +1,10 @@
 use std::error::Error;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 #[cfg(feature = "aws-lc-rs")]
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_ENCODING;
@@ -164,18 +164,32 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn kind(error: &reqwest::Error) -> TransportErrorKind {
-    let mut cause: Option<&(dyn Error + 'static)> = error.source();
-    while let Some(error) = cause {
-        if error.is::<Blocked>() {
-            return TransportErrorKind::BlockedAddress;
-        }
-        cause = error.source();
-    }
+    let has = |what: fn(&(dyn Error + 'static)) -> bool| causes(error).any(what);
     match error {
+        _ if has(|cause| cause.is::<Blocked>()) => TransportErrorKind::BlockedAddress,
         _ if error.is_timeout() => TransportErrorKind::Timeout,
+        _ if has(|cause| cause.is::<Unresolved>()) => TransportErrorKind::UnknownHost,
+        _ if error.is_connect() && has(is_tls) => TransportErrorKind::Tls,
         _ if error.is_connect() => TransportErrorKind::Connect,
         _ => TransportErrorKind::Other,
     }
+}
+
+/// Returns what an error comes from, those within an `io::Error` included.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(within) => Some(within as _),
+            None => error.source(),
+        }
+    })
+}
+
+/// So `rustls` says, to whoever connects, that the handshake failed.
+fn is_tls(cause: &(dyn Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
 }
 
 fn build(
@@ -238,11 +252,11 @@ impl Resolve for Filter {
         let resolving = self.names.resolve(name);
         Box::pin(async move {
             let mut any = false;
-            let found = resolving.await?.inspect(|_| any = true);
+            let found = resolving.await.map_err(|_| Unresolved)?.inspect(|_| any = true);
             let allowed: Vec<SocketAddr> =
                 found.filter(|address| dial.allows(&host, address.ip())).collect();
-            if any && allowed.is_empty() {
-                return Err(Blocked.into());
+            if allowed.is_empty() {
+                return Err(if any { Blocked.into() } else { Unresolved.into() });
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
@@ -267,6 +281,11 @@ impl Resolve for System {
 #[error("the host's address must not be dialled")]
 struct Blocked;
 
+/// A name without any address.
+#[derive(Debug, thiserror::Error)]
+#[error("the host's name has no address")]
+struct Unresolved;
+
 impl fmt::Debug for ReqwestTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReqwestTransport")
@@ -280,12 +299,15 @@ mod tests {
 
     use super::*;
 
-    /// Resolves names to these addresses, in turns.
+    /// Resolves names to these addresses, in turns, and then none any longer.
     struct Names(Mutex<Vec<Vec<&'static str>>>);
 
     impl Resolve for Names {
         fn resolve(&self, _: Name) -> Resolving {
             let mut turns = self.0.lock().unwrap();
+            if turns.is_empty() {
+                return Box::pin(std::future::ready(Err("no such name".into())));
+            }
             let found = turns.remove(0);
             let found: Vec<SocketAddr> =
                 found.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 0)).collect();
@@ -357,6 +379,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_without_an_address_is_told_from_a_server_that_is_gone() {
+        let transport = transport(&[&[], &["127.0.0.1"]]);
+        for expected in [
+            TransportErrorKind::UnknownHost,
+            TransportErrorKind::Connect,
+            TransportErrorKind::UnknownHost,
+        ] {
+            assert_eq!(get(&transport, "http://name.example:1/", false).await, Err(expected));
+        }
+    }
+
+    #[tokio::test]
     async fn a_name_that_leads_elsewhere_the_second_time_is_refused_then() {
         let (listener, port) = listener();
         let url = format!("http://rebinding.example:{port}/");
@@ -396,11 +430,5 @@ mod tests {
         let usual = transport.send(request, limits).await.unwrap_err();
         assert_eq!(usual.kind(), TransportErrorKind::Timeout);
         assert!(listener.accept().is_ok(), "otherwise the proxy is used");
-    }
-
-    #[tokio::test]
-    async fn a_name_without_addresses_is_no_blocked_one() {
-        let nowhere = get(&transport(&[&[]]), "http://name.example/", false).await;
-        assert_eq!(nowhere, Err(TransportErrorKind::Connect));
     }
 }
