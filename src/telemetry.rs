@@ -29,15 +29,13 @@ macro_rules! gauge {
     }};
 }
 
-/// Records into a histogram: `observe!("name", value)`.
+/// Records into a histogram: `observe!("name", value, "label" => value, …)`.
 macro_rules! observe {
-    ($name:literal, $value:expr) => {{
+    ($name:literal, $seen:expr $(, $label:literal => $value:expr)*) => {{
         #[cfg(feature = "metrics")]
-        metrics::histogram!($name).record($value);
+        metrics::histogram!($name $(, $label => $value)*).record($seen);
         #[cfg(not(feature = "metrics"))]
-        {
-            let _ = &$value;
-        }
+        { let _ = &$seen; $(let _ = &$value;)* }
     }};
 }
 

@@ -94,15 +94,16 @@ async fn every_metric_has_its_name() {
         assert!(names.contains(name), "{name} isn't among {names:?}");
     }
     for (counter, at_least) in [
-        ("jwks_kid_miss_total{result=resolved}", 1),
-        ("jwks_kid_miss_total{result=tombstone}", 1),
-        ("jwks_kid_miss_total{result=absent}", 1),
-        ("jwks_kid_miss_total{result=negative_cached}", 1),
-        ("jwks_kid_miss_total{result=rate_limited}", 1),
+        ("jwks_kid_miss_total{issuer=ISSUER,result=resolved}", 1),
+        ("jwks_kid_miss_total{issuer=ISSUER,result=tombstone}", 1),
+        ("jwks_kid_miss_total{issuer=ISSUER,result=absent}", 1),
+        ("jwks_kid_miss_total{issuer=ISSUER,result=negative_cached}", 1),
+        ("jwks_kid_miss_total{issuer=ISSUER,result=rate_limited}", 1),
         ("token_total{result=refused,reason=unknown_key}", 4),
         ("auth_unavailable_total{}", 1),
     ] {
-        let count = counters.get(counter).copied().unwrap_or_default();
+        let counter = counter.replace("ISSUER", issuer.issuer());
+        let count = counters.get(&counter).copied().unwrap_or_default();
         assert!(count >= at_least, "{counter} is {count}: {counters:#?}");
     }
 }

@@ -41,7 +41,7 @@ impl Metadata {
 /// Finds the key set of one issuer.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    issuer: Box<str>,
+    pub(crate) issuer: Box<str>,
     places: Vec<Uri>,
     plain_http: PlainHttp,
 }
@@ -99,7 +99,7 @@ impl Discovery {
         if *issuer != *self.issuer {
             event!(
                 WARN,
-                expected = &*self.issuer,
+                issuer = &*self.issuer,
                 found = crate::refusal::Excerpt::new(&issuer).as_str(),
                 "jwks_issuer_mismatch: metadata of another issuer was found"
             );
@@ -108,7 +108,12 @@ impl Discovery {
         let jwks_uri = document.jwks_uri.and_then(Value::into_text);
         let jwks_uri = jwks_uri.ok_or(FetchError::UnacceptableJwksUri)?;
         parse_url(&jwks_uri, self.plain_http).map_err(|_fault| {
-            event!(WARN, reason = %_fault, "jwks_uri: the metadata's jwks_uri is refused");
+            event!(
+                WARN,
+                issuer = &*self.issuer,
+                reason = %_fault,
+                "jwks_uri: the metadata's jwks_uri is refused"
+            );
             FetchError::UnacceptableJwksUri
         })
     }

@@ -91,7 +91,12 @@ async fn locate(
         (Ok(found), _) => Ok((found.jwks_uri.clone(), Some(found))),
         // The address from before may still be good, and nothing better is known.
         (Err(_fault), Some(known)) => {
-            event!(WARN, error = %_fault.error, "jwks_metadata: the metadata can't be renewed");
+            event!(
+                WARN,
+                issuer = &*discovery.issuer,
+                error = %_fault.error,
+                "jwks_metadata: the metadata can't be renewed"
+            );
             Ok((known.jwks_uri.clone(), None))
         }
         (Err(fault), None) => Err(fault),

@@ -18,7 +18,6 @@ use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::wait::Miss;
 use crate::refusal::Unavailable;
-use crate::telemetry::count;
 
 /// How many keys a set in the configuration may have.
 const MAX_STATIC_KEYS: usize = 1_000;
@@ -226,7 +225,7 @@ impl Jwks {
     pub(crate) fn load(&self) -> LoadedKeys {
         let loaded = self.look();
         if loaded.exact_state() == State::Stale {
-            count!("jwks_stale_served_total");
+            self.shared().report.stale_served();
         }
         loaded
     }

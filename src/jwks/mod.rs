@@ -77,7 +77,8 @@
 //!
 //! # Metrics and events
 //!
-//! With the feature `metrics`:
+//! With the feature `metrics`, each with the label `issuer`, which is the one that the source was
+//! built for:
 //!
 //! | name | what |
 //! |---|---|
@@ -97,9 +98,10 @@
 //!
 //! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, `jwks_state`,
 //! `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
-//! `jwks_metadata`, `jwks_issuer_mismatch`, `jwks_uri` and `jwks_snapshot`, and a span `jwks_fetch`
-//! with the host around each exchange. What the issuer sent is never among it, but for `kid`s and
-//! the `issuer` of metadata, cut and made printable.
+//! `jwks_metadata`, `jwks_issuer_mismatch`, `jwks_uri` and `jwks_snapshot`, which name the issuer
+//! (or, for `jwks_content_type`, the host), and a span `jwks_fetch` with the host around each
+//! exchange. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
+//! cut and made printable.
 
 mod builder;
 mod config;

@@ -16,7 +16,7 @@ use crate::jwks::control::{Control, Flying, Progress};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::{Fetched, Landed, Plan, fly};
 use crate::jwks::key_set::{KeySet, Succession};
-use crate::jwks::report;
+use crate::jwks::report::Reporter;
 use crate::jwks::schedule::after;
 use crate::jwks::source::Fault;
 use crate::jwks::store::{Published, Store, Tenure};
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) waiters: AtomicU32,
+    pub(crate) report: Reporter,
     control: Mutex<Control>,
     wake: Notify,
     /// Whether there is a task, or none is needed.
@@ -47,8 +48,10 @@ enum Next {
 impl Shared {
     pub(crate) fn new(config: Config, published: Published, control: Control) -> Self {
         let fixed = config.fetching.is_none();
+        let report = Reporter::new(Arc::clone(&config.issuer));
         let shared = Self {
             config,
+            report,
             store: Store::new(published),
             progress: watch::Sender::new(Progress::default()),
             waiters: AtomicU32::new(0),
@@ -99,7 +102,7 @@ impl Shared {
         let stopped =
             Published { sequence: u64::MAX, tenure: Tenure::Stopped, ..(*published).clone() };
         self.store.publish(stopped);
-        report::state(&mut control, self.store.load(monotonic()).exact_state());
+        self.report.state(&mut control, self.store.load(monotonic()).exact_state());
         let stopped = !control.alive;
         drop(control);
         self.progress.send_modify(|progress| {
@@ -117,7 +120,7 @@ impl Shared {
         self.tick(&mut control, now);
         let published = Arc::clone(self.store.load(now).published());
         if let Some(flying) = control.take_off(now) {
-            report::take_off(&published, now);
+            self.report.take_off(&published, now);
             return Next::Fly(Plan {
                 purpose: flying.purpose,
                 metadata: control.metadata.clone(),
@@ -142,7 +145,7 @@ impl Shared {
             self.store.publish(Published { keys, ..(*published).clone() });
         }
         self.store.watched(now);
-        report::state(control, published.state(now));
+        self.report.state(control, published.state(now));
     }
 
     /// Takes in what an attempt came to.
@@ -158,7 +161,7 @@ impl Shared {
             }
             Err(_) => Err(FetchError::Panic.into()),
         };
-        report::landing(&result, now.saturating_duration_since(flight.begun));
+        self.report.landing(&result, now.saturating_duration_since(flight.begun));
         let error = match result {
             Ok(fetched) => {
                 self.succeed(&mut control, flight, fetched, now, jitter);
@@ -205,7 +208,7 @@ impl Shared {
             let demanded = control.misses.demanded();
             control.misses.settle(demanded);
         }
-        report::keys(&keys);
+        self.report.keys(&keys);
         self.store.publish(Published {
             sequence: flight.sequence,
             keys,
@@ -213,7 +216,7 @@ impl Shared {
             origin: Some(Arc::new(fetched.origin)),
         });
         self.store.watched(now);
-        report::state(control, self.store.load(now).exact_state());
+        self.report.state(control, self.store.load(now).exact_state());
     }
 
     fn succession(
@@ -223,7 +226,7 @@ impl Shared {
         now: Instant,
     ) -> Arc<KeySet> {
         if succession.changed {
-            report::succession(&succession);
+            self.report.succession(&succession);
             let removed = succession.removed.iter().map(|kid| &**kid);
             control.misses.replaced(removed, succession.set.kids(), now);
         }

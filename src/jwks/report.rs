@@ -1,5 +1,7 @@
-//! What the logs and the metrics are told. Labels come from closed lists; of addresses, only hosts.
+//! What the logs and the metrics are told. Labels come from closed lists, but for the issuer, which
+//! the operator has named; of addresses, only hosts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,99 +14,153 @@ use crate::jwks::source::Fault;
 use crate::jwks::store::Published;
 use crate::telemetry::{count, event, gauge, observe};
 
-/// A fetch begins.
-pub(crate) fn take_off(published: &Published, now: Instant) {
-    if let Some(origin) = &published.origin {
-        gauge!("jwks_age_seconds", origin.age(now).as_secs_f64());
-    }
+/// Tells about the keys of one issuer.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    issuer: Arc<str>,
 }
 
-/// A fetch has ended.
-pub(crate) fn landing(result: &Result<Fetched, Fault>, took: Duration) {
-    observe!("jwks_fetch_seconds", took.as_secs_f64());
-    match result {
-        Ok(fetched) => {
-            let not_modified = fetched.parsed.is_none();
-            gauge!("jwks_age_seconds", 0.0);
-            let result = if not_modified { "not_modified" } else { "ok" };
-            count!("jwks_fetch_total", "result" => result);
-            event!(DEBUG, result, took_ms = took.as_millis(), "jwks_fetched");
+impl Reporter {
+    pub(crate) const fn new(issuer: Arc<str>) -> Self {
+        Self { issuer }
+    }
+
+    fn issuer(&self) -> Arc<str> {
+        Arc::clone(&self.issuer)
+    }
+
+    /// A fetch begins.
+    pub(crate) fn take_off(&self, published: &Published, now: Instant) {
+        if let Some(origin) = &published.origin {
+            let age = origin.age(now).as_secs_f64();
+            gauge!("jwks_age_seconds", age, "issuer" => self.issuer());
         }
-        Err(fault) => {
-            count!("jwks_fetch_total", "result" => fault.error.code());
-            event!(
+    }
+
+    /// A fetch has ended.
+    pub(crate) fn landing(&self, result: &Result<Fetched, Fault>, took: Duration) {
+        observe!("jwks_fetch_seconds", took.as_secs_f64(), "issuer" => self.issuer());
+        let code = match result {
+            Ok(Fetched { parsed: None, .. }) => "not_modified",
+            Ok(_) => "ok",
+            Err(fault) => fault.error.code(),
+        };
+        count!("jwks_fetch_total", "issuer" => self.issuer(), "result" => code);
+        match result {
+            Ok(_) => {
+                gauge!("jwks_age_seconds", 0.0, "issuer" => self.issuer());
+                event!(
+                    DEBUG,
+                    issuer = &*self.issuer,
+                    result = code,
+                    took_ms = took.as_millis(),
+                    "jwks_fetched"
+                );
+            }
+            Err(_fault) => event!(
                 WARN,
-                error = %fault.error,
+                issuer = &*self.issuer,
+                error = %_fault.error,
                 took_ms = took.as_millis(),
                 "jwks_fetch_failed: the key set couldn't be fetched"
+            ),
+        }
+    }
+
+    /// The state may have changed.
+    pub(crate) fn state(&self, control: &mut Control, state: State) {
+        if control.reported == state {
+            return;
+        }
+        for each in State::ALL {
+            let is_so = f64::from(u8::from(each == state));
+            gauge!("jwks_state", is_so, "issuer" => self.issuer(), "state" => each.name());
+        }
+        let _from = control.reported.name();
+        match state {
+            State::Cold | State::Fresh | State::Static | State::ShutDown => {
+                event!(INFO, issuer = &*self.issuer, from = _from, to = state.name(), "jwks_state")
+            }
+            State::Stale => event!(
+                WARN,
+                issuer = &*self.issuer,
+                from = _from,
+                to = state.name(),
+                "jwks_state: the keys should have been refreshed; they serve on until they expire"
+            ),
+            State::Expired => event!(
+                ERROR,
+                issuer = &*self.issuer,
+                from = _from,
+                to = state.name(),
+                "jwks_state: the keys have expired; no token can be checked"
+            ),
+        }
+        control.reported = state;
+    }
+
+    /// A set was fetched.
+    pub(crate) fn keys(&self, set: &KeySet) {
+        for (kind, count) in [("usable", set.keys().count()), ("ignored", set.ignored().len())] {
+            let count = u32::try_from(count).map_or(f64::MAX, f64::from);
+            gauge!("jwks_keys", count, "issuer" => self.issuer(), "kind" => kind);
+        }
+    }
+
+    /// The keys became others.
+    pub(crate) fn succession(&self, succession: &Succession) {
+        event!(
+            INFO,
+            issuer = &*self.issuer,
+            generation = succession.set.generation(),
+            keys = succession.set.keys().count(),
+            ignored = succession.set.ignored().len(),
+            removed = succession.removed.len(),
+            "jwks_changed"
+        );
+        for _kid in &succession.reused {
+            event!(
+                WARN,
+                issuer = &*self.issuer,
+                kid = %crate::refusal::Excerpt::new(_kid),
+                "kid_reused: a kid was given to another key"
+            );
+        }
+        for _kid in succession.set.ambiguous_kids() {
+            event!(
+                WARN,
+                issuer = &*self.issuer,
+                kid = %crate::refusal::Excerpt::new(_kid),
+                "kid_ambiguous: several keys have this kid"
+            );
+        }
+        for _key in succession.set.ignored() {
+            event!(
+                WARN,
+                issuer = &*self.issuer,
+                reason = %_key.reason,
+                "jwks_key_ignored: a key of the set can't be used"
             );
         }
     }
-}
 
-/// The state may have changed.
-pub(crate) fn state(control: &mut Control, state: State) {
-    if control.reported == state {
-        return;
+    /// A token had an unknown `kid`.
+    pub(crate) fn kid_miss(&self, result: &'static str) {
+        count!("jwks_kid_miss_total", "issuer" => self.issuer(), "result" => result);
     }
-    for each in State::ALL {
-        gauge!("jwks_state", f64::from(u8::from(each == state)), "state" => each.name());
-    }
-    match state {
-        State::Cold | State::Fresh | State::Static | State::ShutDown => {
-            event!(INFO, from = control.reported.name(), to = state.name(), "jwks_state");
-        }
-        State::Stale => event!(
-            WARN,
-            from = control.reported.name(),
-            to = state.name(),
-            "jwks_state: the keys should have been refreshed; they serve on until they expire"
-        ),
-        State::Expired => event!(
-            ERROR,
-            from = control.reported.name(),
-            to = state.name(),
-            "jwks_state: the keys have expired; no token can be checked"
-        ),
-    }
-    control.reported = state;
-}
 
-/// A set was fetched.
-pub(crate) fn keys(set: &KeySet) {
-    gauge!("jwks_keys", number(set.keys().count()), "kind" => "usable");
-    gauge!("jwks_keys", number(set.ignored().len()), "kind" => "ignored");
-}
-
-fn number(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::MAX, f64::from)
-}
-
-/// The keys became others.
-pub(crate) fn succession(succession: &Succession) {
-    event!(
-        INFO,
-        generation = succession.set.generation(),
-        keys = succession.set.keys().count(),
-        ignored = succession.set.ignored().len(),
-        removed = succession.removed.len(),
-        "jwks_changed"
-    );
-    for _kid in &succession.reused {
-        event!(
-            WARN,
-            kid = %crate::refusal::Excerpt::new(_kid),
-            "kid_reused: a kid was given to another key"
-        );
+    /// A refresh was wanted that the cooldown doesn't allow.
+    pub(crate) fn rate_limited(&self) {
+        count!("jwks_rate_limited_total", "issuer" => self.issuer());
     }
-    for _kid in succession.set.ambiguous_kids() {
-        event!(
-            WARN,
-            kid = %crate::refusal::Excerpt::new(_kid),
-            "kid_ambiguous: several keys have this kid"
-        );
+
+    /// A signature is checked with stale keys.
+    pub(crate) fn stale_served(&self) {
+        count!("jwks_stale_served_total", "issuer" => self.issuer());
     }
-    for _key in succession.set.ignored() {
-        event!(WARN, reason = %_key.reason, "jwks_key_ignored: a key of the set can't be used");
+
+    /// So many requests wait.
+    pub(crate) fn waiters(&self, count: u32) {
+        gauge!("jwks_refresh_waiters", f64::from(count), "issuer" => self.issuer());
     }
 }

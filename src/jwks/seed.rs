@@ -52,7 +52,11 @@ pub(crate) fn seed(
     let now = monotonic();
     let seeded = seed_at(snapshot, fetching, backend, clock, timing, now);
     if seeded.is_none() {
-        event!(WARN, "jwks_snapshot: the snapshot is too old, from the future, or unusable");
+        event!(
+            WARN,
+            issuer = snapshot.issuer(),
+            "jwks_snapshot: the snapshot is too old, from the future, or unusable"
+        );
     }
     seeded
 }

@@ -153,7 +153,11 @@ fn check(
         return Err(FetchError::ContentEncoding.into());
     }
     if !not_modified && !is_json(&parts.headers) {
-        event!(WARN, "jwks_content_type: the answer's Content-Type isn't JSON; it is read as JSON");
+        event!(
+            WARN,
+            host = question.uri.host(),
+            "jwks_content_type: the answer's Content-Type isn't JSON; it is read as JSON"
+        );
     }
     Ok(Answer { not_modified, headers: parts.headers, body })
 }

@@ -19,7 +19,6 @@ use crate::jwks::refresher::Shared;
 use crate::jwks::schedule::after;
 use crate::jwks::store::{KeysState, LoadedKeys};
 use crate::refusal::{Unavailable, UnavailableReason};
-use crate::telemetry::{count, gauge};
 
 /// What to do about a token whose key isn't there.
 #[derive(Debug)]
@@ -70,16 +69,16 @@ impl Shared {
         let held = control.schedule.held(now);
         let (number, demanded) = match control.misses.rule(kid, now, held) {
             Ruling::Tombstone => {
-                count!("jwks_kid_miss_total", "result" => "tombstone");
+                self.report.kid_miss("tombstone");
                 return Miss::Absent;
             }
             Ruling::NegativeCached => {
-                count!("jwks_kid_miss_total", "result" => "negative_cached");
+                self.report.kid_miss("negative_cached");
                 return Miss::Absent;
             }
             Ruling::Limited(until) => {
-                count!("jwks_kid_miss_total", "result" => "rate_limited");
-                count!("jwks_rate_limited_total");
+                self.report.kid_miss("rate_limited");
+                self.report.rate_limited();
                 if control.is_recent(now, self.config.cooldown) {
                     return Miss::Absent;
                 }
@@ -264,7 +263,7 @@ impl Target {
             Ok(()) => "absent",
             Err(_) => "fetch_failed",
         };
-        count!("jwks_kid_miss_total", "result" => result);
+        shared.report.kid_miss(result);
     }
 }
 
@@ -286,7 +285,7 @@ struct Waiting<'a>(&'a Shared);
 impl<'a> Waiting<'a> {
     fn begin(shared: &'a Shared) -> Self {
         let before = shared.waiters.fetch_add(1, Ordering::Relaxed);
-        gauge!("jwks_refresh_waiters", f64::from(before.wrapping_add(1)));
+        shared.report.waiters(before.wrapping_add(1));
         Self(shared)
     }
 }
@@ -294,7 +293,7 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let before = self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-        gauge!("jwks_refresh_waiters", f64::from(before.wrapping_sub(1)));
+        self.0.report.waiters(before.wrapping_sub(1));
     }
 }
 

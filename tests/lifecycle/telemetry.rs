@@ -10,7 +10,7 @@ use serde_json::json;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::testing::{ScriptedAnswer, TestKey};
 
-use crate::support::{Issuer, key, pass, secs};
+use crate::support::{ISSUER, Issuer, key, pass, secs};
 
 /// Runs in paused time, on this thread, where the recorder and the subscriber are.
 fn run(test: impl Future<Output = ()>) {
@@ -69,29 +69,33 @@ fn every_metric_tells_what_happened() {
     });
     let metrics = take(&snapshotter);
     for expected in [
-        "jwks_fetch_total{result=ok} 2",
-        "jwks_fetch_total{result=not_modified} 2",
-        "jwks_kid_miss_total{result=absent} 1",
-        "jwks_kid_miss_total{result=negative_cached} 1",
-        "jwks_kid_miss_total{result=resolved} 1",
-        "jwks_kid_miss_total{result=tombstone} 1",
-        "jwks_kid_miss_total{result=rate_limited} 1",
-        "jwks_kid_miss_total{result=fetch_failed} 1",
-        "jwks_rate_limited_total{} 1",
-        "jwks_stale_served_total{} 1",
-        "jwks_refresh_waiters{} 0",
-        "jwks_keys{kind=usable} 1",
-        "jwks_keys{kind=ignored} 0",
-        "jwks_state{state=shut_down} 1",
-        "jwks_state{state=expired} 0",
-        "jwks_state{state=fresh} 0",
+        "jwks_fetch_total{issuer=ISSUER,result=ok} 2",
+        "jwks_fetch_total{issuer=ISSUER,result=not_modified} 2",
+        "jwks_kid_miss_total{issuer=ISSUER,result=absent} 1",
+        "jwks_kid_miss_total{issuer=ISSUER,result=negative_cached} 1",
+        "jwks_kid_miss_total{issuer=ISSUER,result=resolved} 1",
+        "jwks_kid_miss_total{issuer=ISSUER,result=tombstone} 1",
+        "jwks_kid_miss_total{issuer=ISSUER,result=rate_limited} 1",
+        "jwks_kid_miss_total{issuer=ISSUER,result=fetch_failed} 1",
+        "jwks_rate_limited_total{issuer=ISSUER} 1",
+        "jwks_stale_served_total{issuer=ISSUER} 1",
+        "jwks_refresh_waiters{issuer=ISSUER} 0",
+        "jwks_keys{issuer=ISSUER,kind=usable} 1",
+        "jwks_keys{issuer=ISSUER,kind=ignored} 0",
+        "jwks_state{issuer=ISSUER,state=shut_down} 1",
+        "jwks_state{issuer=ISSUER,state=expired} 0",
+        "jwks_state{issuer=ISSUER,state=fresh} 0",
     ] {
-        assert!(metrics.contains(expected), "{expected}: {metrics:#?}");
+        let expected = expected.replace("ISSUER", ISSUER);
+        assert!(metrics.contains(&expected), "{expected}: {metrics:#?}");
     }
-    for name in
-        ["jwks_fetch_total{result=http_error}", "jwks_fetch_seconds{}", "jwks_age_seconds{}"]
-    {
-        assert!(metrics.iter().any(|line| line.starts_with(name)), "{name}: {metrics:#?}");
+    for name in [
+        "jwks_fetch_total{issuer=ISSUER,result=http_error}",
+        "jwks_fetch_seconds{issuer=ISSUER}",
+        "jwks_age_seconds{issuer=ISSUER}",
+    ] {
+        let name = name.replace("ISSUER", ISSUER);
+        assert!(metrics.iter().any(|line| line.starts_with(&name)), "{name}: {metrics:#?}");
     }
 }
 
@@ -125,10 +129,8 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         // Two of one `kid`, but of two algorithms: no token could mean both.
         let issuer =
             Issuer::with(&[&old, &TestKey::generate(Algorithm::ES256).with_kid("default")]);
-        let builder = tower_bearer::jwks::Jwks::url(
-            crate::support::ISSUER,
-            "https://issuer.test/jwks?key=sentinel",
-        );
+        let builder =
+            tower_bearer::jwks::Jwks::url(ISSUER, "https://issuer.test/jwks?key=sentinel");
         let (_validator, jwks) = issuer.ready(issuer.prepare(builder).max_stale(secs(60))).await;
         issuer.publish_json(json!({
             "keys": [new.public_jwk(), old.public_jwk(), {"kty": "sentinel", "x": "sentinel"}],
@@ -162,5 +164,11 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         assert!(told, "{expected}:\n{log}");
     }
     assert_eq!(log.matches("kid_ambiguous").count(), 1, "{log}");
+    // Of several issuers, one must be seen to be in trouble.
+    let issuer = format!("issuer=\"{ISSUER}\"");
+    for line in log.lines().filter(|line| line.contains(" tower_bearer: ")) {
+        let named = line.contains(&issuer) || line.contains("host=\"issuer.test\"");
+        assert!(named, "{line}");
+    }
     assert!(!log.contains("sentinel"), "{log}");
 }
