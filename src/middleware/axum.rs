@@ -20,7 +20,8 @@ use crate::token::{AccessToken, Claims, ErasedToken};
 /// Extracts the request's token, if it grants the scopes that `S` names.
 ///
 /// `S` is a type declared with [`scopes!`](crate::scopes), a tuple for all of several, or
-/// [`AnyOf`](crate::middleware::AnyOf). The claims are reached by dereferencing.
+/// [`AnyOf`](crate::middleware::AnyOf). The registered claims are reached by dereferencing; for
+/// those of the application's own type, the handler takes an [`AccessToken`] beside it.
 ///
 /// It needs a [`BearerAuthLayer`](crate::BearerAuthLayer) around the handler; without one it answers
 /// 500 and logs what is missing.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::Method;
-use matchit::Router;
+use matchit::{InsertError, Router};
 
 use crate::error::ConfigError;
 use crate::middleware::access::{Rule, Rules};
@@ -200,15 +200,27 @@ impl Matchers {
         let mut matchers = Self { raw: Router::new(), decoded: Router::new(), escapes: false };
         for at in chosen {
             let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
-            let explain = |error: matchit::InsertError| {
-                ConfigError::new(format!("the route table can't hold {pattern:?}: {error}"))
-            };
+            let explain = |error| explain(pattern, &error);
             matchers.escapes |= pattern.contains('%');
             matchers.raw.insert(pattern, at).map_err(explain)?;
             matchers.decoded.insert(path::decode_pattern(pattern), at).map_err(explain)?;
         }
         Ok(matchers)
     }
+}
+
+fn explain(pattern: &str, error: &InsertError) -> ConfigError {
+    let advice = match error {
+        InsertError::Conflict { with } => {
+            format!("some paths would fit {with:?} as well, and neither is more specific")
+        }
+        InsertError::InvalidParamSegment => {
+            "write one parameter to a segment, at its end, such as \"/v{version}/\"".to_owned()
+        }
+        InsertError::InvalidCatchAll => "write {*name} at the end and nowhere else".to_owned(),
+        _ => "write parameters as {name} and {*name}, and braces as {{ and }}".to_owned(),
+    };
+    ConfigError::new(format!("the route table can't hold {pattern:?}: {advice}"))
 }
 
 impl fmt::Debug for RouteTable {
@@ -450,6 +462,18 @@ mod tests {
             let error = build(&[(get.clone(), pattern)]).unwrap_err();
             assert!(error.to_string().contains(&format!("{pattern:?}")), "{error}");
         }
+        for (pattern, advice) in [
+            ("/{", "parameters as {name} and {*name}, and braces as {{ and }}"),
+            ("/a}", "parameters as {name} and {*name}, and braces as {{ and }}"),
+            ("/{a}{b}", "one parameter to a segment, at its end"),
+            ("/{a}.json", "one parameter to a segment, at its end"),
+            ("/{*rest}/a", "{*name} at the end"),
+        ] {
+            let error = build(&[(None, pattern)]).unwrap_err();
+            assert!(error.to_string().contains(advice), "{pattern}: {error}");
+        }
+        let both = build(&[(None, "/a/{b}"), (None, "/a/{*c}")]).unwrap_err();
+        assert!(both.to_string().contains("would fit \"/a/{*c}\" as well"), "{both}");
         for (one, two) in [
             ((get.clone(), "/a"), (get.clone(), "/a")),
             ((get.clone(), "/a/{b}"), (get.clone(), "/a/{c}")),
