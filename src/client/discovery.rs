@@ -242,7 +242,7 @@ fn read(body: &[u8], issuer: &str, plain_http: PlainHttp) -> Result<Metadata, Di
     if document.issuer != issuer {
         event!(
             WARN,
-            expected = issuer,
+            issuer,
             found = %crate::client::error::printable(&document.issuer, 256),
             "client_issuer_mismatch: metadata of another issuer was found"
         );
@@ -250,7 +250,12 @@ fn read(body: &[u8], issuer: &str, plain_http: PlainHttp) -> Result<Metadata, Di
     }
     let endpoint = document.token_endpoint.ok_or(DiscoveryFault::TokenEndpoint)?;
     let token_endpoint = parse_url(&endpoint, plain_http).map_err(|_fault| {
-        event!(WARN, reason = %_fault, "client_token_endpoint: the metadata's token_endpoint is refused");
+        event!(
+            WARN,
+            issuer,
+            reason = %_fault,
+            "client_token_endpoint: the metadata's token_endpoint is refused"
+        );
         DiscoveryFault::TokenEndpoint
     })?;
     Ok(Metadata {

@@ -72,7 +72,12 @@ pub(crate) async fn fetch(
             if known.is_none() {
                 return Err(Refused { error, secrets });
             }
-            event!(INFO, %error, "client_secret_replaced: trying another secret");
+            event!(
+                INFO,
+                client_id = grant.auth.client_id(),
+                %error,
+                "client_secret_replaced: trying another secret"
+            );
             continue;
         }
         match backoff::pause(error.cause(), attempt, jitter()) {

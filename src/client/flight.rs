@@ -189,6 +189,7 @@ impl Flight {
         count!("client_retrieval_failed_total", "error" => error.label());
         event!(
             WARN,
+            host = self.grant.host(),
             client_id = self.grant.client_id(),
             permanent = error.is_permanent(),
             %error,

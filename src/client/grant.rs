@@ -113,6 +113,13 @@ impl Grant {
         &self.0
     }
 
+    /// Returns the host of the authorization server, for the logs.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn host(&self) -> &str {
+        let (Server::Endpoint { uri, .. } | Server::Issuer { uri, .. }) = &self.0.server;
+        uri.host().unwrap_or_default()
+    }
+
     pub(crate) fn key(&self) -> &Digest {
         &self.0.key
     }

@@ -3,7 +3,7 @@ use http::header::{ALLOW, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::testing::client::ClientAuth;
+use crate::testing::client::AuthMethod;
 use crate::testing::endpoint::Endpoint;
 use crate::testing::fault::{Delivery, Effect};
 use crate::testing::misuse::lock;
@@ -83,9 +83,9 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     let algorithms: Vec<_> =
         lock(&state.ring).algorithms().iter().map(|algorithm| algorithm.name()).collect();
     let methods =
-        [ClientAuth::ClientSecretBasic, ClientAuth::ClientSecretPost, ClientAuth::PrivateKeyJwt];
+        [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost, AuthMethod::PrivateKeyJwt];
     let offered =
-        |method: &ClientAuth| config.clients.iter().any(|client| client.auth.contains(method));
+        |method: &AuthMethod| config.clients.iter().any(|client| client.auth.contains(method));
     let methods: Vec<_> = methods.iter().filter(|m| offered(m)).map(|m| m.name()).collect();
     let mut document = Map::new();
     let mut put = |name: &str, value: Value| document.insert(name.into(), value);
@@ -96,7 +96,7 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     put("grant_types_supported", json!(["client_credentials"]));
     // Required by RFC 8414 §2, and there is no authorization endpoint.
     put("response_types_supported", json!([]));
-    if methods.contains(&ClientAuth::PrivateKeyJwt.name()) {
+    if methods.contains(&AuthMethod::PrivateKeyJwt.name()) {
         let all = crate::jose::Algorithm::ALL.map(crate::jose::Algorithm::name);
         put("token_endpoint_auth_signing_alg_values_supported", json!(all));
     }

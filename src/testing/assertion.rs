@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Backend, Compact, Header, decode_segment, parse_jwk_set};
-use crate::testing::client::{ClientAuth, TestClient};
+use crate::testing::client::{AuthMethod, TestClient};
 use crate::testing::misuse::lock;
 use crate::testing::state::State;
 use crate::testing::token_endpoint::{INVALID_CLIENT, Parameters, TokenError, find_client};
@@ -33,7 +33,7 @@ pub(crate) fn authenticate<'s>(
     if parameters.get("client_id").is_some_and(|other| other != client_id) {
         return Err(refuse("client_id isn't the assertion's sub"));
     }
-    let client = find_client(state, client_id, ClientAuth::PrivateKeyJwt)?;
+    let client = find_client(state, client_id, AuthMethod::PrivateKeyJwt)?;
     if !is_signed_by(client, &compact) {
         return Err(refuse("the assertion isn't signed by a key of the client"));
     }

@@ -9,7 +9,7 @@ use crate::testing::key::TestKey;
 /// The names are those of the IANA registry "OAuth Token Endpoint Authentication Methods".
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum ClientAuth {
+pub enum AuthMethod {
     /// HTTP Basic; identifier and secret form-encoded before they are joined (RFC 6749 §2.3.1).
     ClientSecretBasic,
     /// `client_id` and `client_secret` in the body (RFC 6749 §2.3.1).
@@ -18,7 +18,7 @@ pub enum ClientAuth {
     PrivateKeyJwt,
 }
 
-impl ClientAuth {
+impl AuthMethod {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
@@ -32,11 +32,11 @@ impl ClientAuth {
 ///
 /// ```
 /// use tower_bearer::jose::Algorithm;
-/// use tower_bearer::testing::{ClientAuth, TestClient, TestKey};
+/// use tower_bearer::testing::{AuthMethod, TestClient, TestKey};
 ///
 /// // May authenticate by Basic only, and get these two scopes for this one audience.
 /// let billing = TestClient::secret("billing", "s3cret")
-///     .auth([ClientAuth::ClientSecretBasic])
+///     .auth([AuthMethod::ClientSecretBasic])
 ///     .scopes(["orders:read", "orders:write"])
 ///     .audiences(["https://orders.test"]);
 ///
@@ -50,7 +50,7 @@ pub struct TestClient {
     pub(crate) id: String,
     pub(crate) secret: Option<Secret>,
     pub(crate) jwks: Value,
-    pub(crate) auth: Vec<ClientAuth>,
+    pub(crate) auth: Vec<AuthMethod>,
     pub(crate) scopes: Option<ScopeSet>,
     pub(crate) audiences: Option<Vec<String>>,
 }
@@ -58,7 +58,7 @@ pub struct TestClient {
 impl TestClient {
     /// Creates a client with a secret, which it may send by Basic or in the body.
     pub fn secret(id: &str, secret: &str) -> Self {
-        let auth = vec![ClientAuth::ClientSecretBasic, ClientAuth::ClientSecretPost];
+        let auth = vec![AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
         Self { secret: Some(Secret::new(secret)), auth, ..Self::new(id) }
     }
 
@@ -69,7 +69,7 @@ impl TestClient {
 
     /// Creates a client that signs assertions with any of the keys of this JWK set.
     pub fn jwks(id: &str, jwks: Value) -> Self {
-        Self { jwks, auth: vec![ClientAuth::PrivateKeyJwt], ..Self::new(id) }
+        Self { jwks, auth: vec![AuthMethod::PrivateKeyJwt], ..Self::new(id) }
     }
 
     fn new(id: &str) -> Self {
@@ -84,7 +84,7 @@ impl TestClient {
     }
 
     /// Sets which methods the client may authenticate by, instead of all that it can.
-    pub fn auth(mut self, methods: impl IntoIterator<Item = ClientAuth>) -> Self {
+    pub fn auth(mut self, methods: impl IntoIterator<Item = AuthMethod>) -> Self {
         self.auth = methods.into_iter().collect();
         self
     }

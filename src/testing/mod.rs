@@ -168,7 +168,7 @@ mod token;
 mod token_endpoint;
 
 pub use self::builder::TestIssuerBuilder;
-pub use self::client::{ClientAuth, TestClient};
+pub use self::client::{AuthMethod, TestClient};
 pub use self::clock::ManualClock;
 pub use self::endpoint::{Counters, Endpoint};
 pub use self::fault::Fault;

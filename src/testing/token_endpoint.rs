@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::scope::ScopeSet;
 use crate::testing::answer::json_response;
-use crate::testing::client::{ClientAuth, TestClient};
+use crate::testing::client::{AuthMethod, TestClient};
 use crate::testing::state::State;
 use crate::testing::token::TokenBuilder;
 use crate::testing::{assertion, form};
@@ -122,11 +122,11 @@ fn authenticate<'s>(
         if parameters.get("client_id").is_some_and(|other| other != id) {
             return Err(TokenError(INVALID_REQUEST, "client_id is another than in the header"));
         }
-        return with_secret(state, &id, &secret, ClientAuth::ClientSecretBasic);
+        return with_secret(state, &id, &secret, AuthMethod::ClientSecretBasic);
     }
     if let Some(secret) = secret {
         let id = parameters.get("client_id").unwrap_or_default();
-        return with_secret(state, id, secret, ClientAuth::ClientSecretPost);
+        return with_secret(state, id, secret, AuthMethod::ClientSecretPost);
     }
     match assertion {
         Some(assertion) => assertion::authenticate(state, assertion, parameters),
@@ -138,7 +138,7 @@ fn with_secret<'s>(
     state: &'s State,
     id: &str,
     secret: &str,
-    method: ClientAuth,
+    method: AuthMethod,
 ) -> Result<&'s TestClient, TokenError> {
     let client = find_client(state, id, method)?;
     let registered = client.secret.as_ref().map(|secret| secret.expose());
@@ -152,7 +152,7 @@ fn with_secret<'s>(
 pub(crate) fn find_client<'s>(
     state: &'s State,
     id: &str,
-    method: ClientAuth,
+    method: AuthMethod,
 ) -> Result<&'s TestClient, TokenError> {
     let client = state.config.clients.iter().find(|client| client.id == id);
     let client = client.ok_or(TokenError(INVALID_CLIENT, "there is no such client"))?;

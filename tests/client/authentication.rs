@@ -5,7 +5,7 @@ use tower_bearer::client::{
     Assertion, AssertionAlgorithm, AssertionAudience, BasicEncoding, ClientAuth, DiscoveryFault,
     ErrorCode, Grant, TokenErrorKind,
 };
-use tower_bearer::testing::{ClientAuth as Registered, Endpoint, TestClient, TestIssuer};
+use tower_bearer::testing::{AuthMethod, Endpoint, TestClient, TestIssuer};
 use tower_bearer::{Secret, Validator};
 
 use crate::support::*;
@@ -50,7 +50,7 @@ async fn t7_t10_awkward_secrets_arrive() {
 #[tokio::test]
 async fn t9_raw_is_what_it_says() {
     let issuer = TestIssuer::builder()
-        .client(TestClient::secret("me", "100%25").auth([Registered::ClientSecretBasic]))
+        .client(TestClient::secret("me", "100%25").auth([AuthMethod::ClientSecretBasic]))
         .start()
         .await
         .unwrap();

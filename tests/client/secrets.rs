@@ -103,7 +103,10 @@ async fn l2_nothing_secret_is_logged() {
     run(&mut String::new()).await;
     drop(guard);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("client_retrieval_failed"), "it isn't empty");
+    let failed = log.lines().find(|line| line.contains("client_retrieval_failed")).unwrap();
+    for whose in ["host", "client_id"] {
+        assert!(failed.contains(whose), "{failed}");
+    }
     let encoded =
         base64::prelude::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("me:{SECRET}"));
     for secret in ["canary", "eyJ", &encoded] {

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 use tower_bearer::jose::Algorithm;
-use tower_bearer::testing::{ClientAuth, ManualClock, TestClient, TestIssuer, TestKey};
+use tower_bearer::testing::{AuthMethod, ManualClock, TestClient, TestIssuer, TestKey};
 use tower_bearer::{Clock as _, UnixTime};
 
 use crate::{ask, encode, http, read, verify};
@@ -122,8 +122,8 @@ async fn audiences_are_those_of_the_client() {
 async fn secrets_come_by_header_or_body_and_never_by_both() {
     let builder = TestIssuer::builder()
         .client(TestClient::secret("any", "s"))
-        .client(TestClient::secret("basic", "s").auth([ClientAuth::ClientSecretBasic]))
-        .client(TestClient::secret("post", "s").auth([ClientAuth::ClientSecretPost]));
+        .client(TestClient::secret("basic", "s").auth([AuthMethod::ClientSecretBasic]))
+        .client(TestClient::secret("post", "s").auth([AuthMethod::ClientSecretPost]));
     let issuer = builder.start().await.unwrap();
     let form = "grant_type=client_credentials";
     for (id, by_header, by_body) in [("any", 200, 200), ("basic", 200, 401), ("post", 401, 200)] {
