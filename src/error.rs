@@ -1,4 +1,6 @@
 use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
 
 /// The operator's fault: a setting that can't work.
 ///
@@ -14,4 +16,17 @@ impl ConfigError {
     pub(crate) fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self { message: message.into() }
     }
+}
+
+/// Checks that a setting is within its range.
+pub(crate) fn within<T: PartialOrd + fmt::Debug>(
+    name: &str,
+    value: T,
+    range: RangeInclusive<T>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let (from, to) = (range.start(), range.end());
+    Err(ConfigError::new(format!("{name} is {value:?}: use {from:?} to {to:?}")))
 }

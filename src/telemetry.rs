@@ -29,6 +29,16 @@ macro_rules! gauge {
     }};
 }
 
+/// Adds to a gauge, or takes away: `change!("name", value, "label" => value, …)`. Several threads may.
+macro_rules! change {
+    ($name:literal, $by:expr $(, $label:literal => $value:expr)*) => {{
+        #[cfg(feature = "metrics")]
+        metrics::gauge!($name $(, $label => $value)*).increment($by);
+        #[cfg(not(feature = "metrics"))]
+        { let _ = &$by; $(let _ = &$value;)* }
+    }};
+}
+
 /// Records into a histogram: `observe!("name", value, "label" => value, …)`.
 macro_rules! observe {
     ($name:literal, $seen:expr $(, $label:literal => $value:expr)*) => {{
@@ -54,4 +64,4 @@ macro_rules! in_span {
     }};
 }
 
-pub(crate) use {count, event, gauge, in_span, observe};
+pub(crate) use {change, count, event, gauge, in_span, observe};

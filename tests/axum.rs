@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get, post};
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,8 +18,9 @@ use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{
     Access, AnyOf, RouteTable, ScopeGuardLayer, TokenRejection, Unmatched,
 };
+use tower_bearer::refusal::{DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, RejectionKind, RequireScope, Requirement, Validator,
+    AccessToken, BearerAuthLayer, Refusal, RejectionKind, RequireScope, Requirement, Validator,
 };
 use world::{AUDIENCE, Answer, ISSUER, Issuer, Logs, bearer, send};
 
@@ -384,6 +386,40 @@ async fn w33_a_connection_outlives_a_refusal() {
     assert!(received.starts_with("HTTP/1.1 401 "), "{received}");
     assert!(received.contains("www-authenticate: Bearer realm=\"api\"\r\n"), "{received}");
     assert!(received.contains("HTTP/1.1 200 ") && received.ends_with(END), "{received}");
+}
+
+/// As the docs of `Renderer` show it: the fields of the default's answer, another body.
+#[derive(Debug)]
+struct Problem;
+
+impl Renderer for Problem {
+    fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> http::Response<Bytes> {
+        let mut response = DefaultRenderer.render(refusal, cx);
+        *response.body_mut() = format!(r#"{{"status":{}}}"#, cx.status().as_u16()).into();
+        response
+    }
+}
+
+// W26, W28: on the wire, the length is that of the body, whoever made it.
+#[tokio::test]
+async fn the_length_of_a_refusal_is_that_of_its_body() {
+    let issuer = Issuer::new();
+    let app = |layer: BearerAuthLayer| Router::new().route("/", get(async || END)).layer(layer);
+    for (layer, length) in [(issuer.layer(), 74), (issuer.layer().renderer(Problem), 14)] {
+        let accepted = format!(
+            "GET / HTTP/1.1\r\nhost: x\r\nauthorization: {}\r\n\r\n",
+            bearer(&issuer.token(""))
+        );
+        for method in ["GET", "HEAD"] {
+            let refused = format!("{method} / HTTP/1.1\r\nhost: x\r\n\r\n");
+            let sent = format!("{refused}{refused}{accepted}");
+            let received = exchange(app(layer.clone()), &sent, 3).await;
+            assert_eq!(received.matches("HTTP/1.1 401 ").count(), 2, "{received}");
+            assert_eq!(received.matches("HTTP/1.1 200 ").count(), 1, "{received}");
+            let length = format!("\r\ncontent-length: {length}\r\n");
+            assert_eq!(received.matches(&length).count(), 2, "{received}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,16 +2,19 @@
 #![cfg(feature = "test-util")]
 #![allow(clippy::disallowed_methods, reason = "these runtimes are real, and so is the time")]
 
+use std::convert::Infallible;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::{Request, Response};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
-use tower_bearer::{AccessToken, Refusal, Validator};
+use tower_bearer::{AccessToken, BearerAuthLayer, Refusal, Validator};
 
 const ISSUER: &str = "https://issuer.test";
 const AUDIENCE: &str = "https://api.test";
@@ -201,4 +204,18 @@ fn a_request_outside_of_all_runtimes_is_unavailable_and_no_panic() {
     assert!(matches!(verdict, Err(Refusal::Unavailable(_))), "{verdict:?}");
     let ready = poll_outside(validator.ready(Duration::from_secs(1))).expect("it ends");
     assert!(ready.is_err());
+
+    // As a gRPC call that bounds its wait by itself, too.
+    let service = BearerAuthLayer::new(validator).layer(service_fn(|_: Request<String>| async {
+        Ok::<_, Infallible>(Response::new(String::new()))
+    }));
+    let request = |request: http::request::Builder| {
+        let request = request.header("authorization", format!("Bearer {}", token(&b)));
+        let answer = poll_outside(service.clone().oneshot(request.body(String::new()).unwrap()));
+        answer.expect("it ends").unwrap()
+    };
+    assert_eq!(request(Request::post("/")).status(), 503);
+    let call = Request::post("/s.S/M").header("content-type", "application/grpc");
+    let answer = request(call.header("grpc-timeout", "1S"));
+    assert_eq!(answer.headers()["grpc-status"], "14");
 }

@@ -96,6 +96,7 @@ impl Discoveries {
                 Ok(metadata)
             }
             Err(error) => {
+                event!(WARN, issuer, %error, "client_metadata: the metadata can't be had");
                 found.failed = Some((error.clone(), monotonic()));
                 found.in_spite_of(error)
             }
@@ -123,10 +124,11 @@ impl Discoveries {
 
 impl Found {
     /// Returns what was found before: the token endpoint itself may be in better health than the
-    /// metadata.
+    /// metadata. Only if that is another issuer's now, the secret goes nowhere.
     fn in_spite_of(&self, error: TokenError) -> Result<Arc<Metadata>, TokenError> {
+        let others = TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch);
         match &self.metadata {
-            Some((metadata, _)) if !error.is_permanent() => Ok(Arc::clone(metadata)),
+            Some((metadata, _)) if *error.kind() != others => Ok(Arc::clone(metadata)),
             _ => Err(error),
         }
     }

@@ -70,8 +70,12 @@ async fn wait(
     arrival: &mut watch::Receiver<Option<Result<Token, TokenError>>>,
     patience: Duration,
 ) -> Result<Token, TokenError> {
-    let arrived = timeout(patience, arrival.wait_for(Option::is_some)).await;
     let gone = || Err(TokenError::new(TokenErrorKind::NoRuntime));
+    // The fetch may be in another runtime than who waits for it.
+    if Handle::try_current().is_err() {
+        return gone();
+    }
+    let arrived = timeout(patience, arrival.wait_for(Option::is_some)).await;
     match arrived {
         Ok(Ok(result)) => result.clone().unwrap_or_else(gone),
         Ok(Err(_)) => gone(),

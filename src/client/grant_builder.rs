@@ -6,7 +6,7 @@ use crate::client::authentication::ClientAuth;
 use crate::client::digest::{Digest, Parts};
 use crate::client::grant::{Definition, Grant, Server};
 use crate::client::token_source::TokenSource;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, within};
 use crate::scope::Scope;
 use crate::transport::{PlainHttp, parse_url, printable};
 
@@ -47,6 +47,9 @@ pub struct GrantBuilder {
 }
 
 /// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
+const SECOND: Duration = Duration::from_secs(1);
+const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
 const RESERVED: [&str; 9] = [
     "grant_type",
     "scope",
@@ -135,7 +138,8 @@ impl GrantBuilder {
         self
     }
 
-    /// Sets how long a token serves whose `expires_in` the server left out; 5 minutes by default.
+    /// Sets how long a token serves whose `expires_in` the server left out: a second to 30 days, 5
+    /// minutes by default.
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_lifetime = lifetime;
         self
@@ -156,6 +160,7 @@ impl GrantBuilder {
     ///
     /// If an address, a scope, a parameter or the way of authentication can't be what it is set to.
     pub fn build(mut self) -> Result<Grant, ConfigError> {
+        within("default_lifetime", self.default_lifetime, SECOND..=MONTH)?;
         let server = self.server()?;
         self.auth.check().map_err(ConfigError::new)?;
         let needs_issuer = self.auth.assertion().is_some_and(|it| it.needs_issuer());
@@ -211,6 +216,11 @@ impl GrantBuilder {
                 "the issuer {:?} can't be used: take the query (\"?…\") away",
                 printable(&self.address)
             )));
+        }
+        if self.issuer.is_some() {
+            return Err(ConfigError::new(
+                "the issuer is what the grant is discovered from: leave .issuer(…) out",
+            ));
         }
         Ok(Server::Issuer { uri, issuer: self.address.clone() })
     }
@@ -354,6 +364,24 @@ mod tests {
         let count = different.len();
         let keys: HashSet<Digest> = different.into_iter().map(key).collect();
         assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn what_would_have_no_effect_or_no_end_is_refused() {
+        let discovered =
+            || Grant::discover("https://as.example", ClientAuth::basic("me", "secret"));
+        assert!(discovered().build().is_ok());
+        assert!(discovered().issuer("https://as.example").build().is_err());
+        for (secs, is_accepted) in [
+            (0, false),
+            (1, true),
+            (30 * 86_400, true),
+            (30 * 86_400 + 1, false),
+            (u64::MAX, false),
+        ] {
+            let grant = builder().default_lifetime(Duration::from_secs(secs)).build();
+            assert_eq!(grant.is_ok(), is_accepted, "{secs}");
+        }
     }
 
     // E5

@@ -162,7 +162,7 @@
 //!
 //! With the feature `tracing`, the events `client_retrieval_failed`, `client_retry_401`,
 //! `client_scope_missing`, `client_secret_replaced`, `client_secret_failed`, `client_auth_method`,
-//! `client_issuer_mismatch`, `client_token_endpoint`, `client_store_failed`, `client_redis_connected`
+//! `client_metadata`, `client_issuer_mismatch`, `client_token_endpoint`, `client_store_failed`, `client_redis_connected`
 //! and `client_redis_lost`. What the server sent is not among it, but for the `issuer` of metadata and
 //! an error's code and description, cut, made printable, and left out if they repeat the secret.
 //!

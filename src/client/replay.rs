@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -31,6 +31,8 @@ struct State<B> {
     limit: usize,
     /// Which of the two bodies may read.
     turn: u8,
+    /// Who reads the first one, and waits.
+    waiting: Option<Waker>,
     keeping: bool,
     ended: bool,
 }
@@ -59,6 +61,7 @@ impl<B: Body> ReplayBody<B> {
             bytes: 0,
             limit,
             turn: 0,
+            waiting: None,
             keeping: limit > 0,
             ended: false,
         }));
@@ -82,7 +85,12 @@ impl<B> Replay<B> {
         }
         locked.keeping = false;
         locked.turn = 1;
+        let waiting = locked.waiting.take();
         drop(locked);
+        // The body that both read wakes one of them only.
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
         Some(ReplayBody { source: Some(Source { state, turn: 1, next: 0 }) })
     }
 }
@@ -120,7 +128,12 @@ where
             return Poll::Ready(None);
         }
         match state.body.as_mut().poll_frame(cx) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if source.turn == 0 {
+                    state.waiting = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 state.ended = true;
                 Poll::Ready(None)
@@ -283,6 +296,25 @@ mod tests {
         assert_eq!(first.size_hint().exact(), Some(0));
         assert_eq!(bytes(first).await, "");
         assert!(replay.again().unwrap().is_end_stream());
+    }
+
+    // E10: who still reads the first body learns that there is a second, though that one reads, too.
+    #[tokio::test]
+    async fn e10_the_reader_of_the_first_body_is_woken_when_there_is_a_second() {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let (mut first, replay) = ReplayBody::new(StreamBody::new(stream), 64);
+        let mut reader = task::spawn(first.frame());
+        assert_pending!(reader.poll());
+        let mut second = replay.again().unwrap();
+        assert!(reader.is_woken());
+        assert!(reader.poll().map(|frame| frame.unwrap().is_err()).is_ready());
+
+        let mut reader = task::spawn(second.frame());
+        assert_pending!(reader.poll());
+        let frame = Frame::data(Bytes::from_static(b"a"));
+        sender.send(Ok::<_, Infallible>(frame)).await.unwrap();
+        assert!(reader.is_woken());
     }
 
     // E10: no growth.

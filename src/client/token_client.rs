@@ -13,9 +13,11 @@ use crate::client::store::TokenStore;
 use crate::client::token::Token;
 use crate::client::token_source::TokenSource;
 use crate::clock::{Clock, SystemClock, monotonic};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, within};
 use crate::secret::Secret;
 use crate::transport::{Limits, Transport};
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An answer with a token is never longer (R13).
 const MAX_BYTES: usize = 64 * 1024;
@@ -24,6 +26,10 @@ const MAX_BYTES: usize = 64 * 1024;
 ///
 /// One handle serves all tenants; clones share the cache. For a single grant,
 /// [`TokenSource::new`] is shorter.
+///
+/// A fetch runs in the Tokio runtime of the call that began it. If that one is kept but not run, such
+/// as one of the current thread after `block_on`, those elsewhere who want the same token wait for
+/// the fetch in vain, until it ends.
 ///
 /// ```
 /// # fn example() -> Result<(), tower_bearer::ConfigError> {
@@ -133,8 +139,8 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Sets how long getting a token may take, with all attempts; 10 seconds by default. One
-    /// exchange may take half of it.
+    /// Sets how long getting a token may take, with all attempts: up to an hour, 10 seconds by
+    /// default. One exchange may take half of it.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -151,16 +157,14 @@ impl TokenClientBuilder {
     ///
     /// # Errors
     ///
-    /// If a bound is zero, if the shared cache's key is too short, or if there is no transport.
+    /// If a bound isn't within its range, if the shared cache's key is too short, or if there is no transport.
     pub fn build(self) -> Result<TokenClient, ConfigError> {
         if self.capacity == 0 || self.per_tenant == 0 {
             return Err(ConfigError::new(
                 "the cache must hold at least one grant, and of each tenant",
             ));
         }
-        if self.timeout.is_zero() {
-            return Err(ConfigError::new("the timeout must be longer than nothing"));
-        }
+        within("timeout", self.timeout, Duration::from_millis(1)..=HOUR)?;
         let shared = match self.shared {
             Some((store, key)) => Some(Shared::new(store, Seal::new(&key)?)),
             None => None,

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, within};
 use crate::jose::Backend;
-use crate::jwks::config::{Config, EmptySet, Fetching, Target, within};
+use crate::jwks::config::{Config, EmptySet, Fetching, Target};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
@@ -143,7 +143,9 @@ impl JwksBuilder {
         self
     }
 
-    /// Sets how long connecting to the issuer may take.
+    /// Sets how long connecting to the issuer may take. A transport that is given by
+    /// [`transport`](Self::transport) may have a bound of its own in its place, as
+    /// `ReqwestTransport` does.
     #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = Some(connect_timeout);

@@ -1,12 +1,9 @@
-use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 
 use crate::clock::Clock;
-use crate::error::ConfigError;
 use crate::jose::Backend;
 use crate::jwks::discovery::Discovery;
 use crate::jwks::schedule::Timing;
@@ -67,17 +64,4 @@ pub enum EmptySet {
     Keep,
     /// The issuer revokes all its keys: no token is accepted any longer.
     RevokeAll,
-}
-
-/// Checks that a setting is within its range.
-pub(crate) fn within<T: PartialOrd + fmt::Debug>(
-    name: &str,
-    value: T,
-    range: RangeInclusive<T>,
-) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let (from, to) = (range.start(), range.end());
-    Err(ConfigError::new(format!("{name} is {value:?}: use {from:?} to {to:?}")))
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::clock::{SystemClock, UnixTime, monotonic};
 use crate::error::ConfigError;
-use crate::jose::{Backend, ParsedKeySet, key_from_pem, parse_jwk_set};
+use crate::jose::{Algorithm, Backend, ParsedKeySet, key_from_pem, parse_jwk_set};
 use crate::jwks::builder::JwksBuilder;
 use crate::jwks::config::Config;
 use crate::jwks::control::Control;
@@ -129,6 +129,7 @@ impl Jwks {
         let mut control = Control::new(&config, published.state(now));
         prepare(&mut control, now);
         let shared = Arc::new(Shared::new(config, published, control));
+        shared.report.state_now(&shared.control());
         shared.ensure_running();
         Self { owner: Arc::new(Owner { shared }) }
     }
@@ -237,8 +238,8 @@ impl Jwks {
 
     /// Says what to do about a token that could be valid, but whose `kid` has no fitting key in
     /// `seen`, which serves.
-    pub(crate) fn miss(&self, seen: &LoadedKeys, kid: &str) -> Miss {
-        self.shared().miss(seen, kid)
+    pub(crate) fn miss(&self, seen: &LoadedKeys, algorithm: Algorithm, kid: &str) -> Miss {
+        self.shared().miss(seen, algorithm, kid)
     }
 
     /// Says what to do about a token while the keys are cold, expired or shut down.

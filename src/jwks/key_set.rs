@@ -191,10 +191,6 @@ impl KeySet {
         range.and_then(|range| self.keys.get(range)).unwrap_or_default()
     }
 
-    pub(crate) fn has_kid(&self, kid: &str) -> bool {
-        self.by_kid.contains_key(kid)
-    }
-
     pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
         self.by_kid.keys().map(|kid| &**kid)
     }

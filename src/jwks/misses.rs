@@ -139,19 +139,9 @@ impl Misses {
         self.done = self.done.max(number);
     }
 
-    /// Returns the number of the latest forced fetch that was demanded.
-    pub(crate) const fn demanded(&self) -> u64 {
-        self.demanded
-    }
-
     /// Returns the number of the latest forced fetch that needs waiting for no longer.
     pub(crate) const fn settled(&self) -> u64 {
         self.done
-    }
-
-    /// Returns for whose sake a forced fetch was last allowed.
-    pub(crate) fn last_kid(&self) -> Option<&str> {
-        self.bucket.last_kid()
     }
 
     /// Records that the set was replaced by one with other keys.
@@ -215,10 +205,6 @@ impl Bucket {
             last.at = now;
         }
         second
-    }
-
-    fn last_kid(&self) -> Option<&str> {
-        self.second.as_ref().or(self.first.as_ref()).map(|attempt| &*attempt.kid)
     }
 }
 

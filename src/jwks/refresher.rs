@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::runtime::Handle;
@@ -30,7 +30,6 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) progress: watch::Sender<Progress>,
-    pub(crate) waiters: AtomicU32,
     pub(crate) report: Reporter,
     control: Mutex<Control>,
     wake: Notify,
@@ -54,7 +53,6 @@ impl Shared {
             report,
             store: Store::new(published),
             progress: watch::Sender::new(Progress::default()),
-            waiters: AtomicU32::new(0),
             control: Mutex::new(control),
             wake: Notify::new(),
             running: AtomicBool::new(fixed),
@@ -172,6 +170,8 @@ impl Shared {
                 Some(error)
             }
         };
+        // Once more, for a recorder that came later than the source.
+        self.report.state_now(&control);
         let settled = control.misses.settled();
         drop(control);
         self.progress.send_modify(|progress| {
@@ -203,11 +203,6 @@ impl Shared {
                 self.succession(control, succession, now)
             }
         };
-        // The kid that the next forced fetch is for may have come with this one.
-        if control.misses.last_kid().is_some_and(|kid| keys.has_kid(kid)) {
-            let demanded = control.misses.demanded();
-            control.misses.settle(demanded);
-        }
         self.report.keys(&keys);
         self.store.publish(Published {
             sequence: flight.sequence,

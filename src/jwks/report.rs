@@ -12,7 +12,7 @@ use crate::jwks::health::State;
 use crate::jwks::key_set::{KeySet, Succession};
 use crate::jwks::source::Fault;
 use crate::jwks::store::Published;
-use crate::telemetry::{count, event, gauge, observe};
+use crate::telemetry::{change, count, event, gauge, observe};
 
 /// Tells about the keys of one issuer.
 #[derive(Debug)]
@@ -72,11 +72,9 @@ impl Reporter {
         if control.reported == state {
             return;
         }
-        for each in State::ALL {
-            let is_so = f64::from(u8::from(each == state));
-            gauge!("jwks_state", is_so, "issuer" => self.issuer(), "state" => each.name());
-        }
         let _from = control.reported.name();
+        control.reported = state;
+        self.state_now(control);
         match state {
             State::Cold | State::Fresh | State::Static | State::ShutDown => {
                 event!(INFO, issuer = &*self.issuer, from = _from, to = state.name(), "jwks_state")
@@ -96,7 +94,14 @@ impl Reporter {
                 "jwks_state: the keys have expired; no token can be checked"
             ),
         }
-        control.reported = state;
+    }
+
+    /// The state, whether it has changed or not.
+    pub(crate) fn state_now(&self, control: &Control) {
+        for each in State::ALL {
+            let is_so = f64::from(u8::from(each == control.reported));
+            gauge!("jwks_state", is_so, "issuer" => self.issuer(), "state" => each.name());
+        }
     }
 
     /// A set was fetched.
@@ -159,8 +164,13 @@ impl Reporter {
         count!("jwks_stale_served_total", "issuer" => self.issuer());
     }
 
-    /// So many requests wait.
-    pub(crate) fn waiters(&self, count: u32) {
-        gauge!("jwks_refresh_waiters", f64::from(count), "issuer" => self.issuer());
+    /// A request waits for a refresh.
+    pub(crate) fn waits(&self) {
+        change!("jwks_refresh_waiters", 1.0, "issuer" => self.issuer());
+    }
+
+    /// It doesn't any longer.
+    pub(crate) fn waits_no_longer(&self) {
+        change!("jwks_refresh_waiters", -1.0, "issuer" => self.issuer());
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,8 +11,10 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::clock::monotonic;
+use crate::jose::Algorithm;
 use crate::jwks::control::{Progress, SHORTEST_WAIT, wait_until};
 use crate::jwks::fetch_error::FetchError;
+use crate::jwks::key_set::Candidates;
 use crate::jwks::misses::Ruling;
 use crate::jwks::refresher::Shared;
 use crate::jwks::schedule::after;
@@ -50,7 +51,12 @@ impl fmt::Debug for KeyWait {
 
 impl Shared {
     /// See [`Jwks::miss`](crate::jwks::Jwks::miss).
-    pub(crate) fn miss(self: &Arc<Self>, seen: &LoadedKeys, kid: &str) -> Miss {
+    pub(crate) fn miss(
+        self: &Arc<Self>,
+        seen: &LoadedKeys,
+        algorithm: Algorithm,
+        kid: &str,
+    ) -> Miss {
         if self.config.fetching.is_none() {
             return Miss::Absent;
         }
@@ -91,7 +97,7 @@ impl Shared {
         if demanded {
             self.wake();
         }
-        let target = Target::Kid { kid: kid.into(), generation, number };
+        let target = Target::Key { algorithm, kid: kid.into(), generation, number };
         Miss::Wait(self.wait_for(target, now))
     }
 
@@ -159,10 +165,14 @@ impl Shared {
         let mut progress = self.progress.subscribe();
         let state = || self.store.load(monotonic()).state();
         let waiting = async {
-            while state() != KeysState::Serving {
+            loop {
+                // Before the look at the state: what comes after this wakes.
                 let closed = progress.borrow_and_update().closed;
+                if closed || state() == KeysState::Serving {
+                    break;
+                }
                 self.ensure_running();
-                if closed || progress.changed().await.is_err() {
+                if progress.changed().await.is_err() {
                     break;
                 }
             }
@@ -219,8 +229,9 @@ impl Shared {
 enum Target {
     /// Any keys, or the end of an attempt after this one.
     Keys { after: u64 },
-    /// A set of another generation with this `kid`, or the end of the forced fetch of this number.
-    Kid { kid: Box<str>, generation: u64, number: u64 },
+    /// A set of another generation with a key for this `alg` and `kid`, or the end of the forced
+    /// fetch of this number.
+    Key { algorithm: Algorithm, kid: Box<str>, generation: u64, number: u64 },
 }
 
 impl Target {
@@ -235,7 +246,7 @@ impl Target {
                 let over = now.ended > *after;
                 (serves || over).then(|| if serves { Ok(()) } else { Err(reason(loaded.state())) })
             }
-            Self::Kid { generation, number, .. } => {
+            Self::Key { generation, number, .. } => {
                 let settled = now.settled >= *number;
                 match settled && now.settled_badly {
                     _ if self.is_resolved(&loaded, *generation) => Some(Ok(())),
@@ -249,14 +260,16 @@ impl Target {
     fn is_resolved(&self, loaded: &LoadedKeys, before: u64) -> bool {
         match self {
             Self::Keys { .. } => false,
-            Self::Kid { kid, .. } => {
-                loaded.keys().generation() != before && loaded.keys().has_kid(kid)
+            Self::Key { algorithm, kid, .. } => {
+                let keys = loaded.keys();
+                let candidates = keys.candidates(*algorithm, Some(kid));
+                keys.generation() != before && !matches!(candidates, Candidates::None)
             }
         }
     }
 
     fn count(&self, shared: &Shared, outcome: Result<(), UnavailableReason>) {
-        let Self::Kid { generation, .. } = self else { return };
+        let Self::Key { generation, .. } = self else { return };
         let resolved = self.is_resolved(&shared.store.load(monotonic()), *generation);
         let result = match outcome {
             Ok(()) if resolved => "resolved",
@@ -284,23 +297,20 @@ struct Waiting<'a>(&'a Shared);
 
 impl<'a> Waiting<'a> {
     fn begin(shared: &'a Shared) -> Self {
-        let before = shared.waiters.fetch_add(1, Ordering::Relaxed);
-        shared.report.waiters(before.wrapping_add(1));
+        shared.report.waits();
         Self(shared)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let before = self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-        self.0.report.waiters(before.wrapping_sub(1));
+        self.0.report.waits_no_longer();
     }
 }
 
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
     use super::*;
-    use crate::jose::Algorithm;
     use crate::jwks::Jwks;
     use crate::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 
@@ -326,35 +336,15 @@ mod tests {
         let generation = jwks.load().keys().generation();
         jwks.refresh().await.unwrap();
         assert_ne!(jwks.load().keys().generation(), generation);
-        let Miss::Wait(wait) = jwks.miss(&seen, "b") else { panic!("no wait") };
+        let Miss::Wait(wait) = jwks.miss(&seen, Algorithm::EdDSA, "b") else { panic!("no wait") };
         let mut wait = tokio_test::task::spawn(wait);
         assert_eq!(wait.poll(), Poll::Ready(Ok(())));
         assert_eq!(transport.request_count(), 2);
 
-        let Miss::Wait(wait) = jwks.miss(&jwks.load(), "c") else { panic!("no wait") };
+        let Miss::Wait(wait) = jwks.miss(&jwks.load(), Algorithm::EdDSA, "c") else {
+            panic!("no wait")
+        };
         assert!(wait.await.is_err(), "the transport has no further answer");
         assert_eq!(transport.request_count(), 3);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn waiters_are_counted_until_they_go() {
-        let transport = ScriptedTransport::new();
-        transport.push(set("a"));
-        let jwks = jwks(&transport).await;
-        transport.push(ScriptedAnswer::never());
-        let (loaded, shared) = (jwks.load(), jwks.shared());
-        let waits: Vec<_> = (0..3)
-            .map(|_| match jwks.miss(&loaded, "b") {
-                Miss::Wait(wait) => tokio_test::task::spawn(wait),
-                other => panic!("no wait: {other:?}"),
-            })
-            .map(|mut wait| {
-                assert!(wait.poll().is_pending());
-                wait
-            })
-            .collect();
-        assert_eq!(shared.waiters.load(Ordering::Relaxed), 3);
-        drop(waits);
-        assert_eq!(shared.waiters.load(Ordering::Relaxed), 0);
     }
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use crate::jwks::KeyWait;
@@ -80,6 +81,10 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
 
 async fn at_most(longest: Duration, wait: KeyWait) -> Result<(), Unavailable> {
     const RETRY_AFTER: Duration = Duration::from_secs(1);
+    // Where nothing can be timed, the wait says so by itself, at once.
+    if Handle::try_current().is_err() {
+        return wait.await;
+    }
     let timed_out = Unavailable::new(UnavailableReason::RefreshTimedOut, RETRY_AFTER);
     tokio::time::timeout(longest, wait).await.unwrap_or(Err(timed_out))
 }

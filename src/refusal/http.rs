@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::refusal::table::Wire;
@@ -17,9 +17,11 @@ pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Byt
     response
 }
 
-/// Returns the header fields of an answer: those that are the same for every request.
+/// Returns the header fields of an answer: those that are the same for every request. The length
+/// isn't among them, since a renderer may put another body into the answer; that of the body is
+/// known to whoever sends it.
 pub(crate) fn fields(wire: &Wire, challenge: Option<HeaderValue>) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(4);
+    let mut fields = HeaderMap::with_capacity(3);
     if let Some(challenge) = challenge {
         fields.insert(WWW_AUTHENTICATE, challenge);
     }
@@ -27,7 +29,6 @@ pub(crate) fn fields(wire: &Wire, challenge: Option<HeaderValue>) -> HeaderMap {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    fields.insert(CONTENT_LENGTH, wire.body.len().into());
     fields
 }
 

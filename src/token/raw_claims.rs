@@ -83,7 +83,8 @@ impl<'a> RawClaims<'a> {
     ///
     /// # Errors
     ///
-    /// `MalformedClaim` if a nested place for scopes holds neither a string nor strings.
+    /// `MalformedClaim` if a nested place for scopes holds neither a string nor strings, or lies in
+    /// what is no object.
     pub(crate) fn scopes(&self, json: &[u8], source: &ScopeSource) -> Result<ScopeSet, Rejection> {
         if let ([ScopeText::List(list)], None) = (self.scopes.as_slice(), source.nested().next()) {
             return Ok(ScopeSet::parse(list));
@@ -101,7 +102,14 @@ impl<'a> RawClaims<'a> {
             }
         }
         for path in source.nested() {
-            let place = path.iter().try_fold(&tree, |tree, name| tree.get(&**name));
+            let mut place = Some(&tree);
+            for name in path {
+                place = match place {
+                    Some(serde_json::Value::Object(members)) => members.get(&**name),
+                    Some(_) => return Err(malformed_scopes()),
+                    None => None,
+                };
+            }
             match place {
                 None => {}
                 Some(serde_json::Value::String(list)) => scopes.extend(list.split(' ')),
@@ -410,7 +418,13 @@ mod tests {
             let json = format!("{{\"realm_access\":{other}}}");
             assert_eq!(scopes(&json, &realm), Err(RejectionKind::MalformedClaim), "{json}");
         }
-        assert_eq!(scopes(r#"{"realm_access":["roles"]}"#, &realm).as_deref(), Ok(""));
+        for other in [r#"["roles"]"#, r#""roles""#, "1", "true", "null"] {
+            let json = format!("{{\"realm_access\":{other}}}");
+            assert_eq!(scopes(&json, &realm), Err(RejectionKind::MalformedClaim), "{json}");
+        }
+        for absent in ["{}", r#"{"realm_access":{}}"#, r#"{"realm_access":{"other":["a"]}}"#] {
+            assert_eq!(scopes(absent, &realm).as_deref(), Ok(""), "{absent}");
+        }
         for taken in ["sub", "aud", "cnf"] {
             assert!(ScopeSource::claim(taken).is_err(), "{taken}");
         }

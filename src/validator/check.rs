@@ -241,7 +241,7 @@ fn check_signature(
         }),
         Candidates::TooMany => Err(RejectionKind::AmbiguousKey.into()),
         Candidates::None => match kid {
-            Some(kid) if !waited => Err(missed(jwks.miss(&loaded, kid))),
+            Some(kid) if !waited => Err(missed(jwks.miss(&loaded, algorithm, kid))),
             _ => Err(RejectionKind::UnknownKey.into()),
         },
     }

@@ -48,6 +48,45 @@ async fn l4_a_login_page_is_no_metadata() {
     assert_eq!(get(&issuer).await, Err(TokenErrorKind::Discovery(DiscoveryFault::NoMetadata)));
 }
 
+/// What was found serves on when there is no newer, whatever stands in its place; but for another
+/// issuer's metadata.
+#[tokio::test(start_paused = true)]
+async fn l4_an_endpoint_that_was_found_outlives_its_metadata() {
+    let gone: [fn() -> ScriptedAnswer; 5] = [
+        || ScriptedAnswer::status(StatusCode::NOT_FOUND),
+        || ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE),
+        || ScriptedAnswer::json("<html>"),
+        || ScriptedAnswer::error(TransportErrorKind::Tls),
+        || ScriptedAnswer::json(r#"{"issuer":"https://as.test"}"#),
+    ];
+    let others = || ScriptedAnswer::json(r#"{"issuer":"https://other.test","token_endpoint":"x"}"#);
+    let mismatch = TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch);
+    for (now, expected) in
+        gone.map(|gone| (gone, Ok(()))).into_iter().chain([(others as _, Err(mismatch))])
+    {
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let metadata = Arc::clone(&is_gone);
+        let transport = ScriptedTransport::from_fn(move |request| {
+            if request.uri().path() == "/token" {
+                return granted("t", 600);
+            }
+            if metadata.load(Ordering::Relaxed) {
+                return now();
+            }
+            ScriptedAnswer::json(
+                r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#,
+            )
+        });
+        let grant = Grant::discover("https://as.test", ClientAuth::basic("me", "s3cret"));
+        let source = client(&transport).source(&grant.build().unwrap());
+        token(&source).await;
+        is_gone.store(true, Ordering::Relaxed);
+        advance(3_700 * SECOND).await;
+        let got = source.token().await.map(drop).map_err(|error| error.kind().clone());
+        assert_eq!(got, expected);
+    }
+}
+
 // L4
 #[tokio::test]
 async fn l4_metadata_of_another_issuer_is_refused() {

@@ -280,6 +280,26 @@ async fn e4_threads_share_one_fetch() {
     }
 }
 
+// The fetch is in a runtime, and who waits for it isn't in one.
+#[test]
+fn a_call_outside_of_all_runtimes_is_an_error_and_no_panic() {
+    let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
+    let source = source(&transport);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for begun in [false, true] {
+        if begun {
+            runtime.block_on(async {
+                assert!(tokio_test::task::spawn(source.token()).poll().is_pending());
+            });
+        }
+        let error = match tokio_test::task::spawn(source.token()).poll() {
+            std::task::Poll::Ready(result) => result.unwrap_err(),
+            std::task::Poll::Pending => panic!("it waits"),
+        };
+        assert_eq!(*error.kind(), TokenErrorKind::NoRuntime, "{begun}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_timeout_of_ones_own_is_kept() {
     let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
@@ -291,7 +311,15 @@ async fn a_timeout_of_ones_own_is_kept() {
     let gone = ScriptedTransport::from_fn(|_| ScriptedAnswer::error(TransportErrorKind::Connect));
     assert!(source(&gone).token().await.is_err());
     let builder = || TokenClient::builder().transport(counting(1));
-    assert!(builder().timeout(Duration::ZERO).build().is_err());
+    for (timeout, is_accepted) in [
+        (Duration::ZERO, false),
+        (Duration::from_millis(1), true),
+        (3_600 * SECOND, true),
+        (3_601 * SECOND, false),
+        (Duration::MAX, false),
+    ] {
+        assert_eq!(builder().timeout(timeout).build().is_ok(), is_accepted, "{timeout:?}");
+    }
     assert!(builder().capacity(0).build().is_err());
     assert!(builder().per_tenant(0).build().is_err());
     assert!(builder().build().is_ok());

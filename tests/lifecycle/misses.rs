@@ -114,12 +114,12 @@ async fn a_planned_fetch_under_way_is_joined_and_asked_past_if_it_came_too_soon(
     let (a, b, c) = (key("a"), key("b"), key("c"));
     let issuer = Issuer::with(&[&a]);
     let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
-    for (brings, requests) in [(set(&[&b]), 2), (set(&[&b]), 4)] {
-        let (answer, gate) = ScriptedAnswer::json(brings.to_string()).gated();
+    // What was asked for is fetched in either case: nobody else who asked is to go without.
+    for (new, published, requests) in [(&b, &[&b][..], 3), (&c, &[&b, &c], 5)] {
+        let (answer, gate) = ScriptedAnswer::json(set(&[&b]).to_string()).gated();
         issuer.transport.push(answer);
         let before = issuer.requests();
         issuer.transport.wait_for_requests(before + 1).await;
-        let new = if requests == 2 { &b } else { &c };
         let token = issuer.token(new);
         let request = tokio::spawn({
             let validator = validator.clone();
@@ -127,7 +127,7 @@ async fn a_planned_fetch_under_way_is_joined_and_asked_past_if_it_came_too_soon(
         });
         pass(0.1).await;
         assert_eq!(issuer.requests(), before + 1, "one flight at a time");
-        issuer.publish(&[&b, &c]);
+        issuer.publish(published);
         gate.open();
         assert!(request.await.unwrap().is_ok());
         assert_eq!(issuer.requests(), requests);
@@ -152,6 +152,55 @@ async fn a_key_that_comes_meanwhile_is_used_whatever_becomes_of_the_fetch_that_w
     assert!(new.await.unwrap().is_ok());
     assert!(!made_up.is_finished());
     assert_eq!(unavailable(made_up.await.unwrap()).0, UnavailableReason::RefreshTimedOut);
+}
+
+/// A planned fetch that came too soon, and whoever asks first doesn't decide about the next.
+#[tokio::test(start_paused = true)]
+async fn a_forced_fetch_is_made_whatever_a_planned_one_brought() {
+    for made_up in [false, true] {
+        let (old, new) = (key("old"), key("new"));
+        let issuer = Issuer::with(&[&old]);
+        let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+        let (too_soon, gate) = ScriptedAnswer::json(set(&[&old]).to_string()).gated();
+        issuer.transport.push(too_soon);
+        issuer.transport.wait_for_requests(2).await;
+        issuer.publish(&[&old, &new]);
+        // Its `kid` is known, but no key of that `kid` is for its `alg`.
+        let other = issuer.token(&TestKey::generate(Algorithm::ES256).with_kid("old"));
+        let mut other = tokio_test::task::spawn(validator.validate(&other));
+        if made_up {
+            assert!(other.poll().is_pending());
+        }
+        let token = issuer.token(&new);
+        let mut request = tokio_test::task::spawn(validator.validate(&token));
+        assert!(request.poll().is_pending());
+        gate.open();
+        assert!(request.await.is_ok(), "{made_up}");
+        assert_eq!(issuer.requests(), 3);
+        if made_up {
+            assert_eq!(rejected(other.await), RejectionKind::UnknownKey);
+        }
+    }
+}
+
+/// The same, where the key changes under its `kid`.
+#[tokio::test(start_paused = true)]
+async fn another_kind_of_key_under_a_known_kid_is_waited_for_whatever_else_changes() {
+    let (old, third) = (key("same"), key("third"));
+    let new = TestKey::generate(Algorithm::ES256).with_kid("same");
+    for too_soon in [set(&[&old]), set(&[&old, &third])] {
+        let issuer = Issuer::with(&[&old]);
+        let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+        let (too_soon, gate) = ScriptedAnswer::json(too_soon.to_string()).gated();
+        issuer.transport.push(too_soon);
+        issuer.transport.wait_for_requests(2).await;
+        issuer.publish(&[&new]);
+        let token = issuer.token(&new);
+        let mut request = tokio_test::task::spawn(validator.validate(&token));
+        assert!(request.poll().is_pending());
+        gate.open();
+        assert!(request.await.is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,8 @@ use http::StatusCode;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use serde_json::json;
 use tower_bearer::jose::Algorithm;
-use tower_bearer::testing::{ScriptedAnswer, TestKey};
+use tower_bearer::jwks::Jwks;
+use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 
 use crate::support::{ISSUER, Issuer, key, pass, secs};
 
@@ -42,9 +43,16 @@ fn take(snapshotter: &Snapshotter) -> BTreeSet<String> {
 fn every_metric_tells_what_happened() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
+    let mut others = Vec::new();
     metrics::with_local_recorder(&recorder, || {
         run(async {
             let (a, b) = (key("a"), key("b"));
+            // Others in the same process, one of which never answers.
+            let set = json!({ "keys": [a.public_jwk()] }).to_string();
+            others.push(Jwks::static_set("https://fixed.test", &set).unwrap());
+            let silent = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
+            let down = Jwks::url("https://down.test", "https://down.test/jwks").transport(silent);
+            others.push(down.build().unwrap());
             let issuer = Issuer::with(&[]);
             let unusable = json!({"kty": "AKP", "kid": "pq"});
             issuer.publish_json(json!({"keys": [a.public_jwk(), unusable]}));
@@ -85,6 +93,9 @@ fn every_metric_tells_what_happened() {
         "jwks_state{issuer=ISSUER,state=shut_down} 1",
         "jwks_state{issuer=ISSUER,state=expired} 0",
         "jwks_state{issuer=ISSUER,state=fresh} 0",
+        "jwks_state{issuer=https://fixed.test,state=static} 1",
+        "jwks_state{issuer=https://down.test,state=cold} 1",
+        "jwks_state{issuer=https://down.test,state=fresh} 0",
     ] {
         let expected = expected.replace("ISSUER", ISSUER);
         assert!(metrics.contains(&expected), "{expected}: {metrics:#?}");
@@ -129,8 +140,7 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         // Two of one `kid`, but of two algorithms: no token could mean both.
         let issuer =
             Issuer::with(&[&old, &TestKey::generate(Algorithm::ES256).with_kid("default")]);
-        let builder =
-            tower_bearer::jwks::Jwks::url(ISSUER, "https://issuer.test/jwks?key=sentinel");
+        let builder = Jwks::url(ISSUER, "https://issuer.test/jwks?key=sentinel");
         let (_validator, jwks) = issuer.ready(issuer.prepare(builder).max_stale(secs(60))).await;
         issuer.publish_json(json!({
             "keys": [new.public_jwk(), old.public_jwk(), {"kty": "sentinel", "x": "sentinel"}],
