@@ -22,7 +22,7 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService, UnaryService};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
-use tower_bearer::middleware::{Access, RouteTable, Unmatched};
+use tower_bearer::middleware::{Access, RouteTable};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
 
@@ -35,17 +35,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let audience = "orders";
     let validator = Validator::builder(issuer.issuer(), audience).build()?;
 
-    // Every method is a path. One that isn't listed is denied, whatever the token grants.
+    // Every method is a path.
     let routes = RouteTable::builder()
         .route(Method::POST, GET, Access::scope("orders:read"))
         .route(Method::POST, WATCH, Access::scope("orders:watch"))
-        .unmatched(Unmatched::Denied)
         .build()?;
+
+    // One that isn't listed is denied, whatever the token grants.
+    let auth = BearerAuthLayer::new(validator).routes(routes).access(Access::denied())?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let server = Server::builder()
-        .layer(BearerAuthLayer::new(validator).routes(routes))
+        .layer(auth)
         .add_service(Orders)
         .serve_with_incoming(TcpListenerStream::new(listener));
     let server = tokio::spawn(server);

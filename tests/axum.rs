@@ -15,9 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Layer as _;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{
-    Access, AnyOf, RouteTable, ScopeGuardLayer, TokenRejection, Unmatched,
-};
+use tower_bearer::middleware::{Access, AnyOf, RouteTable, ScopeGuardLayer, TokenRejection};
 use tower_bearer::refusal::{DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Refusal, RejectionKind, RequireScope, Requirement, Validator,
@@ -233,7 +231,6 @@ async fn a_table_holds_wherever_the_layer_lies() {
             .route(Method::GET, "/api/users/{id}", Access::scope("user"))
             .any("/api/admin/{*rest}", Access::scope("admin"))
             .any("/api/public", Access::public())
-            .unmatched(Unmatched::Denied)
             .build()
             .unwrap()
     };
@@ -244,7 +241,7 @@ async fn a_table_holds_wherever_the_layer_lies() {
             .route("/admin/{a}/{b}", any(async || "admin"))
             .route("/public", any(async || "public"))
     };
-    let layer = || issuer.layer().routes(routes());
+    let layer = || issuer.layer().routes(routes()).access(Access::denied()).unwrap();
     let around_routes = Router::new().nest("/api", handlers()).layer(layer());
     let within_nest = Router::new().nest("/api", handlers().layer(layer()));
     let as_route_layer = Router::new().nest("/api", handlers().route_layer(layer()));

@@ -26,7 +26,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, RouteTable, Unmatched};
+use tower_bearer::middleware::{Access, RouteTable};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
 use tower_bearer::transport::TransportErrorKind;
 use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
@@ -123,7 +123,6 @@ fn routes() -> RouteTable {
                 tower_bearer::Scope::new("repeat").unwrap(),
             ])),
         )
-        .unmatched(Unmatched::Denied)
         .build()
         .unwrap()
 }
@@ -132,7 +131,7 @@ async fn serve(layer: BearerAuthLayer) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder()
-        .layer(layer.routes(routes()))
+        .layer(layer.routes(routes()).access(Access::denied()).unwrap())
         .add_service(Echo)
         .add_service(Health)
         .serve_with_incoming(TcpListenerStream::new(listener));

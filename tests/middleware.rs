@@ -15,7 +15,7 @@ use http_body::Body as _;
 use http_body_util::{Empty, Full};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
-use tower_bearer::middleware::{Access, BearerAuth, RouteTable, ScopeGuardLayer, Unmatched};
+use tower_bearer::middleware::{Access, BearerAuth, RouteTable, ScopeGuardLayer};
 use tower_bearer::refusal::{RefusalContext, Renderer};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Implications, Refusal, RejectionKind, Requirement,
@@ -570,7 +570,8 @@ async fn w33_a_refused_request_is_not_passed_on_and_its_body_not_polled() {
 async fn optional_access_lets_nobody_in_with_a_bad_token() {
     let world = World::new();
     let routes = RouteTable::builder().any("/", Access::optional()).build().unwrap();
-    for service in [world.routes(routes), world.protect(&world.issuer.layer().optional())] {
+    let everywhere = world.issuer.layer().access(Access::optional()).unwrap();
+    for service in [world.routes(routes), world.protect(&everywhere)] {
         assert_eq!(send(&service, get("/", &[])).await.status(), 200);
         assert_eq!(world.inner.subject(), None);
         let basic = get("/", &[("authorization", "Basic dXNlcjpwYXNz")]);
@@ -614,14 +615,26 @@ async fn access_without_a_table_is_for_every_request() {
     assert!(world.issuer.layer().access(Access::scope("a b")).is_err());
     // Without a table no path is doubtful.
     assert_eq!(send(&service, get("//x", &[("authorization", &with)])).await.status(), 200);
-    // A table takes its place, whatever comes first.
+    // It is for what a table doesn't list, whichever is set first.
     let table = RouteTable::builder().any("/t", Access::scope("t")).build().unwrap();
-    for layer in [
-        world.issuer.layer().optional().routes(table.clone()),
-        world.issuer.layer().routes(table).optional(),
+    let layer = || world.issuer.layer();
+    for (layer, unlisted) in [
+        (layer().routes(table.clone()), [401, 200, 200]),
+        (layer().routes(table.clone()).access(Access::optional()).unwrap(), [200, 200, 200]),
+        (layer().access(Access::optional()).unwrap().routes(table.clone()), [200, 200, 200]),
+        (layer().routes(table.clone()).access(Access::scope("a")).unwrap(), [401, 403, 200]),
+        (layer().access(Access::scope("a")).unwrap().routes(table.clone()), [401, 403, 200]),
+        (layer().routes(table.clone()).access(Access::denied()).unwrap(), [401, 403, 403]),
     ] {
-        assert_eq!(send(&world.protect(&layer), get("/t", &[])).await.status(), 401);
-        assert_eq!(send(&world.protect(&layer), get("/u", &[])).await.status(), 401);
+        let service = world.protect(&layer);
+        let fields = [vec![], vec![("authorization", &*without)], vec![("authorization", &*with)]];
+        for (fields, unlisted) in fields.into_iter().zip(unlisted) {
+            assert_eq!(send(&service, get("/u", &fields)).await.status(), unlisted);
+            let listed = if fields.is_empty() { 401 } else { 403 };
+            assert_eq!(send(&service, get("/t", &fields)).await.status(), listed);
+        }
+        let listed = world.bearer("t");
+        assert_eq!(send(&service, get("/t", &[("authorization", &listed)])).await.status(), 200);
     }
 }
 
@@ -631,10 +644,10 @@ async fn a_table_refuses_ambiguous_paths_whoever_asks() {
     let routes = RouteTable::builder()
         .any("/admin/{*rest}", Access::scope("admin"))
         .any("/public/{*rest}", Access::public())
-        .unmatched(Unmatched::Public)
         .build()
         .unwrap();
-    let service = world.protect(&world.issuer.layer().routes(routes).allow_preflight());
+    let layer = world.issuer.layer().access(Access::public()).unwrap();
+    let service = world.protect(&layer.routes(routes).allow_preflight());
     let valid = world.bearer("admin");
     for path in [
         "//admin/x",
@@ -782,7 +795,8 @@ async fn a_guard_without_a_layer_is_500_and_logs_what_is_missing() {
         let answer = send(&layered, get("/", &[("authorization", &world.bearer(scope))])).await;
         assert_eq!(answer.status(), status);
     }
-    let anonymous = world.issuer.layer().optional().layer(guard.layer(world.inner.clone()));
+    let anonymous = world.issuer.layer().access(Access::optional()).unwrap();
+    let anonymous = anonymous.layer(guard.layer(world.inner.clone()));
     let answer = send(&anonymous, get("/", &[])).await;
     assert_eq!((answer.status(), answer.challenge()), (401, r#"Bearer realm="api", scope="a""#));
 }
@@ -898,10 +912,10 @@ async fn methods_have_entries_of_their_own() {
     let routes = RouteTable::builder()
         .route(Method::GET, "/orders/{id}", Access::scope("read"))
         .route(Method::DELETE, "/orders/{id}", Access::scope("write"))
-        .unmatched(Unmatched::Denied)
         .build()
         .unwrap();
-    let service = world.routes(routes);
+    let layer = world.issuer.layer().routes(routes).access(Access::denied()).unwrap();
+    let service = world.protect(&layer);
     let (read, write) = (world.bearer("read"), world.bearer("write"));
     for (method, field, status) in [
         ("GET", &read, 200),

@@ -58,6 +58,7 @@ const HARMLESS: &[&str] = &[
     "AnswerFault",
     "AnyOf",
     "AssertionAlgorithm",
+    "AuthMethod",
     "AwsSecretsManager",
     "Backend",
     "BasicEncoding",
@@ -73,7 +74,6 @@ const HARMLESS: &[&str] = &[
     "SecretErrorKind",
     "State",
     "StoreErrorKind",
-    "Unmatched",
     // Shown as a part of another, which is printed.
     "AssertionAudience",
     "Claims",

@@ -7,14 +7,14 @@ use axum::Router;
 use axum::routing::any;
 use tower::Layer as _;
 use tower_bearer::BearerAuthLayer;
-use tower_bearer::middleware::{Access, RouteTable, Unmatched};
+use tower_bearer::middleware::{Access, RouteTable};
 use world::{Inner, Issuer, bearer, get, send};
 
 fn layer(issuer: &Issuer, table: &[(&str, Access)]) -> BearerAuthLayer {
     let table = table.iter().fold(RouteTable::builder(), |table, (pattern, access)| {
         table.any(*pattern, access.clone())
     });
-    issuer.layer().routes(table.unmatched(Unmatched::Public).build().unwrap())
+    issuer.layer().routes(table.build().unwrap()).access(Access::public()).unwrap()
 }
 
 // hyper and axum take a path in raw UTF-8, and a table can name it in percent-encoding only.

@@ -59,8 +59,7 @@ impl Access {
     /// Answers 404 in place of 403 (RFC 9110 §15.5.4): who isn't allowed to, doesn't learn that
     /// there is something. Without a valid token it is 401 as everywhere.
     ///
-    /// To hide anything, what isn't there has to need a token too, as it does by default
-    /// ([`Unmatched::TokenRequired`](crate::middleware::Unmatched)).
+    /// To hide anything, what isn't there has to need a token too, as it does by default.
     #[must_use]
     pub fn hide_existence(mut self) -> Self {
         if let Ok(rule) = &mut self.rule {

@@ -35,7 +35,7 @@ impl<C> BearerAuthLayer<C> {
             verbose: false,
             implications: Implications::default(),
             routes: None,
-            everywhere: Rule::token(),
+            otherwise: Rule::token(),
             preflight: false,
             forward: true,
         };
@@ -55,27 +55,21 @@ impl<C> BearerAuthLayer<C> {
         Ok(self.set(|settings| settings.challenges = challenges))
     }
 
-    /// Says for each route what it needs. With a table, [`access`](Self::access) has no effect.
+    /// Says for single routes what they need; all others need what [`access`](Self::access) says.
     #[must_use]
     pub fn routes(self, routes: RouteTable) -> Self {
         self.set(|settings| settings.routes = Some(routes))
     }
 
-    /// Says what every request needs, in place of a valid token of whatever scopes. It has no
-    /// effect beside a table.
+    /// Says what every request needs that no entry of [`routes`](Self::routes) is for, in place of a
+    /// valid token of whatever scopes.
     ///
     /// # Errors
     ///
     /// If it names what is no scope.
     pub fn access(self, access: Access) -> Result<Self, ConfigError> {
         let rule = access.into_rule()?;
-        Ok(self.set(|settings| settings.everywhere = rule))
-    }
-
-    /// Lets requests without a token through too: [`Access::optional`] as [`access`](Self::access).
-    #[must_use]
-    pub fn optional(self) -> Self {
-        self.set(|settings| settings.everywhere = Rule::optional())
+        Ok(self.set(|settings| settings.otherwise = rule))
     }
 
     /// Declares which scope implies which, for all requirements of the table, and those of guards

@@ -75,6 +75,6 @@ pub use self::future::ResponseFuture;
 pub use self::layer::BearerAuthLayer;
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
 pub use self::route_builder::RouteTableBuilder;
-pub use self::route_table::{RouteTable, Unmatched};
+pub use self::route_table::RouteTable;
 pub use self::scope_guard::{GuardFuture, ScopeGuard, ScopeGuardLayer};
 pub use self::service::BearerAuth;

@@ -5,13 +5,12 @@ use http::Method;
 use crate::error::ConfigError;
 use crate::middleware::access::Access;
 use crate::middleware::path;
-use crate::middleware::route_table::{Entry, RouteTable, Unmatched};
+use crate::middleware::route_table::{Entry, RouteTable};
 
 /// Builds a [`RouteTable`].
 #[derive(Clone, Debug, Default)]
 pub struct RouteTableBuilder {
     listed: Vec<Listed>,
-    unmatched: Unmatched,
 }
 
 #[derive(Clone, Debug)]
@@ -42,13 +41,6 @@ impl RouteTableBuilder {
         self.list(None, format!("/{service}/{{method}}"), access)
     }
 
-    /// Sets what happens to requests that no entry is for.
-    #[must_use]
-    pub const fn unmatched(mut self, unmatched: Unmatched) -> Self {
-        self.unmatched = unmatched;
-        self
-    }
-
     fn list(mut self, method: Option<Method>, pattern: String, access: Access) -> Self {
         self.listed.push(Listed { method, pattern, access });
         self
@@ -61,11 +53,6 @@ impl RouteTableBuilder {
     /// If a pattern or scope is malformed, an entry is there twice, or two patterns can't be told
     /// apart.
     pub fn build(self) -> Result<RouteTable, ConfigError> {
-        let unmatched = match self.unmatched {
-            Unmatched::TokenRequired => Access::token(),
-            Unmatched::Denied => Access::denied(),
-            Unmatched::Public => Access::public(),
-        };
         let mut index = Index::default();
         let mut entries = Vec::with_capacity(self.listed.len());
         for (at, Listed { method, pattern, access }) in self.listed.into_iter().enumerate() {
@@ -74,7 +61,7 @@ impl RouteTableBuilder {
             entries.push(Entry { pattern, rule: access.into_rule()? });
         }
         let by_method = index.methods.iter().map(|method| (method.clone(), index.chosen(method)));
-        RouteTable::new(entries, by_method, index.any.values().copied(), unmatched.into_rule()?)
+        RouteTable::new(entries, by_method, index.any.values().copied())
     }
 }
 

@@ -13,7 +13,8 @@ use crate::middleware::route_builder::RouteTableBuilder;
 ///
 /// Patterns are those of axum: `/users/{id}`, and `/files/{*rest}` for all below `/files/`, but not
 /// `/files` or `/files/` themselves. Of several that fit, the most specific one decides that has an
-/// entry for the request's method. `GET` is also for `HEAD`, unless that is listed.
+/// entry for the request's method. `GET` is also for `HEAD`, unless that is listed. A request that no
+/// entry is for needs what the layer's [`access`](crate::BearerAuthLayer::access) says.
 ///
 /// A path is the full path of the request, before any router of axum's has taken a prefix away: the
 /// table is the same wherever the layer lies. If something rewrote the path before axum routed it,
@@ -29,14 +30,13 @@ use crate::middleware::route_builder::RouteTableBuilder;
 ///
 /// ```
 /// use http::Method;
-/// use tower_bearer::middleware::{Access, RouteTable, Unmatched};
+/// use tower_bearer::middleware::{Access, RouteTable};
 ///
 /// let routes = RouteTable::builder()
 ///     .route(Method::GET, "/orders/{id}", Access::scope("orders:read"))
 ///     .route(Method::POST, "/orders", Access::scope("orders:write"))
 ///     .any("/admin/{*rest}", Access::scope("admin").hide_existence())
 ///     .any("/health", Access::public())
-///     .unmatched(Unmatched::Denied)
 ///     .build()?;
 ///
 /// let twice = RouteTable::builder()
@@ -48,19 +48,6 @@ use crate::middleware::route_builder::RouteTableBuilder;
 #[derive(Clone)]
 pub struct RouteTable {
     table: Arc<Table>,
-}
-
-/// What happens to requests that no entry of a [`RouteTable`] is for.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Unmatched {
-    /// They need a valid token, of whatever scopes.
-    #[default]
-    TokenRequired,
-    /// They are denied.
-    Denied,
-    /// They are let through.
-    Public,
 }
 
 /// Where a request goes.
@@ -78,7 +65,6 @@ struct Table {
     entries: Box<[Entry]>,
     by_method: Box<[(Method, Matchers)]>,
     other_methods: Matchers,
-    unmatched: Rule,
 }
 
 /// A pattern, and who may do what it stands for.
@@ -106,30 +92,35 @@ impl RouteTable {
         entries: Vec<Entry>,
         by_method: impl Iterator<Item = (Method, I)>,
         other_methods: impl Iterator<Item = usize>,
-        unmatched: Rule,
     ) -> Result<Self, ConfigError> {
         let by_method = by_method
             .map(|(method, chosen)| Ok((method, Matchers::new(&entries, chosen)?)))
             .collect::<Result<_, _>>()?;
         let other_methods = Matchers::new(&entries, other_methods)?;
         let entries = entries.into();
-        Ok(Self { table: Arc::new(Table { entries, by_method, other_methods, unmatched }) })
+        Ok(Self { table: Arc::new(Table { entries, by_method, other_methods }) })
     }
 
-    /// Returns the rules for a request; `None` if its path can be read in two ways.
-    pub(crate) fn select(&self, method: &Method, paths: Paths<'_>) -> Option<Rules<'_>> {
+    /// Returns the rules for a request, `otherwise` where there is no entry; `None` if its path can
+    /// be read in two ways.
+    pub(crate) fn select<'a>(
+        &'a self,
+        method: &Method,
+        paths: Paths<'_>,
+        otherwise: &'a Rule,
+    ) -> Option<Rules<'a>> {
         if path::is_ambiguous(paths.full) {
             return None;
         }
         let table = &*self.table;
-        let matchers = table.matchers(method);
-        let mut rules = table.readings(matchers, paths.full);
+        let look = Look { table, matchers: table.matchers(method), otherwise };
+        let mut rules = look.readings(paths.full);
         if let Some(pattern) = paths.matched.filter(|pattern| !path::fits(pattern, paths.full)) {
             if path::is_ambiguous(paths.current) {
                 return None;
             }
-            rules.also(table.pattern(matchers, pattern));
-            table.readings(matchers, paths.current).iter().for_each(|rule| rules.also(rule));
+            rules.also(look.pattern(pattern));
+            look.readings(paths.current).iter().for_each(|rule| rules.also(rule));
         }
         Some(rules)
     }
@@ -140,27 +131,38 @@ impl Table {
         let listed = self.by_method.iter().find(|(listed, _)| listed == method);
         listed.map_or(&self.other_methods, |(_, matchers)| matchers)
     }
+}
 
-    fn entry(&self, router: &Router<usize>, path: &str) -> Option<&Entry> {
-        self.entries.get(*router.at(path).ok()?.value)
+/// A look into a table, for requests of one method.
+struct Look<'a> {
+    table: &'a Table,
+    matchers: &'a Matchers,
+    /// The rule where there is no entry.
+    otherwise: &'a Rule,
+}
+
+impl<'a> Look<'a> {
+    fn entry(&self, router: &Router<usize>, path: &str) -> Option<&'a Entry> {
+        self.table.entries.get(*router.at(path).ok()?.value)
     }
 
-    fn rule<'a>(&'a self, entry: Option<&'a Entry>) -> &'a Rule {
-        entry.map_or(&self.unmatched, |entry| &entry.rule)
+    fn rule(&self, entry: Option<&'a Entry>) -> &'a Rule {
+        entry.map_or(self.otherwise, |entry| &entry.rule)
     }
 
     /// Returns the rules of all ways to read a path.
-    fn readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
-        let mut rules = self.plain_readings(matchers, path);
+    fn readings(&self, path: &str) -> Rules<'a> {
+        let mut rules = self.plain_readings(path);
         if path.contains(';') {
             let bare = path::without_parameters(path);
-            self.plain_readings(matchers, &bare).iter().for_each(|rule| rules.also(rule));
+            self.plain_readings(&bare).iter().for_each(|rule| rules.also(rule));
         }
         rules
     }
 
     /// Returns the rules of all ways to read a path by those who leave a segment's parameters on.
-    fn plain_readings(&self, matchers: &Matchers, path: &str) -> Rules<'_> {
+    fn plain_readings(&self, path: &str) -> Rules<'a> {
+        let matchers = self.matchers;
         let entry = self.entry(&matchers.raw, path);
         let mut rules = Rules::from(self.rule(entry));
         let escaped = matchers.escapes || path.contains('%');
@@ -182,12 +184,12 @@ impl Table {
 
     /// Returns the rule of a pattern of axum's. Read as a path, its parameters fit those of an
     /// entry of the same form, and no others.
-    fn pattern(&self, matchers: &Matchers, pattern: &str) -> &Rule {
+    fn pattern(&self, pattern: &str) -> &'a Rule {
         if pattern.contains("{*") {
             // The rest may have several segments, which an entry for one must not cover.
-            self.rule(self.entry(&matchers.raw, &format!("{pattern}/…")))
+            self.rule(self.entry(&self.matchers.raw, &format!("{pattern}/…")))
         } else {
-            self.rule(self.entry(&matchers.raw, pattern))
+            self.rule(self.entry(&self.matchers.raw, pattern))
         }
     }
 }
@@ -249,7 +251,9 @@ mod tests {
     }
 
     fn look_up_all(table: &RouteTable, method: &Method, paths: Paths<'_>) -> String {
-        table.select(method, paths).map_or("ambiguous".to_owned(), |rules| rules.describe())
+        let denied = Access::denied().into_rule().unwrap();
+        let rules = table.select(method, paths, &denied);
+        rules.map_or("ambiguous".to_owned(), |rules| rules.describe())
     }
 
     fn table() -> RouteTable {
@@ -266,7 +270,6 @@ mod tests {
             .any("/slash", scope("bare"))
             .any("/caf%C3%A9", scope("cafe"))
             .any("/@me", scope("me"))
-            .unmatched(Unmatched::Denied)
             .build()
             .unwrap()
     }
@@ -313,19 +316,6 @@ mod tests {
         assert_eq!(look_up(&table, &Method::HEAD, "/a"), "head");
         assert_eq!(look_up(&table, &Method::GET, "/a"), "get");
         assert_eq!(look_up(&table, &Method::GET, "/b"), "any");
-    }
-
-    #[test]
-    fn unmatched_requests_need_a_token_unless_said_otherwise() {
-        for (unmatched, expected) in [
-            (Unmatched::default(), "a token"),
-            (Unmatched::TokenRequired, "a token"),
-            (Unmatched::Denied, "denied"),
-            (Unmatched::Public, "public"),
-        ] {
-            let table = RouteTable::builder().unmatched(unmatched).build().unwrap();
-            assert_eq!(look_up(&table, &Method::GET, "/x"), expected);
-        }
     }
 
     #[test]
@@ -383,7 +373,6 @@ mod tests {
             .any("/users/{id}", scope("user"))
             .any("/users/{id}/keys/{*rest}", scope("keys"))
             .any("/admin/{*rest}", scope("admin"))
-            .unmatched(Unmatched::Denied)
             .build()
             .unwrap();
         for (current, matched, expected) in [
@@ -412,7 +401,6 @@ mod tests {
             .grpc_service("grpc.health.v1.Health", Access::public())
             .any("/shop.Orders/List", scope("orders:read"))
             .grpc_service("shop.Orders", scope("orders:write"))
-            .unmatched(Unmatched::Denied)
             .build()
             .unwrap();
         for (path, expected) in [
@@ -519,7 +507,7 @@ mod tests {
         ) {
             let patterns =
                 ["/", "/a", "/b/", "/a/b", "/a/{x}", "/@", "/@/{x}", "/b/{*rest}", "/%C3%A9", "/{x}/@/a"];
-            let mut table = RouteTable::builder().unmatched(Unmatched::Denied);
+            let mut table = RouteTable::builder();
             let (mut raw, mut decoded) = (Router::new(), Router::new());
             for (at, pattern) in patterns.iter().enumerate() {
                 table = table.any(*pattern, scope(&format!("s{at}")));
@@ -529,7 +517,8 @@ mod tests {
             let table = table.build().unwrap();
             let path = format!("/{}", pieces.concat());
             let paths = Paths { full: &path, current: &path, matched: None };
-            let Some(rules) = table.select(&Method::GET, paths) else { return Ok(()) };
+            let denied = Access::denied().into_rule().unwrap();
+            let Some(rules) = table.select(&Method::GET, paths, &denied) else { return Ok(()) };
             let strict = raw.at(&path).ok().map(|found| *found.value);
             let lenient = decoded.at(&lenient(&path)).ok().map(|found| *found.value);
             // An entry with a slash at its end is for a router that heeds it.

@@ -21,8 +21,8 @@ pub(crate) struct Settings {
     pub(crate) verbose: bool,
     pub(crate) implications: Implications,
     pub(crate) routes: Option<RouteTable>,
-    /// What every route needs, if there is no table.
-    pub(crate) everywhere: Rule,
+    /// What every request needs that no entry of a table is for.
+    pub(crate) otherwise: Rule,
     pub(crate) preflight: bool,
     pub(crate) forward: bool,
 }
@@ -32,8 +32,8 @@ impl Settings {
     #[inline]
     pub(crate) fn rules<B>(&self, request: &Request<B>) -> Option<Rules<'_>> {
         match &self.routes {
-            None => Some(Rules::from(&self.everywhere)),
-            Some(table) => table.select(request.method(), paths(request)),
+            None => Some(Rules::from(&self.otherwise)),
+            Some(table) => table.select(request.method(), paths(request), &self.otherwise),
         }
     }
 
