@@ -216,6 +216,17 @@ fn a_rooms_docs_name_all_of_its_metrics_and_events() {
             .collect();
         assert!(missing.is_empty(), "src/{here}/mod.rs doesn't name {missing:?}");
     }
+    let (docs, mut counted) = (sources.get("middleware/mod.rs").unwrap(), 0);
+    for text in sources.iter().filter(|(file, _)| room(file) == "middleware").map(|(_, text)| text)
+    {
+        for after in code(text).split("count!(\"").skip(1) {
+            let name = after.split('"').next().unwrap();
+            let named = ["`", "{"].iter().any(|end| docs.contains(&format!("`{name}{end}")));
+            assert!(named, "src/middleware/mod.rs doesn't name {name}");
+            counted += 1;
+        }
+    }
+    assert!(counted >= 4, "{counted}");
 }
 
 #[test]

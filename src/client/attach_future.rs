@@ -134,10 +134,11 @@ impl<S, B> Again<S, B> {
 impl<S, B, R> Future for AttachFuture<S, B, R>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    type Output = Result<Response<R>, SendError<S::Error>>;
+    type Output = Result<Response<R>, SendError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
@@ -152,7 +153,7 @@ where
                     start.send(token)
                 }
                 StateProjection::Sent { answer, again } => {
-                    let answer = ready!(answer.poll(cx)).map_err(SendError::Service)?;
+                    let answer = ready!(answer.poll(cx)).map_err(SendError::service)?;
                     let again = again.take().filter(|again| again.wants_another(&answer));
                     let Some(again) = again else { return Poll::Ready(Ok(answer)) };
                     let token = fetch(&again.policy);
@@ -172,7 +173,7 @@ where
                     }
                 }
                 StateProjection::Ready { service, request } => {
-                    ready!(service.poll_ready(cx)).map_err(SendError::Service)?;
+                    ready!(service.poll_ready(cx)).map_err(SendError::service)?;
                     let Some(request) = request.take() else { return Poll::Pending };
                     State::Sent { answer: service.call(request), again: None }
                 }

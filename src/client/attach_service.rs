@@ -29,15 +29,16 @@ impl<S> AttachToken<S> {
 impl<S, B, R> Service<Request<B>> for AttachToken<S>
 where
     S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<R>;
-    type Error = SendError<S::Error>;
+    type Error = SendError;
     type Future = AttachFuture<S, B, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(SendError::Service)
+        self.inner.poll_ready(cx).map_err(SendError::service)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {

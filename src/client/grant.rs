@@ -14,7 +14,9 @@ use crate::transport::printable;
 /// Which token to ask for, where, and as whom.
 ///
 /// Two grants that say the same are the same to a [`TokenClient`](crate::client::TokenClient):
-/// they share their token. Two that differ in anything, the secret included, never do.
+/// they share their token. Two that differ in anything, the secret included, never do; of a secret
+/// that a provider reads, such as a file's, only clones are the same. So keep such a grant, or a clone
+/// of its secret: one that is built anew for each call costs a token each.
 ///
 /// ```
 /// # fn example() -> Result<(), tower_bearer::ConfigError> {

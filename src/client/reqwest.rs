@@ -1,5 +1,5 @@
 use http::{HeaderMap, Uri};
-use reqwest::{Error, RequestBuilder, Response, Url};
+use reqwest::{RequestBuilder, Response, Url};
 
 use crate::client::attach::{AttachTokenLayer, Verdict};
 use crate::client::challenge::refuses_token;
@@ -29,19 +29,19 @@ impl AttachTokenLayer {
     ///
     /// If there is no token, if the address is of another origin, or if sending fails. An answer
     /// of the server is no error, whatever its status.
-    pub async fn send(&self, request: RequestBuilder) -> Result<Response, SendError<Error>> {
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, SendError> {
         let (client, request) = request.build_split();
-        let mut request = request.map_err(SendError::Service)?;
+        let mut request = request.map_err(SendError::service)?;
         match self.judge(request.url(), request.headers()) {
             Verdict::Attach => {}
-            Verdict::Pass => return client.execute(request).await.map_err(SendError::Service),
+            Verdict::Pass => return client.execute(request).await.map_err(SendError::service),
             Verdict::Refuse(refused) => return Err(SendError::Origin(refused)),
         }
         let policy = &self.policy;
         let token = policy.tokens.token().await.map_err(SendError::Token)?;
         let again = request.try_clone();
         policy.attach(request.headers_mut(), &token);
-        let answer = client.execute(request).await.map_err(SendError::Service)?;
+        let answer = client.execute(request).await.map_err(SendError::service)?;
         // After a redirect to elsewhere, the server hasn't seen the token.
         let is_ours = uri(answer.url()).is_some_and(|uri| policy.allows(&uri));
         if !is_ours
@@ -58,7 +58,7 @@ impl AttachTokenLayer {
         count!("client_retry_401_total");
         event!(DEBUG, "client_retry_401: the token was refused, sending another");
         policy.attach(again.headers_mut(), &newer);
-        client.execute(again).await.map_err(SendError::Service)
+        client.execute(again).await.map_err(SendError::service)
     }
 
     fn judge(&self, url: &Url, headers: &HeaderMap) -> Verdict {

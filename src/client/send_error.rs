@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fmt;
 
 use crate::client::error::TokenError;
@@ -5,13 +6,19 @@ use crate::client::error::TokenError;
 /// A request that got no answer.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum SendError<E> {
+pub enum SendError {
     /// There is no token. The request wasn't sent.
     Token(TokenError),
     /// Tokens may not be sent there. The request wasn't sent.
     Origin(OriginRefused),
-    /// The service that sends requests failed.
-    Service(E),
+    /// The service that sends requests failed, with this error of its own.
+    Service(Box<dyn Error + Send + Sync>),
+}
+
+impl SendError {
+    pub(crate) fn service(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Service(error.into())
+    }
 }
 
 /// An address that isn't of the allowed origins.
@@ -25,9 +32,9 @@ impl fmt::Display for OriginRefused {
     }
 }
 
-impl std::error::Error for OriginRefused {}
+impl Error for OriginRefused {}
 
-impl<E: fmt::Display> fmt::Display for SendError<E> {
+impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Token(error) => error.fmt(f),
@@ -37,8 +44,8 @@ impl<E: fmt::Display> fmt::Display for SendError<E> {
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for SendError<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             // The text of the others is passed on as it is; their sources are ours.
             Self::Token(error) => error.source(),

@@ -49,6 +49,19 @@
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
 //! [`BearerAuthLayer::allow_preflight`]. A layer that rewrites paths belongs outside as well.
+//!
+//! # Metrics and events
+//!
+//! With the feature `metrics`:
+//!
+//! | name | what |
+//! |---|---|
+//! | `token_total{result,reason}` | requests that were let in with a token (`accepted`), `refused`, or couldn't be decided about (`unavailable`), by [`Refusal::code`](crate::Refusal::code) |
+//! | `auth_unavailable_total` | requests that couldn't be decided about: 503 |
+//!
+//! With the feature `tracing`, an event for each request that isn't let in, with that code and the
+//! reason, both sides of a comparison included. It is of the level `DEBUG` if callers can cause it at
+//! will, `WARN` if there are no keys, and `ERROR` if the service is put together wrongly.
 
 mod access;
 #[cfg(feature = "axum")]
