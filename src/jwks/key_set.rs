@@ -191,6 +191,11 @@ impl KeySet {
         range.and_then(|range| self.keys.get(range)).unwrap_or_default()
     }
 
+    /// Tells whether there is a key for a token of this `alg` and `kid`.
+    pub(crate) fn has(&self, algorithm: Algorithm, kid: &str) -> bool {
+        self.of_kid(kid).iter().any(|held| held.fits.contains(algorithm))
+    }
+
     pub(crate) fn kids(&self) -> impl Iterator<Item = &str> {
         self.by_kid.keys().map(|kid| &**kid)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::jose::Algorithm;
 use crate::jwks::lru::Lru;
 use crate::jwks::schedule::after;
 
@@ -18,6 +19,9 @@ pub(crate) struct Misses {
     bucket: Bucket,
     /// When the latest forced fetch that succeeded was started.
     answered: Option<Instant>,
+    /// Which keys are waited for by those who wait for the forced fetch that hasn't begun. One more
+    /// than the most: too many to say.
+    wanted: Vec<(Algorithm, Box<str>)>,
     /// Forced fetches are numbered; those up to `done` have ended.
     demanded: u64,
     /// When the one that was demanded last began; `None` if it hasn't.
@@ -51,6 +55,7 @@ pub(crate) struct Forced {
 impl Misses {
     const ASKED: usize = 1_024;
     const TOMBSTONES: usize = 64;
+    const WANTED: usize = 16;
 
     /// For so many cooldowns nobody asks for a key that the issuer was seen to have removed. Then
     /// it is unknown like any other: it may be back after a rollback, or from a server out of step.
@@ -63,6 +68,7 @@ impl Misses {
             tombstones: Lru::new(Self::TOMBSTONES),
             bucket: Bucket::new(cooldown),
             answered: None,
+            wanted: Vec::new(),
             demanded: 0,
             begun: None,
             done: 0,
@@ -118,11 +124,32 @@ impl Misses {
         })
     }
 
+    /// Records what key somebody waits for who joined or demanded a fetch.
+    pub(crate) fn want(&mut self, algorithm: Algorithm, kid: &str) {
+        let is_new = !self.wanted.iter().any(|(alg, known)| *alg == algorithm && **known == *kid);
+        if self.begun.is_none() && is_new && self.wanted.len() <= Self::WANTED {
+            self.wanted.push((algorithm, kid.into()));
+        }
+    }
+
+    /// Gives up the forced fetch that hasn't begun, and its place, if all who wait for it have their
+    /// keys: another fetch has brought them.
+    pub(crate) fn arrived(&mut self, has: impl Fn(Algorithm, &str) -> bool) {
+        let waits = self.demanded > self.done && self.begun.is_none();
+        let known = !self.wanted.is_empty() && self.wanted.len() <= Self::WANTED;
+        if waits && known && self.wanted.iter().all(|(algorithm, kid)| has(*algorithm, kid)) {
+            self.done = self.demanded;
+            self.wanted.clear();
+            self.bucket.give_back();
+        }
+    }
+
     /// Begins the forced fetch that was demanded, if one was.
     pub(crate) fn begin(&mut self, now: Instant) -> Option<Forced> {
         let number = self.demanded;
         (number > self.done).then(|| {
             self.begun = Some(now);
+            self.wanted.clear();
             Forced { number, second: self.bucket.begin(now) }
         })
     }
@@ -196,6 +223,13 @@ impl Bucket {
             (Some(first), _) => return Err(after(first.at, self.window)),
         }
         Ok(())
+    }
+
+    /// Frees the last place, whose fetch won't be made.
+    fn give_back(&mut self) {
+        if self.second.take().is_none() {
+            self.first = None;
+        }
     }
 
     /// Moves the last place to the time when its fetch really begins; says whether it is a second.
@@ -340,6 +374,75 @@ mod tests {
         let limited = Ruling::Limited(now + secs(350));
         assert_eq!(misses.rule("old", now + secs(321), None), limited);
         assert_eq!(misses.rule("old", now + secs(350), None), Ruling::Demand(4));
+    }
+
+    /// Has somebody ask for a key, which leads to a fetch.
+    fn ask(misses: &mut Misses, algorithm: Algorithm, kid: &str, now: Instant) -> Ruling {
+        let ruling = misses.rule(kid, now, None);
+        assert!(matches!(ruling, Ruling::Demand(_) | Ruling::Join(_)), "{ruling:?}");
+        misses.want(algorithm, kid);
+        ruling
+    }
+
+    #[test]
+    fn a_fetch_is_made_unless_another_has_brought_the_keys_of_all_who_wait_for_it() {
+        use Algorithm::{ES256, EdDSA};
+        type Keys = &'static [(Algorithm, &'static str)];
+        let cases: [(Keys, Keys, bool); 6] = [
+            (&[(EdDSA, "a")], &[(EdDSA, "a"), (EdDSA, "x")], true),
+            (&[(EdDSA, "a"), (ES256, "b"), (EdDSA, "a")], &[(ES256, "b"), (EdDSA, "a")], true),
+            (&[(EdDSA, "a")], &[], false),
+            // Known is the `kid`, but not for this `alg`.
+            (&[(EdDSA, "a")], &[(ES256, "a")], false),
+            (&[(EdDSA, "a"), (EdDSA, "made-up")], &[(EdDSA, "a")], false),
+            (&[(EdDSA, "made-up"), (EdDSA, "a")], &[(EdDSA, "a")], false),
+        ];
+        for (wanted, brought, spared) in cases {
+            let now = now();
+            let mut misses = Misses::new(WINDOW);
+            for (algorithm, kid) in wanted {
+                ask(&mut misses, *algorithm, kid, now);
+            }
+            misses.arrived(|algorithm, kid| brought.contains(&(algorithm, kid)));
+            assert_eq!(misses.settled(), u64::from(spared), "{wanted:?} {brought:?}");
+            assert_eq!(misses.begin(now).is_none(), spared);
+            if spared {
+                // It has cost no place: two are left.
+                assert_eq!(misses.rule("c", now, None), Ruling::Demand(2));
+                assert_eq!(fetch(&mut misses, now, false), Forced { number: 2, second: false });
+                assert_eq!(misses.rule("d", now, None), Ruling::Demand(3));
+                assert_eq!(fetch(&mut misses, now, false), Forced { number: 3, second: true });
+            }
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_fetch_that_has_begun_has_no_say_about_the_next() {
+        let now = now();
+        let mut misses = Misses::new(WINDOW);
+        ask(&mut misses, Algorithm::EdDSA, "a", now);
+        let first = misses.begin(now).unwrap();
+        misses.arrived(|_, _| true);
+        assert_eq!(misses.settled(), 0, "it is under way");
+        assert_eq!(ask(&mut misses, Algorithm::EdDSA, "b", now + secs(1)), Ruling::Demand(2));
+        misses.settle(first.number);
+        misses.arrived(|_, kid| kid == "b");
+        assert_eq!(misses.settled(), 2);
+        assert_eq!(misses.rule("c", now + secs(2), None), Ruling::Demand(3), "the second place");
+    }
+
+    #[test]
+    fn too_many_to_remember_get_their_fetch() {
+        for (kids, spared) in [(Misses::WANTED, true), (Misses::WANTED + 1, false), (99, false)] {
+            let now = now();
+            let mut misses = Misses::new(WINDOW);
+            for kid in 0..kids {
+                ask(&mut misses, Algorithm::EdDSA, &kid.to_string(), now);
+            }
+            assert!(misses.wanted.len() <= Misses::WANTED + 1);
+            misses.arrived(|_, _| true);
+            assert_eq!(misses.begin(now).is_none(), spared, "{kids}");
+        }
     }
 
     #[test]

@@ -203,6 +203,7 @@ impl Shared {
                 self.succession(control, succession, now)
             }
         };
+        control.misses.arrived(|algorithm, kid| keys.has(algorithm, kid));
         self.report.keys(&keys);
         self.store.publish(Published {
             sequence: flight.sequence,

@@ -14,7 +14,6 @@ use crate::clock::monotonic;
 use crate::jose::Algorithm;
 use crate::jwks::control::{Progress, SHORTEST_WAIT, wait_until};
 use crate::jwks::fetch_error::FetchError;
-use crate::jwks::key_set::Candidates;
 use crate::jwks::misses::Ruling;
 use crate::jwks::refresher::Shared;
 use crate::jwks::schedule::after;
@@ -93,6 +92,7 @@ impl Shared {
             Ruling::Join(number) => (number, false),
             Ruling::Demand(number) => (number, true),
         };
+        control.misses.want(algorithm, kid);
         drop(control);
         if demanded {
             self.wake();
@@ -262,8 +262,7 @@ impl Target {
             Self::Keys { .. } => false,
             Self::Key { algorithm, kid, .. } => {
                 let keys = loaded.keys();
-                let candidates = keys.candidates(*algorithm, Some(kid));
-                keys.generation() != before && !matches!(candidates, Candidates::None)
+                keys.generation() != before && keys.has(*algorithm, kid)
             }
         }
     }
