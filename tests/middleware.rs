@@ -435,6 +435,8 @@ async fn w26_w27_refusals_are_json_and_not_stored() {
         assert_eq!(answer.status(), status);
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         assert_eq!(answer.header("content-type"), Some("application/json"));
+        let length = answer.body().len().to_string();
+        assert_eq!(answer.header("content-length"), Some(&*length));
     }
     let answer = send(&service, get("/", &[("authorization", &valid)])).await;
     assert_eq!(answer.status(), 200);
@@ -449,9 +451,7 @@ async fn w28_head_is_refused_as_get_is_without_a_body() {
     let of_get = send(&world.service(), get("/", &[])).await;
     let of_head = send(&world.service(), request("HEAD", "/", &[])).await;
     assert_eq!(of_head.status(), 401);
-    let mut fields = of_get.response.headers().clone();
-    fields.insert("content-length", of_get.body().len().into());
-    assert_eq!(*of_head.response.headers(), fields);
+    assert_eq!(of_head.response.headers(), of_get.response.headers());
     assert_eq!(of_head.body(), "");
     assert_ne!(of_get.body(), "");
 }

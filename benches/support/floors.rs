@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::Simd;
 use base64::engine::general_purpose::NO_PAD;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use serde::Deserialize;
@@ -82,6 +82,7 @@ impl Default for RefusingLayer {
             (WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="orders""#)),
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (CONTENT_LENGTH, BODY.len().into()),
         ];
         Self(Arc::new(fields.into_iter().collect()))
     }

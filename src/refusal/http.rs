@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::refusal::table::Wire;
@@ -17,11 +17,9 @@ pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Byt
     response
 }
 
-/// Returns the header fields of an answer: those that are the same for every request. The length
-/// isn't among them, since a renderer may put another body into the answer; that of the body is
-/// known to whoever sends it.
+/// Returns the header fields of an answer: those that are the same for every request.
 pub(crate) fn fields(wire: &Wire, challenge: Option<HeaderValue>) -> HeaderMap {
-    let mut fields = HeaderMap::with_capacity(3);
+    let mut fields = HeaderMap::with_capacity(4);
     if let Some(challenge) = challenge {
         fields.insert(WWW_AUTHENTICATE, challenge);
     }
@@ -29,6 +27,8 @@ pub(crate) fn fields(wire: &Wire, challenge: Option<HeaderValue>) -> HeaderMap {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    // Whoever sends the body would add this, too, and make it anew each time.
+    fields.insert(CONTENT_LENGTH, wire.body.len().into());
     fields
 }
 
