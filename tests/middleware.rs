@@ -638,6 +638,34 @@ async fn access_without_a_table_is_for_every_request() {
     }
 }
 
+// G4: gRPC is POST. Whoever asks on behalf of another, with that one's fields, takes 200 for allowed.
+#[tokio::test]
+async fn g4_what_only_says_that_it_is_grpc_is_refused_with_a_status_of_http() {
+    let service = World::new().service();
+    for (method, status) in [("POST", 200), ("GET", 401), ("HEAD", 401), ("PUT", 401)] {
+        let fields = [("content-type", "application/grpc")];
+        let answer = send(&service, request(method, "/", &fields)).await;
+        assert_eq!(answer.status(), status, "{method}");
+        assert_eq!(answer.header("grpc-status").is_some(), status == 200, "{method}");
+    }
+}
+
+/// The innermost layer decides what guards within it see.
+#[tokio::test]
+async fn an_outer_layers_token_does_not_pass_for_the_inner_ones() {
+    let (outer, inner) = (World::new(), World::new());
+    let token = outer.bearer("admin");
+    for access in [Access::public(), Access::optional()] {
+        let guard = ScopeGuardLayer::new(Requirement::scope("admin").unwrap());
+        let service = inner.issuer.layer().access(access).unwrap();
+        let service = service.layer(guard.layer(inner.inner.clone()));
+        let service = outer.issuer.layer().forward_credentials(false).layer(service);
+        let answer = send(&service, get("/", &[("authorization", &token)])).await;
+        assert_eq!(answer.kind(), Some(RejectionKind::NoCredentials));
+    }
+    assert_eq!(inner.inner.calls(), 0);
+}
+
 #[tokio::test]
 async fn a_table_refuses_ambiguous_paths_whoever_asks() {
     let world = World::new();

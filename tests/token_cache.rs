@@ -3,6 +3,7 @@
 
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -149,6 +150,45 @@ async fn keys_that_serve_for_long_let_no_token_live_longer() {
     assert!(same(&first, &validator.validate(&token).await.unwrap()));
     clock.advance(Duration::from_secs(15));
     assert_eq!(refused(&validator, &token).await, RejectionKind::Expired);
+}
+
+/// What is remembered just while its key goes isn't found afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_key_that_goes_while_its_tokens_come_ends_them_all() {
+    let (old, new) = (key("old"), key("new"));
+    let transport = ScriptedTransport::new();
+    transport.push(ScriptedAnswer::json(set(&[&old, &new])));
+    let jwks = source(&transport).build().unwrap();
+    jwks.ready(Duration::from_secs(5)).await.unwrap();
+    let validator = validator(&jwks);
+    for round in 0..30 {
+        let tokens: Vec<String> =
+            (0..150).map(|n| sign(&old, json!({ "jti": format!("{round}-{n}") }))).collect();
+        let tokens = Arc::new(tokens);
+        let tasks = (0..3).map(|part| {
+            let (validator, tokens) = (validator.clone(), Arc::clone(&tokens));
+            tokio::spawn(async move {
+                for token in tokens.iter().skip(part).step_by(3) {
+                    let _ = validator.validate(token).await;
+                }
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        for _ in 0..round * 4 {
+            tokio::task::yield_now().await;
+        }
+        transport.push(ScriptedAnswer::json(set(&[&new])));
+        jwks.refresh().await.unwrap();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        for token in tokens.iter() {
+            assert!(validator.validate(token).await.is_err(), "{round}");
+        }
+        transport.push(ScriptedAnswer::json(set(&[&old, &new])));
+        jwks.refresh().await.unwrap();
+        assert!(validator.validate(&tokens[0]).await.is_ok());
+    }
 }
 
 #[tokio::test(start_paused = true)]

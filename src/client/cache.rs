@@ -1,6 +1,6 @@
 //! One token: kept while it serves, replaced before it doesn't, fetched once however many wait.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     state: Mutex<State>,
     /// When it was last used, in nanoseconds.
     used: AtomicU64,
+    /// Whether its fetch is being polled.
+    polled: AtomicBool,
 }
 
 /// A token, and when it is due.
@@ -145,6 +147,14 @@ impl Entry {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Notes that the fetch is being polled, for as long as it is.
+    pub(crate) fn polling<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.polled.store(true, Ordering::Relaxed);
+        let polled = poll();
+        self.polled.store(false, Ordering::Relaxed);
+        polled
+    }
+
     /// Decides what is to be done for a token.
     pub(crate) fn next(self: &Arc<Self>, now: Instant, secret_can_change: bool) -> Step {
         let mut state = self.lock();
@@ -247,13 +257,14 @@ impl Entry {
     }
 }
 
-/// A fetch during which something panics, the transport, the store or the secret's provider, has
-/// failed. One that is dropped with its runtime hasn't: the next call makes another.
+/// A fetch in which something panics, the transport, the store or the secret's provider, has failed.
+/// One that is dropped with its runtime hasn't, for whatever reason that ends: the next call makes
+/// another.
 impl Drop for Order {
     fn drop(&mut self) {
-        // A destructor may fetch, too, while its thread unwinds.
+        let panics = self.entry.polled.swap(false, Ordering::Relaxed) && std::thread::panicking();
         let landed = self.arrival.borrow().is_some();
-        if std::thread::panicking() && !landed {
+        if panics && !landed {
             let error = TokenError::new(TokenErrorKind::NoRuntime);
             self.entry.end(self, Err(Refused { error, secrets: Vec::new() }), monotonic());
         }

@@ -1,6 +1,6 @@
 //! A fetch in a task of its own: it goes on when those who wait for it go away.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,8 @@ pub(crate) async fn token(
                     entry: Arc::clone(entry),
                     deadline: after(monotonic(), core.timeout),
                 };
-                runtime.spawn(flight.run(*order));
+                let (entry, mut run) = (Arc::clone(entry), Box::pin(flight.run(*order)));
+                runtime.spawn(poll_fn(move |cx| entry.polling(|| run.as_mut().poll(cx))));
             });
             match (serving, started) {
                 (Some(token), _) => return Ok(token),

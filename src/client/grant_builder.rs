@@ -161,6 +161,9 @@ impl GrantBuilder {
     /// If an address, a scope, a parameter or the way of authentication can't be what it is set to.
     pub fn build(mut self) -> Result<Grant, ConfigError> {
         within("default_lifetime", self.default_lifetime, SECOND..=MONTH)?;
+        if self.tenant.as_deref() == Some("") {
+            return Err(ConfigError::new("the tenant is empty: name it, or leave .tenant(…) out"));
+        }
         let server = self.server()?;
         self.auth.check().map_err(ConfigError::new)?;
         let needs_issuer = self.auth.assertion().is_some_and(|it| it.needs_issuer());
@@ -372,6 +375,7 @@ mod tests {
             || Grant::discover("https://as.example", ClientAuth::basic("me", "secret"));
         assert!(discovered().build().is_ok());
         assert!(discovered().issuer("https://as.example").build().is_err());
+        assert!(discovered().tenant("").build().is_err());
         for (secs, is_accepted) in [
             (0, false),
             (1, true),

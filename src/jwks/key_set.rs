@@ -171,10 +171,18 @@ impl KeySet {
         self.generation
     }
 
-    /// Returns the keys for a token of this `alg` and `kid`. Allocates nothing.
-    pub(crate) fn candidates(&self, algorithm: Algorithm, kid: Option<&str>) -> Candidates<'_> {
+    /// Returns the keys for a token of this `alg` and `kid`, without those whose grace has ended by
+    /// now, be there somebody to take them away or not. Allocates nothing.
+    pub(crate) fn candidates(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        now: Instant,
+    ) -> Candidates<'_> {
         let within = kid.map_or(&*self.keys, |kid| self.of_kid(kid));
-        let mut fitting = within.iter().filter(|held| held.fits.contains(algorithm));
+        let over = |held: &Held| self.retires(&held.key).is_some_and(|until| until <= now);
+        let fits = |held: &&Held| held.fits.contains(algorithm) && !over(held);
+        let mut fitting = within.iter().filter(fits);
         let mut keys = [None; MAX_TRIED];
         for slot in &mut keys {
             *slot = fitting.next().map(|held| &*held.key);

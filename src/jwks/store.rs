@@ -8,8 +8,9 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::clock::UnixTime;
+use crate::jose::Algorithm;
 use crate::jwks::health::State;
-use crate::jwks::key_set::KeySet;
+use crate::jwks::key_set::{Candidates, KeySet};
 use crate::jwks::schedule::Serving;
 
 /// Where the keys of now lie. Readers never lock, and see one whole set or another.
@@ -170,6 +171,11 @@ impl LoadedKeys {
 
     pub(crate) fn keys(&self) -> &KeySet {
         &self.published.keys
+    }
+
+    /// Returns the keys for a token of this `alg` and `kid`.
+    pub(crate) fn candidates(&self, algorithm: Algorithm, kid: Option<&str>) -> Candidates<'_> {
+        self.keys().candidates(algorithm, kid, self.at)
     }
 
     /// Returns how much longer these keys serve as they are, if nobody refreshes them.

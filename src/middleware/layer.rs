@@ -20,6 +20,9 @@ use crate::validator::Validator;
 /// [`access`](Self::access). The service within, its guards and its handlers find the token in the
 /// request's extensions: [`AccessToken::from_extensions`](crate::AccessToken::from_extensions).
 ///
+/// Whoever keeps the extensions of a request that was let through keeps its validator, as if by a
+/// clone, and so the task of its keys.
+///
 /// Requests that are refused never reach the service within, whose errors stay as they are: a
 /// refusal is a response.
 pub struct BearerAuthLayer<C = NoClaims> {

@@ -49,7 +49,7 @@ pub trait Renderer: fmt::Debug + Send + Sync + 'static {
 
 /// RFC 6750 challenges and JSON bodies; trailers-only statuses for gRPC requests.
 ///
-/// Which of the two is asked of each request, by its `content-type`: it is gRPC if that is
+/// Which of the two is asked of each request: it is gRPC if it is a `POST` whose `content-type` is
 /// `application/grpc`, alone or followed by `+` or `;`.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "other renderers name it to call it")]
@@ -130,8 +130,10 @@ pub(crate) struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
+    /// A gRPC call is a POST. Whatever else says that it is one might be answered 200 by us, and be
+    /// taken for allowed by whoever asked.
     pub(crate) fn is_grpc(&self) -> bool {
-        is_grpc(self.headers)
+        *self.method == Method::POST && is_grpc(self.headers)
     }
 }
 

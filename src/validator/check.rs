@@ -233,7 +233,7 @@ fn check_signature(
     if loaded.state() != KeysState::Serving {
         return Err(missed(jwks.wait_cold()));
     }
-    match loaded.keys().candidates(algorithm, kid) {
+    match loaded.candidates(algorithm, kid) {
         Candidates::Fitting(fitting) => Ok(Seal {
             genuine: fitting.iter().any(|key| key.verify(algorithm, message, signature)),
             generation: loaded.keys().generation(),

@@ -374,3 +374,23 @@ async fn e9_a_renewal_in_the_background_is_shared_too() {
     }
     assert_eq!(transport.request_count(), 2);
 }
+
+// E8: an older record that somebody put back doesn't take the place of a newer token.
+#[tokio::test(start_paused = true)]
+async fn e8_an_older_record_does_not_replace_a_newer_token_that_is_due() {
+    let transport = ScriptedTransport::new();
+    for (token, lifetime) in [("t1", 3_600), ("t2", 60), ("t3", 600)] {
+        transport.push(granted(token, lifetime));
+    }
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t1");
+    tokio::time::sleep(SECOND).await;
+    let old = store.values();
+    store.edit(|values| values.clear());
+    let source = process(&transport, &store, &clock);
+    assert_eq!(token(&source).await, "t2");
+    tokio::time::sleep(SECOND).await;
+    store.edit(|values| values.clone_from(&old));
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(token(&source).await, "t3");
+}

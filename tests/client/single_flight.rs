@@ -280,6 +280,27 @@ async fn e4_threads_share_one_fetch() {
     }
 }
 
+// The runtime of the current thread is dropped while that unwinds, for a reason that isn't the fetch's.
+#[test]
+fn e4_a_fetch_that_ends_with_the_runtime_of_a_thread_that_panics_has_not_failed() {
+    let transport = ScriptedTransport::new();
+    transport.push(ScriptedAnswer::never());
+    transport.push(granted("t2", 600));
+    let source = source(&transport);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let other = source.clone();
+    let watched = transport.clone();
+    let thread = std::thread::spawn(move || {
+        runtime().block_on(async {
+            assert!(tokio_test::task::spawn(other.token()).poll().is_pending());
+            watched.wait_for_requests(1).await;
+            panic!("something else breaks");
+        });
+    });
+    thread.join().unwrap_err();
+    assert_eq!(runtime().block_on(token(&source)), "t2");
+}
+
 // The fetch is in a runtime, and who waits for it isn't in one.
 #[test]
 fn a_call_outside_of_all_runtimes_is_an_error_and_no_panic() {

@@ -1,8 +1,37 @@
+use std::time::Duration;
+
 use serde_json::json;
 use tower_bearer::RejectionKind;
 use tower_bearer::jwks::{EmptySet, State};
 
 use crate::support::{Issuer, key, pass, rejected, secs};
+
+/// The end of a grace needs nobody to watch for it, no more than that of the whole set does.
+#[test]
+#[allow(clippy::disallowed_methods, reason = "this runtime is real, and so is the time")]
+fn a_grace_ends_in_time_though_nobody_runs_the_task() {
+    let (old, new) = (key("old"), key("new"));
+    let issuer = Issuer::with(&[&old]);
+    let grace = Duration::from_millis(300);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (validator, _jwks) = runtime.block_on(async {
+        let (validator, jwks) =
+            issuer.ready(issuer.jwks().dangerous_removed_key_grace(grace)).await;
+        issuer.publish(&[&new]);
+        jwks.refresh().await.unwrap();
+        (validator, jwks)
+    });
+    let begun = std::time::Instant::now();
+    let validate = |token: &str| match tokio_test::task::spawn(validator.validate(token)).poll() {
+        std::task::Poll::Ready(verdict) => verdict.is_ok(),
+        std::task::Poll::Pending => false,
+    };
+    assert!(validate(&issuer.token(&old)) || begun.elapsed() > grace / 2, "it is within its grace");
+    std::thread::sleep(2 * grace);
+    assert!(!validate(&issuer.token(&old)), "it was seen before");
+    assert!(!validate(&issuer.token_without_kid(&old)), "it wasn't");
+    assert!(validate(&issuer.token(&new)));
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_removed_key_may_be_given_a_grace() {
