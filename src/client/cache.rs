@@ -262,9 +262,9 @@ impl Entry {
 /// another.
 impl Drop for Order {
     fn drop(&mut self) {
-        let panics = self.entry.polled.swap(false, Ordering::Relaxed) && std::thread::panicking();
+        let unwinds = self.entry.polled.swap(false, Ordering::Relaxed);
         let landed = self.arrival.borrow().is_some();
-        if panics && !landed {
+        if unwinds && !landed {
             let error = TokenError::new(TokenErrorKind::NoRuntime);
             self.entry.end(self, Err(Refused { error, secrets: Vec::new() }), monotonic());
         }
