@@ -282,24 +282,62 @@ async fn a_path_that_was_rewritten_before_routing_needs_what_its_route_needs() {
         .any("/old/{*rest}", Access::public())
         .build()
         .unwrap();
-    let inner = Router::new()
-        .route("/new/{thing}", any(async || "new"))
-        .layer(issuer.layer().routes(routes));
+    let layer = issuer.layer().routes(routes);
+    let inner = Router::new().route("/new/{thing}", any(async || "new"));
     let rewrite = |mut request: Request| {
         *request.uri_mut() = "/new/1".parse().unwrap();
         request
     };
+    let rewrite = tower::util::MapRequestLayer::new(rewrite);
     // The outer router remembers the original path, which is public.
-    let rewritten = tower::util::MapRequestLayer::new(rewrite).layer(inner);
-    for app in [
-        Router::new().route_service("/old/{x}", rewritten.clone()),
-        Router::new().nest_service("/old", rewritten.clone()),
-        Router::new().fallback_service(rewritten),
-    ] {
+    macro_rules! apps {
+        ($rewritten:expr) => {
+            [
+                Router::new().route_service("/old/{x}", $rewritten),
+                Router::new().route_service("/old/{*x}", $rewritten),
+                Router::new().nest_service("/old", $rewritten),
+                Router::new().fallback_service($rewritten),
+            ]
+        };
+    }
+    let within = apps!(rewrite.layer(inner.clone().layer(layer.clone())));
+    let around = apps!(rewrite.layer(layer.layer(inner.clone())));
+    for app in within.into_iter().chain(around) {
         assert_eq!(ask(&app, "/old/1", None).await.status(), 401);
         assert_eq!(ask(&app, "/old/1", Some(&issuer.token(""))).await.status(), 403);
         assert_eq!(ask(&app, "/old/1", Some(&issuer.token("new"))).await.body(), "new");
     }
+}
+
+/// What is nested is reached by its own root, too, which isn't the whole app's.
+#[tokio::test]
+async fn the_root_of_something_nested_is_no_other_path() {
+    let issuer = Issuer::new();
+    let routes = RouteTable::builder()
+        .any("/api", Access::scope("api"))
+        .any("/api/", Access::scope("api"))
+        .any("/", Access::scope("root"))
+        .build()
+        .unwrap();
+    let layer = || issuer.layer().routes(routes.clone()).access(Access::denied()).unwrap();
+    let inner = || Router::new().route("/", any(async || "in"));
+    for (app, paths) in [
+        (Router::new().nest_service("/api", layer().layer(inner())), &["/api", "/api/"][..]),
+        (Router::new().nest("/api", inner().layer(layer())), &["/api"]),
+    ] {
+        for path in paths {
+            assert_eq!(ask(&app, path, Some(&issuer.token("api"))).await.body(), "in", "{path}");
+            assert_eq!(ask(&app, path, Some(&issuer.token("root"))).await.status(), 403, "{path}");
+        }
+    }
+    // Where everything leads to the root, it is another one.
+    let rewrite = tower::util::MapRequestLayer::new(|mut request: Request| {
+        *request.uri_mut() = "/".parse().unwrap();
+        request
+    });
+    let app = Router::new().route_service("/{*all}", rewrite.layer(layer().layer(inner())));
+    assert_eq!(ask(&app, "/api", Some(&issuer.token("api"))).await.status(), 403);
+    assert_eq!(ask(&app, "/api", Some(&issuer.token("api root"))).await.body(), "in");
 }
 
 #[tokio::test]

@@ -188,6 +188,21 @@ fn poll_outside<T>(future: impl Future<Output = T>) -> Option<T> {
     None
 }
 
+/// The task ends while it is told to.
+#[test]
+fn a_shutdown_ends_however_the_two_meet() {
+    let runtime = Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let transport = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
+        for _ in 0..20_000 {
+            let jwks = Jwks::url(ISSUER, "https://issuer.test/jwks").transport(transport.clone());
+            let jwks = jwks.build().unwrap();
+            let shutdown = tokio::time::timeout(Duration::from_secs(20), jwks.shutdown());
+            shutdown.await.expect("it ends");
+        }
+    });
+}
+
 // It panicked: there is a task, in a runtime, but the request isn't in one.
 #[test]
 fn a_request_outside_of_all_runtimes_is_unavailable_and_no_panic() {

@@ -31,8 +31,6 @@ pub(crate) struct Entry {
     state: Mutex<State>,
     /// When it was last used, in nanoseconds.
     used: AtomicU64,
-    /// Whether its fetch is being polled.
-    polled: AtomicBool,
 }
 
 /// A token, and when it is due.
@@ -91,6 +89,21 @@ pub(crate) struct Order {
     /// The error that stands unless there is another secret than these.
     pub(crate) probe: Option<(TokenError, Vec<Known>)>,
     serves: bool,
+    pub(crate) polled: Polled,
+}
+
+/// Whether a fetch is being polled. If its order is dropped meanwhile, it unwinds.
+#[derive(Clone, Default)]
+pub(crate) struct Polled(Arc<AtomicBool>);
+
+impl Polled {
+    /// Notes it while `poll` runs.
+    pub(crate) fn during<T>(&self, poll: impl FnOnce() -> T) -> T {
+        self.0.store(true, Ordering::Relaxed);
+        let polled = poll();
+        self.0.store(false, Ordering::Relaxed);
+        polled
+    }
 }
 
 /// A fetch that failed.
@@ -147,14 +160,6 @@ impl Entry {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Notes that the fetch is being polled, for as long as it is.
-    pub(crate) fn polling<T>(&self, poll: impl FnOnce() -> T) -> T {
-        self.polled.store(true, Ordering::Relaxed);
-        let polled = poll();
-        self.polled.store(false, Ordering::Relaxed);
-        polled
-    }
-
     /// Decides what is to be done for a token.
     pub(crate) fn next(self: &Arc<Self>, now: Instant, secret_can_change: bool) -> Step {
         let mut state = self.lock();
@@ -187,6 +192,7 @@ impl Entry {
             stale: state.stale.take(),
             probe,
             serves: serving.is_some(),
+            polled: Polled::default(),
         };
         Step::Fetch(Box::new(order), arrival, serving)
     }
@@ -262,7 +268,7 @@ impl Entry {
 /// another.
 impl Drop for Order {
     fn drop(&mut self) {
-        let unwinds = self.entry.polled.swap(false, Ordering::Relaxed);
+        let unwinds = self.polled.0.load(Ordering::Relaxed);
         let landed = self.arrival.borrow().is_some();
         if unwinds && !landed {
             let error = TokenError::new(TokenErrorKind::NoRuntime);

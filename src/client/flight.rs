@@ -52,8 +52,9 @@ pub(crate) async fn token(
                     entry: Arc::clone(entry),
                     deadline: after(monotonic(), core.timeout),
                 };
-                let (entry, mut run) = (Arc::clone(entry), Box::pin(flight.run(*order)));
-                runtime.spawn(poll_fn(move |cx| entry.polling(|| run.as_mut().poll(cx))));
+                let polled = order.polled.clone();
+                let mut run = Box::pin(flight.run(*order));
+                runtime.spawn(poll_fn(move |cx| polled.during(|| run.as_mut().poll(cx))));
             });
             match (serving, started) {
                 (Some(token), _) => return Ok(token),

@@ -39,12 +39,11 @@ impl AttachTokenLayer {
         }
         let policy = &self.policy;
         let token = policy.tokens.token().await.map_err(SendError::Token)?;
-        let again = request.try_clone();
+        let (again, origin) = (request.try_clone(), request.url().origin());
         policy.attach(request.headers_mut(), &token);
         let answer = client.execute(request).await.map_err(SendError::service)?;
         // After a redirect to elsewhere, the server hasn't seen the token.
-        let is_ours = uri(answer.url()).is_some_and(|uri| policy.allows(&uri));
-        if !is_ours
+        if answer.url().origin() != origin
             || !refuses_token(answer.status(), answer.headers())
             || !policy.tokens.invalidate(&token)
         {

@@ -22,7 +22,8 @@ pub enum Start {
     /// At once, in the background. Requests that come sooner wait for it, or are answered 503.
     #[default]
     Eager,
-    /// When the first request needs them.
+    /// When the first request needs them, or [`Jwks::ready`] is called. A probe that only looks at
+    /// [`Jwks::health`] before any request is let through waits in vain.
     Lazy,
     /// At once, with the keys of an earlier run serving meanwhile, as stale ones.
     ///
@@ -351,7 +352,8 @@ impl JwksBuilder {
             .map_err(|fault| fault.report(what, text, ", or after .dangerous_allow_http()"))?;
         if self.public_addresses_only && is_plain_loopback(&uri) {
             return Err(ConfigError::new(format!(
-                "the {what} {text:?} is on this machine: leave .public_addresses_only() out"
+                "the {what} {:?} is on this machine: leave .public_addresses_only() out",
+                printable(text)
             )));
         }
         if self.url.is_some() {

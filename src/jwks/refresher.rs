@@ -105,7 +105,8 @@ impl Shared {
         drop(control);
         self.progress.send_modify(|progress| {
             progress.closed = true;
-            progress.stopped = stopped;
+            // The task may have said so since it was looked at.
+            progress.stopped |= stopped;
         });
         self.wake();
     }

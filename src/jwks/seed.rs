@@ -18,6 +18,7 @@ use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{Origin, Published, Tenure};
 use crate::telemetry::event;
 use crate::transport::parse_url;
+use crate::transport::printable;
 
 /// Keys belong to one issuer, and a snapshot's to the place that they came from.
 pub(crate) fn check_origin(
@@ -33,8 +34,9 @@ pub(crate) fn check_origin(
     }
     match &fetching.target {
         Target::Url(uri) if *uri != *snapshot.url() => Err(ConfigError::new(format!(
-            "the snapshot was taken from {:?}, not from {uri}: use one of the same URL",
-            snapshot.url()
+            "the snapshot was taken from {:?}, not from {:?}: use one of the same URL",
+            printable(&snapshot.url().to_string()),
+            printable(&uri.to_string())
         ))),
         Target::Url(_) | Target::Discovery(_) => Ok(()),
     }

@@ -1,15 +1,18 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
 use crate::error::ConfigError;
 use crate::jwks::store::Origin;
+use crate::transport::printable;
 
 /// A key set to start from, before the issuer has answered: see
 /// [`Start::Seeded`](crate::jwks::Start::Seeded).
 ///
 /// [`Jwks::snapshot`](crate::jwks::Jwks::snapshot) takes one. Where it is stored is the caller's
 /// business, and who can write there can make tokens: keep it like configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     issuer: String,
     url: String,
@@ -19,6 +22,17 @@ pub struct Snapshot {
     etag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_modified: Option<String>,
+}
+
+/// Without the keys, and without what may be secret in the address.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("issuer", &self.issuer)
+            .field("url", &printable(&self.url))
+            .field("fetched_at", &self.fetched_at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Snapshot {

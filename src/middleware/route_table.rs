@@ -17,9 +17,9 @@ use crate::middleware::route_builder::RouteTableBuilder;
 /// entry is for needs what the layer's [`access`](crate::BearerAuthLayer::access) says.
 ///
 /// A path is the full path of the request, before any router of axum's has taken a prefix away: the
-/// table is the same wherever the layer lies. If something rewrote the path before axum routed it,
-/// so that axum's `MatchedPath` isn't the form of the full path, then the access of what was matched
-/// is needed as well.
+/// table is the same wherever the layer lies. If something rewrote the path on the way, so that it
+/// isn't the end of the full path, or axum's `MatchedPath` isn't its form, then the access of where it
+/// leads is needed as well.
 ///
 /// With a table, a path that can be read in two ways is refused with 400, since the router behind
 /// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
@@ -59,6 +59,21 @@ pub(crate) struct Paths<'a> {
     pub(crate) current: &'a str,
     /// The pattern that axum matched, before any nesting.
     pub(crate) matched: Option<&'a str>,
+}
+
+impl Paths<'_> {
+    /// Tells whether nothing but a prefix has been taken away, as routers that nest others do.
+    /// Anything else has rewritten the path.
+    fn are_of_one_request(self) -> bool {
+        let (full, current) = (self.full, self.current);
+        let nested = match self.matched {
+            None => false,
+            // All of it is the prefix, which names no rest.
+            Some(pattern) if current == "/" => full.ends_with('/') || !pattern.contains("{*"),
+            Some(_) => full.ends_with(current),
+        };
+        full == current || nested
+    }
 }
 
 struct Table {
@@ -115,11 +130,14 @@ impl RouteTable {
         let table = &*self.table;
         let look = Look { table, matchers: table.matchers(method), otherwise };
         let mut rules = look.readings(paths.full);
-        if let Some(pattern) = paths.matched.filter(|pattern| !path::fits(pattern, paths.full)) {
+        let strange = paths.matched.filter(|pattern| !path::fits(pattern, paths.full));
+        if let Some(pattern) = strange {
+            rules.also(look.pattern(pattern));
+        }
+        if strange.is_some() || !paths.are_of_one_request() {
             if path::is_ambiguous(paths.current) {
                 return None;
             }
-            rules.also(look.pattern(pattern));
             look.readings(paths.current).iter().for_each(|rule| rules.also(rule));
         }
         Some(rules)

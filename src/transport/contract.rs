@@ -17,6 +17,8 @@ pub type ResponseFuture =
 /// * end the whole exchange, connecting and reading included, within [`Limits::timeout`];
 /// * stop reading, with [`TransportErrorKind::TooLarge`], once the body has more than
 ///   [`Limits::max_bytes`], counted after decompression;
+/// * dial public addresses only where [`Limits::public_addresses_only`] says so, whatever name leads
+///   elsewhere, or else refuse with [`TransportErrorKind::BlockedAddress`];
 /// * send no cookies and no credentials of its own.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`.
