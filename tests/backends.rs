@@ -36,9 +36,10 @@ async fn both_backends_work_where_the_process_wide_default_panics() {
         catch_unwind(|| jsonwebtoken::crypto::sign(b"", &key, jsonwebtoken::Algorithm::HS256));
     assert!(left_to_itself.is_err(), "both features are on, and nothing was installed");
 
-    let issuer = TestIssuer::builder().algorithms(Algorithm::ALL).start().await.unwrap();
+    let issuer =
+        TestIssuer::builder().algorithms(Algorithm::ALL.iter().copied()).start().await.unwrap();
     let unknown = RejectionKind::UnsupportedAlgorithm.code().to_owned();
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::ALL.iter().copied() {
         let expected = ["accepted".to_owned(), "bad_signature".to_owned()];
         assert_eq!(verdicts(&issuer, Backend::AwsLcRs, algorithm).await, expected, "{algorithm}");
         let expected = match algorithm {

@@ -58,7 +58,7 @@ pub(crate) enum Curve {
 
 impl AssertionAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: &'static [Self] = &[
         Self::RS256,
         Self::RS384,
         Self::RS512,

@@ -32,7 +32,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: &'static [Self] = &[
         Self::RS256,
         Self::RS384,
         Self::RS512,
@@ -49,7 +49,7 @@ impl Algorithm {
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "Ed25519" => Some(Self::EdDSA),
-            _ => Self::ALL.into_iter().find(|algorithm| algorithm.name() == name),
+            _ => Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name),
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
     // J9: compared with regard to case; J10: `none` isn't in the table.
     #[test]
     fn j9_j10_names_are_exact() {
-        for algorithm in Algorithm::ALL {
+        for algorithm in Algorithm::ALL.iter().copied() {
             assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDSA));

@@ -117,7 +117,8 @@ impl VerificationKey {
                 let fits = |algorithm: &Algorithm| {
                     declared.map_or(KeyType::of(*algorithm) == key_type, |only| only == *algorithm)
                 };
-                let algorithms: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(fits).collect();
+                let algorithms: Vec<Algorithm> =
+                    Algorithm::ALL.iter().copied().filter(fits).collect();
                 Verifier::AwsLc(AwsLcVerifier::new(&material, &algorithms)?)
             }
             #[cfg(feature = "rust-crypto")]

@@ -133,7 +133,7 @@ mod tests {
             let key = key_from_pem(pem, Some("k"), backend()).unwrap();
             assert_eq!(key.kid(), Some("k"));
             assert!(key.fits(algorithm), "{algorithm}");
-            let others = Algorithm::ALL.into_iter().filter(|other| key.fits(*other)).count();
+            let others = Algorithm::ALL.iter().copied().filter(|other| key.fits(*other)).count();
             assert_eq!(others, if key.kty() == "RSA" { 6 } else { 1 });
         }
     }

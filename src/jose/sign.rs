@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn every_algorithm_signs_and_publishes_what_verifies_it() {
         let mut seen = Vec::new();
-        for algorithm in Algorithm::ALL {
+        for algorithm in Algorithm::ALL.iter().copied() {
             let key = SigningKey::generate(algorithm).unwrap();
             let jwk = key.public_jwk();
             assert_eq!(jwk["alg"], algorithm.name());

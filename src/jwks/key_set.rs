@@ -31,7 +31,8 @@ struct Held {
 
 impl From<Arc<VerificationKey>> for Held {
     fn from(key: Arc<VerificationKey>) -> Self {
-        let fits = Algorithm::ALL.into_iter().filter(|algorithm| key.fits(*algorithm)).collect();
+        let fits =
+            Algorithm::ALL.iter().copied().filter(|algorithm| key.fits(*algorithm)).collect();
         Self { fits, key }
     }
 }

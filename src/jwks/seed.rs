@@ -35,7 +35,7 @@ pub(crate) fn check_origin(
     match &fetching.target {
         Target::Url(uri) if *uri != *snapshot.url() => Err(ConfigError::new(format!(
             "the snapshot was taken from {:?}, not from {:?}: use one of the same URL",
-            printable(&snapshot.url().to_string()),
+            printable(snapshot.url()),
             printable(&uri.to_string())
         ))),
         Target::Url(_) | Target::Discovery(_) => Ok(()),

@@ -97,7 +97,7 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     // Required by RFC 8414 §2, and there is no authorization endpoint.
     put("response_types_supported", json!([]));
     if methods.contains(&AuthMethod::PrivateKeyJwt.name()) {
-        let all = crate::jose::Algorithm::ALL.map(crate::jose::Algorithm::name);
+        let all = crate::jose::Algorithm::ALL.iter().map(|it| it.name()).collect::<Vec<_>>();
         put("token_endpoint_auth_signing_alg_values_supported", json!(all));
     }
     if endpoint == Endpoint::OpenIdMetadata {

@@ -18,7 +18,8 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::OAuthMetadata, Self::OpenIdMetadata, Self::Jwks, Self::Token];
+    pub const ALL: &'static [Self] =
+        &[Self::OAuthMetadata, Self::OpenIdMetadata, Self::Jwks, Self::Token];
 }
 
 /// How many requests the embedded issuer has had.

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn published_keys_check_what_is_signed() {
         let other = TestKey::generate(Algorithm::ES256);
-        for algorithm in Algorithm::ALL {
+        for algorithm in Algorithm::ALL.iter().copied() {
             let key = TestKey::generate(algorithm).with_kid("k");
             let set = json!({ "keys": [key.public_jwk()] }).to_string();
             let set = parse_jwk_set(set.as_bytes(), 1, Backend::AwsLcRs).unwrap();

@@ -21,8 +21,8 @@ pub enum RequiredClaim {
 }
 
 impl RequiredClaim {
-    /// All of them: what RFC 9068 §2.2 requires.
-    pub const ALL: [Self; 4] = [Self::Subject, Self::ClientId, Self::IssuedAt, Self::JwtId];
+    /// All of them.
+    pub const ALL: &'static [Self] = &[Self::Subject, Self::ClientId, Self::IssuedAt, Self::JwtId];
 
     const fn name(self) -> &'static str {
         match self {

@@ -51,7 +51,7 @@ async fn a_fault_ends_after_its_times() {
 #[tokio::test]
 async fn every_endpoint_can_fail() {
     let issuer = TestIssuer::start().await.unwrap();
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::ALL.iter().copied() {
         issuer.inject(endpoint, Fault::status(StatusCode::IM_A_TEAPOT));
     }
     let root = issuer.issuer();
@@ -63,7 +63,7 @@ async fn every_endpoint_can_fail() {
         assert_eq!(get(&url).await.status(), 418, "{url}");
     }
     assert_eq!(ask(&issuer, &[]).await.status(), 418);
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::ALL.iter().copied() {
         assert_eq!(issuer.counters().requests(endpoint), 1);
     }
 }

@@ -219,9 +219,10 @@ async fn ask_with(issuer: &TestIssuer, assertion: &str) -> reqwest::Response {
 
 #[tokio::test]
 async fn t11_clients_sign_assertions_with_every_algorithm() {
-    let keys =
-        Algorithm::ALL.map(|algorithm| TestKey::generate(algorithm).with_kid(algorithm.name()));
-    let jwks = json!({ "keys": keys.each_ref().map(TestKey::public_jwk) });
+    let key = |of: &Algorithm| TestKey::generate(*of).with_kid(of.name());
+    let keys: Vec<TestKey> = Algorithm::ALL.iter().map(key).collect();
+    let jwks: Vec<Value> = keys.iter().map(TestKey::public_jwk).collect();
+    let jwks = json!({ "keys": jwks });
     let builder = TestIssuer::builder().client(TestClient::jwks("c", jwks));
     let issuer = builder.start().await.unwrap();
     for key in &keys {

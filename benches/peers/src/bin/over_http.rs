@@ -28,7 +28,7 @@ fn main() {
     let rounds = if arguments.iter().any(|argument| argument == "--quick") { 7 } else { 41 };
     let pipeline = arguments.iter().position(|argument| argument == "--pipeline");
     let pipeline = pipeline.map_or(1, |at| arguments[at + 1].parse().expect("a number"));
-    for algorithm in Algorithm::ALL {
+    for algorithm in Algorithm::ALL.iter().copied() {
         runtime.block_on(ask(algorithm, pipeline, rounds));
     }
 }
