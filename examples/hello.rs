@@ -9,8 +9,9 @@ use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let validator =
-        Validator::builder(std::env::var("ISSUER")?, std::env::var("AUDIENCE")?).build()?;
+    let set =
+        |name| std::env::var(name).map_err(|_| format!("{name} isn't set in the environment"));
+    let validator = Validator::builder(set("ISSUER")?, set("AUDIENCE")?).build()?;
     let app = Router::new().route("/", get(hello)).layer(BearerAuthLayer::new(validator));
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;

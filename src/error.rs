@@ -6,10 +6,17 @@ use std::ops::RangeInclusive;
 ///
 /// Every builder of this crate returns it before the first request is served. Its `Display` is a
 /// sentence that says what to change. It never holds a secret.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ConfigError {
     message: Cow<'static, str>,
+}
+
+/// The sentence itself: so `main` prints the error that it returns.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 impl ConfigError {

@@ -38,6 +38,17 @@ fn k19_a_validator_takes_the_keys_of_its_own_issuer_only() {
     assert!(Validator::builder(ISSUER, AUDIENCE).keys(other).build().is_err());
 }
 
+#[test]
+fn an_audience_that_no_token_can_have_is_found_when_the_validator_is_built() {
+    let issuer = Issuer::new();
+    for audience in ["", " ", " orders", "orders\n"] {
+        let keys = Jwks::static_set(ISSUER, &issuer.jwks_json()).unwrap();
+        assert!(Validator::builder(ISSUER, audience).keys(keys.clone()).build().is_err());
+        let also = Validator::builder(ISSUER, AUDIENCE).also_audience(audience).keys(keys);
+        assert!(also.build().is_err(), "{audience:?}");
+    }
+}
+
 // J13, K3, K12: a key whose `alg` is for another kind of key is never used, least of all for that.
 #[test]
 fn k12_a_key_with_an_alg_that_does_not_fit_it_is_ignored() {

@@ -8,7 +8,7 @@ use crate::client::grant::{Definition, Grant, Server};
 use crate::client::token_source::TokenSource;
 use crate::error::{ConfigError, within};
 use crate::scope::Scope;
-use crate::transport::{PlainHttp, parse_url, printable};
+use crate::transport::{PlainHttp, check_issuer, parse_url, printable};
 
 /// Prepares a [`Grant`].
 ///
@@ -213,6 +213,7 @@ impl GrantBuilder {
         if !self.discover {
             return Ok(Server::Endpoint { uri, issuer: self.issuer.clone() });
         }
+        check_issuer(&uri)?;
         // RFC 8414 §2.
         if uri.query().is_some() {
             return Err(ConfigError::new(format!(
@@ -376,6 +377,8 @@ mod tests {
         assert!(discovered().build().is_ok());
         assert!(discovered().issuer("https://as.example").build().is_err());
         assert!(discovered().tenant("").build().is_err());
+        let metadata = "https://as.example/.well-known/openid-configuration";
+        assert!(Grant::discover(metadata, ClientAuth::basic("me", "secret")).build().is_err());
         for (secs, is_accepted) in [
             (0, false),
             (1, true),

@@ -21,6 +21,12 @@ impl Origin {
         let uri = parse_url(text, PlainHttp::Loopback)
             .map_err(|fault| fault.report("origin for tokens", text, ""))?;
         let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
+        if text.contains('*') {
+            return Err(ConfigError::new(format!(
+                "the origin for tokens {:?} can't be used: name each host, there are no patterns",
+                printable(text)
+            )));
+        }
         Self::of(&uri).filter(|_| bare).ok_or_else(|| {
             ConfigError::new(format!(
                 "the origin for tokens {:?} can't be used: name it with nothing after host and port",
@@ -122,6 +128,7 @@ mod tests {
             ("http://0.0.0.0", "https"),
             ("orders.example", "https"),
             ("", "absolute"),
+            ("https://*.example", "no patterns"),
             ("https://orders.example/v1", "nothing after"),
             ("https://orders.example?a", "nothing after"),
             ("https://canary@orders.example", "user name"),

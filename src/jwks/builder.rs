@@ -13,7 +13,9 @@ use crate::jwks::seed::{check_origin, seed};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::Network;
 use crate::jwks::store::Published;
-use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url, printable};
+use crate::transport::{
+    Limits, PlainHttp, Transport, check_issuer, is_plain_loopback, parse_url, printable,
+};
 
 /// When the keys are first fetched.
 #[derive(Clone, Debug, Default)]
@@ -348,8 +350,9 @@ impl JwksBuilder {
             Some(url) => ("JWKS URL", url),
             None => ("issuer", &self.issuer),
         };
-        let uri = parse_url(text, plain_http)
-            .map_err(|fault| fault.report(what, text, ", or after .dangerous_allow_http()"))?;
+        let uri = parse_url(text, plain_http).map_err(|fault| {
+            fault.report(what, text, ", or after JwksBuilder::dangerous_allow_http")
+        })?;
         if self.public_addresses_only && is_plain_loopback(&uri) {
             return Err(ConfigError::new(format!(
                 "the {what} {:?} is on this machine: leave .public_addresses_only() out",
@@ -367,6 +370,7 @@ impl JwksBuilder {
                 printable(text)
             )));
         }
+        check_issuer(&uri)?;
         Ok(Target::Discovery(Discovery::new(&self.issuer, &uri, plain_http)))
     }
 }

@@ -49,7 +49,8 @@
 //! [`request_wait`](JwksBuilder::request_wait) at most: the first request after a rotation
 //! succeeds. That can't be made into a way to have the issuer flooded: however many `kid`s are made
 //! up, two such refreshes happen in a [`cooldown`](JwksBuilder::cooldown), the second for another
-//! `kid` only.
+//! `kid` only. A token that would need a third is refused if the issuer was heard within the cooldown,
+//! and answered 503 if not.
 //!
 //! Sets change whole. A key that isn't in the new set verifies nothing from then on, unless
 //! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that

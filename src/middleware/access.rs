@@ -68,6 +68,11 @@ impl Access {
         self
     }
 
+    /// Something that can't be built, since what it is for can't.
+    pub(crate) const fn malformed(error: ConfigError) -> Self {
+        Self { rule: Err(error) }
+    }
+
     pub(crate) fn into_rule(self) -> Result<Rule, ConfigError> {
         self.rule
     }

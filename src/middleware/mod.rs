@@ -46,6 +46,9 @@
 //!
 //! # Order of layers
 //!
+//! axum's `Router::layer` is for the routes that were added before: call it last, or those that follow
+//! are open to all.
+//!
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
 //! [`BearerAuthLayer::allow_preflight`]. A layer that rewrites paths belongs outside as well.

@@ -38,6 +38,13 @@ impl RouteTableBuilder {
     /// themselves. A single method is [`any`](Self::any)`("/package.Service/Method", …)`.
     #[must_use]
     pub fn grpc_service(self, service: &str, access: Access) -> Self {
+        if service.is_empty() || service.contains(['/', '{', '}']) {
+            let error = ConfigError::new(format!(
+                "the gRPC service {service:?} can't be listed: give its full name, such as \
+                 \"package.Service\""
+            ));
+            return self.list(None, "/".to_owned(), Access::malformed(error));
+        }
         self.list(None, format!("/{service}/{{method}}"), access)
     }
 

@@ -478,6 +478,11 @@ mod tests {
             let error = build(&[(None, pattern)]).unwrap_err();
             assert!(error.to_string().contains(advice), "{pattern}: {error}");
         }
+        for service in ["", "/shop.Orders", "shop.Orders/Get", "shop.Orders/", "{any}"] {
+            let table = RouteTable::builder().grpc_service(service, Access::public());
+            let error = table.build().unwrap_err().to_string();
+            assert!(error.contains("give its full name"), "{error}");
+        }
         let both = build(&[(None, "/a/{b}"), (None, "/a/{*c}")]).unwrap_err();
         assert!(both.to_string().contains("would fit \"/a/{*c}\" as well"), "{both}");
         for (one, two) in [

@@ -425,7 +425,7 @@ mod tests {
         for absent in ["{}", r#"{"realm_access":{}}"#, r#"{"realm_access":{"other":["a"]}}"#] {
             assert_eq!(scopes(absent, &realm).as_deref(), Ok(""), "{absent}");
         }
-        for taken in ["sub", "aud", "cnf"] {
+        for taken in ["sub", "aud", "cnf", ""] {
             assert!(ScopeSource::claim(taken).is_err(), "{taken}");
         }
     }

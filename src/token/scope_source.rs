@@ -57,9 +57,11 @@ impl ScopeSource {
 
     /// A claim of this name at the top level.
     ///
+    /// A dot in the name is a part of it, and leads into no object.
+    ///
     /// # Errors
     ///
-    /// If the claim is one that means something else already, such as `sub`.
+    /// If the claim is one that means something else already, such as `sub`, or has no name.
     pub fn claim(name: &str) -> Result<Self, ConfigError> {
         const TAKEN: [&str; 12] = [
             "iss",
@@ -75,6 +77,9 @@ impl ScopeSource {
             "at_hash",
             "c_hash",
         ];
+        if name.is_empty() {
+            return Err(ConfigError::new("the claim that holds the scopes has no name: give one"));
+        }
         if TAKEN.contains(&name) {
             return Err(ConfigError::new(format!(
                 "the claim {name:?} can't hold scopes, it means something else: name another"

@@ -2,6 +2,9 @@
 
 use http::Uri;
 
+use crate::error::ConfigError;
+use crate::transport::url::printable;
+
 /// Returns the places where metadata may lie, in the order in which to ask. RFC 8414 §3.1 inserts
 /// the well-known part before the issuer's path, OpenID appends it, and some servers append
 /// RFC 8414's.
@@ -22,6 +25,17 @@ pub(crate) fn metadata_places(issuer: &Uri) -> Vec<Uri> {
     paths.into_iter().filter_map(place).collect()
 }
 
+/// Refuses where metadata lies in place of the issuer that it is of.
+pub(crate) fn check_issuer(issuer: &Uri) -> Result<(), ConfigError> {
+    if issuer.path().split('/').any(|segment| segment == ".well-known") {
+        return Err(ConfigError::new(format!(
+            "the issuer {:?} is where its metadata lies: give what comes before \"/.well-known\"",
+            printable(&issuer.to_string())
+        )));
+    }
+    Ok(())
+}
+
 /// Tells whether a server that answers so is down or wants rest. The other places are on the same
 /// server, and aren't asked then. (A mere 500 may be all that it has for a path it doesn't know.)
 pub(crate) const fn wants_rest(status: u16) -> bool {
@@ -34,6 +48,18 @@ mod tests {
 
     fn places(issuer: &str) -> Vec<String> {
         metadata_places(&issuer.parse().unwrap()).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_place_of_metadata_is_no_issuer() {
+        for (uri, is_issuer) in [
+            ("https://a.example/x/.well-known/openid-configuration", false),
+            ("https://a.example/.well-known/oauth-authorization-server/x", false),
+            ("https://a.example/x", true),
+            ("https://a.example/well-known", true),
+        ] {
+            assert_eq!(check_issuer(&uri.parse().unwrap()).is_ok(), is_issuer, "{uri}");
+        }
     }
 
     // L4

@@ -14,7 +14,7 @@ mod url;
 
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
-pub(crate) use self::metadata::{metadata_places, wants_rest};
+pub(crate) use self::metadata::{check_issuer, metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

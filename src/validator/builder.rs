@@ -271,6 +271,12 @@ impl<C> ValidatorBuilder<C> {
                 "an audience is empty: give what the authorization server calls this service",
             ));
         }
+        if let Some(audience) = self.audiences.iter().find(|audience| audience.trim() != *audience)
+        {
+            return Err(ConfigError::new(format!(
+                "the audience {audience:?} begins or ends with a space: no token says so, take it away"
+            )));
+        }
         if self.leeway > MAX_LEEWAY {
             return Err(ConfigError::new(format!(
                 "a leeway of {:?} is too long: use at most {MAX_LEEWAY:?}, and mend the clocks",

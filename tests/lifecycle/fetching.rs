@@ -267,8 +267,14 @@ async fn every_address_is_checked() {
     for good in ["https://a.example", "https://a.example/t/", "http://[::1]:9"] {
         assert!(build(Jwks::discover(good)).is_ok(), "{good}");
     }
-    for bad in ["", "a.example", "http://a.example", "https://a.example?q=1", "https://a.example#f"]
-    {
+    for bad in [
+        "",
+        "a.example",
+        "http://a.example",
+        "https://a.example?q=1",
+        "https://a.example#f",
+        "https://a.example/.well-known/openid-configuration",
+    ] {
         assert!(build(Jwks::discover(bad)).is_err(), "{bad}");
     }
     assert!(build(Jwks::discover("http://127.0.0.1:9").public_addresses_only()).is_err());
