@@ -48,6 +48,8 @@ struct State {
     failed: Option<Failed>,
     /// The last token that a server has refused.
     rejected: Option<(Token, Instant)>,
+    /// When the newest token that was refused was obtained.
+    floor: Option<UnixTime>,
     /// What is still to be taken out of the shared store.
     stale: Option<Sealed>,
 }
@@ -84,6 +86,8 @@ pub(crate) struct Order {
     pub(crate) held: Option<Arc<Held>>,
     /// What must not be taken from the shared store.
     pub(crate) rejected: Option<Token>,
+    /// Nor what was obtained no later than this.
+    pub(crate) floor: Option<UnixTime>,
     /// What is to be taken out of the shared store.
     pub(crate) stale: Option<Sealed>,
     /// The error that stands unless there is another secret than these.
@@ -189,6 +193,7 @@ impl Entry {
             arrival: sender,
             held,
             rejected: state.rejected.as_ref().map(|(token, _)| token.clone()),
+            floor: state.floor,
             stale: state.stale.take(),
             probe,
             serves: serving.is_some(),
@@ -251,6 +256,9 @@ impl Entry {
         }
         self.held.store(None);
         state.rejected = Some((token.clone(), now));
+        if let Some(held) = &held {
+            state.floor = Some(state.floor.map_or(held.obtained, |floor| floor.max(held.obtained)));
+        }
         // If there is none, an earlier one may still have to be taken out.
         if let Some(sealed) = held.and_then(|held| held.sealed.clone()) {
             state.stale = Some(sealed);

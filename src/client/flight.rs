@@ -265,7 +265,8 @@ impl Flight {
             .as_ref()
             .is_some_and(|held| held.token.is_same(&token) || stored.obtained <= held.obtained);
         let is_rejected = order.rejected.as_ref().is_some_and(|it| it.is_same(&token));
-        if is_ours || is_rejected {
+        let is_older = order.floor.is_some_and(|floor| stored.obtained <= floor);
+        if is_ours || is_rejected || is_older {
             return None;
         }
         Held::new(token, age, stored.lifetime, now, stored.obtained, Some(sealed))

@@ -229,6 +229,19 @@ mod tests {
         assert_eq!(store.load(now).keys().keys().count(), 1);
     }
 
+    // What was remembered of tokens with an algorithm that the key isn't for any longer must end.
+    #[test]
+    fn a_key_that_is_declared_for_another_algorithm_is_another_key() {
+        let now = monotonic();
+        let before = KeySet::first(keys());
+        let declared = SET.replace("\"kid\"", "\"alg\":\"Ed25519\",\"kid\"");
+        let backend = Backend::preferred().unwrap();
+        let declared = parse_jwk_set(declared.as_bytes(), 9, backend).unwrap();
+        assert_eq!(declared.keys.len(), 1);
+        assert!(before.followed_by(declared, now, now).changed);
+        assert!(!before.followed_by(keys(), now, now).changed);
+    }
+
     #[test]
     fn the_state_follows_the_clock() {
         let now = monotonic();

@@ -74,17 +74,21 @@ impl Shared {
         let held = control.schedule.held(now);
         let (number, demanded) = match control.misses.rule(kid, now, held) {
             Ruling::Tombstone => {
+                drop(control);
                 self.report.kid_miss("tombstone");
                 return Miss::Absent;
             }
             Ruling::NegativeCached => {
+                drop(control);
                 self.report.kid_miss("negative_cached");
                 return Miss::Absent;
             }
             Ruling::Limited(until) => {
+                let is_recent = control.is_recent(now, self.config.cooldown);
+                drop(control);
                 self.report.kid_miss("rate_limited");
                 self.report.rate_limited();
-                if control.is_recent(now, self.config.cooldown) {
+                if is_recent {
                     return Miss::Absent;
                 }
                 return unavailable(UnavailableReason::RateLimited, wait_until(until, now));

@@ -63,7 +63,7 @@
 //! | `auth_unavailable_total` | requests that couldn't be decided about: 503 |
 //!
 //! With the feature `tracing`, an event for each request that isn't let in, with that code and the
-//! reason, both sides of a comparison included. It is of the level `DEBUG` if callers can cause it at
+//! reason, and what was compared, where that is known. It is of the level `DEBUG` if callers can cause it at
 //! will, `WARN` if there are no keys, and `ERROR` if the service is put together wrongly.
 
 mod access;

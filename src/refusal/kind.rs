@@ -41,7 +41,7 @@ impl From<RejectionKind> for Refusal {
 
 /// A refusal that is the caller's fault.
 ///
-/// `Display` is for the operator: it tells both sides of the comparison that failed, and never
+/// `Display` is for the operator: it tells what was compared when that failed, and never
 /// the token. Callers are told no more than the closed list of descriptions in the answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejection {

@@ -394,3 +394,22 @@ async fn e8_an_older_record_does_not_replace_a_newer_token_that_is_due() {
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(token(&source).await, "t3");
 }
+
+// E10: the store fails as one token is refused, which then lies there still when another is.
+#[tokio::test(start_paused = true)]
+async fn e10_a_token_that_was_refused_before_the_last_one_is_not_taken_from_the_store() {
+    let (transport, store, clock) = (counting(600), MemoryStore::default(), running_clock());
+    let source = process(&transport, &store, &clock);
+    let first = source.token().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(store.values().len(), 1);
+    store.set(Mode::Gone);
+    assert!(source.invalidate(&first));
+    let second = source.token().await.unwrap();
+    assert_eq!(second.expose_secret(), "t2");
+    settle().await;
+    store.set(Mode::Works);
+    advance(31 * SECOND).await;
+    assert!(source.invalidate(&second));
+    assert_eq!(token(&source).await, "t3");
+}
