@@ -246,6 +246,8 @@ async fn a_table_holds_wherever_the_layer_lies() {
     let within_nest = Router::new().nest("/api", handlers().layer(layer()));
     let as_route_layer = Router::new().nest("/api", handlers().route_layer(layer()));
     let in_nested_service = Router::new().nest_service("/api", handlers().layer(layer()));
+    // Within a service that is nested, axum tells no `MatchedPath`.
+    let around_nested = Router::new().nest_service("/api", layer().layer(handlers()));
     let around_router =
         Router::new().fallback_service(layer().layer(Router::new().nest("/api", handlers())));
     for (name, app) in [
@@ -253,6 +255,7 @@ async fn a_table_holds_wherever_the_layer_lies() {
         ("within nest", within_nest),
         ("as route layer", as_route_layer),
         ("in nested service", in_nested_service),
+        ("around nested service", around_nested),
         ("around router", around_router),
     ] {
         for (method, path, scope, status) in [
@@ -303,6 +306,9 @@ async fn a_path_that_was_rewritten_before_routing_needs_what_its_route_needs() {
     let within = apps!(rewrite.layer(inner.clone().layer(layer.clone())));
     let around = apps!(rewrite.layer(layer.layer(inner.clone())));
     for app in within.into_iter().chain(around) {
+        // Nor does it help to end as what is reached.
+        let crafted = ask(&app, "/old/x/new/1", None).await.status();
+        assert!([401, 404].contains(&crafted), "{crafted}");
         assert_eq!(ask(&app, "/old/1", None).await.status(), 401);
         assert_eq!(ask(&app, "/old/1", Some(&issuer.token(""))).await.status(), 403);
         assert_eq!(ask(&app, "/old/1", Some(&issuer.token("new"))).await.body(), "new");
@@ -338,6 +344,31 @@ async fn the_root_of_something_nested_is_no_other_path() {
     let app = Router::new().route_service("/{*all}", rewrite.layer(layer().layer(inner())));
     assert_eq!(ask(&app, "/api", Some(&issuer.token("api"))).await.status(), 403);
     assert_eq!(ask(&app, "/api", Some(&issuer.token("api root"))).await.body(), "in");
+}
+
+/// What is nested in what is nested, and at parameters.
+#[tokio::test]
+async fn a_table_holds_in_the_depth() {
+    let issuer = Issuer::new();
+    let routes = RouteTable::builder()
+        .any("/{tenant}/v1/users/{id}", Access::scope("user"))
+        .any("/{tenant}/v1", Access::scope("root"))
+        .build()
+        .unwrap();
+    let layer = || issuer.layer().routes(routes.clone()).access(Access::denied()).unwrap();
+    let inner = || {
+        Router::new().route("/users/{id}", any(async || "user")).route("/", any(async || "root"))
+    };
+    for (name, app) in [
+        ("within", Router::new().nest("/v1", inner().layer(layer()))),
+        ("around", Router::new().nest_service("/v1", layer().layer(inner()))),
+    ] {
+        let app = Router::new().nest("/{tenant}", app);
+        for (path, scope) in [("/acme/v1/users/7", "user"), ("/acme/v1", "root")] {
+            assert_eq!(ask(&app, path, Some(&issuer.token(scope))).await.body(), scope, "{name}");
+            assert_eq!(ask(&app, path, Some(&issuer.token("other"))).await.status(), 403, "{name}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,15 @@ pub(crate) fn decode(path: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
+/// Returns what is left of a path without as many segments as a prefix has.
+pub(crate) fn without_prefix<'a>(path: &'a str, prefix: &str) -> &'a str {
+    let segments = prefix.split('/').filter(|segment| !segment.is_empty());
+    segments.fold(path, |rest, _| {
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
+    })
+}
+
 fn escaped(after_percent: &[u8]) -> Option<u8> {
     let digit = |at: usize| char::from(*after_percent.get(at)?).to_digit(16);
     u8::try_from(digit(0)?.checked_mul(16)?.checked_add(digit(1)?)?).ok()
@@ -268,6 +277,24 @@ mod tests {
             ("/{a", "/1", false),
         ] {
             assert_eq!(fits(pattern, path), fit, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_takes_away_as_many_segments_as_it_has() {
+        for (path, prefix, expected) in [
+            ("/a/b", "", "/a/b"),
+            ("/a/b", "/", "/a/b"),
+            ("/a/b", "/a", "/b"),
+            ("/a/b", "/a/", "/b"),
+            ("/a/b", "/{x}", "/b"),
+            ("/a/b/", "/a/b", "/"),
+            ("/a/b", "/a/b", ""),
+            ("/a/b", "/a/b/c", ""),
+            ("*", "", "*"),
+            ("", "", ""),
+        ] {
+            assert_eq!(without_prefix(path, prefix), expected, "{path} {prefix}");
         }
     }
 }

@@ -17,9 +17,9 @@ use crate::middleware::route_builder::RouteTableBuilder;
 /// entry is for needs what the layer's [`access`](crate::BearerAuthLayer::access) says.
 ///
 /// A path is the full path of the request, before any router of axum's has taken a prefix away: the
-/// table is the same wherever the layer lies. If something rewrote the path on the way, so that it
-/// isn't the end of the full path, or axum's `MatchedPath` isn't its form, then the access of where it
-/// leads is needed as well.
+/// table is the same wherever the layer lies. If something else rewrote the path on the way, so that
+/// more than axum's `NestedPath` is missing, or `MatchedPath` isn't the form of the full path, then the
+/// access of where it leads is needed as well.
 ///
 /// With a table, a path that can be read in two ways is refused with 400, since the router behind
 /// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
@@ -59,20 +59,16 @@ pub(crate) struct Paths<'a> {
     pub(crate) current: &'a str,
     /// The pattern that axum matched, before any nesting.
     pub(crate) matched: Option<&'a str>,
+    /// The pattern at which axum has nested what is reached.
+    pub(crate) nested: Option<&'a str>,
 }
 
 impl Paths<'_> {
-    /// Tells whether nothing but a prefix has been taken away, as routers that nest others do.
-    /// Anything else has rewritten the path.
+    /// Tells whether the path is as it was, but for the prefix that axum has taken away. Anything
+    /// else has rewritten it.
     fn are_of_one_request(self) -> bool {
-        let (full, current) = (self.full, self.current);
-        let nested = match self.matched {
-            None => false,
-            // All of it is the prefix, which names no rest.
-            Some(pattern) if current == "/" => full.ends_with('/') || !pattern.contains("{*"),
-            Some(_) => full.ends_with(current),
-        };
-        full == current || nested
+        let rest = path::without_prefix(self.full, self.nested.unwrap_or_default());
+        rest == self.current || (rest.is_empty() && self.current == "/")
     }
 }
 
@@ -265,7 +261,7 @@ mod tests {
 
     /// What a request without a token lacks by each rule that it meets.
     fn look_up(table: &RouteTable, method: &Method, full: &str) -> String {
-        look_up_all(table, method, Paths { full, current: full, matched: None })
+        look_up_all(table, method, Paths { full, current: full, matched: None, nested: None })
     }
 
     fn look_up_all(table: &RouteTable, method: &Method, paths: Paths<'_>) -> String {
@@ -379,7 +375,8 @@ mod tests {
             ("/slash", "/", "/slash/", "bare"),
             ("/slash/", "/", "/slash//", "slash"),
         ] {
-            let paths = Paths { full, current, matched: Some(matched) };
+            let nested = full.strip_suffix(current).or(Some("/slash"));
+            let paths = Paths { full, current, matched: Some(matched), nested };
             assert_eq!(look_up_all(&table, &Method::GET, paths), expected, "{paths:?}");
         }
     }
@@ -405,7 +402,7 @@ mod tests {
             ("/nowhere", "/nowhere", "public, denied"),
             ("/users//1", "/{*everything}", "ambiguous"),
         ] {
-            let paths = Paths { full: "/old/1", current, matched: Some(matched) };
+            let paths = Paths { full: "/old/1", current, matched: Some(matched), nested: None };
             let paths =
                 if matched.contains("every") { Paths { full: "/", ..paths } } else { paths };
             assert_eq!(look_up_all(&table, &Method::GET, paths), expected, "{paths:?}");
@@ -539,7 +536,7 @@ mod tests {
             }
             let table = table.build().unwrap();
             let path = format!("/{}", pieces.concat());
-            let paths = Paths { full: &path, current: &path, matched: None };
+            let paths = Paths { full: &path, current: &path, matched: None, nested: None };
             let denied = Access::denied().into_rule().unwrap();
             let Some(rules) = table.select(&Method::GET, paths, &denied) else { return Ok(()) };
             let strict = raw.at(&path).ok().map(|found| *found.value);

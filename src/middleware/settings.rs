@@ -67,17 +67,18 @@ pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -
 
 #[cfg(feature = "axum")]
 fn paths<B>(request: &Request<B>) -> Paths<'_> {
-    use axum::extract::{MatchedPath, OriginalUri};
+    use axum::extract::{MatchedPath, NestedPath, OriginalUri};
     let current = request.uri().path();
     let full = request.extensions().get::<OriginalUri>().map_or(current, |uri| uri.path());
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    Paths { full, current, matched }
+    let nested = request.extensions().get::<NestedPath>().map(NestedPath::as_str);
+    Paths { full, current, matched, nested }
 }
 
 #[cfg(not(feature = "axum"))]
 fn paths<B>(request: &Request<B>) -> Paths<'_> {
     let path = request.uri().path();
-    Paths { full: path, current: path, matched: None }
+    Paths { full: path, current: path, matched: None, nested: None }
 }
 
 /// One event and one count for each refusal. What callers can cause at will is for `DEBUG`, so that
