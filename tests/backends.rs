@@ -31,7 +31,7 @@ async fn verdicts(issuer: &TestIssuer, backend: Backend, algorithm: Algorithm) -
 // on. It is never asked to choose.
 #[tokio::test]
 async fn both_backends_work_where_the_process_wide_default_panics() {
-    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
+    let key = jsonwebtoken::EncodingKey::from_secret(b"secret").unwrap();
     let left_to_itself =
         catch_unwind(|| jsonwebtoken::crypto::sign(b"", &key, jsonwebtoken::Algorithm::HS256));
     assert!(left_to_itself.is_err(), "both features are on, and nothing was installed");

@@ -388,7 +388,7 @@ async fn a_shared_secrets_tokens_are_remembered_as_well() {
     };
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::HS256);
     let signed = |key: &[u8], sub: &str| {
-        let key = jsonwebtoken::EncodingKey::from_secret(key);
+        let key = jsonwebtoken::EncodingKey::from_secret(key).unwrap();
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         jsonwebtoken::encode(&header, &claims(sub), &key).unwrap()
     };

@@ -1,7 +1,5 @@
 //! Names that can't collide, and random values.
 
-use chacha20poly1305::aead::OsRng;
-use chacha20poly1305::aead::rand_core::RngCore as _;
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256.
@@ -51,7 +49,7 @@ pub(crate) struct NoRandomness;
 /// Fills an array with random bytes.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
-    OsRng.try_fill_bytes(&mut bytes).map_err(|_| NoRandomness)?;
+    getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
 }
 

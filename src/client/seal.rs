@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chacha20poly1305::aead::{AeadInPlace as _, KeyInit as _};
+use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
 use chacha20poly1305::{Key, Tag, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -98,7 +98,7 @@ impl Seal {
         value.extend_from_slice(&plain);
         let text = value.get_mut(1 + NONCE..)?;
         let nonce = XNonce::from(nonce);
-        let tag = self.cipher.encrypt_in_place_detached(&nonce, &associated(key), text).ok()?;
+        let tag = self.cipher.encrypt_inout_detached(&nonce, &associated(key), text.into()).ok()?;
         value.extend_from_slice(&tag);
         Some(value)
     }
@@ -110,7 +110,10 @@ impl Seal {
         let (text, tag) = value.split_last_chunk::<TAG>()?;
         let mut text = Zeroizing::new(text.to_vec());
         let (nonce, tag) = (XNonce::from(*nonce), Tag::from(*tag));
-        self.cipher.decrypt_in_place_detached(&nonce, &associated(key), &mut text, &tag).ok()?;
+        let associated = associated(key);
+        self.cipher
+            .decrypt_inout_detached(&nonce, &associated, text.as_mut_slice().into(), &tag)
+            .ok()?;
         let plain: Plain<'_> = serde_json::from_slice(&text).ok()?;
         Some(Stored {
             access_token: Zeroizing::new(plain.access_token.to_owned()),

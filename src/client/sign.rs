@@ -89,7 +89,9 @@ pub(crate) fn sign(
     use jsonwebtoken::{Algorithm, EncodingKey};
 
     let key = match (algorithm.family(), signer) {
-        (Family::Hmac, Signer::Secret(secret)) => EncodingKey::from_secret(secret),
+        (Family::Hmac, Signer::Secret(secret)) => {
+            EncodingKey::from_secret(secret).map_err(|_| SignError)?
+        }
         (Family::Rsa, Signer::Key(key)) => EncodingKey::from_rsa_der(&key.der),
         (Family::Ec(_), Signer::Key(key)) => EncodingKey::from_ec_der(&key.der),
         (Family::Ed25519, Signer::Key(key)) => EncodingKey::from_ed_der(&key.der),

@@ -73,7 +73,7 @@ pub(crate) fn hmac_verify(
         HmacAlgorithm::HS384 => JwtAlgorithm::HS384,
         HmacAlgorithm::HS512 => JwtAlgorithm::HS512,
     };
-    verify(algorithm, &DecodingKey::from_secret(secret), message, tag)
+    DecodingKey::from_secret(secret).is_ok_and(|key| verify(algorithm, &key, message, tag))
 }
 
 fn verify(algorithm: JwtAlgorithm, key: &DecodingKey, message: &[u8], signature: &[u8]) -> bool {
