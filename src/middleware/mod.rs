@@ -53,6 +53,9 @@
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
 //! [`BearerAuthLayer::allow_preflight`]. A layer that rewrites paths belongs outside as well.
 //!
+//! A limit on concurrent requests belongs within this layer: outside, requests that wait for keys
+//! count, and forged tokens with made-up keys can use it up.
+//!
 //! # Metrics and events
 //!
 //! With the feature `metrics`:

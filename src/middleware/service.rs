@@ -1,6 +1,5 @@
 use std::any::Any;
 use std::fmt;
-use std::mem;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
@@ -22,6 +21,11 @@ use crate::token::{AccessToken, HasSettings, NoClaims};
 use crate::validator::{Check, Validator};
 
 /// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
+///
+/// A request that waits for keys, or is refused, holds nothing that the inner service became ready
+/// with, such as the permit of a concurrency limit: the inner service is replaced by a clone, which
+/// must not be ready, as tower demands. A limit *around* this service counts such requests: put it
+/// within the layer, so that tokens with made-up keys can't use it up.
 pub struct BearerAuth<S, C = NoClaims> {
     inner: S,
     authority: Arc<Authority<C>>,
@@ -30,6 +34,14 @@ pub struct BearerAuth<S, C = NoClaims> {
 impl<S, C> BearerAuth<S, C> {
     pub(crate) const fn new(inner: S, authority: Arc<Authority<C>>) -> Self {
         Self { inner, authority }
+    }
+}
+
+impl<S: Clone, C> BearerAuth<S, C> {
+    /// Drops the service that is ready and won't be called. Kept, it would hold what it became ready
+    /// with, such as a permit: while the request waits, or until this service is called again.
+    fn give_readiness_back(&mut self) {
+        self.inner = self.inner.clone();
     }
 }
 
@@ -54,13 +66,13 @@ where
                 ResponseFuture::inner(self.inner.call(request))
             }
             Verdict::Refuse(refused) => {
+                self.give_readiness_back();
                 ResponseFuture::refused(self.authority.refuse(refused, &request))
             }
             Verdict::Wait(wait) => {
-                // Only the service that was polled may be called; the clone wasn't.
-                let clone = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, clone);
-                ResponseFuture::waiting(wait, ready, request, Arc::clone(&self.authority))
+                self.give_readiness_back();
+                let unready = self.inner.clone();
+                ResponseFuture::waiting(wait, unready, request, Arc::clone(&self.authority))
             }
         }
     }

@@ -99,10 +99,11 @@ fn report(refusal: &Refusal) {
                 | UnavailableReason::ShutDown => {
                     event!(WARN, code, reason = %refusal, "token can't be checked");
                 }
-                // Tokens with a `kid` that somebody made up lead here.
+                // Tokens with a made-up `kid` lead here, or callers with short deadlines.
                 UnavailableReason::RefreshFailed
                 | UnavailableReason::RefreshTimedOut
-                | UnavailableReason::RateLimited => {
+                | UnavailableReason::RateLimited
+                | UnavailableReason::ServiceNotReady => {
                     event!(DEBUG, code, reason = %refusal, "token can't be checked");
                 }
             }

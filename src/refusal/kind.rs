@@ -269,12 +269,14 @@ codes! {
         RefreshTimedOut = "refresh_timed_out", "refreshing the issuer's keys takes too long";
         /// The token's key is unknown, and no further refresh is allowed yet.
         RateLimited = "rate_limited", "the issuer's keys can't be refreshed again yet";
+        /// The token's key came, but the inner service wasn't ready before the gRPC call's deadline.
+        ServiceNotReady = "service_not_ready", "the inner service isn't ready in time";
         /// The key source was shut down.
         ShutDown = "shut_down", "the key source was shut down";
     }
 }
 
-/// A refusal because the issuer's keys aren't there. The token may well be valid.
+/// A refusal because the issuer's keys aren't there, or came too late. The token may well be valid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Unavailable {
     reason: UnavailableReason,
