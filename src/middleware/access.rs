@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::error::ConfigError;
 use crate::middleware::required_scopes::RequiredScopes;
-use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::refusal::{Absent, Detail, Rejection, RejectionKind};
 use crate::scope::{Implications, Requirement, ScopeSet};
 use crate::token::Claims;
 
@@ -56,16 +56,46 @@ impl Access {
         Self::requires(S::requirement())
     }
 
-    /// Answers 404 in place of 403 (RFC 9110 §15.5.4): who isn't allowed to, doesn't learn that
-    /// there is something. Without a valid token it is 401 as everywhere.
+    /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
+    /// tell that the resource exists: as [`Absent::Path`], or as [`Absent::GrpcService`] in
+    /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service). Without a valid token
+    /// it is 401 as everywhere.
     ///
-    /// To hide anything, what isn't there has to need a token too, as it does by default.
+    /// A hidden resource looks like an absent one, byte for byte, under these conditions:
+    ///
+    /// * What isn't there needs a valid token too, as it does by default.
+    /// * All methods of the path are hidden; a route that is listed by itself answers for itself.
+    /// * The layer lies *around* the axum router: `Router::new().fallback_service(layer.layer(app))`.
+    ///   Within, as with `app.layer(layer)`, axum adds `allow` to every answer, a 401 too, whose
+    ///   method the route doesn't have, and layers that look at the size of a body, such as one for
+    ///   compression, must lie within this one as well. In a tonic server it lies around anyway.
+    /// * With a fallback of its own, the application has a
+    ///   [renderer](crate::refusal::Renderer::render_absent) that returns the same.
+    /// * With [`allow_preflight`](crate::BearerAuthLayer::allow_preflight), a CORS layer around all
+    ///   routes within answers those requests.
     #[must_use]
-    pub fn hide_existence(mut self) -> Self {
+    pub fn hide_existence(self) -> Self {
+        self.hide_existence_as(Absent::Path)
+    }
+
+    /// Hides as [`hide_existence`](Self::hide_existence) does, with the answer of something else:
+    /// [`Absent::GrpcMethod`] for a method of a gRPC service whose other methods aren't hidden, and
+    /// [`Absent::GrpcService`] for what a layer in a tonic server needs by default.
+    #[must_use]
+    pub fn hide_existence_as(mut self, absent: Absent) -> Self {
         if let Ok(rule) = &mut self.rule {
-            rule.hidden = true;
+            rule.hidden = Some(absent);
         }
         self
+    }
+
+    /// Makes what is hidden look as in a gRPC server.
+    pub(crate) fn of_grpc_service(self) -> Self {
+        let hidden = self.rule.as_ref().ok().and_then(|rule| rule.hidden);
+        match hidden {
+            Some(Absent::Path) => self.hide_existence_as(Absent::GrpcService),
+            _ => self,
+        }
     }
 
     /// Something that can't be built, since what it is for can't.
@@ -88,7 +118,7 @@ impl From<Rule> for Access {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
     kind: Kind,
-    hidden: bool,
+    hidden: Option<Absent>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -106,7 +136,7 @@ enum Kind {
 
 impl From<Kind> for Rule {
     fn from(kind: Kind) -> Self {
-        Self { kind, hidden: false }
+        Self { kind, hidden: None }
     }
 }
 
@@ -137,7 +167,7 @@ impl Rule {
             }
             (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
             // To name scopes would tell that there is something.
-            (Kind::Token { .. }, None) if self.hidden => {
+            (Kind::Token { .. }, None) if self.hidden.is_some() => {
                 Err(Rejection::new(RejectionKind::NoCredentials))
             }
             (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
@@ -188,8 +218,14 @@ impl<'a> Rules<'a> {
             let hidden = rule.hidden;
             rule.admit(token, implications).map_err(|rejection| NotAdmitted { rejection, hidden })
         };
-        admit(self.first)?;
-        self.others.iter().try_for_each(|rule| admit(rule))
+        let admitted = admit(self.first);
+        let admitted = admitted.and_then(|()| self.others.iter().try_for_each(|rule| admit(rule)));
+        admitted.map_err(|mut refused| {
+            // What one rule hides, another must not show.
+            let mut hiding = self.others.iter().filter(|rule| admit(rule).is_err());
+            refused.hidden = refused.hidden.or_else(|| hiding.find_map(|rule| rule.hidden));
+            refused
+        })
     }
 }
 
@@ -203,8 +239,8 @@ impl<'a> From<&'a Rule> for Rules<'a> {
 #[derive(Debug)]
 pub(crate) struct NotAdmitted {
     pub(crate) rejection: Rejection,
-    /// Whether who has a valid token isn't told that there is something.
-    pub(crate) hidden: bool,
+    /// What a caller with a valid token is told that there is.
+    pub(crate) hidden: Option<Absent>,
 }
 
 /// Refuses a caller without a token, who may be told what scopes to ask for.

@@ -23,8 +23,22 @@ pin_project! {
             body: B,
         },
         Refusal {
-            bytes: Bytes,
+            body: RefusalBody,
         },
+    }
+}
+
+/// The body of a refusal.
+#[derive(Debug)]
+pub(crate) struct RefusalBody {
+    pub(crate) bytes: Bytes,
+    /// Whether those around may know that it is empty before they look.
+    pub(crate) is_sized: bool,
+}
+
+impl From<Bytes> for RefusalBody {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, is_sized: true }
     }
 }
 
@@ -33,8 +47,8 @@ impl<B> ResponseBody<B> {
         Self { kind: Kind::Inner { body } }
     }
 
-    pub(crate) const fn refusal(bytes: Bytes) -> Self {
-        Self { kind: Kind::Refusal { bytes } }
+    pub(crate) const fn refusal(body: RefusalBody) -> Self {
+        Self { kind: Kind::Refusal { body } }
     }
 }
 
@@ -55,8 +69,8 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().kind.project() {
             KindProj::Inner { body } => body.poll_frame(cx),
-            KindProj::Refusal { bytes } => {
-                let bytes = std::mem::take(bytes);
+            KindProj::Refusal { body } => {
+                let bytes = std::mem::take(&mut body.bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
         }
@@ -65,14 +79,17 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Inner { body } => body.is_end_stream(),
-            Kind::Refusal { bytes } => bytes.is_empty(),
+            Kind::Refusal { body } => body.bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Inner { body } => body.size_hint(),
-            Kind::Refusal { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Refusal { body } if body.bytes.is_empty() && !body.is_sized => {
+                SizeHint::default()
+            }
+            Kind::Refusal { body } => SizeHint::with_exact(body.bytes.len() as u64),
         }
     }
 }

@@ -89,7 +89,7 @@ pub(crate) fn refuse(
     request: RequestHead<'_>,
 ) -> Response<Bytes> {
     match Context::find(extensions) {
-        Ok(context) => context.settings.refuse(refusal, false, request),
+        Ok(context) => context.settings.refuse(refusal, None, request),
         Err(_) => refuse_without_layer(refusal, request),
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
@@ -14,7 +13,7 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::jwks::KeyWait;
-use crate::middleware::body::ResponseBody;
+use crate::middleware::body::{RefusalBody, ResponseBody};
 use crate::middleware::grpc_timeout::longest_wait;
 use crate::middleware::service::{Authority, Refused, Turn, Verdict};
 use crate::refusal::{Unavailable, UnavailableReason};
@@ -47,7 +46,7 @@ pin_project! {
             future: F,
         },
         Refused {
-            response: Option<Response<Bytes>>,
+            response: Option<Response<RefusalBody>>,
         },
         // So rare that it may be boxed, and keeps the others small.
         Waiting {
@@ -80,7 +79,7 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
         Self { state: State::Inner { future } }
     }
 
-    pub(crate) const fn refused(response: Response<Bytes>) -> Self {
+    pub(crate) const fn refused(response: Response<RefusalBody>) -> Self {
         Self { state: State::Refused { response: Some(response) } }
     }
 

@@ -36,6 +36,10 @@ impl RouteTableBuilder {
 
     /// Lists all methods of a gRPC service, such as `grpc.health.v1.Health`, that aren't listed by
     /// themselves. A single method is [`any`](Self::any)`("/package.Service/Method", …)`.
+    ///
+    /// An access that [hides](Access::hide_existence) answers as a tonic server without that
+    /// service does, and a single method that hides as
+    /// [`Absent::GrpcMethod`](crate::refusal::Absent::GrpcMethod) like one without that method.
     #[must_use]
     pub fn grpc_service(self, service: &str, access: Access) -> Self {
         if service.is_empty() || service.contains(['/', '{', '}']) {
@@ -45,7 +49,7 @@ impl RouteTableBuilder {
             ));
             return self.list(None, "/".to_owned(), Access::malformed(error));
         }
-        self.list(None, format!("/{service}/{{method}}"), access)
+        self.list(None, format!("/{service}/{{method}}"), access.of_grpc_service())
     }
 
     fn list(mut self, method: Option<Method>, pattern: String, access: Access) -> Self {

@@ -130,7 +130,9 @@ where
                 Poll::Ready(Ok(response.map(ResponseBody::inner)))
             }
             KindProj::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response.map(ResponseBody::refusal))),
+                Some(response) => {
+                    Poll::Ready(Ok(response.map(|bytes| ResponseBody::refusal(bytes.into()))))
+                }
                 None => Poll::Pending,
             },
         }

@@ -11,11 +11,11 @@ use tower_service::Service;
 use crate::jwks::KeyWait;
 use crate::middleware::access::NotAdmitted;
 use crate::middleware::bearer::{self, Credentials, is_b64token};
-use crate::middleware::body::ResponseBody;
+use crate::middleware::body::{RefusalBody, ResponseBody};
 use crate::middleware::context::Context;
 use crate::middleware::future::ResponseFuture;
-use crate::middleware::settings::Settings;
-use crate::refusal::{Refusal, Rejection, RejectionKind};
+use crate::middleware::settings::{self, Settings};
+use crate::refusal::{Absent, Refusal, Rejection, RejectionKind};
 use crate::telemetry::count;
 use crate::token::{AccessToken, HasSettings, NoClaims};
 use crate::validator::{Check, Validator};
@@ -100,12 +100,12 @@ pub(crate) enum Turn {
 
 pub(crate) struct Refused {
     refusal: Refusal,
-    hidden: bool,
+    hidden: Option<Absent>,
 }
 
 impl<T: Into<Refusal>> From<T> for Refused {
     fn from(refusal: T) -> Self {
-        Self { refusal: refusal.into(), hidden: false }
+        Self { refusal: refusal.into(), hidden: None }
     }
 }
 
@@ -183,9 +183,11 @@ impl<C> Authority<C> {
         &self,
         refused: impl Into<Refused>,
         request: &Request<B>,
-    ) -> Response<bytes::Bytes> {
+    ) -> Response<RefusalBody> {
         let Refused { refusal, hidden } = refused.into();
-        self.settings.refuse(refusal, hidden, request.into())
+        let is_sized = hidden.is_none() || !settings::may_be_routed(request);
+        let response = self.settings.refuse(refusal, hidden, request.into());
+        response.map(|bytes| RefusalBody { bytes, is_sized })
     }
 }
 

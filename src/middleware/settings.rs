@@ -9,7 +9,7 @@ use crate::middleware::route_table::{Paths, RouteTable};
 use crate::refusal::challenge::Challenges;
 use crate::refusal::renderer::{RequestHead, answer};
 use crate::refusal::table::Disclosure;
-use crate::refusal::{DefaultRenderer, Refusal, Renderer, UnavailableReason};
+use crate::refusal::{Absent, DefaultRenderer, Refusal, Renderer, UnavailableReason};
 use crate::scope::Implications;
 use crate::telemetry::{count, event};
 
@@ -50,7 +50,7 @@ impl Settings {
     pub(crate) fn refuse(
         &self,
         refusal: Refusal,
-        hidden: bool,
+        hidden: Option<Absent>,
         request: RequestHead<'_>,
     ) -> Response<Bytes> {
         report(&refusal);
@@ -79,6 +79,18 @@ fn paths<B>(request: &Request<B>) -> Paths<'_> {
 fn paths<B>(request: &Request<B>) -> Paths<'_> {
     let path = request.uri().path();
     Paths { full: path, current: path, matched: None, nested: None }
+}
+
+/// Returns `true` if the request may have come through a route of axum's, which adds a
+/// `Content-Length` to each body whose size is known, as its fallbacks don't.
+#[cfg(feature = "axum")]
+pub(crate) fn may_be_routed<B>(request: &Request<B>) -> bool {
+    request.extensions().get::<axum::extract::MatchedPath>().is_some()
+}
+
+#[cfg(not(feature = "axum"))]
+pub(crate) const fn may_be_routed<B>(_: &Request<B>) -> bool {
+    true
 }
 
 /// One event and one count for each refusal. What callers can cause at will is for `DEBUG`, so that

@@ -114,7 +114,7 @@ mod tests {
 
     fn challenge(realm: &str, kind: RejectionKind, scopes: Option<&str>) -> String {
         let refusal = Refusal::Rejection(Rejection::new(kind));
-        let wire = wire(&refusal, Disclosure { verbose: true, hidden: false });
+        let wire = wire(&refusal, Disclosure { verbose: true, hidden: None });
         let scopes = scopes.map(ScopeSet::parse);
         let value = Challenges::new(realm).unwrap().for_wire(wire, scopes.as_ref());
         value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())

@@ -23,10 +23,8 @@ pub(crate) fn fields(wire: &Wire, challenge: Option<HeaderValue>) -> HeaderMap {
     if let Some(challenge) = challenge {
         fields.insert(WWW_AUTHENTICATE, challenge);
     }
-    if !wire.body.is_empty() {
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Whoever sends the body would add this, too, and make it anew each time.
     fields.insert(CONTENT_LENGTH, wire.body.len().into());
     fields

@@ -14,7 +14,7 @@
 //! | encrypted, ID token, bound to a key | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_TYPE_UNSUPPORTED` |
 //! | scope missing | 403 | `insufficient_scope` | `PERMISSION_DENIED` | `ACCESS_TOKEN_SCOPE_INSUFFICIENT` |
 //! | denied for all | 403 | – (body: `access_denied`) | `PERMISSION_DENIED` | `ACCESS_DENIED` |
-//! | the two above, hidden | 404 | – (no body) | `UNIMPLEMENTED` | – |
+//! | the two above, hidden | as [`Absent`] says | | | |
 //! | keys unavailable | 503 | – (body: `temporarily_unavailable`) | `UNAVAILABLE` | `AUTH_UNAVAILABLE` |
 //! | misconfigured | 500 | – (body: `server_error`) | `INTERNAL` | – |
 //!
@@ -32,6 +32,7 @@
 //! # assert!(!was_expired(&http::Response::new(())));
 //! ```
 
+mod absent;
 pub(crate) mod challenge;
 mod grpc;
 mod http;
@@ -39,6 +40,7 @@ mod kind;
 pub(crate) mod renderer;
 pub(crate) mod table;
 
+pub use self::absent::Absent;
 pub use self::kind::{
     Detail, Excerpt, Misconfigured, Refusal, Rejection, RejectionKind, Unavailable,
     UnavailableReason,

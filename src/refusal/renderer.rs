@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
 use crate::refusal::challenge::Challenges;
 use crate::refusal::table::{self, Disclosure, Wire};
-use crate::refusal::{Detail, Refusal, grpc, http as plain};
+use crate::refusal::{Absent, Detail, Refusal, grpc, http as plain};
 use crate::scope::ScopeSet;
 
 /// Turns a refusal into a response.
@@ -14,6 +14,9 @@ use crate::scope::ScopeSet;
 /// [`DefaultRenderer`] is what the layer uses. Another one can call it and change what it doesn't
 /// like; the typed reason is put into the response's extensions whatever the renderer does, and a
 /// `HEAD` request gets no body.
+///
+/// What [hides](crate::middleware::Access::hide_existence) is left to
+/// [`render_absent`](Self::render_absent), so that a renderer doesn't give it away.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -45,6 +48,17 @@ pub trait Renderer: fmt::Debug + Send + Sync + 'static {
     /// What is rendered should come from `cx`, which tells no more than the caller may know;
     /// the refusal itself knows more.
     fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes>;
+
+    /// Renders a refusal as the answer of something that doesn't exist.
+    ///
+    /// By default, that is the answer of an axum router or a tonic server without a fallback of the
+    /// application's own. With one, return the same response as the fallback for every method: no
+    /// field is added, so set the `Content-Length` that axum adds to what a handler returns. The
+    /// body isn't sent to a `HEAD` request.
+    fn render_absent(&self, absent: Absent, cx: &RefusalContext<'_>) -> Response<Bytes> {
+        let _ = cx;
+        absent.answer()
+    }
 }
 
 /// RFC 6750 challenges and JSON bodies; trailers-only statuses for gRPC requests.
@@ -176,17 +190,28 @@ pub(crate) fn answer(
         _ => None,
     };
     let wire = table::wire(&refusal, disclosure);
-    let mut response =
-        renderer.render(&refusal, &RefusalContext { request, challenges, scopes, wire });
-    // Another body than the default's may be in the default's answer. Its length is left to whoever
-    // sends it: one that is wrong would break the connection.
-    if response.body().len() != wire.body.len() {
+    let cx = RefusalContext { request, challenges, scopes, wire };
+    let absent = disclosure.hidden.filter(|_| std::ptr::eq(wire, &raw const table::HIDDEN));
+    let mut response = match absent {
+        Some(absent) => renderer.render_absent(absent, &cx),
+        None => renderer.render(&refusal, &cx),
+    };
+    let length = response.body().len();
+    let is_head = request.method == Method::HEAD;
+    if absent.is_some() {
+        // Whether there is one, and in which place, is for the fallback to say that it looks like.
+        if let Some(field) = response.headers_mut().get_mut(CONTENT_LENGTH) {
+            *field = length.into();
+        }
+    } else if is_head {
+        // RFC 9110 §9.3.2: the fields that GET would get, the length among them.
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    } else if length != wire.body.len() {
+        // Another body than the default's may be in the default's answer. Its length is left to
+        // whoever sends it: one that is wrong would break the connection.
         response.headers_mut().remove(CONTENT_LENGTH);
     }
-    if request.method == Method::HEAD {
-        // RFC 9110 §9.3.2: the fields that GET would get, the length among them.
-        let length = response.body().len();
-        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    if is_head {
         response.body_mut().clear();
     }
     response.extensions_mut().insert(refusal);
@@ -216,8 +241,10 @@ mod tests {
     use super::*;
     use crate::refusal::{Misconfigured, Rejection, RejectionKind, Unavailable, UnavailableReason};
 
-    const VERBOSE: Disclosure = Disclosure { verbose: true, hidden: false };
-    const HIDDEN: Disclosure = Disclosure { verbose: false, hidden: true };
+    const VERBOSE: Disclosure = Disclosure { verbose: true, hidden: None };
+    const fn hidden(absent: Absent) -> Disclosure {
+        Disclosure { verbose: false, hidden: Some(absent) }
+    }
 
     fn ask(
         method: Method,
@@ -421,25 +448,75 @@ mod tests {
         }
     }
 
-    // W31: as if nothing were there.
+    // W31: as if nothing were there, for whatever request. `tests/hidden.rs` holds it against real
+    // servers.
     #[test]
-    fn w31_hidden_is_404_and_says_nothing() {
-        for refusal in [needs("a"), rejection(RejectionKind::Denied)] {
-            let response = ask(Method::GET, None, refusal.clone(), HIDDEN);
-            assert_eq!(response.status(), 404);
-            assert!(response.body().is_empty());
-            let names: Vec<_> = response.headers().keys().collect();
-            assert_eq!(names, ["content-length"]);
-            let grpc = call(refusal.clone(), HIDDEN);
-            assert_eq!(header(&grpc, "grpc-status"), Some("12"));
-            assert_eq!(header(&grpc, "www-authenticate"), None);
-            assert_eq!(header(&grpc, "grpc-status-details-bin"), None);
-            // The operator still learns what it was.
-            assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));
+    fn w31_hidden_says_nothing() {
+        for (absent, status, fields) in [
+            (Absent::Path, 404, &[][..]),
+            (Absent::GrpcService, 200, &["content-type", "grpc-status", "content-length"]),
+            (Absent::GrpcMethod, 200, &["grpc-status", "content-type"]),
+        ] {
+            for refusal in [needs("a"), rejection(RejectionKind::Denied)] {
+                for method in [Method::GET, Method::HEAD, Method::POST] {
+                    for content_type in [None, Some("application/grpc"), Some("text/plain")] {
+                        let method = method.clone();
+                        let response = ask(method, content_type, refusal.clone(), hidden(absent));
+                        assert_eq!(response.status(), status);
+                        assert!(response.body().is_empty());
+                        assert!(response.headers().keys().eq(fields), "{response:?}");
+                        assert!(header(&response, "grpc-status").is_none_or(|code| code == "12"));
+                        // The operator still learns what it was.
+                        assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));
+                    }
+                }
+            }
+            // Who has no valid token learns nothing from a 401.
+            let missing = rejection(RejectionKind::NoCredentials);
+            assert_eq!(ask(Method::GET, None, missing, hidden(absent)).status(), 401);
         }
-        // Who has no valid token learns nothing from a 401.
-        let anonymous = ask(Method::GET, None, rejection(RejectionKind::NoCredentials), HIDDEN);
-        assert_eq!(anonymous.status(), 401);
+    }
+
+    // FA6: a renderer that renders everything in its own way shows nothing; one that renders what is
+    // absent has the last word.
+    #[test]
+    fn fa6_a_renderer_gives_away_nothing_unless_it_is_asked_to() {
+        #[derive(Debug)]
+        struct Chatty;
+        impl Renderer for Chatty {
+            fn render(&self, _: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
+                Response::new(cx.status().to_string().into())
+            }
+        }
+        #[derive(Debug)]
+        struct Fallback;
+        impl Renderer for Fallback {
+            fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
+                Chatty.render(refusal, cx)
+            }
+            fn render_absent(&self, _: Absent, cx: &RefusalContext<'_>) -> Response<Bytes> {
+                assert_eq!((cx.code(), cx.description(), cx.challenge()), ("", "", None));
+                let response = Response::builder().status(404).header("content-length", "7");
+                response.header("x-last", "").body("no such page".into()).unwrap()
+            }
+        }
+        let challenges = Challenges::new("api").unwrap();
+        for method in [Method::GET, Method::HEAD] {
+            let request = Request::builder().method(&method).body(()).unwrap();
+            let head = RequestHead::from(&request);
+            let chatty = answer(needs("a"), head, &Chatty, &challenges, hidden(Absent::Path));
+            assert_eq!((chatty.status().as_u16(), &**chatty.body()), (404, &b""[..]));
+            assert!(chatty.headers().is_empty());
+            let own = answer(needs("a"), head, &Fallback, &challenges, hidden(Absent::Path));
+            let body = if method == Method::HEAD { "" } else { "no such page" };
+            assert_eq!((own.status().as_u16(), &**own.body()), (404, body.as_bytes()));
+            // A wrong length is put right, in its place.
+            assert!(own.headers().keys().eq(["content-length", "x-last"]));
+            assert_eq!(header(&own, "content-length"), Some("12"));
+            let shown = answer(needs("a"), head, &Fallback, &challenges, Disclosure::default());
+            let body = if method == Method::HEAD { "" } else { "403 Forbidden" };
+            assert_eq!(shown.body(), body);
+        }
     }
 
     // G4: only the media type of gRPC proper.

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::refusal::{Refusal, RejectionKind};
+use crate::refusal::{Absent, Refusal, RejectionKind};
 
 /// What a refusal looks like on the wire. Both renderers read it, and nothing else.
 #[derive(Debug, Eq, PartialEq)]
@@ -86,8 +86,8 @@ wires! {
         "Internal server error", INTERNAL, None;
 }
 
-/// What a router answers that has no such route: nothing tells it from one.
-static HIDDEN: Wire = Wire {
+/// What a renderer learns of a refusal that is answered as if nothing were there.
+pub(crate) static HIDDEN: Wire = Wire {
     status: StatusCode::NOT_FOUND,
     challenge: Challenged::No,
     code: "",
@@ -102,8 +102,8 @@ static HIDDEN: Wire = Wire {
 pub(crate) struct Disclosure {
     /// Tell an expired token from another that is invalid.
     pub(crate) verbose: bool,
-    /// Don't tell what isn't allowed from what isn't there.
-    pub(crate) hidden: bool,
+    /// What stands for that which isn't allowed.
+    pub(crate) hidden: Option<Absent>,
 }
 
 /// The one table from refusal to wire.
@@ -139,14 +139,14 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
             | RejectionKind::IdToken
             | RejectionKind::SenderConstrained => &UNSUPPORTED,
             RejectionKind::InsufficientScope => {
-                if disclosure.hidden {
+                if disclosure.hidden.is_some() {
                     &HIDDEN
                 } else {
                     &INSUFFICIENT_SCOPE
                 }
             }
             RejectionKind::Denied => {
-                if disclosure.hidden {
+                if disclosure.hidden.is_some() {
                     &HIDDEN
                 } else {
                     &DENIED
