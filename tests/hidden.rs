@@ -26,7 +26,7 @@ use tower::{Layer as _, Service};
 use tower_bearer::middleware::{Access, RouteTable, RouteTableBuilder};
 use tower_bearer::refusal::{Absent, DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::{BearerAuthLayer, Refusal};
-use world::{Issuer, bearer};
+use world::{Issuer, bearer, request, send};
 
 const METHODS: &[&str] =
     &["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PURGE", "M-SEARCH"];
@@ -474,5 +474,38 @@ async fn fa6_the_layers_own_access_may_hide() {
                 assert_eq!(ask.http2(address, path).await, expected, "{ask:?} {path}");
             }
         }
+    }
+}
+
+// FA6: who isn't admitted to what isn't there is refused in the same way where something hides.
+#[tokio::test]
+async fn fa6_hidden_is_refused_as_what_the_layer_refuses() {
+    let issuer = Issuer::new();
+    let (other, reader) = (bearer(&issuer.token("other")), bearer(&issuer.token("read")));
+    let forged = bearer(&Issuer::new().token("admin"));
+    let callers = [None, Some(&*other), Some(&*reader), Some(&*forged), Some("Bearer a b")];
+    for (access, statuses) in [
+        (Access::token(), [401, 404, 404, 401, 400]),
+        (Access::scope("read"), [401, 403, 404, 401, 400]),
+        (Access::scope("read").hide_existence(), [401, 404, 404, 401, 400]),
+        (Access::denied(), [401, 403, 403, 401, 400]),
+        (Access::denied().hide_existence(), [401, 404, 404, 401, 400]),
+        (Access::optional(), [404, 404, 404, 401, 400]),
+    ] {
+        let layer = issuer.layer().routes(app_table()).access(access.clone()).unwrap();
+        let service = layer.layer(app());
+        for (caller, status) in callers.into_iter().zip(statuses) {
+            let fields: Vec<_> =
+                caller.map(|caller| ("authorization", caller)).into_iter().collect();
+            let ask = async |path| send(&service, request("GET", path, &fields)).await;
+            let (hidden, gone) = (ask("/any").await, ask("/gone").await);
+            assert_eq!(hidden.status(), status, "{access:?} {caller:?}");
+            assert_eq!(gone.status(), status, "{access:?} {caller:?}");
+            assert_eq!(hidden.response.headers(), gone.response.headers());
+            assert_eq!(hidden.body(), gone.body());
+        }
+        let admin = bearer(&issuer.token("admin"));
+        let admitted = send(&service, request("GET", "/any", &[("authorization", &admin)])).await;
+        assert_eq!((admitted.status(), admitted.body()), (200, "secret"));
     }
 }

@@ -58,12 +58,14 @@ impl Access {
 
     /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
     /// tell that the resource exists: as [`Absent::Path`], or as [`Absent::GrpcService`] in
-    /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service). Without a valid token
-    /// it is 401 as everywhere.
+    /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service). A caller whom the
+    /// layer's [`access`](crate::BearerAuthLayer::access) refuses gets that refusal: by default, it
+    /// is 401 without a valid token as everywhere.
     ///
     /// A hidden resource looks like an absent one, byte for byte, under these conditions:
     ///
-    /// * What isn't there needs a valid token too, as it does by default.
+    /// * The layer's access isn't [`public`](Self::public), and what isn't there has no other entry,
+    ///   such as `/{*rest}`, that asks for more than the layer's access.
     /// * All methods of the path are hidden; a route that is listed by itself answers for itself.
     /// * The layer lies *around* the axum router: `Router::new().fallback_service(layer.layer(app))`.
     ///   Within, as with `app.layer(layer)`, axum adds `allow` to every answer, a 401 too, whose

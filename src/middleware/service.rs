@@ -142,7 +142,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         };
         match rules.admit(token.as_deref(), &settings.implications) {
             Ok(()) => Verdict::Pass(token),
-            Err(not_admitted) => Verdict::Refuse(not_admitted.into()),
+            Err(not_admitted) => {
+                Verdict::Refuse(settings.conceal(not_admitted, token.as_deref()).into())
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{Method, Request, Response};
 
-use crate::middleware::access::{Rule, Rules};
+use crate::middleware::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::route_table::{Paths, RouteTable};
 use crate::refusal::challenge::Challenges;
 use crate::refusal::renderer::{RequestHead, answer};
@@ -12,6 +12,7 @@ use crate::refusal::table::Disclosure;
 use crate::refusal::{Absent, DefaultRenderer, Refusal, Renderer, UnavailableReason};
 use crate::scope::Implications;
 use crate::telemetry::{count, event};
+use crate::token::Claims;
 
 /// What the operator set on a layer.
 #[derive(Clone, Debug)]
@@ -44,6 +45,20 @@ impl Settings {
             && request.method() == Method::OPTIONS
             && request.headers().contains_key(ORIGIN)
             && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// Replaces the refusal of what hides by that of what isn't there, if it has one of its own.
+    pub(crate) fn conceal(&self, hiding: NotAdmitted, token: Option<&Claims>) -> NotAdmitted {
+        if hiding.hidden.is_none() {
+            return hiding;
+        }
+        let Err(mut refused) = Rules::from(&self.otherwise).admit(token, &self.implications) else {
+            return hiding;
+        };
+        if token.is_none() {
+            refused.hidden = None;
+        }
+        refused
     }
 
     /// Answers a refusal, and tells the operator.

@@ -457,7 +457,11 @@ mod tests {
             (Absent::GrpcService, 200, &["content-type", "grpc-status", "content-length"]),
             (Absent::GrpcMethod, 200, &["grpc-status", "content-type"]),
         ] {
-            for refusal in [needs("a"), rejection(RejectionKind::Denied)] {
+            for refusal in [
+                needs("a"),
+                rejection(RejectionKind::Denied),
+                rejection(RejectionKind::NoCredentials),
+            ] {
                 for method in [Method::GET, Method::HEAD, Method::POST] {
                     for content_type in [None, Some("application/grpc"), Some("text/plain")] {
                         let method = method.clone();
@@ -471,9 +475,9 @@ mod tests {
                     }
                 }
             }
-            // Who has no valid token learns nothing from a 401.
-            let missing = rejection(RejectionKind::NoCredentials);
-            assert_eq!(ask(Method::GET, None, missing, hidden(absent)).status(), 401);
+            // Where what isn't there needs a token, a 401 says nothing.
+            let invalid = rejection(RejectionKind::BadSignature);
+            assert_eq!(ask(Method::GET, None, invalid, hidden(absent)).status(), 401);
         }
     }
 

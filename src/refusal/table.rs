@@ -110,7 +110,13 @@ pub(crate) struct Disclosure {
 pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static Wire {
     match refusal {
         Refusal::Rejection(rejection) => match rejection.kind() {
-            RejectionKind::NoCredentials => &NO_CREDENTIALS,
+            RejectionKind::NoCredentials => {
+                if disclosure.hidden.is_some() {
+                    &HIDDEN
+                } else {
+                    &NO_CREDENTIALS
+                }
+            }
             RejectionKind::MalformedCredentials => &MALFORMED,
             RejectionKind::MultipleCredentials => &MULTIPLE,
             RejectionKind::AmbiguousPath => &AMBIGUOUS_PATH,
