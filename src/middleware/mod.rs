@@ -53,6 +53,10 @@
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
 //! [`BearerAuthLayer::allow_preflight`]. A layer that rewrites paths belongs outside as well.
 //!
+//! As a layer of a router, axum adds `allow` to every answer whose method the route doesn't have, so
+//! that callers without a token can tell which paths exist. Around the router, they can't:
+//! `Router::new().fallback_service(layer.layer(app))`. See [`Access::hide_existence`].
+//!
 //! A limit on concurrent requests belongs within this layer: outside, requests that wait for keys
 //! count, and forged tokens with made-up keys can use it up.
 //!
