@@ -18,11 +18,13 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, BearerAuth};
+use tower_bearer::middleware::{Access, BearerAuth, ScopeGuardLayer};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::{Gate, ManualClock, ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::transport::TransportErrorKind;
-use tower_bearer::{AccessToken, BearerAuthLayer, Refusal, RejectionKind, UnixTime, Validator};
+use tower_bearer::{
+    AccessToken, BearerAuthLayer, Refusal, RejectionKind, Requirement, UnixTime, Validator,
+};
 use world::{AUDIENCE, ISSUER, Inner, Logs, bearer, get, request, send, sign};
 
 /// An issuer that has rotated: the validator knows `old`, and the next fetch brings `new` too.
@@ -334,6 +336,21 @@ async fn fa4_both_sides_go_on_with_services_that_are_not_ready() {
     assert_eq!(waiting.await.unwrap().status(), 200);
     assert_eq!(orphan.await.unwrap().status(), 200);
     assert_eq!((rotated.inner.calls(), idle()), (3, 0));
+}
+
+// FA4: nor does a guard keep what it doesn't need.
+#[tokio::test(start_paused = true)]
+async fn fa4_a_guard_that_refuses_gives_readiness_back() {
+    let rotated = Rotated::start().await;
+    for (scope, status) in [("a", 200), ("b", 403)] {
+        let strict = Strict::default();
+        let idle = Arc::clone(&strict.idle);
+        let guard = ScopeGuardLayer::new(Requirement::scope(scope).unwrap());
+        let mut service = ServiceBuilder::new().layer(rotated.layer()).layer(guard).service(strict);
+        let known = rotated.bearer(&rotated.old);
+        let answer = call(&mut service, get("/", &[("authorization", &known)])).await;
+        assert_eq!((answer.status().as_u16(), idle.load(Ordering::SeqCst)), (status, 0));
+    }
 }
 
 type Mock = tower_test::mock::Mock<http::Request<Empty<Bytes>>, http::Response<Empty<Bytes>>>;

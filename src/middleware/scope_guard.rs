@@ -67,7 +67,7 @@ pub struct ScopeGuard<S> {
 
 impl<S, B, R> Service<Request<B>> for ScopeGuard<S>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
@@ -88,6 +88,8 @@ where
         let kind = match allowed {
             Ok(_) => Kind::Inner { future: self.inner.call(request) },
             Err(refusal) => {
+                // It isn't called: what it became ready with goes back.
+                self.inner = self.inner.clone();
                 let response = refuse(refusal, request.extensions(), (&request).into());
                 Kind::Refused { response: Some(response) }
             }
