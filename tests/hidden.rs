@@ -143,8 +143,13 @@ async fn frames(ask: &Ask<'_>, address: SocketAddr, path: &str) -> Vec<(u8, u8, 
     }
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
     bytes.extend(&(block.len() as u32).to_be_bytes()[1..]);
-    bytes.extend([HEADERS, 0x4 | END, 0, 0, 0, 1]);
+    // A body that nobody reads.
+    let has_body = ask.method == "POST";
+    bytes.extend([HEADERS, if has_body { 0x4 } else { 0x4 | END }, 0, 0, 0, 1]);
     bytes.extend(block);
+    if has_body {
+        bytes.extend(*b"\0\0\x05\0\x01\0\0\0\x01hello");
+    }
 
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&bytes).await.unwrap();
@@ -255,6 +260,21 @@ async fn fa6_hidden_is_absent_around_an_axum_router() {
     let ask = Ask { method: "GET", content_type: None, token: Some(&admin) };
     for path in ["/any", "/get", "/nested/get", "/service"] {
         assert!(ask.http1(address, path).await.ends_with("\r\n\r\nsecret"), "{path}");
+    }
+}
+
+// FA6: a finished service with its layer, nested by another.
+#[tokio::test]
+async fn fa6_hidden_is_absent_in_a_nested_service() {
+    let issuer = Issuer::new();
+    let token = issuer.token("other");
+    let table = table([("/api/any", hidden()), ("/api/get", hidden())]);
+    let nested = issuer.layer().routes(table).layer(app());
+    let address = axum(Router::new().nest_service("/api", nested)).await;
+    for path in ["/api/any", "/api/get"] {
+        let asks = Ask::few(Some(&token));
+        let answers = compare(asks, (address, path), &[(address, "/api/gone")]).await;
+        assert_eq!(answers, [NOTHING_1, NOTHING_2]);
     }
 }
 
