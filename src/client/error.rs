@@ -103,8 +103,10 @@ pub enum AnswerFault {
     AccessTokenCharacters,
     /// It has no `token_type`.
     NoTokenType,
-    /// Its `token_type` isn't `Bearer`.
+    /// Its `token_type` isn't `Bearer`, nor another that the grant accepts.
     TokenType,
+    /// It is a token with status 201, which the grant doesn't accept.
+    Created,
     /// It is a redirect, which isn't followed: it would carry the secret elsewhere.
     Redirect,
 }
@@ -304,6 +306,9 @@ impl std::error::Error for TokenError {}
 impl fmt::Display for TokenErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Refused(code) if code.as_str().is_empty() => {
+                f.write_str("the server refused, and its error code can't be shown")
+            }
             Self::Refused(code) => write!(f, "the server refused: {}", code.as_str()),
             Self::Status(status) => write!(f, "the server answered {}", status.as_u16()),
             Self::Answer(fault) => write!(f, "the server's answer can't be used: {fault}"),
@@ -329,8 +334,13 @@ impl fmt::Display for AnswerFault {
             Self::NotJson => "it isn't the JSON of a token",
             Self::NoAccessToken => "it has no access_token",
             Self::AccessTokenCharacters => "its access_token has illegal characters",
-            Self::NoTokenType => "it has no token_type",
-            Self::TokenType => "its token_type isn't Bearer",
+            Self::NoTokenType => {
+                "it has no token_type (GrantBuilder::accept_missing_token_type takes it as Bearer)"
+            }
+            Self::TokenType => {
+                "its token_type isn't Bearer (GrantBuilder::accept_token_type names another)"
+            }
+            Self::Created => "it has status 201 (GrantBuilder::accept_created takes it as 200)",
             Self::Redirect => "it is a redirect",
         })
     }

@@ -3,10 +3,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use zeroize::Zeroizing;
 
 use crate::client::authentication::ClientAuth;
 use crate::client::digest::Digest;
 use crate::client::grant_builder::GrantBuilder;
+use crate::client::response::AnswerRules;
 use crate::error::ConfigError;
 use crate::scope::Scope;
 use crate::transport::printable;
@@ -38,10 +40,11 @@ pub(crate) struct Definition {
     pub(crate) scopes: Vec<Scope>,
     pub(crate) resources: Vec<String>,
     pub(crate) audience: Option<String>,
-    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, Zeroizing<String>)>,
     pub(crate) all_scopes_required: bool,
     pub(crate) default_lifetime: Duration,
     pub(crate) bounded_by_jwt: bool,
+    pub(crate) answers: AnswerRules,
     /// Everything but the secret, hashed.
     pub(crate) distinction: Digest,
     /// Everything, hashed.

@@ -2,9 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::client::authentication::ClientAuth;
 use crate::client::digest::{Digest, Parts};
 use crate::client::grant::{Definition, Grant, Server};
+use crate::client::response::AnswerRules;
 use crate::client::token_source::TokenSource;
 use crate::error::{ConfigError, within};
 use crate::scope::Scope;
@@ -38,12 +41,13 @@ pub struct GrantBuilder {
     scopes: Vec<String>,
     resources: Vec<String>,
     audiences: Vec<String>,
-    parameters: Vec<(String, String)>,
+    parameters: Vec<(String, Zeroizing<String>)>,
     tenant: Option<String>,
     plain_http: PlainHttp,
     all_scopes_required: bool,
     default_lifetime: Duration,
     bounded_by_jwt: bool,
+    pub(crate) answers: AnswerRules,
 }
 
 /// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
@@ -78,6 +82,7 @@ impl GrantBuilder {
             all_scopes_required: false,
             default_lifetime: Duration::from_secs(300),
             bounded_by_jwt: false,
+            answers: AnswerRules::default(),
         }
     }
 
@@ -104,8 +109,11 @@ impl GrantBuilder {
     }
 
     /// Sends another parameter. An empty one is left out.
+    ///
+    /// The value counts as a secret: it is never printed, and wiped when the last clone of the grant is
+    /// dropped.
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
-        self.parameters.push((name.into(), value.into()));
+        self.parameters.push((name.into(), Zeroizing::new(value.into())));
         self
     }
 
@@ -177,7 +185,12 @@ impl GrantBuilder {
         self.resources.sort_unstable();
         self.resources.dedup();
         self.check_parameters()?;
-        self.parameters.sort_unstable();
+        self.parameters.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for token_type in &self.answers.token_types {
+            check_token_type(token_type)?;
+        }
+        self.answers.token_types.sort_unstable();
+        self.answers.token_types.dedup();
         let (distinction, tenant) = self.digests();
         let secret = self.auth.source().map(|source| source.identity());
         let key = Parts::new("grant").part(distinction).part(secret.unwrap_or_default()).finish();
@@ -191,6 +204,7 @@ impl GrantBuilder {
             all_scopes_required: self.all_scopes_required,
             default_lifetime: self.default_lifetime,
             bounded_by_jwt: self.bounded_by_jwt,
+            answers: self.answers,
             distinction,
             key,
             tenant,
@@ -278,21 +292,44 @@ impl GrantBuilder {
             Some(name) => Parts::new("named tenant").part(name).finish(),
             None => server("tenant").part(secret).finish(),
         };
-        let bools = [self.all_scopes_required, self.bounded_by_jwt].map(u8::from);
+        let AnswerRules { token_types, no_token_type, created, comma_separated } = &self.answers;
+        let bools = [
+            self.all_scopes_required,
+            self.bounded_by_jwt,
+            *no_token_type,
+            *created,
+            *comma_separated,
+        ];
         let distinction = server("distinction")
             .part(self.tenant.as_deref().unwrap_or_default())
             .list(scopes.iter())
             .list(self.resources.iter())
             .list(self.audiences.iter())
             .list(self.parameters.iter().map(|(name, _)| name))
-            .list(self.parameters.iter().map(|(_, value)| value))
-            .part(bools)
+            .list(self.parameters.iter().map(|(_, value)| value.as_bytes()))
+            .part(bools.map(u8::from))
+            .list(token_types.iter())
             .part(self.default_lifetime.as_nanos().to_be_bytes())
             // The place of DPoP's key thumbprint.
             .part("")
             .finish();
         (distinction, tenant)
     }
+}
+
+/// Refuses types whose tokens aren't sent as bearer tokens.
+fn check_token_type(token_type: &str) -> Result<(), ConfigError> {
+    if token_type.is_empty() {
+        return Err(ConfigError::new(
+            "the token type is empty: name it, or call .accept_missing_token_type()",
+        ));
+    }
+    if ["dpop", "pop", "mac", "n_a"].contains(&token_type) {
+        return Err(ConfigError::new(format!(
+            "tokens of the type {token_type:?} can't be sent as bearer tokens"
+        )));
+    }
+    Ok(())
 }
 
 impl fmt::Debug for GrantBuilder {
