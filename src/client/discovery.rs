@@ -17,8 +17,8 @@ use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
 use crate::clock::monotonic;
 use crate::telemetry::event;
 use crate::transport::{
-    Limits, PlainHttp, Transport, TransportErrorKind, metadata_places, parse_url, user_agent,
-    wants_rest,
+    Limits, PlainHttp, Transport, TransportErrorKind, is_plain_loopback, metadata_places,
+    parse_url, user_agent, wants_rest,
 };
 
 /// How long metadata is good for; beyond that, it is used only if no newer can be had.
@@ -168,7 +168,10 @@ fn fault(fault: DiscoveryFault) -> TokenError {
 /// little as a 404: some servers answer every path with 200 and a login page.
 async fn fetch(network: Network<'_>, issuer: &str, uri: &Uri) -> Result<Metadata, TokenError> {
     // The issuer's address was checked: where it is plain `http`, it is allowed to be.
-    let plain_http = PlainHttp::Loopback.beyond(uri);
+    let plain_http = match uri.scheme_str() {
+        Some("http") if !is_plain_loopback(uri) => PlainHttp::Dangerous,
+        _ => PlainHttp::Loopback.beyond(uri),
+    };
     let mut worst = fault(DiscoveryFault::NoMetadata);
     for place in metadata_places(uri) {
         let error = match ask(network, place).await {
@@ -195,8 +198,7 @@ async fn ask(network: Network<'_>, place: Uri) -> Result<Bytes, TokenError> {
     let mut limits = network.limits;
     limits.max_bytes = MAX_BYTES;
     let answer = network.transport.send(request, limits).await;
-    let answer =
-        answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
+    let answer = answer.map_err(TokenError::transport)?;
     match answer.status() {
         StatusCode::OK => Ok(answer.into_body()),
         status if status.is_server_error() || wants_rest(status.as_u16()) => {

@@ -33,7 +33,8 @@ struct Words {
 
 impl Words {
     fn new(words: &str) -> Self {
-        let mut plain = vec![Zeroizing::new(words.as_bytes().to_vec())];
+        let forwards = Zeroizing::new(words.as_bytes().to_vec());
+        let mut plain = vec![reversed(&forwards), forwards];
         // Some escape twice and thrice.
         for _ in 0..3 {
             let unescaped: Vec<Text> = plain.iter().map(|text| unescape(text)).collect();
@@ -105,9 +106,8 @@ fn forms(secret: &[u8]) -> Vec<Text> {
     // Of a secret that has few letters and digits, these may stand anywhere by chance.
     let whole = squeeze(secret).len();
     forms.retain(|form| form.len() >= SHORTEST.min(whole));
-    let backwards = |form: &Text| Zeroizing::new(form.iter().rev().copied().collect::<Vec<u8>>());
-    let reversed: Vec<Text> = forms.iter().map(backwards).collect();
-    forms.extend(reversed);
+    let backwards: Vec<Text> = forms.iter().map(|form| reversed(form)).collect();
+    forms.extend(backwards);
     sort(&mut forms);
     forms
 }
@@ -287,6 +287,10 @@ fn has_most(text: &[u8], form: &[u8]) -> bool {
     })
 }
 
+fn reversed(text: &[u8]) -> Text {
+    Zeroizing::new(text.iter().rev().copied().collect())
+}
+
 fn sort(texts: &mut Vec<Text>) {
     texts.sort_unstable_by(|a, b| a.as_slice().cmp(b));
     texts.dedup();
@@ -345,7 +349,7 @@ mod tests {
         |it| text(it).chars().rev().collect(),
     ];
 
-    /// Another one behind.
+    /// What is encoded along with the secret.
     const AROUND: [(&str, &str); 5] = [
         ("", ""),
         ("me:", ""),
@@ -354,10 +358,9 @@ mod tests {
         ("the client ", " is bad"),
     ];
 
-    // FC4: in 100 random ways of writing, with any text before and after, whole or but for one
-    // character.
+    // FC4: with any text before and after, whole or but for one character.
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(300))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn fc4_no_secret_is_shown_in_any_encoding(
             secret in "[ -~]{2}[!-~]{6}[ -~]{0,60}",
@@ -377,8 +380,6 @@ mod tests {
                 words = words.chars().rev().collect();
             }
             let words = format!("{outer}{words}{outer}");
-            let undecodable = backwards && !matches!(encoding, 0..=2 | 12 | 22 | 23);
-            prop_assume!(!undecodable);
             prop_assert!(!is_shown(&words, &secret), "{words}");
         }
 

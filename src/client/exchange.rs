@@ -76,7 +76,7 @@ pub(crate) async fn fetch(
             event!(
                 INFO,
                 client_id = grant.auth.client_id(),
-                %error,
+                error = %crate::error::Report(&error),
                 "client_secret_replaced: trying another secret"
             );
             continue;
@@ -104,6 +104,7 @@ async fn attempt_once(
         }
     };
     let result = ask(core, grant, known, endpoint, issuer).await;
+    let result = result.map_err(|error| error.at(endpoint));
     let may_have_moved = result.as_ref().is_err_and(TokenError::blames_address);
     if let (Server::Issuer { issuer, .. }, true) = (&grant.server, may_have_moved) {
         core.discoveries.doubt(issuer);
@@ -120,14 +121,11 @@ async fn ask(
 ) -> Result<Fetched, TokenError> {
     let (asked, obtained) = (monotonic(), core.clock.now());
     let recipient = Recipient { issuer, token_endpoint: &endpoint.to_string() };
-    let proof = grant
-        .auth
-        .prove(known.as_ref(), recipient, obtained)
-        .map_err(|kind| TokenError::new(TokenErrorKind::Credentials(kind)))?;
+    let proof =
+        grant.auth.prove(known.as_ref(), recipient, obtained).map_err(TokenError::credentials)?;
     let request = token_request(endpoint, grant, &proof);
     let answer = core.transport.send(request, core.limits).await;
-    let answer =
-        answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
+    let answer = answer.map_err(TokenError::transport)?;
     let secrets = secrets(grant, known.as_ref(), &proof, endpoint);
     let granted = response::read(answer, core.clock.now(), &grant.answers, &secrets)?;
     check_scopes(grant, granted.scopes.as_ref())?;

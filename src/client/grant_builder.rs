@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::client::authentication::ClientAuth;
 use crate::client::digest::{Digest, Parts};
 use crate::client::grant::{Definition, Grant, Server};
+use crate::client::party::Party;
 use crate::client::response::AnswerRules;
 use crate::client::token_source::TokenSource;
 use crate::error::{ConfigError, within};
@@ -53,6 +54,9 @@ pub struct GrantBuilder {
 /// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
 const SECOND: Duration = Duration::from_secs(1);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+const ALLOWED: &str =
+    ", after .allow_loopback_http(), or to any host after .dangerous_allow_http()";
 
 const RESERVED: [&str; 9] = [
     "grant_type",
@@ -135,7 +139,19 @@ impl GrantBuilder {
     /// Lets the token endpoint, or the issuer, be an `http` address of this machine: for
     /// development and tests. Elsewhere `https` it must be.
     pub fn allow_loopback_http(mut self) -> Self {
-        self.plain_http = PlainHttp::Loopback;
+        if self.plain_http == PlainHttp::Refused {
+            self.plain_http = PlainHttp::Loopback;
+        }
+        self
+    }
+
+    /// Lets the token endpoint, or the issuer, be an `http` address of any host: for a mesh whose
+    /// proxies encrypt what leaves the machine. The metadata of an `http` issuer may then name an
+    /// `http` token endpoint; that of an `https` issuer never may.
+    ///
+    /// Where nothing does, everybody on the way can read the client's secret and its tokens.
+    pub fn dangerous_allow_http(mut self) -> Self {
+        self.plain_http = PlainHttp::Dangerous;
         self
     }
 
@@ -194,8 +210,10 @@ impl GrantBuilder {
         let (distinction, tenant) = self.digests();
         let secret = self.auth.source().map(|source| source.identity());
         let key = Parts::new("grant").part(distinction).part(secret.unwrap_or_default()).finish();
+        let party = Arc::new(self.party());
         Ok(Grant(Arc::new(Definition {
             server,
+            party,
             auth: self.auth,
             scopes,
             resources: self.resources,
@@ -220,10 +238,24 @@ impl GrantBuilder {
         TokenSource::new(self.build()?)
     }
 
+    fn party(&self) -> Party {
+        let address = printable(&self.address);
+        let (issuer, endpoint) = match self.discover {
+            true => (Some(address), None),
+            false => (self.issuer.as_deref().map(printable), Some(address)),
+        };
+        Party {
+            client_id: self.auth.client_id().into(),
+            tenant: self.tenant.as_deref().map(Into::into),
+            issuer: issuer.map(Into::into),
+            endpoint: endpoint.map(Into::into),
+        }
+    }
+
     fn server(&self) -> Result<Server, ConfigError> {
         let what = if self.discover { "issuer" } else { "token endpoint" };
         let uri = parse_url(&self.address, self.plain_http)
-            .map_err(|fault| fault.report(what, &self.address, ", after .allow_loopback_http()"))?;
+            .map_err(|fault| fault.report(what, &self.address, ALLOWED))?;
         if !self.discover {
             return Ok(Server::Endpoint { uri, issuer: self.issuer.clone() });
         }
@@ -514,7 +546,7 @@ mod tests {
                 "OAUTH_CLIENT_SECRET" => "canary".into(),
                 "OAUTH_TOKEN_ENDPOINT" => "https://as.example/token".into(),
                 "OAUTH_SCOPE" => "a b".into(),
-                other => unreachable!("{other}"),
+                _ => return None,
             })
         };
         let grant = Grant::from_vars(all).unwrap().build().unwrap();
@@ -534,5 +566,106 @@ mod tests {
         assert!(
             Grant::from_vars(unscoped).unwrap().build().unwrap().definition().scopes.is_empty()
         );
+    }
+    // FC16
+    #[test]
+    fn fc16_the_environment_may_name_issuer_audience_and_resources() {
+        let vars = |set: &'static [(&str, &str)]| {
+            move |name: &str| {
+                let known = [("OAUTH_CLIENT_ID", "me"), ("OAUTH_CLIENT_SECRET", "secret\n")];
+                let found = known.iter().chain(set).find(|(it, _)| *it == name);
+                found.map(|(_, value)| (*value).to_owned())
+            }
+        };
+        let of_vars = |set| *Grant::from_vars(vars(set)).unwrap().build().unwrap().key();
+        let (issuer, endpoint) = ("https://as.example", "https://as.example/token");
+        assert_eq!(
+            of_vars(&[
+                ("OAUTH_ISSUER", "https://as.example"),
+                ("OAUTH_AUDIENCE", "orders"),
+                ("OAUTH_RESOURCE", "https://b.example  https://a.example"),
+            ]),
+            key(Grant::discover(issuer, basic())
+                .audience("orders")
+                .resource("https://a.example")
+                .resource("https://b.example"))
+        );
+        assert_eq!(
+            of_vars(&[
+                ("OAUTH_ISSUER", "https://as.example"),
+                ("OAUTH_TOKEN_ENDPOINT", "https://as.example/token"),
+            ]),
+            key(Grant::endpoint(endpoint, basic()).issuer(issuer))
+        );
+        // Empty ones are none.
+        assert_eq!(
+            of_vars(&[
+                ("OAUTH_TOKEN_ENDPOINT", "https://as.example/token"),
+                ("OAUTH_ISSUER", ""),
+                ("OAUTH_AUDIENCE", ""),
+                ("OAUTH_RESOURCE", ""),
+            ]),
+            key(builder())
+        );
+    }
+
+    // FC16
+    #[test]
+    fn fc16_one_error_names_all_that_is_missing() {
+        assert_eq!(
+            Grant::from_vars(|_| None).unwrap_err().to_string(),
+            "OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET and OAUTH_TOKEN_ENDPOINT (or OAUTH_ISSUER) are \
+             missing or empty: set them in the environment"
+        );
+        let one =
+            |name: &str| Some("https://as.example".into()).filter(|_| name != "OAUTH_CLIENT_ID");
+        assert_eq!(
+            Grant::from_vars(one).unwrap_err().to_string(),
+            "OAUTH_CLIENT_ID is missing or empty: set it in the environment"
+        );
+    }
+
+    // FC11
+    #[test]
+    fn fc11_plain_http_to_another_host_has_to_be_allowed() {
+        for make in [Grant::endpoint, Grant::discover] {
+            let mesh = || make("http://as.mesh", basic());
+            assert!(error(mesh()).contains("dangerous_allow_http"));
+            assert!(error(mesh().allow_loopback_http()).contains("dangerous_allow_http"));
+            assert!(mesh().dangerous_allow_http().build().is_ok());
+            // The order makes no difference.
+            assert!(mesh().dangerous_allow_http().allow_loopback_http().build().is_ok());
+            assert!(mesh().allow_loopback_http().dangerous_allow_http().build().is_ok());
+        }
+    }
+
+    // FC3, FC15
+    #[test]
+    fn fc3_fc15_settings_for_answers_make_another_grant() {
+        let all = [
+            builder(),
+            builder().accept_token_type("BearerToken"),
+            builder().accept_missing_token_type(),
+            builder().accept_created(),
+            builder().comma_separated_scopes(),
+        ];
+        let count = all.len();
+        assert_eq!(all.into_iter().map(key).collect::<HashSet<Digest>>().len(), count);
+        let lower = builder().accept_token_type("bearertoken");
+        assert_eq!(key(builder().accept_token_type("BearerToken")), key(lower));
+        for (bad, why) in [("", "empty"), ("DPoP", "bearer"), ("mac", "bearer"), ("N_A", "bearer")]
+        {
+            assert!(error(builder().accept_token_type(bad)).contains(why), "{bad}");
+        }
+    }
+
+    // FC4: a parameter is a secret, too.
+    #[test]
+    fn fc4_values_of_parameters_are_not_printed() {
+        let builder = || builder().parameter("api_key", "canary").parameter("a", "canary");
+        let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
+        assert!(shown.contains("api_key") && !shown.contains("canary"), "{shown}");
+        let error = error(builder().parameter("a", "canary"));
+        assert!(error.contains("twice") && !error.contains("canary"), "{error}");
     }
 }
