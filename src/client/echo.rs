@@ -276,13 +276,20 @@ fn strip(text: &[u8]) -> Text {
 }
 
 /// Returns `true` if all of `form`, or all of it but one character, is in the text.
+///
+/// In place of that one character there may stand another: in a short form only one that masks it, since
+/// `secret` isn't `s3cret`.
 fn has_most(text: &[u8], form: &[u8]) -> bool {
+    let long = form.len() >= PART;
     (0..text.len()).any(|start| {
         let text = text.get(start..).unwrap_or_default();
         let equal = text.iter().zip(form).take_while(|(a, b)| a == b).count();
-        let rest = |from| text.get(from..).unwrap_or_default();
+        let rest = text.get(equal..).unwrap_or_default();
         form.get(equal.saturating_add(1)..).is_none_or(|after| {
-            rest(equal).starts_with(after) || rest(equal.saturating_add(1)).starts_with(after)
+            let masked = rest.split_first().is_some_and(|(instead, rest)| {
+                (long || !instead.is_ascii_alphanumeric()) && rest.starts_with(after)
+            });
+            masked || rest.starts_with(after)
         })
     })
 }
@@ -441,6 +448,8 @@ mod tests {
         ] {
             assert!(!is_shown(words, secret), "{words}");
         }
+        assert!(!is_shown("it is s3cr8tXord", "s3cr8tword"));
         assert!(is_shown("it is another", "s3cr8t") && is_shown("it is wrong", ""));
+        assert!(is_shown("client_secret=? is wrong", "s3cret"));
     }
 }

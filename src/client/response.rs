@@ -203,7 +203,9 @@ fn shown(
 ) -> Option<Box<str>> {
     let cut = |text: &str| text.chars().take(longest).collect::<String>();
     let all = Zeroizing::new(cut(before) + &cut(text));
+    // What is no longer than a word isn't a token, and hides the rest.
     let token = answer.access_token.iter().map(|token| token.0.as_bytes());
+    let token = token.filter(|token| token.len() >= 8);
     let is_free = is_free_of(&all, secrets.iter().copied().chain(token));
     Some(printable(text, longest)).filter(|shown| is_free && !shown.is_empty())
 }

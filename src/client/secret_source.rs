@@ -226,7 +226,7 @@ impl Asked {
             let due = last.and_then(|last| last.ended.checked_add(cooldown));
             match due.filter(|due| monotonic() < *due) {
                 None => return self.ask(true, patience).await.ok().filter(&wanted),
-                Some(due) if due.saturating_duration_since(monotonic()) > COOLDOWN => return None,
+                Some(_) if cooldown > COOLDOWN => return None,
                 Some(due) => {
                     drop(asking);
                     sleep_until(due).await;

@@ -13,6 +13,7 @@ mod attach;
 mod authentication;
 mod bad_answers;
 mod discovery;
+mod errors;
 mod lifetime;
 #[cfg(feature = "axum")]
 mod protected;
