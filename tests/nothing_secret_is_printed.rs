@@ -536,6 +536,10 @@ async fn a_sentinel_is_found_nowhere() {
     let mut all = printed.text;
     let events = log.0.lock().unwrap().clone();
     assert!(events.contains("request refused"), "nothing was logged");
+    // Whose token it was, and from where, is said.
+    for field in ["tenant=\"tenant\"", "endpoint=\"https://issuer.example/token?…\""] {
+        assert!(events.contains(field), "{field}");
+    }
     all.push_str(&events);
     let metrics = format!("{:?}", snapshotter.snapshot().into_vec());
     assert!(metrics.contains("token_total"), "nothing was counted");

@@ -15,6 +15,9 @@ use crate::clock::UnixTime;
 /// A new assertion is made for every request, and need only live as long as that.
 const LIFETIME: Duration = Duration::from_secs(60);
 
+/// That of an RSA key of 16384 bits.
+const LONGEST_SIGNATURE: usize = 2_048;
+
 /// An authorization server's clock isn't further behind than this.
 const LONGEST_BACKDATE: Duration = Duration::from_secs(30);
 
@@ -196,15 +199,19 @@ impl Assertion {
             "iat": now.minus(self.backdate).as_secs(),
             "exp": now.plus(LIFETIME).as_secs(),
         });
-        let mut jwt = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+        let (header, claims) = (header.to_string(), claims.to_string());
+        // Room for all there will be: a text that grew would leave copies behind.
+        let bytes = header.len().saturating_add(claims.len()).saturating_add(LONGEST_SIGNATURE);
+        let mut jwt = Zeroizing::new(String::with_capacity(bytes.saturating_mul(2)));
+        BASE64_URL_SAFE_NO_PAD.encode_string(header, &mut jwt);
         jwt.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut jwt);
+        BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut jwt);
         let signature = sign::sign(self.algorithm, &signer, jwt.as_bytes()).map_err(|_| {
             SecretError::malformed(format!("the key can't sign {}", self.algorithm))
         })?;
         jwt.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
-        Ok(Zeroizing::new(jwt.into_bytes()))
+        BASE64_URL_SAFE_NO_PAD.encode_string(Zeroizing::new(signature), &mut jwt);
+        Ok(Zeroizing::new(jwt.as_bytes().to_vec()))
     }
 
     /// Returns what an authorization server tells two such settings apart by.

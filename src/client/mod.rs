@@ -153,6 +153,7 @@
 //! | what is kept of a request's body | 64 KiB | [`AttachTokenLayer::replay_up_to`] |
 //! | a request, after a 401 | sent once more | |
 //! | asking a [`SecretProvider`] | 5 s | |
+//! | asking it again while the server refuses its secret | once a second for 5 s, then ever more seldom, every 30 s at last | |
 //! | a file with a secret | 64 KiB | |
 //! | a call to a [`TokenStore`] | 0.2 s, then a rest of 1 s if it failed | |
 //! | waiting for another process's fetch | half of the timeout | [`TokenClientBuilder::timeout`] |

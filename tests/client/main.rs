@@ -24,3 +24,4 @@ mod shared;
 mod single_flight;
 mod support;
 mod tenants;
+mod vendors;
