@@ -123,7 +123,7 @@ fn in_digits(bytes: &[u8], bits: usize, offset: usize, alphabet: &[u8]) -> Text 
     let all = bytes.len().saturating_mul(8);
     let bit = |at: usize| -> usize {
         let byte = bytes.get(at >> 3).copied().unwrap_or_default();
-        usize::from(byte >> (7 - (at & 7))) & 1
+        usize::from(byte << (at & 7) >> 7)
     };
     let count = all.saturating_sub(offset).checked_div(bits).unwrap_or_default();
     let starts = (0..count).map(|digit| digit.saturating_mul(bits).saturating_add(offset));

@@ -1,3 +1,7 @@
+mod answers;
+mod identity;
+mod parameters;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,7 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::client::authentication::ClientAuth;
-use crate::client::digest::{Digest, Parts};
+use crate::client::digest::Parts;
 use crate::client::grant::{Definition, Grant, Server};
 use crate::client::party::Party;
 use crate::client::response::AnswerRules;
@@ -48,27 +52,14 @@ pub struct GrantBuilder {
     all_scopes_required: bool,
     default_lifetime: Duration,
     bounded_by_jwt: bool,
-    pub(crate) answers: AnswerRules,
+    answers: AnswerRules,
 }
 
-/// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
 const SECOND: Duration = Duration::from_secs(1);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 const ALLOWED: &str =
     ", after .allow_loopback_http(), or to any host after .dangerous_allow_http()";
-
-const RESERVED: [&str; 9] = [
-    "grant_type",
-    "scope",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "resource",
-    "audience",
-    "assertion",
-];
 
 impl GrantBuilder {
     pub(crate) fn new(address: &str, discover: bool, auth: ClientAuth) -> Self {
@@ -203,7 +194,7 @@ impl GrantBuilder {
         self.check_parameters()?;
         self.parameters.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         for token_type in &self.answers.token_types {
-            check_token_type(token_type)?;
+            parameters::check_token_type(token_type)?;
         }
         self.answers.token_types.sort_unstable();
         self.answers.token_types.dedup();
@@ -274,94 +265,6 @@ impl GrantBuilder {
         }
         Ok(Server::Issuer { uri, issuer: self.address.clone() })
     }
-
-    /// RFC 6749 §3.2: no parameter twice, and none without a value.
-    fn check_parameters(&mut self) -> Result<(), ConfigError> {
-        for resource in &self.resources {
-            // RFC 8707 §2: an absolute URI without a fragment.
-            let scheme = resource.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-            let absolute =
-                scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(legal);
-            if !absolute || resource.contains('#') {
-                return Err(ConfigError::new(format!(
-                    "the resource {resource:?} must be an absolute URI without fragment (RFC 8707 \
-                     section 2)"
-                )));
-            }
-        }
-        self.audiences.retain(|audience| !audience.is_empty());
-        self.audiences.dedup();
-        if self.audiences.len() > 1 {
-            return Err(ConfigError::new("only one audience can be asked for"));
-        }
-        self.parameters.retain(|(_, value)| !value.is_empty());
-        for (at, (name, _)) in self.parameters.iter().enumerate() {
-            if RESERVED.contains(&name.as_str()) || name.is_empty() {
-                return Err(ConfigError::new(format!(
-                    "the parameter {name:?} can't be set in this way: use its own method"
-                )));
-            }
-            if self.parameters.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(ConfigError::new(format!("the parameter {name:?} is set twice")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns what tells this grant, but for its secret, from all others, and its tenant.
-    fn digests(&self) -> (Digest, Digest) {
-        let mut scopes = self.scopes.clone();
-        scopes.sort_unstable();
-        let server = |purpose| {
-            let discover: &[u8] = if self.discover { b"issuer" } else { b"endpoint" };
-            let parts = Parts::new(purpose).part(discover).part(&self.address);
-            let parts = parts.part(self.issuer.as_deref().unwrap_or_default());
-            self.auth.distinguish(parts)
-        };
-        let secret = self.auth.source().map(|source| source.identity()).unwrap_or_default();
-        let tenant = match &self.tenant {
-            Some(name) => Parts::new("named tenant").part(name).finish(),
-            None => server("tenant").part(secret).finish(),
-        };
-        let AnswerRules { token_types, no_token_type, created, comma_separated } = &self.answers;
-        let bools = [
-            self.all_scopes_required,
-            self.bounded_by_jwt,
-            *no_token_type,
-            *created,
-            *comma_separated,
-        ];
-        let distinction = server("distinction")
-            .part(self.tenant.as_deref().unwrap_or_default())
-            .list(scopes.iter())
-            .list(self.resources.iter())
-            .list(self.audiences.iter())
-            .list(self.parameters.iter().map(|(name, _)| name))
-            .list(self.parameters.iter().map(|(_, value)| value.as_bytes()))
-            .part(bools.map(u8::from))
-            .list(token_types.iter())
-            .part(self.default_lifetime.as_nanos().to_be_bytes())
-            // The place of DPoP's key thumbprint.
-            .part("")
-            .finish();
-        (distinction, tenant)
-    }
-}
-
-/// Refuses types whose tokens aren't sent as bearer tokens.
-fn check_token_type(token_type: &str) -> Result<(), ConfigError> {
-    if token_type.is_empty() {
-        return Err(ConfigError::new(
-            "the token type is empty: name it, or call .accept_missing_token_type()",
-        ));
-    }
-    if ["dpop", "pop", "mac", "n_a"].contains(&token_type) {
-        return Err(ConfigError::new(format!(
-            "tokens of the type {token_type:?} can't be sent as bearer tokens"
-        )));
-    }
-    Ok(())
 }
 
 impl fmt::Debug for GrantBuilder {
@@ -383,7 +286,9 @@ impl fmt::Debug for GrantBuilder {
 mod tests {
     use std::collections::HashSet;
 
+    use super::parameters::RESERVED;
     use super::*;
+    use crate::client::digest::Digest;
 
     fn basic() -> ClientAuth {
         ClientAuth::basic("me", "secret")

@@ -212,7 +212,6 @@ mod file;
 mod flight;
 mod form;
 mod grant;
-mod grant_answers;
 mod grant_builder;
 mod origin;
 mod party;

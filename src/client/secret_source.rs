@@ -60,7 +60,7 @@ pub struct SecretSource(Arc<Source>);
 
 enum Source {
     Fixed(Known),
-    Asked(Asked),
+    Asked(Box<Asked>),
 }
 
 /// A secret, and what it is told apart by.
@@ -134,7 +134,7 @@ impl SecretSource {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (state, asking) = (Mutex::default(), AsyncMutex::default());
-        Self(Arc::new(Source::Asked(Asked { provider, id, max_age, state, asking })))
+        Self(Arc::new(Source::Asked(Box::new(Asked { provider, id, max_age, state, asking }))))
     }
 
     /// Returns the secret, if it doesn't need to be asked for.
