@@ -1,4 +1,4 @@
-use super::GrantBuilder;
+use crate::client::grant_builder::GrantBuilder;
 
 /// What answers of servers that deviate from RFC 6749 §5.1 are accepted.
 impl GrantBuilder {

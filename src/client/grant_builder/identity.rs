@@ -1,12 +1,12 @@
 //! What tells two grants apart.
 
-use super::GrantBuilder;
 use crate::client::digest::{Digest, Parts};
+use crate::client::grant_builder::GrantBuilder;
 use crate::client::response::AnswerRules;
 
 impl GrantBuilder {
     /// Returns what tells this grant, but for its secret, from all others, and its tenant.
-    pub(super) fn digests(&self) -> (Digest, Digest) {
+    pub(crate) fn digests(&self) -> (Digest, Digest) {
         let mut scopes = self.scopes.clone();
         scopes.sort_unstable();
         let server = |purpose| {

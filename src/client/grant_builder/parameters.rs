@@ -1,10 +1,10 @@
 //! What may be asked for.
 
-use super::GrantBuilder;
+use crate::client::grant_builder::GrantBuilder;
 use crate::error::ConfigError;
 
 /// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
-pub(super) const RESERVED: [&str; 9] = [
+pub(crate) const RESERVED: [&str; 9] = [
     "grant_type",
     "scope",
     "client_id",
@@ -18,7 +18,7 @@ pub(super) const RESERVED: [&str; 9] = [
 
 impl GrantBuilder {
     /// RFC 6749 §3.2: no parameter twice, and none without a value.
-    pub(super) fn check_parameters(&mut self) -> Result<(), ConfigError> {
+    pub(crate) fn check_parameters(&mut self) -> Result<(), ConfigError> {
         for resource in &self.resources {
             // RFC 8707 §2: an absolute URI without a fragment.
             let scheme = resource.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
@@ -53,7 +53,7 @@ impl GrantBuilder {
 }
 
 /// Refuses types whose tokens aren't sent as bearer tokens.
-pub(super) fn check_token_type(token_type: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_token_type(token_type: &str) -> Result<(), ConfigError> {
     if token_type.is_empty() {
         return Err(ConfigError::new(
             "the token type is empty: name it, or call .accept_missing_token_type()",
