@@ -298,12 +298,13 @@ impl JwksBuilder {
             removed_key_grace: self.removed_key_grace,
             fetching: Some(fetching),
         };
+        let cold = seed.is_none();
         let (published, metadata) = seed.unwrap_or_else(|| (Published::cold(), None));
         let lazy = matches!(self.start, Start::Lazy);
         Ok(Jwks::from_parts(config, published, |control, now| {
             control.metadata = metadata;
             if !lazy {
-                control.schedule.start(now);
+                control.schedule.start(now, cold);
             }
         }))
     }

@@ -104,6 +104,7 @@
 //! exchange. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
 //! cut and made printable.
 
+mod budget;
 mod builder;
 mod config;
 mod control;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,8 +54,8 @@ impl Shared {
     pub(crate) fn miss(
         self: &Arc<Self>,
         seen: &LoadedKeys,
-        algorithm: Algorithm,
-        kid: &str,
+        (algorithm, kid): (Algorithm, &str),
+        token: [&[u8]; 2],
     ) -> Miss {
         if self.config.fetching.is_none() {
             return Miss::Absent;
@@ -62,46 +63,48 @@ impl Shared {
         if !self.ensure_running() {
             return unavailable(UnavailableReason::RefreshFailed, Duration::ZERO);
         }
+        let token = self.digests.hash_one(token);
         let now = monotonic();
-        let generation = seen.keys().generation();
+        let patience = after(now, self.config.request_wait);
         let mut control = self.control();
         if control.closed {
             return unavailable(UnavailableReason::ShutDown, Duration::ZERO);
         }
-        if self.store.load(now).keys().generation() != generation {
+        let loaded = self.store.load(now);
+        let generation = loaded.keys().generation();
+        // What came since the caller's look may have the key. If it hasn't, that says nothing: it
+        // was asked for before this token came.
+        if generation != seen.keys().generation() && loaded.keys().has(algorithm, kid) {
             return Miss::Wait(KeyWait(Box::pin(std::future::ready(Ok(())))));
         }
         let held = control.schedule.held(now);
-        let (number, demanded) = match control.misses.rule(kid, now, held) {
+        let ruling = control.misses.rule((algorithm, kid), token, now, patience, held);
+        let flying = control.flying.map(|flying| flying.sequence);
+        drop(control);
+        let (number, again, late, gives_up) = match ruling {
             Ruling::Tombstone => {
-                drop(control);
                 self.report.kid_miss("tombstone");
                 return Miss::Absent;
             }
             Ruling::NegativeCached => {
-                drop(control);
                 self.report.kid_miss("negative_cached");
                 return Miss::Absent;
             }
-            Ruling::Limited(until) => {
-                let is_recent = control.is_recent(now, self.config.cooldown);
-                drop(control);
-                self.report.kid_miss("rate_limited");
-                self.report.rate_limited();
-                if is_recent {
-                    return Miss::Absent;
+            Ruling::Await { number, again, place } => (number, again, place.is_some(), None),
+            Ruling::Limited { number, again, place } => match flying {
+                // It may bring the key, though only the next one could tell that there is none.
+                Some(sequence) => (number, again, true, Some(sequence)),
+                None => {
+                    self.wake();
+                    self.report.kid_miss("rate_limited");
+                    self.report.rate_limited();
+                    return unavailable(UnavailableReason::RateLimited, wait_until(place, now));
                 }
-                return unavailable(UnavailableReason::RateLimited, wait_until(until, now));
-            }
-            Ruling::Join(number) => (number, false),
-            Ruling::Demand(number) => (number, true),
+            },
         };
-        control.misses.want(algorithm, kid);
-        drop(control);
-        if demanded {
-            self.wake();
-        }
-        let target = Target::Key { algorithm, kid: kid.into(), generation, number };
+        self.wake();
+        let (kid, key) = (kid.into(), algorithm);
+        let target = Target::Key { algorithm: key, kid, generation, number, gives_up, again, late };
         Miss::Wait(self.wait_for(target, now))
     }
 
@@ -115,7 +118,7 @@ impl Shared {
         if !running || state == KeysState::ShutDown {
             return unavailable(reason(state), Duration::ZERO);
         }
-        control.schedule.start(now);
+        control.schedule.start(now, state == KeysState::Cold);
         let waits = state == KeysState::Serving
             || control.flying.is_some()
             || control.schedule.next().is_none_or(|next| next <= now);
@@ -153,13 +156,9 @@ impl Shared {
             };
             let outcome = tokio::time::timeout_at(deadline, waiting)
                 .await
-                .unwrap_or(Err(UnavailableReason::RefreshTimedOut));
+                .unwrap_or_else(|_| Err(target.timed_out()));
             target.count(&shared, outcome);
-            outcome.map_err(|reason| {
-                let now = monotonic();
-                let wait = shared.control().retry_after(now).min(shared.config.cooldown);
-                Unavailable::new(reason, wait_until(after(now, wait), now))
-            })
+            outcome.map_err(|reason| Unavailable::new(reason, target.retry_after(&shared)))
         }))
     }
 
@@ -182,7 +181,7 @@ impl Shared {
             }
         };
         if running && state() != KeysState::Serving {
-            self.control().schedule.start(monotonic());
+            self.control().schedule.start(monotonic(), state() == KeysState::Cold);
             self.wake();
             let _ = tokio::time::timeout(deadline, waiting).await;
         }
@@ -235,7 +234,18 @@ enum Target {
     Keys { after: u64 },
     /// A set of another generation with a key for this `alg` and `kid`, or the end of the forced
     /// fetch of this number.
-    Key { algorithm: Algorithm, kid: Box<str>, generation: u64, number: u64 },
+    Key {
+        algorithm: Algorithm,
+        kid: Box<str>,
+        generation: u64,
+        number: u64,
+        /// The attempt after whose end that fetch is too far away to be waited for.
+        gives_up: Option<u64>,
+        /// Whether the `kid` was asked for lately, for another token.
+        again: bool,
+        /// Whether that fetch may not begin at once.
+        late: bool,
+    },
 }
 
 impl Target {
@@ -250,12 +260,15 @@ impl Target {
                 let over = now.ended > *after;
                 (serves || over).then(|| if serves { Ok(()) } else { Err(reason(loaded.state())) })
             }
-            Self::Key { generation, number, .. } => {
+            Self::Key { generation, number, gives_up, .. } => {
                 let settled = now.settled >= *number;
                 match settled && now.settled_badly {
                     _ if self.is_resolved(&loaded, *generation) => Some(Ok(())),
                     true => Some(Err(UnavailableReason::RefreshFailed)),
-                    false => settled.then_some(Ok(())),
+                    false if settled => Some(Ok(())),
+                    false => gives_up
+                        .is_some_and(|sequence| now.ended >= sequence)
+                        .then_some(Err(UnavailableReason::RateLimited)),
                 }
             }
         }
@@ -271,12 +284,35 @@ impl Target {
         }
     }
 
+    /// Returns why the wait was in vain: the issuer is slow only if it was asked all the while.
+    const fn timed_out(&self) -> UnavailableReason {
+        match self {
+            Self::Key { late: true, .. } => UnavailableReason::RateLimited,
+            Self::Keys { .. } | Self::Key { .. } => UnavailableReason::RefreshTimedOut,
+        }
+    }
+
+    fn retry_after(&self, shared: &Shared) -> Duration {
+        let now = monotonic();
+        let control = shared.control();
+        match self {
+            Self::Keys { .. } => control.retry_after(now).min(shared.config.cooldown),
+            Self::Key { .. } => control.retry_miss_after(now),
+        }
+        .max(SHORTEST_WAIT)
+    }
+
     fn count(&self, shared: &Shared, outcome: Result<(), UnavailableReason>) {
-        let Self::Key { generation, .. } = self else { return };
+        let Self::Key { generation, again, .. } = self else { return };
         let resolved = self.is_resolved(&shared.store.load(monotonic()), *generation);
         let result = match outcome {
             Ok(()) if resolved => "resolved",
+            Ok(()) if *again => "negative_cached",
             Ok(()) => "absent",
+            Err(UnavailableReason::RateLimited) => {
+                shared.report.rate_limited();
+                "rate_limited"
+            }
             Err(_) => "fetch_failed",
         };
         shared.report.kid_miss(result);
@@ -314,6 +350,7 @@ impl Drop for Waiting<'_> {
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, SystemClock};
     use crate::jwks::Jwks;
     use crate::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 
@@ -335,16 +372,19 @@ mod tests {
         transport.push(set("a"));
         transport.push(set("b"));
         let jwks = jwks(&transport).await;
-        let seen = jwks.load();
-        let generation = jwks.load().keys().generation();
+        let load = || jwks.load(SystemClock.now());
+        let seen = load();
+        let generation = load().keys().generation();
         jwks.refresh().await.unwrap();
-        assert_ne!(jwks.load().keys().generation(), generation);
-        let Miss::Wait(wait) = jwks.miss(&seen, Algorithm::EdDSA, "b") else { panic!("no wait") };
+        assert_ne!(load().keys().generation(), generation);
+        let Miss::Wait(wait) = jwks.miss(&seen, (Algorithm::EdDSA, "b"), [b"b", b""]) else {
+            panic!("no wait")
+        };
         let mut wait = tokio_test::task::spawn(wait);
         assert_eq!(wait.poll(), Poll::Ready(Ok(())));
         assert_eq!(transport.request_count(), 2);
 
-        let Miss::Wait(wait) = jwks.miss(&jwks.load(), Algorithm::EdDSA, "c") else {
+        let Miss::Wait(wait) = jwks.miss(&load(), (Algorithm::EdDSA, "c"), [b"c", b""]) else {
             panic!("no wait")
         };
         assert!(wait.await.is_err(), "the transport has no further answer");
