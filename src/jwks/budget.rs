@@ -31,6 +31,8 @@ pub(crate) struct Budget {
     in_vain: bool,
     /// How many fetches have failed in a row.
     failures: u32,
+    /// Whether the latest took so long that what is left of ten seconds is scarce.
+    slow: bool,
 }
 
 const fn millis(millis: u64) -> Duration {
@@ -47,6 +49,8 @@ impl Budget {
     const WIDE: Duration = millis(7_600);
     /// The distance of the second place of a burst in a flood that has lasted.
     const PAIR: Duration = millis(1_800);
+    /// How long a prompt answer takes at most.
+    const PROMPT: Duration = millis(500);
     /// The distance while the issuer doesn't answer. A fetch that hangs when the issuer comes back
     /// leaves a rotation hidden for as long.
     const FAILING: Duration = millis(9_000);
@@ -72,6 +76,7 @@ impl Budget {
             lasting: false,
             in_vain: false,
             failures: 0,
+            slow: false,
         }
     }
 
@@ -113,7 +118,7 @@ impl Budget {
         if !self.lasting {
             return if last < after(burst, Self::BURST) { Self::NARROW } else { Self::WIDE };
         }
-        if self.in_burst == 1 { Self::PAIR } else { Self::WIDE }
+        if self.in_burst == 1 && !self.slow { Self::PAIR } else { Self::WIDE }
     }
 
     /// One failure may be an accident.
@@ -141,7 +146,8 @@ impl Budget {
 
     /// Records how a fetch ended: `None` if it failed, else whether it has brought the key of every
     /// `kid` that it was made for. As long as each does, there is no flood.
-    pub(crate) fn ended(&mut self, brought_all: Option<bool>) {
+    pub(crate) fn ended(&mut self, brought_all: Option<bool>, now: Instant) {
+        self.slow = self.starts.back().is_some_and(|begun| after(*begun, Self::PROMPT) < now);
         self.failures = if brought_all.is_some() { 0 } else { self.failures.saturating_add(1) };
         self.in_vain |= brought_all != Some(true);
         if !self.in_vain {
@@ -171,14 +177,14 @@ mod tests {
             // The fetch that the ones before wait for.
             if waiting && let Some(place) = budget.place().filter(|place| *place <= now) {
                 budget.begin(place);
-                budget.ended(ended);
+                budget.ended(ended, place);
                 starts.push((place - zero).as_secs_f64());
             }
             budget.miss(now);
             waiting = budget.place().is_some_and(|place| place > now);
             if !waiting {
                 budget.begin(now);
-                budget.ended(ended);
+                budget.ended(ended, now);
                 starts.push(time);
             }
         }
@@ -260,12 +266,12 @@ mod tests {
         budget.begin(last + QUIET);
         assert_eq!(budget.place(), Some(last + QUIET + Budget::NARROW));
 
-        budget.ended(Some(true));
+        budget.ended(Some(true), last);
         budget.miss(last + QUIET + Duration::from_secs(1));
         let flood = |budget: &Budget| budget.flood.unwrap() - last - QUIET;
         assert_eq!(flood(&budget), Duration::from_secs(1));
-        budget.ended(Some(false));
-        budget.ended(Some(true));
+        budget.ended(Some(false), last);
+        budget.ended(Some(true), last);
         budget.miss(last + QUIET + Duration::from_secs(2));
         assert_eq!(flood(&budget), Duration::from_secs(1), "one was in vain");
     }

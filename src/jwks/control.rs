@@ -138,7 +138,7 @@ impl Control {
         if flight.purpose != Purpose::Planned {
             self.misses.ended(flight.begun, false);
         }
-        self.misses.settle(None::<fn(Algorithm, &str) -> bool>);
+        self.misses.settle(None::<fn(Algorithm, &str) -> bool>, now);
     }
 
     /// Records that an attempt succeeded, and has brought these keys.
@@ -149,7 +149,7 @@ impl Control {
             self.misses.ended(flight.begun, true);
         }
         let has = |algorithm: Algorithm, kid: &str| keys.has(algorithm, kid);
-        self.misses.settle(Some(has));
+        self.misses.settle(Some(has), now);
         self.misses.arrived(has);
     }
 

@@ -130,6 +130,7 @@ impl Jwks {
         prepare(&mut control, now);
         let shared = Arc::new(Shared::new(config, published, control));
         shared.report.state_now(&shared.control());
+        shared.report.tell();
         shared.ensure_running();
         Self { owner: Arc::new(Owner { shared }) }
     }

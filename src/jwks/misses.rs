@@ -204,13 +204,14 @@ impl Misses {
     }
 
     /// Records that the forced fetch under way has ended: with these keys, or with none.
-    pub(crate) fn settle(&mut self, has: Option<impl Fn(Algorithm, &str) -> bool>) {
+    pub(crate) fn settle(&mut self, has: Option<impl Fn(Algorithm, &str) -> bool>, now: Instant) {
         let Some((flown, _)) = self.flying.take() else { return };
         self.done = self.done.max(flown.number);
-        self.budget.ended(has.map(|has| {
+        let brought_all = has.map(|has| {
             // Those who came meanwhile count, too.
             flown.has_all(&has) && self.pending.as_ref().is_none_or(|next| next.has_all(&has))
-        }));
+        });
+        self.budget.ended(brought_all, now);
     }
 
     /// Records that the forced fetch under way was lost: it is to be made again.
@@ -283,7 +284,7 @@ mod tests {
 
     fn end(misses: &mut Misses, begun: Instant, brings: Option<&[&str]>) {
         misses.ended(begun, brings.is_some());
-        misses.settle(brings.map(|kids| |_: Algorithm, kid: &str| kids.contains(&kid)));
+        misses.settle(brings.map(|kids| |_: Algorithm, kid: &str| kids.contains(&kid)), begun);
     }
 
     /// Runs the demanded fetch to its end.

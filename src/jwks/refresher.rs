@@ -18,7 +18,7 @@ use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::{Fetched, Landed, Plan, fly};
 use crate::jwks::key_set::{KeySet, Succession};
 use crate::jwks::report::Reporter;
-use crate::jwks::schedule::{Serving, after};
+use crate::jwks::schedule::after;
 use crate::jwks::source::Fault;
 use crate::jwks::store::{Published, Store, Tenure};
 
@@ -161,38 +161,6 @@ impl Shared {
         }
         self.store.watched(now);
         self.report.state(control, published.state(now));
-    }
-
-    /// Takes keys as stale that are fresh by the monotonic clock, but not by the wall clock, and
-    /// plans a refresh for now. They expire when they would have: which clock is right isn't known.
-    fn compare_clocks(&self, control: &mut Control, now: Instant) {
-        if !self.store.is_overdue(self.config.clock.now()) {
-            return;
-        }
-        let published = Arc::clone(self.store.load(now).published());
-        if let Tenure::Serving(serving) = published.tenure
-            && now < serving.fresh_until
-        {
-            let tenure = Tenure::Serving(Serving { fresh_until: now, ..serving });
-            self.store.publish(Published { tenure, ..(*published).clone() });
-            control.schedule.hasten(now);
-        }
-        self.store.watched(now);
-        self.report.state(control, self.store.load(now).exact_state());
-    }
-
-    /// Compares the clocks for a caller to whom the keys seem overdue, who may have another clock.
-    #[cold]
-    pub(crate) fn suspect(&self) {
-        if self.store.is_overdue(self.config.clock.now()) {
-            let mut control = self.control();
-            if !control.closed {
-                self.compare_clocks(&mut control, monotonic());
-            }
-            drop(control);
-            self.report.tell();
-            self.wake();
-        }
     }
 
     /// Takes in what an attempt came to.

@@ -93,7 +93,7 @@ impl Reporter {
 
     fn tell_landing(&self, ended: Result<&'static str, FetchError>, took: Duration) {
         observe!("jwks_fetch_seconds", took.as_secs_f64(), "issuer" => self.issuer());
-        let code = ended.map_or_else(|error| error.code(), |code| code);
+        let code = ended.unwrap_or_else(|error| error.code());
         count!("jwks_fetch_total", "issuer" => self.issuer(), "result" => code);
         match ended {
             Ok(_) => {
