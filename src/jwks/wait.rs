@@ -78,9 +78,14 @@ impl Shared {
             return Miss::Wait(KeyWait(Box::pin(std::future::ready(Ok(())))));
         }
         let held = control.schedule.held(now);
+        let before = control.due(now);
         let ruling = control.misses.rule((algorithm, kid), token, now, patience, held);
+        let hastened = control.due(now) != before;
         let flying = control.flying.map(|flying| flying.sequence);
         drop(control);
+        if hastened {
+            self.wake();
+        }
         let (number, again, late, gives_up) = match ruling {
             Ruling::Tombstone => {
                 self.report.kid_miss("tombstone");
@@ -95,7 +100,6 @@ impl Shared {
                 // It may bring the key, though only the next one could tell that there is none.
                 Some(sequence) => (number, again, true, Some(sequence)),
                 None => {
-                    self.wake();
                     self.report.kid_miss("rate_limited");
                     self.report.rate_limited();
                     return unavailable(UnavailableReason::RateLimited, wait_until(place, now));

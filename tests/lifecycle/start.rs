@@ -223,7 +223,7 @@ async fn static_keys_are_there_at_once_and_for_ever() {
         pass(400_000.0).await;
         assert!(validator.validate(&token).await.is_ok());
         let unknown = validator.validate(&issuer.token(&b)).await;
-        assert_eq!(crate::support::rejected(unknown), tower_bearer::RejectionKind::UnknownKey);
+        assert_eq!(crate::support::rejected(unknown), RejectionKind::UnknownKey);
         assert_eq!((jwks.health(), jwks.status().state), (Health::Ready, State::Static));
         assert!(jwks.snapshot().is_none());
     }

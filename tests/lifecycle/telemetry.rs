@@ -185,9 +185,10 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
     assert!(!log.contains("sentinel"), "{log}");
 }
 
-/// Subscribers that look at the key source, or block, when they are told something.
+/// A subscriber that looks at the key source when it is told something, and one that waits for a
+/// thread which does.
 #[test]
-fn a_subscriber_may_look_at_the_key_source_and_may_block() {
+fn a_subscriber_may_look_at_the_key_source_and_wait_for_others_who_do() {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -201,7 +202,8 @@ fn a_subscriber_may_look_at_the_key_source_and_may_block() {
                 && let Some(jwks) = jwks
             {
                 let status = jwks.status();
-                assert_eq!(jwks.health(), status.health);
+                let other = std::thread::spawn(move || jwks.health());
+                assert_eq!(other.join().unwrap(), status.health);
                 self.1.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -236,4 +238,53 @@ fn a_subscriber_may_look_at_the_key_source_and_may_block() {
     thread.join().unwrap();
     drop(guard);
     assert!(told.load(Ordering::SeqCst) >= 8, "{told:?}");
+}
+
+// An operator who alerts on `auth_unavailable_total` isn't woken by strangers.
+#[test]
+fn fa5_made_up_kids_drive_no_alert_and_an_outage_does() {
+    use http::{Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+    use tower_bearer::BearerAuthLayer;
+
+    for outage in [false, true] {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            run(async {
+                let a = key("a");
+                let issuer = Issuer::with(&[&a]);
+                let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+                let service =
+                    BearerAuthLayer::new(validator).layer(service_fn(|_: Request<String>| async {
+                        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+                    }));
+                if outage {
+                    issuer.die();
+                    pass(5_000.0).await;
+                }
+                let mut limited = 0;
+                for n in 0..200 {
+                    let token = if outage {
+                        issuer.token(&a)
+                    } else {
+                        issuer.token_of(&a, &format!("made-up-{n}"))
+                    };
+                    let request = Request::builder()
+                        .header("authorization", format!("Bearer {token}"))
+                        .body(String::new())
+                        .unwrap();
+                    let answer = service.clone().oneshot(request).await.unwrap();
+                    limited += u32::from(answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+                    pass(0.1).await;
+                }
+                assert!(limited > 20, "{limited}");
+            });
+        });
+        let metrics = take(&snapshotter);
+        let told = |name: &str| metrics.iter().any(|line| line.starts_with(name));
+        assert_eq!(told("auth_unavailable_total"), outage, "{metrics:#?}");
+        assert_eq!(told("token_total{result=unavailable,reason=rate_limited}"), !outage);
+        assert_eq!(told("jwks_rate_limited_total"), !outage);
+    }
 }
