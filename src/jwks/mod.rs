@@ -121,6 +121,7 @@
 //! exchange. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
 //! cut and made printable.
 
+mod awaited;
 mod budget;
 mod builder;
 mod clocks;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::clock::monotonic;
 use crate::jose::Algorithm;
+use crate::jwks::awaited::{Awaited, reason};
 use crate::jwks::control::{Progress, SHORTEST_WAIT, wait_until};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::misses::Ruling;
@@ -108,7 +109,8 @@ impl Shared {
         };
         self.wake();
         let (kid, key) = (kid.into(), algorithm);
-        let target = Target::Key { algorithm: key, kid, generation, number, gives_up, again, late };
+        let target =
+            Awaited::Key { algorithm: key, kid, generation, number, gives_up, again, late };
         Miss::Wait(self.wait_for(target, now))
     }
 
@@ -129,13 +131,13 @@ impl Shared {
         if !waits {
             return unavailable(reason(state), control.retry_after(now));
         }
-        let target = Target::Keys { after: self.progress.borrow().ended };
+        let target = Awaited::Keys { after: self.progress.borrow().ended };
         drop(control);
         self.wake();
         Miss::Wait(self.wait_for(target, now))
     }
 
-    fn wait_for(self: &Arc<Self>, target: Target, now: Instant) -> KeyWait {
+    fn wait_for(self: &Arc<Self>, target: Awaited, now: Instant) -> KeyWait {
         let shared = Arc::clone(self);
         let mut progress = shared.progress.subscribe();
         let deadline = after(now, shared.config.request_wait);
@@ -229,105 +231,6 @@ impl Shared {
     pub(crate) async fn shutdown(&self) {
         self.close();
         let _ = self.progress.subscribe().wait_for(|progress| progress.stopped).await;
-    }
-}
-
-/// What is waited for.
-enum Target {
-    /// Any keys, or the end of an attempt after this one.
-    Keys { after: u64 },
-    /// A set of another generation with a key for this `alg` and `kid`, or the end of the forced
-    /// fetch of this number.
-    Key {
-        algorithm: Algorithm,
-        kid: Box<str>,
-        generation: u64,
-        number: u64,
-        /// The attempt after whose end that fetch is too far away to be waited for.
-        gives_up: Option<u64>,
-        /// Whether the `kid` was asked for lately, for another token.
-        again: bool,
-        /// Whether that fetch may not begin at once.
-        late: bool,
-    },
-}
-
-impl Target {
-    fn outcome(&self, shared: &Shared, now: Progress) -> Option<Result<(), UnavailableReason>> {
-        if now.closed {
-            return Some(Err(UnavailableReason::ShutDown));
-        }
-        let loaded = shared.store.load(monotonic());
-        match self {
-            Self::Keys { after } => {
-                let serves = loaded.state() == KeysState::Serving;
-                let over = now.ended > *after;
-                (serves || over).then(|| if serves { Ok(()) } else { Err(reason(loaded.state())) })
-            }
-            Self::Key { generation, number, gives_up, .. } => {
-                let settled = now.settled >= *number;
-                match settled && now.settled_badly {
-                    _ if self.is_resolved(&loaded, *generation) => Some(Ok(())),
-                    true => Some(Err(UnavailableReason::RefreshFailed)),
-                    false if settled => Some(Ok(())),
-                    false => gives_up
-                        .is_some_and(|sequence| now.ended >= sequence)
-                        .then_some(Err(UnavailableReason::RateLimited)),
-                }
-            }
-        }
-    }
-
-    fn is_resolved(&self, loaded: &LoadedKeys, before: u64) -> bool {
-        match self {
-            Self::Keys { .. } => false,
-            Self::Key { algorithm, kid, .. } => {
-                let keys = loaded.keys();
-                keys.generation() != before && keys.has(*algorithm, kid)
-            }
-        }
-    }
-
-    /// Returns why the wait was in vain: the issuer is slow only if it was asked all the while.
-    const fn timed_out(&self) -> UnavailableReason {
-        match self {
-            Self::Key { late: true, .. } => UnavailableReason::RateLimited,
-            Self::Keys { .. } | Self::Key { .. } => UnavailableReason::RefreshTimedOut,
-        }
-    }
-
-    fn retry_after(&self, shared: &Shared) -> Duration {
-        let now = monotonic();
-        let control = shared.control();
-        match self {
-            Self::Keys { .. } => control.retry_after(now).min(shared.config.cooldown),
-            Self::Key { .. } => control.retry_miss_after(now),
-        }
-        .max(SHORTEST_WAIT)
-    }
-
-    fn count(&self, shared: &Shared, outcome: Result<(), UnavailableReason>) {
-        let Self::Key { generation, again, .. } = self else { return };
-        let resolved = self.is_resolved(&shared.store.load(monotonic()), *generation);
-        let result = match outcome {
-            Ok(()) if resolved => "resolved",
-            Ok(()) if *again => "negative_cached",
-            Ok(()) => "absent",
-            Err(UnavailableReason::RateLimited) => {
-                shared.report.rate_limited();
-                "rate_limited"
-            }
-            Err(_) => "fetch_failed",
-        };
-        shared.report.kid_miss(result);
-    }
-}
-
-fn reason(state: KeysState) -> UnavailableReason {
-    match state {
-        KeysState::Cold | KeysState::Serving => UnavailableReason::KeysNotLoaded,
-        KeysState::Expired => UnavailableReason::KeysExpired,
-        KeysState::ShutDown => UnavailableReason::ShutDown,
     }
 }
 
