@@ -10,7 +10,7 @@ use crate::jwks::schedule::after;
 /// The places of forced fetches. Made-up `kid`s can't be told from those of a rotation, so the time
 /// from one place to the next is how long a flood can hide one.
 ///
-/// Whatever comes, at most 10 fetches begin in any 30 seconds, at most 4 once a flood has lasted a
+/// Under any load, at most 10 fetches begin in any 30 seconds, at most 4 once a flood has lasted a
 /// minute, and the next place is never more than 9.5 seconds away.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -22,7 +22,7 @@ pub(crate) struct Budget {
     last_miss: Option<Instant>,
     /// When the flood began.
     flood: Option<Instant>,
-    /// When the flood last set in after a pause, and how many fetches began since.
+    /// When the flood last began again after a pause, and how many fetches began since.
     burst: Option<Instant>,
     in_burst: u32,
     /// Whether the flood has lasted a minute.
@@ -40,9 +40,9 @@ const fn millis(millis: u64) -> Duration {
 }
 
 impl Budget {
-    /// In the first seconds of a burst nobody is turned away by an issuer that answers within half
-    /// a second: this and that answer fit into the default `request_wait`. Eight places at this
-    /// distance reach beyond [`BURST`](Self::BURST).
+    /// This and an answer within half a second fit into the default `request_wait`, so that no token
+    /// of a new key is turned away at first. Eight places at this distance, which is two less than
+    /// the most, reach beyond [`BURST`](Self::BURST).
     const NARROW: Duration = millis(1_430);
     /// Five places at this distance span more than 30 seconds. An answer that takes two seconds
     /// still leaves a rotation hidden for less than ten.

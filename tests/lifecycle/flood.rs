@@ -33,7 +33,7 @@ enum Manner {
 }
 
 impl Manner {
-    /// Whether an answer comes so soon that nobody need be turned away when a flood begins.
+    /// Returns `true` if no token of a new key may be turned away when a flood begins.
     fn is_prompt(self) -> bool {
         matches!(self, Self::Within(most) if most <= 0.5)
     }
@@ -217,8 +217,7 @@ impl World {
         for task in tasks {
             task.await.unwrap();
         }
-        let refused = refused.lock().unwrap().clone();
-        refused
+        std::mem::take(&mut *refused.lock().unwrap())
     }
 
     /// Checks how often the issuer was asked.
@@ -301,7 +300,7 @@ fn run(manner: Manner, rate: f64, from_before: bool, seed: u64) -> (u32, f64) {
             let every = random.between(0.05, 1.0);
             let fresh = random.next().is_multiple_of(2);
             let (refused, ()) = tokio::join!(world.clients(every, fresh), healing);
-            // Before that nobody could have known.
+            // The key couldn't be found before.
             let rest_until = world.site.lock().unwrap().rest_until;
             let knowable = (rotated + Duration::from_secs_f64(down_for)).max(rest_until);
             for (presented, answered) in refused {
