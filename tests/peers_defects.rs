@@ -215,8 +215,18 @@ async fn requests_do_not_hammer_an_issuer_that_is_down() {
         assert!(answers.iter().all(|answer| answer.status() == 503), "{second}");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    // Backoff alone decides, however many ask: 1, 2, 4 … 60 seconds, less the jitter.
-    assert!(transport.request_count() <= 20, "{}", transport.request_count());
+    // Backoff alone decides, however many ask: two seconds in the first minute, less the jitter, and
+    // then up to sixty.
+    let first_minute = transport.request_count();
+    assert!(first_minute <= 36, "{first_minute}");
+    for minute in 0..20 {
+        let answers = join_all((0..100).map(|_| ask(&service, &token))).await;
+        assert!(answers.iter().all(|answer| answer.status() == 503), "{minute}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    // Rediscovery asks in three places: 30 s apart on average.
+    let later = transport.request_count() - first_minute;
+    assert!(later <= 240, "{later}");
 }
 
 // Twenty random kids were five fetches back to back, and a known key waited for them.

@@ -69,6 +69,12 @@ async fn every_metric_has_its_name() {
     assert_eq!(status(&layer, Some(&unknown("a"))).await, 401);
     assert_eq!(status(&layer, Some(&unknown("a"))).await, 401);
     assert_eq!(status(&layer, Some(&unknown("b"))).await, 401);
+    issuer.inject(
+        Endpoint::Jwks,
+        Fault::status(http::StatusCode::TOO_MANY_REQUESTS).retry_after(Duration::from_secs(30)),
+    );
+    assert_eq!(status(&layer, Some(&unknown("c"))).await, 503);
+    assert_eq!(status(&layer, Some(&unknown("d"))).await, 503);
     issuer.inject(Endpoint::Jwks, Fault::garbage());
     jwks.refresh().await.unwrap_err();
     // Cold, and an issuer that has nothing to say.
@@ -99,6 +105,9 @@ async fn every_metric_has_its_name() {
         ("jwks_kid_miss_total{issuer=ISSUER,result=absent}", 1),
         ("jwks_kid_miss_total{issuer=ISSUER,result=negative_cached}", 1),
         ("jwks_kid_miss_total{issuer=ISSUER,result=rate_limited}", 1),
+        ("jwks_rate_limited_total{issuer=ISSUER}", 1),
+        ("token_total{result=unavailable,reason=rate_limited}", 1),
+        ("token_total{result=unavailable,reason=refresh_failed}", 1),
         ("token_total{result=refused,reason=unknown_key}", 4),
         ("auth_unavailable_total{}", 1),
     ] {

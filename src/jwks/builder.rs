@@ -163,9 +163,9 @@ impl JwksBuilder {
         self
     }
 
-    /// Sets the window in which tokens with unknown `kid`s cost at most two fetches, and in which
-    /// one that the issuer hasn't got isn't asked for again. For one that it has removed, it is
-    /// four windows.
+    /// Sets how long a token whose key the issuer doesn't have is refused without asking again, and
+    /// for how long no unknown `kid` must come until fetches for them are as frequent as at first.
+    /// A key that the issuer has removed isn't asked for during four cooldowns.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
@@ -298,12 +298,12 @@ impl JwksBuilder {
             removed_key_grace: self.removed_key_grace,
             fetching: Some(fetching),
         };
+        let (lazy, cold) = (matches!(self.start, Start::Lazy), seed.is_none());
         let (published, metadata) = seed.unwrap_or_else(|| (Published::cold(), None));
-        let lazy = matches!(self.start, Start::Lazy);
         Ok(Jwks::from_parts(config, published, |control, now| {
             control.metadata = metadata;
             if !lazy {
-                control.schedule.start(now);
+                control.schedule.start(now, cold);
             }
         }))
     }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::jose::Algorithm;
 use crate::jwks::config::Config;
 use crate::jwks::discovery::Metadata;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::Purpose;
 use crate::jwks::health::State;
+use crate::jwks::key_set::KeySet;
 use crate::jwks::misses::Misses;
-use crate::jwks::schedule::{Schedule, after};
+use crate::jwks::schedule::Schedule;
 
 /// The state of one key source, apart from its keys.
 #[derive(Debug)]
@@ -87,7 +89,8 @@ impl Control {
         if self.flying.is_some() {
             return None;
         }
-        let purpose = if let Some(forced) = self.misses.begin(now) {
+        let held = self.schedule.held(now);
+        let purpose = if let Some(forced) = self.misses.begin(now, held) {
             Purpose::Forced { number: forced.number, second: forced.second }
         } else if self.refresh {
             Purpose::Manual
@@ -110,6 +113,7 @@ impl Control {
         let Some(flight) = self.flying.take() else { return };
         // What was planned is still due, and what was forced still demanded.
         self.refresh |= flight.purpose == Purpose::Manual;
+        self.misses.abandon();
     }
 
     /// Records that an attempt failed.
@@ -126,37 +130,42 @@ impl Control {
         // What callers or operators asked for doesn't move what is planned: else a flood of
         // unknown kids would have the fetches of a backoff besides its own.
         if flight.purpose == Purpose::Planned {
-            self.schedule.failed(now, jitter);
+            self.schedule.failed(flight.begun, now, jitter);
         }
         if let Some(retry_after) = retry_after {
             self.schedule.hold(now, retry_after);
         }
-        self.settle(flight, false);
+        if flight.purpose != Purpose::Planned {
+            self.misses.ended(flight.begun, false);
+        }
+        self.misses.settle(None::<fn(Algorithm, &str) -> bool>, now);
     }
 
-    /// Records that an attempt succeeded.
-    pub(crate) fn succeeded(&mut self, flight: Flying, now: Instant) {
+    /// Records that an attempt succeeded, and has brought these keys.
+    pub(crate) fn succeeded(&mut self, flight: Flying, keys: &KeySet, now: Instant) {
         let last_attempt = self.log.last_attempt;
         self.log = Log { last_attempt, last_success: Some(now), failures: 0, last_error: None };
-        self.settle(flight, true);
-    }
-
-    fn settle(&mut self, flight: Flying, succeeded: bool) {
-        match flight.purpose {
-            Purpose::Planned => {}
-            Purpose::Manual => self.misses.ended(flight.begun, succeeded),
-            Purpose::Forced { number, .. } => {
-                self.misses.ended(flight.begun, succeeded);
-                self.misses.settle(number);
-            }
+        if flight.purpose != Purpose::Planned {
+            self.misses.ended(flight.begun, true);
         }
+        let has = |algorithm: Algorithm, kid: &str| keys.has(algorithm, kid);
+        self.misses.settle(Some(has), now);
+        self.misses.arrived(has);
     }
 
-    /// Tells whether the set was seen to be the issuer's so lately that a `kid` which isn't in it
-    /// doesn't exist.
-    pub(crate) fn is_recent(&self, now: Instant, cooldown: Duration) -> bool {
-        self.log.failures == 0
-            && self.log.last_success.is_some_and(|success| now < after(success, cooldown))
+    /// Returns when something is to be fetched, if nothing is under way.
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        if self.flying.is_some() {
+            return None;
+        }
+        let forced = self.misses.due(now, self.schedule.held(now));
+        [self.schedule.next(), forced].into_iter().flatten().min()
+    }
+
+    /// Returns how long to wait until the next forced fetch.
+    pub(crate) fn retry_miss_after(&self, now: Instant) -> Duration {
+        let place = self.misses.place(self.schedule.held(now));
+        place.map_or(SHORTEST_WAIT, |place| wait_until(place, now))
     }
 
     /// Returns how long to wait until the next attempt.

@@ -130,6 +130,7 @@ impl Jwks {
         prepare(&mut control, now);
         let shared = Arc::new(Shared::new(config, published, control));
         shared.report.state_now(&shared.control());
+        shared.report.tell();
         shared.ensure_running();
         Self { owner: Arc::new(Owner { shared }) }
     }
@@ -175,12 +176,12 @@ impl Jwks {
 
     /// Returns what a readiness probe should say.
     pub fn health(&self) -> Health {
-        self.look().exact_state().health()
+        self.look_now().exact_state().health()
     }
 
     /// Returns everything that can be told about the keys.
     pub fn status(&self) -> Status {
-        let loaded = self.look();
+        let loaded = self.look_now();
         let (now, wall) = (monotonic(), self.shared().config.clock.now());
         let published = loaded.published();
         let (fresh_until, stale_until) = match published.tenure {
@@ -196,7 +197,10 @@ impl Jwks {
             state,
             health: state.health(),
             generation: loaded.keys().generation(),
-            age: published.origin.as_ref().map(|origin| origin.age(now)),
+            age: published
+                .origin
+                .as_ref()
+                .map(|origin| origin.age(now).max(wall.saturating_since(origin.fetched_at))),
             fresh_until: at(fresh_until),
             stale_until: at(stale_until),
             last_attempt: at(log.last_attempt),
@@ -211,7 +215,7 @@ impl Jwks {
     /// Returns the keys of now in a form that another process can start from; `None` while there
     /// are none, or if they are part of the configuration.
     pub fn snapshot(&self) -> Option<Snapshot> {
-        let loaded = self.look();
+        let loaded = self.look_now();
         Snapshot::of(self.issuer(), loaded.published().origin.as_ref()?)
     }
 
@@ -222,24 +226,44 @@ impl Jwks {
         self.shared().store.generation()
     }
 
+    /// The same, and notices if the keys should long have been refreshed by then. Two atomic loads.
+    pub(crate) fn generation_at(&self, wall: UnixTime) -> u64 {
+        if self.shared().store.is_overdue(wall) {
+            self.shared().suspect();
+        }
+        self.shared().store.generation()
+    }
+
     /// Returns the keys of now, with their state.
-    pub(crate) fn load(&self) -> LoadedKeys {
-        let loaded = self.look();
+    pub(crate) fn load(&self, wall: UnixTime) -> LoadedKeys {
+        let loaded = self.look(wall);
         if loaded.exact_state() == State::Stale {
             self.shared().report.stale_served();
         }
         loaded
     }
 
-    fn look(&self) -> LoadedKeys {
+    fn look(&self, wall: UnixTime) -> LoadedKeys {
         self.shared().ensure_running();
+        if self.shared().store.is_overdue(wall) {
+            self.shared().suspect();
+        }
         self.shared().store.load(monotonic())
     }
 
-    /// Says what to do about a token that could be valid, but whose `kid` has no fitting key in
-    /// `seen`, which serves.
-    pub(crate) fn miss(&self, seen: &LoadedKeys, algorithm: Algorithm, kid: &str) -> Miss {
-        self.shared().miss(seen, algorithm, kid)
+    fn look_now(&self) -> LoadedKeys {
+        self.look(self.shared().config.clock.now())
+    }
+
+    /// Says what to do about a token (signed part and signature) that could be valid, but whose
+    /// `kid` has no fitting key in `seen`, which serves.
+    pub(crate) fn miss(
+        &self,
+        seen: &LoadedKeys,
+        key: (Algorithm, &str),
+        token: [&[u8]; 2],
+    ) -> Miss {
+        self.shared().miss(seen, key, token)
     }
 
     /// Says what to do about a token while the keys are cold, expired or shut down.

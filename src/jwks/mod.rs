@@ -41,16 +41,32 @@
 //! How long a set is fresh is for the issuer's answer to say (`Cache-Control`, `Expires`), within
 //! [`min_ttl`](JwksBuilder::min_ttl) and [`max_ttl`](JwksBuilder::max_ttl). It is refreshed when
 //! four fifths of that time are over. After a failure the next attempt follows in a second, then in
-//! two, four, up to sixty, at random within that; `Retry-After` is obeyed, up to five minutes.
+//! two, four, up to sixty, at random within that; `Retry-After` is obeyed, up to five minutes. For
+//! the first minute, while no set was ever loaded, attempts begin at most two seconds apart.
+//!
+//! The time is the monotonic clock's. Where the wall clock says that fresh keys should long have been
+//! refreshed, as after a suspend, they are taken as stale and refreshed at once. They never expire
+//! by the wall clock.
 //!
 //! # Rotation
 //!
 //! A token with an unknown `kid`, which could be valid otherwise, waits on one shared refresh, for
 //! [`request_wait`](JwksBuilder::request_wait) at most: the first request after a rotation
-//! succeeds. That can't be made into a way to have the issuer flooded: however many `kid`s are made
-//! up, two such refreshes happen in a [`cooldown`](JwksBuilder::cooldown), the second for another
-//! `kid` only. A token that would need a third is refused if the issuer was heard within the cooldown,
-//! and answered 503 if not.
+//! succeeds. It is refused only if the key isn't in a set that was asked for after the token was
+//! first seen; for a [`cooldown`](JwksBuilder::cooldown) the same token is then refused at once.
+//!
+//! That can't be made into a way to have the issuer flooded. Since made-up `kid`s can't be told from
+//! new ones, it is the time from one such refresh to the next that decides for how long a flood of
+//! them can hide a rotation:
+//!
+//! - In the first ten seconds, refreshes begin 1.4 s apart: with an issuer that answers within half
+//!   a second, no token of a new key is turned away.
+//! - Then they begin 7.6 s apart, and 9 s while the issuer fails: a token of a new key is answered
+//!   503, with a `Retry-After`, for ten seconds at most, if the issuer answers within two.
+//! - That is at most 10 refreshes in any 30 seconds, and at most 4 once a flood has lasted a minute.
+//!   A `Retry-After` of the issuer is obeyed, up to five minutes.
+//!
+//! The issuer is asked as at first again after a cooldown without unknown `kid`s.
 //!
 //! Sets change whole. A key that isn't in the new set verifies nothing from then on, unless
 //! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that
@@ -89,13 +105,14 @@
 //! | `jwks_state{state}` | 1 for the [`State`] of now, 0 for the others |
 //! | `jwks_keys{kind}` | `usable` and `ignored` keys of the set |
 //! | `jwks_kid_miss_total{result}` | tokens with an unknown `kid`, by what came of it (below) |
-//! | `jwks_rate_limited_total` | refreshes that the cooldown didn't allow |
+//! | `jwks_rate_limited_total` | requests that were answered 503 because no refresh was allowed soon enough |
 //! | `jwks_stale_served_total` | signatures checked with stale keys |
 //! | `jwks_refresh_waiters` | requests that wait for a refresh |
 //!
-//! An unknown `kid` is `resolved` or `absent` after a refresh; without one it is `negative_cached`
-//! (asked for lately), a `tombstone` (removed lately) or `rate_limited`; `fetch_failed` tells
-//! nothing about it.
+//! An unknown `kid` is `resolved` or `absent` after a refresh; or `negative_cached`, if that was known
+//! already (of the same token without a refresh, of another with the same `kid` after one). Without
+//! one it is a `tombstone` (removed lately) or `rate_limited`; `fetch_failed` tells nothing about it.
+//! Made-up `kid`s lead to `absent` and `rate_limited`: neither is a reason to wake anybody.
 //!
 //! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, `jwks_state`,
 //! `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
@@ -104,7 +121,10 @@
 //! exchange. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
 //! cut and made printable.
 
+mod awaited;
+mod budget;
 mod builder;
+mod clocks;
 mod config;
 mod control;
 mod discovery;

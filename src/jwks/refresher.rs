@@ -4,6 +4,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -24,6 +25,9 @@ use crate::jwks::store::{Published, Store, Tenure};
 /// After so many failures in a row the metadata may have changed.
 const FAILURES_BEFORE_REDISCOVERY: u32 = 2;
 
+/// How often the clocks are compared while no request does it.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
+
 /// What the handles and the task share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -31,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) report: Reporter,
+    /// What tokens with unknown `kid`s are told apart by, in a way that no caller can foresee.
+    pub(crate) digests: RandomState,
     control: Mutex<Control>,
     wake: Notify,
     /// Whether there is a task, or none is needed.
@@ -51,6 +57,7 @@ impl Shared {
         let shared = Self {
             config,
             report,
+            digests: RandomState::new(),
             store: Store::new(published),
             progress: watch::Sender::new(Progress::default()),
             control: Mutex::new(control),
@@ -103,6 +110,7 @@ impl Shared {
         self.report.state(&mut control, self.store.load(monotonic()).exact_state());
         let stopped = !control.alive;
         drop(control);
+        self.report.tell();
         self.progress.send_modify(|progress| {
             progress.closed = true;
             // The task may have said so since it was looked at.
@@ -112,6 +120,12 @@ impl Shared {
     }
 
     fn next(&self, now: Instant) -> Next {
+        let next = self.decide(now);
+        self.report.tell();
+        next
+    }
+
+    fn decide(&self, now: Instant) -> Next {
         let mut control = self.control();
         if control.closed {
             return Next::Stop;
@@ -127,17 +141,19 @@ impl Shared {
                 origin: published.origin.clone(),
             });
         }
-        let planned = control.schedule.next().filter(|_| control.flying.is_none());
         let (fresh, stale) = match published.tenure {
             Tenure::Serving(serving) => (Some(serving.fresh_until), Some(serving.stale_until)),
             Tenure::Cold | Tenure::Static | Tenure::Stopped => (None, None),
         };
-        let due = [fresh, stale, published.keys.next_retirement()].into_iter().flatten();
-        Next::Wait(due.filter(|due| *due > now).chain(planned).min())
+        // The wall clock rings no bell.
+        let look = fresh.filter(|fresh| now < *fresh).map(|_| after(now, BETWEEN_LOOKS));
+        let due = [fresh, stale, published.keys.next_retirement(), look].into_iter().flatten();
+        Next::Wait(due.filter(|due| *due > now).chain(control.due(now)).min())
     }
 
     /// Notices what the passing of time has done.
     fn tick(&self, control: &mut Control, now: Instant) {
+        self.compare_clocks(control, now);
         let published = Arc::clone(self.store.load(now).published());
         if let Some(succession) = published.keys.without_retired(now) {
             let keys = self.succession(control, succession, now);
@@ -175,6 +191,7 @@ impl Shared {
         self.report.state_now(&control);
         let settled = control.misses.settled();
         drop(control);
+        // Before anything is told: no request waits for a subscriber.
         self.progress.send_modify(|progress| {
             progress.ended = flight.sequence;
             progress.error = error;
@@ -183,6 +200,7 @@ impl Shared {
                 progress.settled_badly = error.is_some();
             }
         });
+        self.report.tell();
     }
 
     fn succeed(
@@ -195,7 +213,6 @@ impl Shared {
     ) {
         let before = Arc::clone(self.store.load(now).published());
         let serving = control.schedule.succeeded(now, fetched.remaining, jitter);
-        control.succeeded(flight, now);
         let keys = match fetched.parsed {
             None => Arc::clone(&before.keys),
             Some(parsed) => {
@@ -204,7 +221,7 @@ impl Shared {
                 self.succession(control, succession, now)
             }
         };
-        control.misses.arrived(|algorithm, kid| keys.has(algorithm, kid));
+        control.succeeded(flight, &keys, now);
         self.report.keys(&keys);
         self.store.publish(Published {
             sequence: flight.sequence,
@@ -244,6 +261,7 @@ impl Shared {
         control.abandon();
         self.store.unwatched();
         drop(control);
+        self.report.tell();
         self.running.store(false, Ordering::Release);
         self.progress.send_modify(|_| {});
     }

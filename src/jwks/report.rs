@@ -1,12 +1,15 @@
 //! What the logs and the metrics are told. Labels come from closed lists, but for the issuer, which
 //! the operator has named; of addresses, only hosts.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::jwks::control::Control;
+use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::Fetched;
 use crate::jwks::health::State;
 use crate::jwks::key_set::{KeySet, Succession};
@@ -15,38 +18,84 @@ use crate::jwks::store::Published;
 use crate::telemetry::{change, count, event, gauge, observe};
 
 /// Tells about the keys of one issuer.
-#[derive(Debug)]
+///
+/// What happens under the key source's lock is noted, and told once the lock is free: a subscriber
+/// may look at the key source, and one that blocks holds up no request.
 pub(crate) struct Reporter {
     issuer: Arc<str>,
+    notes: Mutex<VecDeque<Note>>,
+    /// Held by whichever thread tells, so that things are told in their order.
+    telling: Mutex<()>,
+}
+
+type Note = Box<dyn FnOnce(&Reporter) + Send>;
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
 }
 
 impl Reporter {
     pub(crate) const fn new(issuer: Arc<str>) -> Self {
-        Self { issuer }
+        Self { issuer, notes: Mutex::new(VecDeque::new()), telling: Mutex::new(()) }
     }
 
     fn issuer(&self) -> Arc<str> {
         Arc::clone(&self.issuer)
     }
 
+    fn note(&self, note: impl FnOnce(&Self) + Send + 'static) {
+        self.notes().push_back(Box::new(note));
+    }
+
+    fn notes(&self) -> MutexGuard<'_, VecDeque<Note>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what was noted. To be called without the key source's lock.
+    pub(crate) fn tell(&self) {
+        // Until there is nothing more, also since the last look.
+        while !self.notes().is_empty() {
+            let telling = match self.telling.try_lock() {
+                Ok(telling) => telling,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Another thread tells, or this one does, and its subscriber has led here: what
+                // was noted is told there.
+                Err(TryLockError::WouldBlock) => return,
+            };
+            loop {
+                let note = self.notes().pop_front();
+                let Some(note) = note else { break };
+                note(self);
+            }
+            drop(telling);
+        }
+    }
+
     /// A fetch begins.
     pub(crate) fn take_off(&self, published: &Published, now: Instant) {
         if let Some(origin) = &published.origin {
             let age = origin.age(now).as_secs_f64();
-            gauge!("jwks_age_seconds", age, "issuer" => self.issuer());
+            self.note(move |this| gauge!("jwks_age_seconds", age, "issuer" => this.issuer()));
         }
     }
 
     /// A fetch has ended.
     pub(crate) fn landing(&self, result: &Result<Fetched, Fault>, took: Duration) {
-        observe!("jwks_fetch_seconds", took.as_secs_f64(), "issuer" => self.issuer());
-        let code = match result {
-            Ok(Fetched { parsed: None, .. }) => "not_modified",
-            Ok(_) => "ok",
-            Err(fault) => fault.error.code(),
+        let ended = match result {
+            Ok(Fetched { parsed: None, .. }) => Ok("not_modified"),
+            Ok(_) => Ok("ok"),
+            Err(fault) => Err(fault.error),
         };
+        self.note(move |this| this.tell_landing(ended, took));
+    }
+
+    fn tell_landing(&self, ended: Result<&'static str, FetchError>, took: Duration) {
+        observe!("jwks_fetch_seconds", took.as_secs_f64(), "issuer" => self.issuer());
+        let code = ended.unwrap_or_else(|error| error.code());
         count!("jwks_fetch_total", "issuer" => self.issuer(), "result" => code);
-        match result {
+        match ended {
             Ok(_) => {
                 gauge!("jwks_age_seconds", 0.0, "issuer" => self.issuer());
                 event!(
@@ -57,10 +106,10 @@ impl Reporter {
                     "jwks_fetched"
                 );
             }
-            Err(_fault) => event!(
+            Err(_error) => event!(
                 WARN,
                 issuer = &*self.issuer,
-                error = %_fault.error,
+                error = %_error,
                 took_ms = took.as_millis(),
                 "jwks_fetch_failed: the key set couldn't be fetched"
             ),
@@ -72,24 +121,34 @@ impl Reporter {
         if control.reported == state {
             return;
         }
-        let _from = control.reported.name();
+        let from = control.reported;
         control.reported = state;
-        self.state_now(control);
+        self.note(move |this| {
+            this.tell_state(state);
+            this.tell_change(from, state);
+        });
+    }
+
+    fn tell_change(&self, _from: State, state: State) {
         match state {
-            State::Cold | State::Fresh | State::Static | State::ShutDown => {
-                event!(INFO, issuer = &*self.issuer, from = _from, to = state.name(), "jwks_state")
-            }
+            State::Cold | State::Fresh | State::Static | State::ShutDown => event!(
+                INFO,
+                issuer = &*self.issuer,
+                from = _from.name(),
+                to = state.name(),
+                "jwks_state"
+            ),
             State::Stale => event!(
                 WARN,
                 issuer = &*self.issuer,
-                from = _from,
+                from = _from.name(),
                 to = state.name(),
                 "jwks_state: the keys should have been refreshed; they serve on until they expire"
             ),
             State::Expired => event!(
                 ERROR,
                 issuer = &*self.issuer,
-                from = _from,
+                from = _from.name(),
                 to = state.name(),
                 "jwks_state: the keys have expired; no token can be checked"
             ),
@@ -98,32 +157,48 @@ impl Reporter {
 
     /// The state, whether it has changed or not.
     pub(crate) fn state_now(&self, control: &Control) {
+        let state = control.reported;
+        self.note(move |this| this.tell_state(state));
+    }
+
+    fn tell_state(&self, state: State) {
         for each in State::ALL {
-            let is_so = f64::from(u8::from(each == control.reported));
+            let is_so = f64::from(u8::from(each == state));
             gauge!("jwks_state", is_so, "issuer" => self.issuer(), "state" => each.name());
         }
     }
 
     /// A set was fetched.
-    pub(crate) fn keys(&self, set: &KeySet) {
-        for (kind, count) in [("usable", set.keys().count()), ("ignored", set.ignored().len())] {
-            let count = u32::try_from(count).map_or(f64::MAX, f64::from);
-            gauge!("jwks_keys", count, "issuer" => self.issuer(), "kind" => kind);
-        }
+    pub(crate) fn keys(&self, set: &Arc<KeySet>) {
+        let set = Arc::clone(set);
+        self.note(move |this| {
+            for (kind, count) in [("usable", set.keys().count()), ("ignored", set.ignored().len())]
+            {
+                let count = u32::try_from(count).map_or(f64::MAX, f64::from);
+                gauge!("jwks_keys", count, "issuer" => this.issuer(), "kind" => kind);
+            }
+        });
     }
 
     /// The keys became others.
     pub(crate) fn succession(&self, succession: &Succession) {
+        let set = Arc::clone(&succession.set);
+        let removed = succession.removed.len();
+        let reused = succession.reused.clone();
+        self.note(move |this| this.tell_succession(&set, removed, &reused));
+    }
+
+    fn tell_succession(&self, set: &KeySet, _removed: usize, reused: &[Box<str>]) {
         event!(
             INFO,
             issuer = &*self.issuer,
-            generation = succession.set.generation(),
-            keys = succession.set.keys().count(),
-            ignored = succession.set.ignored().len(),
-            removed = succession.removed.len(),
+            generation = set.generation(),
+            keys = set.keys().count(),
+            ignored = set.ignored().len(),
+            removed = _removed,
             "jwks_changed"
         );
-        for _kid in &succession.reused {
+        for _kid in reused {
             event!(
                 WARN,
                 issuer = &*self.issuer,
@@ -131,7 +206,7 @@ impl Reporter {
                 "kid_reused: a kid was given to another key"
             );
         }
-        for _kid in succession.set.ambiguous_kids() {
+        for _kid in set.ambiguous_kids() {
             event!(
                 WARN,
                 issuer = &*self.issuer,
@@ -139,7 +214,7 @@ impl Reporter {
                 "kid_ambiguous: several keys have this kid"
             );
         }
-        for _key in succession.set.ignored() {
+        for _key in set.ignored() {
             event!(
                 WARN,
                 issuer = &*self.issuer,
@@ -154,7 +229,7 @@ impl Reporter {
         count!("jwks_kid_miss_total", "issuer" => self.issuer(), "result" => result);
     }
 
-    /// A refresh was wanted that the cooldown doesn't allow.
+    /// A token's `kid` is unknown, and no refresh is allowed soon enough.
     pub(crate) fn rate_limited(&self) {
         count!("jwks_rate_limited_total", "issuer" => self.issuer());
     }

@@ -38,6 +38,8 @@ pub(crate) struct Schedule {
     /// The server asked us to stay away until then.
     held_until: Option<Instant>,
     failures: u32,
+    /// When the first attempt was due, until one has succeeded.
+    cold_since: Option<Instant>,
 }
 
 impl Schedule {
@@ -45,17 +47,29 @@ impl Schedule {
     const LAST_BACKOFF: Duration = Duration::from_secs(60);
     /// Full jitter may draw nearly nothing; this keeps attempts apart.
     const SHORTEST_BACKOFF: Duration = Duration::from_millis(100);
+    /// An issuer that starts together with the service is asked often at first.
+    const COLD: Duration = Duration::from_secs(60);
+    const COLD_BACKOFF: Duration = Duration::from_secs(2);
     const SHORTEST_HOLD: Duration = Duration::from_secs(1);
     const LONGEST_HOLD: Duration = Duration::from_secs(300);
 
     /// Creates a schedule that plans nothing yet.
     pub(crate) const fn new(timing: Timing) -> Self {
-        Self { timing, next: None, held_until: None, failures: 0 }
+        Self { timing, next: None, held_until: None, failures: 0, cold_since: None }
     }
 
-    /// Plans an attempt for now, unless one is planned already.
-    pub(crate) fn start(&mut self, now: Instant) {
-        self.next.get_or_insert(now);
+    /// Plans an attempt for now, unless one is planned already. `cold` says whether no key was
+    /// ever loaded.
+    pub(crate) fn start(&mut self, now: Instant, cold: bool) {
+        if self.next.is_none() {
+            self.next = Some(now);
+            self.cold_since = cold.then_some(now);
+        }
+    }
+
+    /// Plans an attempt for now, whatever was planned.
+    pub(crate) fn hasten(&mut self, now: Instant) {
+        self.next = Some(self.next.map_or(now, |next| next.min(now)));
     }
 
     /// Records a success that gave the set `remaining`, and plans the refresh at 80 % of the time
@@ -69,6 +83,7 @@ impl Schedule {
         let lifetime = self.timing.lifetime(remaining);
         self.failures = 0;
         self.held_until = None;
+        self.cold_since = None;
         self.next = Some(after(now, lifetime.mul_f64(0.8 * (0.9 + 0.2 * jitter))));
         self.serving(after(now, lifetime))
     }
@@ -78,14 +93,21 @@ impl Schedule {
         Serving { fresh_until, stale_until: after(fresh_until, self.timing.max_stale) }
     }
 
-    /// Records that a planned attempt failed, and plans the next: after 1 s, 2 s, 4 s … 60 s at
-    /// most, with full jitter, never after the time that a success would give.
-    pub(crate) fn failed(&mut self, now: Instant, jitter: f64) {
+    /// Records that a planned attempt, begun at `begun`, failed, and plans the next: after 1 s, 2 s,
+    /// 4 s … 60 s at most, with full jitter, never after the time that a success would give.
+    ///
+    /// In the first minute, while no key was ever loaded, attempts begin at most two seconds apart.
+    pub(crate) fn failed(&mut self, begun: Instant, now: Instant, jitter: f64) {
         let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
         let most = Self::FIRST_BACKOFF.saturating_mul(doubled).min(Self::LAST_BACKOFF);
         self.failures = self.failures.saturating_add(1);
-        let backoff = most.mul_f64(jitter).max(Self::SHORTEST_BACKOFF);
-        self.next = Some(after(now, backoff));
+        let is_cold = self.cold_since.is_some_and(|since| now < after(since, Self::COLD));
+        let next = if is_cold {
+            after(begun, most.min(Self::COLD_BACKOFF).mul_f64(0.9 + 0.1 * jitter))
+        } else {
+            after(now, most.mul_f64(jitter))
+        };
+        self.next = Some(next.max(after(now, Self::SHORTEST_BACKOFF)));
     }
 
     /// Records that the server asked us to stay away for this long.
@@ -170,23 +192,23 @@ mod tests {
     fn lc4_backoff_doubles_to_a_cap_and_a_success_resets_it() {
         let now = now();
         let mut schedule = Schedule::new(TIMING);
-        schedule.start(now);
+        schedule.start(now, false);
         assert_eq!(schedule.next(), Some(now));
         for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
-            schedule.failed(now, 1.0);
+            schedule.failed(now, now, 1.0);
             assert_eq!(schedule.next(), Some(now + secs(expected)));
         }
         for _ in 0..100 {
-            schedule.failed(now, 1.0);
+            schedule.failed(now, now, 1.0);
         }
         assert_eq!(schedule.next(), Some(now + secs(60)));
-        schedule.failed(now, 0.0);
+        schedule.failed(now, now, 0.0);
         assert_eq!(schedule.next(), Some(now + Duration::from_millis(100)));
-        schedule.failed(now, 0.5);
+        schedule.failed(now, now, 0.5);
         assert_eq!(schedule.next(), Some(now + secs(30)));
         schedule.succeeded(now, None, 0.5);
         assert_eq!(schedule.failures(), 0);
-        schedule.failed(now, 1.0);
+        schedule.failed(now, now, 1.0);
         assert_eq!(schedule.next(), Some(now + secs(1)));
     }
 
@@ -195,7 +217,7 @@ mod tests {
         let now = now();
         for (asked, held) in [(0, 1), (1, 1), (120, 120), (86_400, 300)] {
             let mut schedule = Schedule::new(TIMING);
-            schedule.failed(now, 0.0);
+            schedule.failed(now, now, 0.0);
             schedule.hold(now, secs(asked));
             assert_eq!(schedule.next(), Some(now + secs(held)), "{asked}");
             assert_eq!(schedule.held(now), Some(now + secs(held)));
@@ -203,7 +225,7 @@ mod tests {
         }
         let mut schedule = Schedule::new(TIMING);
         for _ in 0..7 {
-            schedule.failed(now, 1.0);
+            schedule.failed(now, now, 1.0);
         }
         schedule.hold(now, secs(5));
         assert_eq!(schedule.next(), Some(now + secs(60)), "the later of the two");
@@ -216,8 +238,36 @@ mod tests {
         let now = now();
         let mut schedule = Schedule::new(TIMING);
         assert_eq!(schedule.next(), None);
-        schedule.start(now);
-        schedule.start(now + secs(1));
+        schedule.start(now, true);
+        schedule.start(now + secs(1), true);
         assert_eq!(schedule.next(), Some(now));
+    }
+
+    #[test]
+    fn fa15_attempts_are_at_most_two_seconds_apart_in_the_first_minute_without_keys() {
+        for (takes, jitter) in [(0, 0.0), (0, 1.0), (500, 0.5), (1_900, 1.0), (5_000, 0.0)] {
+            let takes = Duration::from_millis(takes);
+            let start = now();
+            let mut schedule = Schedule::new(TIMING);
+            schedule.start(start, true);
+            let mut begun = start;
+            while begun + takes < start + secs(60) {
+                schedule.failed(begun, begun + takes, jitter);
+                let next = schedule.next().unwrap();
+                assert!(next >= begun + takes + Duration::from_millis(100));
+                assert!(next - begun <= secs(2).max(takes + Duration::from_millis(100)));
+                begun = next;
+            }
+            schedule.failed(begun, begun + takes, 1.0);
+            assert!(schedule.next().unwrap() - begun - takes > secs(30), "then as usual");
+        }
+        let start = now();
+        let mut schedule = Schedule::new(TIMING);
+        schedule.start(start, true);
+        schedule.succeeded(start, None, 0.5);
+        for _ in 0..3 {
+            schedule.failed(start, start, 1.0);
+        }
+        assert_eq!(schedule.next(), Some(start + secs(4)), "there were keys");
     }
 }

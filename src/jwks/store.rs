@@ -19,7 +19,13 @@ pub(crate) struct Store {
     published: ArcSwap<Published>,
     /// The generation that serves, 0 while none does.
     generation: AtomicU64,
+    /// When, by the wall clock, keys that are fresh should long have been refreshed; the bits of an
+    /// `f64`, in seconds since 1970.
+    overdue: AtomicU64,
 }
+
+/// By how much the wall clock may be ahead of the monotonic one without any consequence.
+const WALL_TOLERANCE: Duration = Duration::from_secs(60);
 
 /// Everything about the keys of now.
 #[derive(Clone, Debug)]
@@ -73,6 +79,17 @@ impl Published {
         Self { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
     }
 
+    /// Returns from when on the wall clock contradicts that the keys are fresh.
+    fn overdue(&self, now: Instant) -> f64 {
+        match (self.tenure, &self.origin) {
+            (Tenure::Serving(serving), Some(origin)) if now < serving.fresh_until => {
+                let fresh_for = serving.fresh_until.saturating_duration_since(origin.fetched);
+                origin.fetched_at.plus(fresh_for).plus(WALL_TOLERANCE).as_secs_f64()
+            }
+            _ => f64::INFINITY,
+        }
+    }
+
     pub(crate) fn state(&self, now: Instant) -> State {
         match self.tenure {
             Tenure::Cold => State::Cold,
@@ -88,7 +105,11 @@ impl Published {
 impl Store {
     /// Creates a store of which nobody keeps watch yet.
     pub(crate) fn new(published: Published) -> Self {
-        Self { published: ArcSwap::from_pointee(published), generation: AtomicU64::new(0) }
+        Self {
+            published: ArcSwap::from_pointee(published),
+            generation: AtomicU64::new(0),
+            overdue: AtomicU64::new(f64::INFINITY.to_bits()),
+        }
     }
 
     /// Swaps the keys, unless those that are there came from a later attempt. Says whether it did.
@@ -111,6 +132,7 @@ impl Store {
     /// as soon as that changes.
     pub(crate) fn watched(&self, now: Instant) {
         let published = self.published.load();
+        self.overdue.store(published.overdue(now).to_bits(), Ordering::Relaxed);
         let serves = published.state(now).serves();
         let generation = if serves { published.keys.generation() } else { 0 };
         self.generation.store(generation, Ordering::Release);
@@ -124,6 +146,13 @@ impl Store {
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
+    }
+
+    /// Returns `true` if the keys count as fresh by the monotonic clock, though by the wall clock
+    /// they aren't: the machine was suspended, or restored from a snapshot, or the wall clock was
+    /// set.
+    pub(crate) fn is_overdue(&self, wall: UnixTime) -> bool {
+        wall.as_secs_f64() >= f64::from_bits(self.overdue.load(Ordering::Relaxed))
     }
 
     pub(crate) fn load(&self, now: Instant) -> LoadedKeys {

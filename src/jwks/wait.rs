@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::clock::monotonic;
 use crate::jose::Algorithm;
+use crate::jwks::awaited::{Awaited, reason};
 use crate::jwks::control::{Progress, SHORTEST_WAIT, wait_until};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::misses::Ruling;
@@ -53,8 +55,8 @@ impl Shared {
     pub(crate) fn miss(
         self: &Arc<Self>,
         seen: &LoadedKeys,
-        algorithm: Algorithm,
-        kid: &str,
+        (algorithm, kid): (Algorithm, &str),
+        token: [&[u8]; 2],
     ) -> Miss {
         if self.config.fetching.is_none() {
             return Miss::Absent;
@@ -62,46 +64,53 @@ impl Shared {
         if !self.ensure_running() {
             return unavailable(UnavailableReason::RefreshFailed, Duration::ZERO);
         }
+        let token = self.digests.hash_one(token);
         let now = monotonic();
-        let generation = seen.keys().generation();
+        let patience = after(now, self.config.request_wait);
         let mut control = self.control();
         if control.closed {
             return unavailable(UnavailableReason::ShutDown, Duration::ZERO);
         }
-        if self.store.load(now).keys().generation() != generation {
+        let loaded = self.store.load(now);
+        let generation = loaded.keys().generation();
+        // What came since the caller's look may have the key. If it hasn't, that says nothing: it
+        // was asked for before this token came.
+        if generation != seen.keys().generation() && loaded.keys().has(algorithm, kid) {
             return Miss::Wait(KeyWait(Box::pin(std::future::ready(Ok(())))));
         }
         let held = control.schedule.held(now);
-        let (number, demanded) = match control.misses.rule(kid, now, held) {
+        let before = control.due(now);
+        let ruling = control.misses.rule((algorithm, kid), token, now, patience, held);
+        let hastened = control.due(now) != before;
+        let flying = control.flying.map(|flying| flying.sequence);
+        drop(control);
+        if hastened {
+            self.wake();
+        }
+        let (number, again, late, gives_up) = match ruling {
             Ruling::Tombstone => {
-                drop(control);
                 self.report.kid_miss("tombstone");
                 return Miss::Absent;
             }
             Ruling::NegativeCached => {
-                drop(control);
                 self.report.kid_miss("negative_cached");
                 return Miss::Absent;
             }
-            Ruling::Limited(until) => {
-                let is_recent = control.is_recent(now, self.config.cooldown);
-                drop(control);
-                self.report.kid_miss("rate_limited");
-                self.report.rate_limited();
-                if is_recent {
-                    return Miss::Absent;
+            Ruling::Await { number, again, place } => (number, again, place.is_some(), None),
+            Ruling::Limited { number, again, place } => match flying {
+                // It may bring the key, though only the next one could tell that there is none.
+                Some(sequence) => (number, again, true, Some(sequence)),
+                None => {
+                    self.report.kid_miss("rate_limited");
+                    self.report.rate_limited();
+                    return unavailable(UnavailableReason::RateLimited, wait_until(place, now));
                 }
-                return unavailable(UnavailableReason::RateLimited, wait_until(until, now));
-            }
-            Ruling::Join(number) => (number, false),
-            Ruling::Demand(number) => (number, true),
+            },
         };
-        control.misses.want(algorithm, kid);
-        drop(control);
-        if demanded {
-            self.wake();
-        }
-        let target = Target::Key { algorithm, kid: kid.into(), generation, number };
+        self.wake();
+        let (kid, key) = (kid.into(), algorithm);
+        let target =
+            Awaited::Key { algorithm: key, kid, generation, number, gives_up, again, late };
         Miss::Wait(self.wait_for(target, now))
     }
 
@@ -115,20 +124,20 @@ impl Shared {
         if !running || state == KeysState::ShutDown {
             return unavailable(reason(state), Duration::ZERO);
         }
-        control.schedule.start(now);
+        control.schedule.start(now, state == KeysState::Cold);
         let waits = state == KeysState::Serving
             || control.flying.is_some()
             || control.schedule.next().is_none_or(|next| next <= now);
         if !waits {
             return unavailable(reason(state), control.retry_after(now));
         }
-        let target = Target::Keys { after: self.progress.borrow().ended };
+        let target = Awaited::Keys { after: self.progress.borrow().ended };
         drop(control);
         self.wake();
         Miss::Wait(self.wait_for(target, now))
     }
 
-    fn wait_for(self: &Arc<Self>, target: Target, now: Instant) -> KeyWait {
+    fn wait_for(self: &Arc<Self>, target: Awaited, now: Instant) -> KeyWait {
         let shared = Arc::clone(self);
         let mut progress = shared.progress.subscribe();
         let deadline = after(now, shared.config.request_wait);
@@ -153,13 +162,9 @@ impl Shared {
             };
             let outcome = tokio::time::timeout_at(deadline, waiting)
                 .await
-                .unwrap_or(Err(UnavailableReason::RefreshTimedOut));
+                .unwrap_or_else(|_| Err(target.timed_out()));
             target.count(&shared, outcome);
-            outcome.map_err(|reason| {
-                let now = monotonic();
-                let wait = shared.control().retry_after(now).min(shared.config.cooldown);
-                Unavailable::new(reason, wait_until(after(now, wait), now))
-            })
+            outcome.map_err(|reason| Unavailable::new(reason, target.retry_after(&shared)))
         }))
     }
 
@@ -182,7 +187,7 @@ impl Shared {
             }
         };
         if running && state() != KeysState::Serving {
-            self.control().schedule.start(monotonic());
+            self.control().schedule.start(monotonic(), state() == KeysState::Cold);
             self.wake();
             let _ = tokio::time::timeout(deadline, waiting).await;
         }
@@ -229,68 +234,6 @@ impl Shared {
     }
 }
 
-/// What is waited for.
-enum Target {
-    /// Any keys, or the end of an attempt after this one.
-    Keys { after: u64 },
-    /// A set of another generation with a key for this `alg` and `kid`, or the end of the forced
-    /// fetch of this number.
-    Key { algorithm: Algorithm, kid: Box<str>, generation: u64, number: u64 },
-}
-
-impl Target {
-    fn outcome(&self, shared: &Shared, now: Progress) -> Option<Result<(), UnavailableReason>> {
-        if now.closed {
-            return Some(Err(UnavailableReason::ShutDown));
-        }
-        let loaded = shared.store.load(monotonic());
-        match self {
-            Self::Keys { after } => {
-                let serves = loaded.state() == KeysState::Serving;
-                let over = now.ended > *after;
-                (serves || over).then(|| if serves { Ok(()) } else { Err(reason(loaded.state())) })
-            }
-            Self::Key { generation, number, .. } => {
-                let settled = now.settled >= *number;
-                match settled && now.settled_badly {
-                    _ if self.is_resolved(&loaded, *generation) => Some(Ok(())),
-                    true => Some(Err(UnavailableReason::RefreshFailed)),
-                    false => settled.then_some(Ok(())),
-                }
-            }
-        }
-    }
-
-    fn is_resolved(&self, loaded: &LoadedKeys, before: u64) -> bool {
-        match self {
-            Self::Keys { .. } => false,
-            Self::Key { algorithm, kid, .. } => {
-                let keys = loaded.keys();
-                keys.generation() != before && keys.has(*algorithm, kid)
-            }
-        }
-    }
-
-    fn count(&self, shared: &Shared, outcome: Result<(), UnavailableReason>) {
-        let Self::Key { generation, .. } = self else { return };
-        let resolved = self.is_resolved(&shared.store.load(monotonic()), *generation);
-        let result = match outcome {
-            Ok(()) if resolved => "resolved",
-            Ok(()) => "absent",
-            Err(_) => "fetch_failed",
-        };
-        shared.report.kid_miss(result);
-    }
-}
-
-fn reason(state: KeysState) -> UnavailableReason {
-    match state {
-        KeysState::Cold | KeysState::Serving => UnavailableReason::KeysNotLoaded,
-        KeysState::Expired => UnavailableReason::KeysExpired,
-        KeysState::ShutDown => UnavailableReason::ShutDown,
-    }
-}
-
 fn unavailable(reason: UnavailableReason, wait: Duration) -> Miss {
     Miss::Unavailable(Unavailable::new(reason, wait.max(Duration::from_secs(1))))
 }
@@ -314,6 +257,7 @@ impl Drop for Waiting<'_> {
 #[cfg(all(test, feature = "test-util"))]
 mod tests {
     use super::*;
+    use crate::clock::{Clock, SystemClock};
     use crate::jwks::Jwks;
     use crate::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 
@@ -335,16 +279,19 @@ mod tests {
         transport.push(set("a"));
         transport.push(set("b"));
         let jwks = jwks(&transport).await;
-        let seen = jwks.load();
-        let generation = jwks.load().keys().generation();
+        let load = || jwks.load(SystemClock.now());
+        let seen = load();
+        let generation = load().keys().generation();
         jwks.refresh().await.unwrap();
-        assert_ne!(jwks.load().keys().generation(), generation);
-        let Miss::Wait(wait) = jwks.miss(&seen, Algorithm::EdDSA, "b") else { panic!("no wait") };
+        assert_ne!(load().keys().generation(), generation);
+        let Miss::Wait(wait) = jwks.miss(&seen, (Algorithm::EdDSA, "b"), [b"b", b""]) else {
+            panic!("no wait")
+        };
         let mut wait = tokio_test::task::spawn(wait);
         assert_eq!(wait.poll(), Poll::Ready(Ok(())));
         assert_eq!(transport.request_count(), 2);
 
-        let Miss::Wait(wait) = jwks.miss(&jwks.load(), Algorithm::EdDSA, "c") else {
+        let Miss::Wait(wait) = jwks.miss(&load(), (Algorithm::EdDSA, "c"), [b"c", b""]) else {
             panic!("no wait")
         };
         assert!(wait.await.is_err(), "the transport has no further answer");

@@ -67,7 +67,11 @@
 //! | name | what |
 //! |---|---|
 //! | `token_total{result,reason}` | requests that were let in with a token (`accepted`), `refused`, or couldn't be decided about (`unavailable`), by [`Refusal::code`](crate::Refusal::code) |
-//! | `auth_unavailable_total` | requests that couldn't be decided about: 503 |
+//! | `auth_unavailable_total` | requests that couldn't be decided about, but for those that are `rate_limited` |
+//!
+//! Alert on `auth_unavailable_total`, not on the number of 503 answers: anybody who makes up `kid`s is
+//! answered 503 as well, with the reason `rate_limited`, once the issuer can't be asked more often.
+//! That is counted by `token_total` and `jwks_rate_limited_total` only.
 //!
 //! With the feature `tracing`, an event for each request that isn't let in, with that code and the
 //! reason, and what was compared, where that is known. It is of the level `DEBUG` if callers can cause it at

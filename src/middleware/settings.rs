@@ -119,7 +119,10 @@ fn report(refusal: &Refusal) {
         }
         Refusal::Unavailable(unavailable) => {
             count!("token_total", "result" => "unavailable", "reason" => code);
-            count!("auth_unavailable_total");
+            // An alert goes by this one, and strangers can have requests rate-limited.
+            if unavailable.reason() != UnavailableReason::RateLimited {
+                count!("auth_unavailable_total");
+            }
             match unavailable.reason() {
                 UnavailableReason::KeysNotLoaded
                 | UnavailableReason::KeysExpired

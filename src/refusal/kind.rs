@@ -267,7 +267,8 @@ codes! {
         RefreshFailed = "refresh_failed", "the issuer's keys couldn't be refreshed";
         /// The token's key is unknown, and the refresh took longer than a request may wait.
         RefreshTimedOut = "refresh_timed_out", "refreshing the issuer's keys takes too long";
-        /// The token's key is unknown, and no further refresh is allowed yet.
+        /// The token's key is unknown, and the issuer can't be asked again soon enough. Made-up
+        /// `kid`s lead here, too: no reason for an alert.
         RateLimited = "rate_limited", "the issuer's keys can't be refreshed again yet";
         /// The token's key came, but the inner service wasn't ready before the gRPC call's deadline.
         ServiceNotReady = "service_not_ready", "the inner service isn't ready in time";

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
 use crate::jwks::{Candidates, Jwks, KeyWait, KeysState, Miss};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
@@ -62,7 +63,7 @@ impl<C> Validator<C> {
         let cache = cache.as_ref()?;
         // Before the lookup: to read the clock takes longer while memory is waited for.
         let now = clock.now();
-        cache.accepted(token, || now, trust.generation())
+        cache.accepted(token, || now, trust.generation_at(now))
     }
 
     /// Returns why a token was refused before, with its signature known, if it still would be.
@@ -123,7 +124,7 @@ impl<C: DeserializeOwned> Validator<C> {
         policy.check_claims(&claims, now)?;
 
         let (signature, _) = decode_into(compact.signature, room)?;
-        let seal = trust.check(&header, compact.signing_input, signature, waited)?;
+        let seal = trust.check(&header, compact.signing_input, signature, now, waited)?;
 
         let (from, until) = policy.term(&claims);
         let until = seal.lasts.map_or(until, |lasts| now.plus(lasts).min(until));
@@ -196,17 +197,26 @@ impl Trust {
         }
     }
 
+    /// The same, by a caller who knows the time.
+    fn generation_at(&self, now: UnixTime) -> u64 {
+        match self {
+            Self::Jwks(jwks) => jwks.generation_at(now),
+            Self::SharedSecret(_) => ITS_ONLY_GENERATION,
+        }
+    }
+
     fn check(
         &self,
         header: &Vetted<'_>,
         message: &[u8],
         signature: &[u8],
+        now: UnixTime,
         waited: bool,
     ) -> Result<Seal, Stop> {
         match (self, header.algorithm) {
             (Self::Jwks(jwks), Some(algorithm)) => {
                 let kid = header.kid.as_deref();
-                check_signature(jwks, algorithm, kid, message, signature, waited)
+                check_signature(jwks, (algorithm, kid), message, signature, now, waited)
             }
             (Self::SharedSecret(key), None) => {
                 let genuine = key.verify(message, signature);
@@ -223,13 +233,13 @@ const ITS_ONLY_GENERATION: u64 = 1;
 /// Checks the signature with the issuer's keys, of which the header may name one.
 fn check_signature(
     jwks: &Jwks,
-    algorithm: Algorithm,
-    kid: Option<&str>,
+    (algorithm, kid): (Algorithm, Option<&str>),
     message: &[u8],
     signature: &[u8],
+    now: UnixTime,
     waited: bool,
 ) -> Result<Seal, Stop> {
-    let loaded = jwks.load();
+    let loaded = jwks.load(now);
     if loaded.state() != KeysState::Serving {
         return Err(missed(jwks.wait_cold()));
     }
@@ -241,7 +251,9 @@ fn check_signature(
         }),
         Candidates::TooMany => Err(RejectionKind::AmbiguousKey.into()),
         Candidates::None => match kid {
-            Some(kid) if !waited => Err(missed(jwks.miss(&loaded, algorithm, kid))),
+            Some(kid) if !waited => {
+                Err(missed(jwks.miss(&loaded, (algorithm, kid), [message, signature])))
+            }
             _ => Err(RejectionKind::UnknownKey.into()),
         },
     }

@@ -10,6 +10,7 @@ mod conformance;
 mod discovery;
 mod ending;
 mod fetching;
+mod flood;
 mod misses;
 mod rotation;
 mod start;

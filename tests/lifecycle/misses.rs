@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::StatusCode;
 use tower_bearer::RejectionKind;
 use tower_bearer::jose::Algorithm;
@@ -67,9 +69,11 @@ async fn a_made_up_kid_doesnt_keep_a_rotation_from_being_seen() {
     assert!(!second.contains_key("if-none-match"));
     assert_eq!(issuer.requests(), 3);
 
+    let begun = now();
     let verdict = validator.validate(&issuer.token_of(&a, "third")).await;
     assert_eq!(rejected(verdict), RejectionKind::UnknownKey);
-    assert_eq!(issuer.requests(), 3, "no third fetch in the window");
+    assert_eq!(issuer.requests(), 4, "only a fetch since can tell");
+    assert!(begun.elapsed() > secs(1) && begun.elapsed() < secs(2), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,9 +85,13 @@ async fn nothing_is_said_about_a_token_whose_key_couldnt_be_asked_for() {
     let token = issuer.token_of(&a, "b");
     let (reason, _) = unavailable(validator.validate(&token).await);
     assert_eq!(reason, UnavailableReason::RefreshFailed);
+    let (reason, _) = unavailable(validator.validate(&token).await);
+    assert_eq!(reason, UnavailableReason::RefreshFailed, "the place was near enough to wait for");
+    assert_eq!(issuer.requests(), 3, "the same token may ask again");
     let (reason, retry_after) = unavailable(validator.validate(&token).await);
-    assert_eq!((reason, retry_after), (UnavailableReason::RateLimited, secs(30)));
-    assert_eq!(issuer.requests(), 2, "the same kid costs one fetch");
+    assert_eq!(reason, UnavailableReason::RateLimited);
+    assert!(retry_after > secs(2) && retry_after < secs(3), "{retry_after:?}");
+    assert_eq!(issuer.requests(), 3);
 
     issuer.heal();
     issuer.publish(&[&a, &key("b")]);
@@ -240,4 +248,100 @@ async fn an_issuer_that_asks_for_rest_gets_it_from_forced_fetches_too() {
     assert_eq!(issuer.requests(), 2);
     pass(45.1).await;
     assert!(validator.validate(&issuer.token(&b)).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn fa5_a_predicted_kid_isnt_held_against_the_key_that_comes() {
+    for ahead in [0.0, 0.5, 1.5, 5.0, 20.0] {
+        let (old, new) = (key("old"), key("new"));
+        let issuer = Issuer::with(&[&old]);
+        let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+        let predicted = issuer.token_of(&old, "new");
+        for _ in 0..2 {
+            let verdict = validator.validate(&predicted).await;
+            assert_eq!(rejected(verdict), RejectionKind::UnknownKey);
+        }
+        assert_eq!(issuer.requests(), 2, "the same token is told at once");
+        pass(ahead).await;
+        issuer.publish(&[&old, &new]);
+        assert!(validator.validate(&issuer.token(&new)).await.is_ok(), "{ahead}");
+        assert_eq!(rejected(validator.validate(&predicted).await), RejectionKind::BadSignature);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fa5_two_made_up_kids_every_thirty_seconds_make_no_rotation_a_401() {
+    let mut newest = key("0");
+    let issuer = Issuer::with(&[&newest]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks().ttl(secs(86_400))).await;
+    for n in 1..=60_u32 {
+        let stranger = issuer.token_of(&newest, &format!("made-up-{n}"));
+        let waiting = tokio::spawn({
+            let validator = validator.clone();
+            async move { validator.validate(&stranger).await }
+        });
+        pass(f64::from(n % 15)).await;
+        newest = key(&n.to_string());
+        issuer.publish(&[&newest]);
+        let rotated = now();
+        while let Err(refusal) = validator.validate(&issuer.token(&newest)).await {
+            unavailable(Err(refusal));
+            pass(0.5).await;
+        }
+        assert!(rotated.elapsed() <= secs(10), "{n}: {:?}", rotated.elapsed());
+        assert!(waiting.await.unwrap().is_err());
+        pass(15.0 - f64::from(n % 15)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fa5_what_comes_under_way_may_have_the_key_though_only_the_next_can_tell() {
+    let (a, b) = (key("a"), key("b"));
+    let issuer = Issuer::with(&[&a]);
+    let builder = issuer.jwks().request_wait(secs(1));
+    let (validator, _jwks) = issuer.ready(builder).await;
+    for has in [false, true] {
+        let published = if has { set(&[&a, &b]) } else { set(&[&a]) };
+        let (answer, gate) = ScriptedAnswer::json(published.to_string()).gated();
+        issuer.transport.push(answer);
+        let made_up = issuer.token_of(&a, &format!("made-up-{has}"));
+        let mut first = tokio_test::task::spawn(validator.validate(&made_up));
+        assert!(first.poll().is_pending());
+        pass(0.1).await;
+        let token = issuer.token(&b);
+        let mut second = tokio_test::task::spawn(validator.validate(&token));
+        assert!(second.poll().is_pending());
+        gate.open();
+        let verdict = second.await;
+        assert_eq!(rejected(first.await), RejectionKind::UnknownKey);
+        if has {
+            assert!(verdict.is_ok());
+        } else {
+            assert_eq!(unavailable(verdict).0, UnavailableReason::RateLimited);
+        }
+        pass(31.0).await;
+    }
+}
+
+/// An issuer that limits the rate, and the same that is only slow.
+#[tokio::test(start_paused = true)]
+async fn fa5_who_waits_for_a_place_is_rate_limited_and_who_waits_for_the_issuer_is_not() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+    issuer.fail(ScriptedAnswer::never);
+    let verdict = validator.validate(&issuer.token_of(&a, "1")).await;
+    assert_eq!(unavailable(verdict).0, UnavailableReason::RefreshTimedOut);
+    let set = set(&[&a]).to_string();
+    issuer.fail(move || ScriptedAnswer::json(set.clone()).delay(Duration::from_millis(1_500)));
+    pass(40.0).await;
+    assert!(validator.validate(&issuer.token_of(&a, "2")).await.is_err());
+    let verdict = validator.validate(&issuer.token_of(&a, "3")).await;
+    assert_eq!(rejected(verdict), RejectionKind::UnknownKey);
+    let two = ["4", "5"].map(|kid| issuer.token_of(&a, kid));
+    let mut first = tokio_test::task::spawn(validator.validate(&two[0]));
+    assert!(first.poll().is_pending());
+    pass(0.2).await;
+    let verdict = validator.validate(&two[1]).await;
+    assert_eq!(unavailable(verdict).0, UnavailableReason::RateLimited);
 }

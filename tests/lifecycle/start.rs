@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use tower_bearer::jwks::{Health, Jwks, Snapshot, Start, State};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
-use tower_bearer::{Clock, UnixTime};
+use tower_bearer::{Clock, RejectionKind, UnixTime};
 
 use crate::support::{ISSUER, Issuer, URL, key, now, pass, secs, set, unavailable};
 
@@ -223,7 +223,7 @@ async fn static_keys_are_there_at_once_and_for_ever() {
         pass(400_000.0).await;
         assert!(validator.validate(&token).await.is_ok());
         let unknown = validator.validate(&issuer.token(&b)).await;
-        assert_eq!(crate::support::rejected(unknown), tower_bearer::RejectionKind::UnknownKey);
+        assert_eq!(crate::support::rejected(unknown), RejectionKind::UnknownKey);
         assert_eq!((jwks.health(), jwks.status().state), (Health::Ready, State::Static));
         assert!(jwks.snapshot().is_none());
     }
@@ -278,4 +278,136 @@ fn a_password_in_an_address_is_not_repeated() {
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }
+}
+
+/// Compose, or a cluster that starts cold: the issuer comes up after the service.
+#[tokio::test(start_paused = true)]
+async fn fa15_keys_are_there_within_three_seconds_of_the_issuers_first_answer() {
+    for down_for in [0.5, 2.0, 4.0, 9.0, 20.0, 45.0, 59.0] {
+        for per_second in [0, 10] {
+            let a = key("a");
+            let issuer = Issuer::with(&[&a]);
+            issuer.die();
+            let (validator, jwks) = issuer.validator(issuer.jwks());
+            let token = issuer.token(&a);
+            let begun = now();
+            let step = if per_second == 0 { 0.05 } else { 0.1 };
+            while begun.elapsed().as_secs_f64() < down_for {
+                if per_second > 0 {
+                    unavailable(validator.validate(&token).await);
+                }
+                pass(step).await;
+            }
+            issuer.heal();
+            let back = now();
+            while jwks.health() != Health::Ready {
+                if per_second > 0 {
+                    let _ = validator.validate(&token).await;
+                }
+                pass(step).await;
+            }
+            let late = back.elapsed();
+            assert!(late < secs(3), "{late:?} after {down_for} s, {per_second} a second");
+            let gaps = issuer.gaps();
+            assert!(gaps.iter().all(|gap| *gap <= 2.002), "{gaps:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fa15_after_a_minute_or_once_there_were_keys_an_outage_is_waited_out_as_usual() {
+    let issuer = Issuer::with(&[&key("a")]);
+    issuer.die();
+    let (_validator, _jwks) = issuer.validator(issuer.jwks());
+    pass(62.0).await;
+    let early = issuer.requests();
+    assert!((30..40).contains(&early), "{early}");
+    pass(600.0).await;
+    assert!(issuer.requests() - early < 60, "{}", issuer.requests() - early);
+}
+
+/// Suspend: the wall clock goes on, and the monotonic one doesn't.
+#[tokio::test(start_paused = true)]
+async fn fa10_keys_from_before_a_suspend_are_stale_and_refreshed_at_once() {
+    for asleep in [600, 3_600, 172_800] {
+        for probe in ["a known token", "a new token", "health", "nothing"] {
+            let (a, b) = (key("a"), key("b"));
+            let issuer = Issuer::with(&[&a]);
+            let (validator, jwks) = issuer.ready(issuer.jwks()).await;
+            let [known, new] = [0, 1].map(|_| issuer.token(&a));
+            assert!(validator.validate(&known).await.is_ok());
+            pass(300.0).await;
+            issuer.publish(&[&b]);
+            let generation = jwks.status().generation;
+            issuer.clock.advance(secs(asleep));
+            match probe {
+                "a known token" => drop(validator.validate(&known).await),
+                "a new token" => drop(validator.validate(&new).await),
+                "health" => assert_eq!(jwks.health(), Health::Degraded),
+                _ => pass(31.0).await,
+            }
+            if probe != "nothing" {
+                assert_eq!(jwks.status().state, State::Stale, "{probe}");
+                assert!(jwks.status().age >= Some(secs(asleep)), "{:?}", jwks.status().age);
+            }
+            pass(0.01).await;
+            assert_eq!(jwks.status().state, State::Fresh, "{asleep} {probe}");
+            assert_eq!((issuer.requests(), jwks.status().generation), (2, generation + 1));
+            let verdict = validator.validate(&known).await;
+            assert_eq!(crate::support::rejected(verdict), RejectionKind::UnknownKey);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fa10_a_wall_clock_that_is_set_expires_nothing() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    let (validator, jwks) = issuer.ready(issuer.jwks()).await;
+    issuer.die();
+    let token = issuer.token(&a);
+    // A small step, and one back, are nothing.
+    for step in [30, -7_200] {
+        issuer.clock.set(UnixTime::from_secs(issuer.clock.now().as_secs() + step));
+        assert_eq!(jwks.status().state, State::Fresh, "{step}");
+        pass(31.0).await;
+        assert_eq!((jwks.status().state, issuer.requests()), (State::Fresh, 1), "{step}");
+    }
+    let before = jwks.status();
+    // Four days: the token is good for a week.
+    issuer.clock.advance(secs(345_600));
+    assert!(validator.validate(&token).await.is_ok());
+    assert_eq!(jwks.status().state, State::Stale);
+    pass(3_000.0).await;
+    assert!(issuer.requests() > 20, "{}", issuer.requests());
+    assert!(validator.validate(&token).await.is_ok(), "stale keys serve");
+    let left = |status: &tower_bearer::jwks::Status, now: UnixTime| {
+        status.stale_until.unwrap().saturating_since(now).as_secs()
+    };
+    let ends_in = left(&jwks.status(), issuer.clock.now());
+    assert!(ends_in.abs_diff(600 + 3_600 - 3_062) <= 1, "{before:?}: {ends_in}");
+    issuer.heal();
+    pass(61.0).await;
+    assert_eq!(jwks.status().state, State::Fresh);
+    assert_eq!(jwks.status().generation, 1, "the same keys");
+}
+
+/// A validator with a clock of its own, which is far ahead, costs no refresh.
+#[tokio::test(start_paused = true)]
+async fn fa10_the_key_source_trusts_its_own_clock_alone() {
+    let a = key("a");
+    let issuer = Issuer::with(&[&a]);
+    let jwks = issuer.jwks().build().unwrap();
+    let ahead = tower_bearer::testing::ManualClock::running(UnixTime::from_secs(1_800_400_000));
+    let validator = tower_bearer::Validator::builder(ISSUER, crate::support::AUDIENCE)
+        .keys(jwks.clone())
+        .clock(ahead)
+        .build()
+        .unwrap();
+    jwks.ready(secs(9)).await.unwrap();
+    for _ in 0..3 {
+        assert!(validator.validate(&issuer.token(&a)).await.is_ok());
+        pass(1.0).await;
+    }
+    assert_eq!((jwks.status().state, issuer.requests()), (State::Fresh, 1));
 }

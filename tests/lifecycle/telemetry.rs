@@ -66,7 +66,9 @@ fn every_metric_tells_what_happened() {
             issuer.etag("\"2\"");
             check("b").await;
             check("a").await;
-            check("limited").await;
+            for n in 0..7 {
+                check(&format!("limited-{n}")).await;
+            }
             issuer.fail(|| ScriptedAnswer::status(StatusCode::BAD_GATEWAY));
             pass(31.0).await;
             check("failed").await;
@@ -77,9 +79,9 @@ fn every_metric_tells_what_happened() {
     });
     let metrics = take(&snapshotter);
     for expected in [
-        "jwks_fetch_total{issuer=ISSUER,result=ok} 2",
+        "jwks_fetch_total{issuer=ISSUER,result=ok} 8",
         "jwks_fetch_total{issuer=ISSUER,result=not_modified} 2",
-        "jwks_kid_miss_total{issuer=ISSUER,result=absent} 1",
+        "jwks_kid_miss_total{issuer=ISSUER,result=absent} 7",
         "jwks_kid_miss_total{issuer=ISSUER,result=negative_cached} 1",
         "jwks_kid_miss_total{issuer=ISSUER,result=resolved} 1",
         "jwks_kid_miss_total{issuer=ISSUER,result=tombstone} 1",
@@ -181,4 +183,108 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         assert!(named, "{line}");
     }
     assert!(!log.contains("sentinel"), "{log}");
+}
+
+/// A subscriber that looks at the key source when it is told something, and one that waits for a
+/// thread which does.
+#[test]
+fn a_subscriber_may_look_at_the_key_source_and_wait_for_others_who_do() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    struct Curious(Arc<Mutex<Option<Jwks>>>, Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> Layer<S> for Curious {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let jwks = self.0.lock().unwrap().clone();
+            if event.metadata().target() == "tower_bearer"
+                && let Some(jwks) = jwks
+            {
+                let status = jwks.status();
+                let other = std::thread::spawn(move || jwks.health());
+                assert_eq!(other.join().unwrap(), status.health);
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    let (seen, told) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+    let subscriber =
+        tracing_subscriber::registry().with(Curious(Arc::clone(&seen), Arc::clone(&told)));
+    let guard = tracing::subscriber::set_default(subscriber);
+    // On another thread, since a deadlock would never end.
+    let (done, ended) = std::sync::mpsc::channel();
+    let subscriber = tracing::dispatcher::get_default(Clone::clone);
+    let thread = std::thread::spawn(move || {
+        let _guard = tracing::dispatcher::set_default(&subscriber);
+        run(async {
+            let (a, b) = (key("a"), key("b"));
+            let issuer = Issuer::with(&[&a]);
+            let (validator, jwks) = issuer.ready(issuer.jwks().max_stale(secs(60))).await;
+            *seen.lock().unwrap() = Some(jwks.clone());
+            issuer.publish_json(json!({"keys": [b.public_jwk(), {"kty": "AKP"}]}));
+            assert!(validator.validate(&issuer.token(&b)).await.is_ok());
+            issuer.die();
+            pass(700.0).await;
+            issuer.clock.advance(secs(7_200));
+            jwks.health();
+            jwks.shutdown().await;
+            *seen.lock().unwrap() = None;
+        });
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(std::time::Duration::from_secs(60)).expect("a deadlock");
+    thread.join().unwrap();
+    drop(guard);
+    assert!(told.load(Ordering::SeqCst) >= 8, "{told:?}");
+}
+
+// An operator who alerts on `auth_unavailable_total` isn't woken by strangers.
+#[test]
+fn fa5_made_up_kids_drive_no_alert_and_an_outage_does() {
+    use http::{Request, Response};
+    use tower::{Layer, ServiceExt, service_fn};
+    use tower_bearer::BearerAuthLayer;
+
+    for outage in [false, true] {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            run(async {
+                let a = key("a");
+                let issuer = Issuer::with(&[&a]);
+                let (validator, _jwks) = issuer.ready(issuer.jwks()).await;
+                let service =
+                    BearerAuthLayer::new(validator).layer(service_fn(|_: Request<String>| async {
+                        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+                    }));
+                if outage {
+                    issuer.die();
+                    pass(5_000.0).await;
+                }
+                let mut limited = 0;
+                for n in 0..200 {
+                    let token = if outage {
+                        issuer.token(&a)
+                    } else {
+                        issuer.token_of(&a, &format!("made-up-{n}"))
+                    };
+                    let request = Request::builder()
+                        .header("authorization", format!("Bearer {token}"))
+                        .body(String::new())
+                        .unwrap();
+                    let answer = service.clone().oneshot(request).await.unwrap();
+                    limited += u32::from(answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+                    pass(0.1).await;
+                }
+                assert!(limited > 20, "{limited}");
+            });
+        });
+        let metrics = take(&snapshotter);
+        let told = |name: &str| metrics.iter().any(|line| line.starts_with(name));
+        assert_eq!(told("auth_unavailable_total"), outage, "{metrics:#?}");
+        assert_eq!(told("token_total{result=unavailable,reason=rate_limited}"), !outage);
+        assert_eq!(told("jwks_rate_limited_total"), !outage);
+    }
 }
