@@ -46,7 +46,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("hyper::", &["testing/"]),
     ("hyper_util::", &["testing/"]),
     ("axum::", &["middleware/"]),
-    ("matchit", &["middleware/route_table.rs"]),
+    ("matchit", &["middleware/route_lookup.rs"]),
     (".spawn(", &["client/flight.rs", "jwks/refresher.rs", "testing/"]),
     ("Instant::now", &["clock.rs"]),
     ("SystemTime::now", &["clock.rs"]),

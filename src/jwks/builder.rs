@@ -251,8 +251,8 @@ impl JwksBuilder {
         self
     }
 
-    /// Checks the settings and builds the key source. The network isn't touched; inside a Tokio
-    /// runtime the background task starts.
+    /// Checks the settings and builds the key source, without waiting for the network. Inside a Tokio
+    /// runtime, the first fetch starts in the background, unless [`start`](Self::start) says otherwise.
     ///
     /// # Errors
     ///

@@ -215,10 +215,14 @@ impl<'a> Rules<'a> {
         &self,
         token: Option<&Claims>,
         implications: &Implications,
-    ) -> Result<(), NotAdmitted> {
-        let admit = |rule: &Rule| {
+    ) -> Result<(), NotAdmitted<'a>> {
+        let admit = |rule: &'a Rule| {
             let hidden = rule.hidden;
-            rule.admit(token, implications).map_err(|rejection| NotAdmitted { rejection, hidden })
+            rule.admit(token, implications).map_err(|rejection| NotAdmitted {
+                rejection,
+                hidden,
+                rule,
+            })
         };
         let admitted = admit(self.first);
         let admitted = admitted.and_then(|()| self.others.iter().try_for_each(|rule| admit(rule)));
@@ -237,12 +241,20 @@ impl<'a> From<&'a Rule> for Rules<'a> {
     }
 }
 
-/// Why somebody isn't let in.
+/// Why a caller isn't let in.
 #[derive(Debug)]
-pub(crate) struct NotAdmitted {
+pub(crate) struct NotAdmitted<'a> {
     pub(crate) rejection: Rejection,
     /// What a caller with a valid token is told that there is.
     pub(crate) hidden: Option<Absent>,
+    rule: &'a Rule,
+}
+
+impl NotAdmitted<'_> {
+    /// Returns `true` if it is this very rule that allows no token.
+    pub(crate) fn is_denied_by(&self, rule: &Rule) -> bool {
+        self.rejection.kind() == RejectionKind::Denied && std::ptr::eq(self.rule, rule)
+    }
 }
 
 /// Refuses a caller without a token, who may be told what scopes to ask for.

@@ -23,6 +23,9 @@ use crate::validator::Validator;
 /// Whoever keeps the extensions of a request that was let through keeps its validator, as if by a
 /// clone, and so the task of its keys.
 ///
+/// axum's `Router::layer` is for the routes that were added before: call it last, since a route that is
+/// added after this layer is open to all.
+///
 /// Requests that are refused never reach the service within, whose errors stay as they are: a
 /// refusal is a response.
 pub struct BearerAuthLayer<C = NoClaims> {
@@ -58,14 +61,17 @@ impl<C> BearerAuthLayer<C> {
         Ok(self.set(|settings| settings.challenges = challenges))
     }
 
-    /// Says for single routes what they need; all others need what [`access`](Self::access) says.
+    /// Sets what single routes need; all others need what [`access`](Self::access) says.
     #[must_use]
     pub fn routes(self, routes: RouteTable) -> Self {
         self.set(|settings| settings.routes = Some(routes))
     }
 
-    /// Says what every request needs that no entry of [`routes`](Self::routes) is for, in place of a
-    /// valid token of whatever scopes.
+    /// Sets the access rule for requests that match no entry of [`routes`](Self::routes). The default
+    /// is any valid token.
+    ///
+    /// It is asked before guards and extractors: with [`Access::denied`], routes that have one must be
+    /// listed, too, as [`Access::token`].
     ///
     /// # Errors
     ///

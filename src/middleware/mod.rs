@@ -7,6 +7,10 @@
 //! * a [`ScopeGuardLayer`] on a route, within the layer;
 //! * `RequireScope` among a handler's arguments (feature `axum`).
 //!
+//! They can be mixed; then a request must meet all that apply to it. Where the layer's
+//! [`access`](BearerAuthLayer::access) is denied, the routes of the other two must be in the table as
+//! well.
+//!
 //! # A table
 //!
 //! ```
@@ -24,6 +28,7 @@
 //! let routes = RouteTable::builder()
 //!     .any("/health", Access::public())
 //!     .route(Method::GET, "/orders/{id}", Access::scope("orders:read"))
+//!     .subtree("/admin", Access::scope("admin"))
 //!     .build()?;
 //! let service = ServiceBuilder::new()
 //!     .layer(BearerAuthLayer::new(validator).realm("orders")?.routes(routes))
@@ -48,6 +53,11 @@
 //!
 //! axum's `Router::layer` is for the routes that were added before: call it last, or those that follow
 //! are open to all.
+//!
+//! # WebSockets
+//!
+//! Over HTTP/1.1 they begin with a `GET`, over HTTP/2 and HTTP/3 with an extended CONNECT (RFC 8441,
+//! RFC 9220), and axum's `any` takes both. An entry for `GET` is for both.
 //!
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
@@ -86,9 +96,11 @@ mod context;
 mod future;
 mod grpc_timeout;
 mod layer;
+mod nesting;
 mod path;
 mod required_scopes;
 mod route_builder;
+mod route_lookup;
 mod route_table;
 mod scope_guard;
 mod service;

@@ -1,15 +1,16 @@
 use std::borrow::Cow;
 
-/// Tells whether a path can be read in two ways: what the table takes for one route, the router
-/// behind may take for another.
+/// Returns `true` if routers can disagree about the segments of a path, so that none of its readings
+/// can be trusted.
 ///
-/// Doubtful are empty segments, dot segments (parameters of a segment don't change that), the
-/// backslash, a slash, backslash or NUL in percent-encoding, characters that need no encoding but
-/// have one (RFC 3986 §2.3), and broken escapes.
-pub(crate) fn is_ambiguous(path: &str) -> bool {
-    let bytes = path.as_bytes();
-    let mut rest = bytes;
-    // One pass over the bytes: most paths have none of these.
+/// Such are empty segments, dot segments (also with parameters, or in percent-encoding), the
+/// backslash, a backslash, NUL or, unless `encoded_slashes` are allowed, slash in percent-encoding,
+/// and broken escapes. Escapes that leave the segments alone are no doubt, only another spelling
+/// (RFC 3986 §2.3).
+pub(crate) fn is_ambiguous(path: &str, encoded_slashes: bool) -> bool {
+    let mut rest = path.as_bytes();
+    let mut escapes_matter = false;
+    // One pass over the bytes: most paths have none of these but slashes.
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'%' | b'\\' | b'/')) {
         let (found, after) = match rest.get(at..).and_then(<[u8]>::split_first) {
             Some((found, after)) => (*found, after),
@@ -19,12 +20,18 @@ pub(crate) fn is_ambiguous(path: &str) -> bool {
             b'/' => {
                 let end = after.iter().position(|byte| *byte == b'/');
                 let segment = after.get(..end.unwrap_or(after.len())).unwrap_or_default();
-                let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-                matches!(name, b"." | b"..") || (name.is_empty() && end.is_some())
+                is_odd(segment, end.is_none())
             }
             b'%' => match escaped(after) {
-                Some(b'/' | b'\\' | 0) | None => true,
-                Some(byte) => is_unreserved(byte),
+                Some(b'\\' | 0) | None => true,
+                Some(b'/') => {
+                    escapes_matter = true;
+                    !encoded_slashes
+                }
+                Some(byte) => {
+                    escapes_matter |= matches!(byte, b'.' | b';');
+                    false
+                }
             },
             _ => true,
         };
@@ -33,7 +40,24 @@ pub(crate) fn is_ambiguous(path: &str) -> bool {
         }
         rest = after;
     }
+    escapes_matter && has_odd_segments(&decode(path))
+}
+
+fn has_odd_segments(path: &str) -> bool {
+    let Some((_, path)) = path.split_once('/') else { return false };
+    let mut segments = path.split('/').peekable();
+    while let Some(segment) = segments.next() {
+        if is_odd(segment.as_bytes(), segments.peek().is_none()) {
+            return true;
+        }
+    }
     false
+}
+
+/// Returns `true` if a segment is empty or a dot segment, its parameters aside. The last may be empty.
+fn is_odd(segment: &[u8], last: bool) -> bool {
+    let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+    matches!(name, b"." | b"..") || (name.is_empty() && !last)
 }
 
 /// Takes the parameters off a path's segments: what follows a semicolon (RFC 3986 §3.3).
@@ -42,8 +66,22 @@ pub(crate) fn without_parameters(path: &str) -> String {
     names.collect::<Vec<_>>().join("/")
 }
 
-/// Decodes the escapes of a path that isn't ambiguous. Bytes that aren't UTF-8 become U+FFFD.
+/// Decodes the escapes of a path. Bytes that aren't UTF-8 become U+FFFD.
 pub(crate) fn decode(path: &str) -> Cow<'_, str> {
+    decode_if(path, |_| true)
+}
+
+/// Decodes the escapes of a path but for encoded slashes.
+pub(crate) fn decode_within_segments(path: &str) -> Cow<'_, str> {
+    decode_if(path, |byte| byte != b'/')
+}
+
+/// Decodes the escapes that are needless: those of unreserved characters (RFC 3986 §2.3).
+pub(crate) fn decode_needless(path: &str) -> Cow<'_, str> {
+    decode_if(path, is_unreserved)
+}
+
+fn decode_if(path: &str, wanted: impl Fn(u8) -> bool) -> Cow<'_, str> {
     if !path.contains('%') {
         return Cow::Borrowed(path);
     }
@@ -51,7 +89,7 @@ pub(crate) fn decode(path: &str) -> Cow<'_, str> {
     let mut rest = path.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        match (*byte, escaped(after)) {
+        match (*byte, escaped(after).filter(|byte| wanted(*byte))) {
             (b'%', Some(byte)) => {
                 decoded.push(byte);
                 rest = after.get(2..).unwrap_or_default();
@@ -62,13 +100,34 @@ pub(crate) fn decode(path: &str) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
-/// Returns what is left of a path without as many segments as a prefix has.
-pub(crate) fn without_prefix<'a>(path: &'a str, prefix: &str) -> &'a str {
-    let segments = prefix.split('/').filter(|segment| !segment.is_empty());
-    segments.fold(path, |rest, _| {
-        let rest = rest.strip_prefix('/').unwrap_or(rest);
-        rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default()
+/// Appends a parameter's decoded value to a path: what a segment can't hold is percent-encoded.
+pub(crate) fn push_encoded(path: &mut String, value: &str, slashes: bool) {
+    for byte in value.bytes() {
+        if is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte) || (slashes && byte == b'/') {
+            path.push(char::from(byte));
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// Returns what is left of a path without its first segment; `/` if that was all.
+pub(crate) fn without_first_segment(path: &str) -> &str {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+}
+
+/// Returns a path, and what is left of it without one segment after the other.
+pub(crate) fn suffixes(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| {
+        let rest = without_first_segment(path);
+        (rest.len() > 1).then_some(rest)
     })
+}
+
+/// Returns the number of a path's segments.
+pub(crate) fn segments(path: &str) -> usize {
+    path.split('/').filter(|segment| !segment.is_empty()).count()
 }
 
 fn escaped(after_percent: &[u8]) -> Option<u8> {
@@ -80,9 +139,10 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Tells whether a path is of the form of an axum pattern: `{name}` is a part of a segment up to its
-/// end, `{*name}` the rest of the path, and `{{` is a brace. Slashes at the end don't matter: where
-/// axum nests a service, its pattern has one more.
+/// Returns `true` if a path is of the form of an axum pattern: `{name}` is a part of a segment up to
+/// its end, `{*name}` the rest of the path, and `{{` is a brace. Slashes at the end don't matter: where
+/// axum nests a service, its pattern has one more. What a nested router appended to `{*name}` makes
+/// that a pattern which fits nothing.
 pub(crate) fn fits(pattern: &str, path: &str) -> bool {
     let (mut pattern, mut path) = (pattern.trim_end_matches('/'), path.trim_end_matches('/'));
     loop {
@@ -106,7 +166,7 @@ pub(crate) fn fits(pattern: &str, path: &str) -> bool {
             return false;
         };
         if name.starts_with("{*") {
-            return !path.is_empty();
+            return after.is_empty() && !path.is_empty();
         }
         let end = path.find('/').unwrap_or(path.len());
         let (value, rest) = path.split_at_checked(end).unwrap_or((path, ""));
@@ -189,12 +249,9 @@ mod tests {
             "/a%5Cb",
             "/a\\b",
             "/a\\..\\b",
-            "/%61dmin",
-            "/%41",
-            "/%7e",
-            "/%5F",
-            "/%2d",
-            "/%30",
+            "/a/..%3bx",
+            "/%2e%2e%3Bx=1/b",
+            "/a/%3Bx/b",
             "/%",
             "/%a",
             "/%zz",
@@ -204,7 +261,7 @@ mod tests {
             "/a%00",
             "/%2",
         ] {
-            assert!(is_ambiguous(path), "{path}");
+            assert!(is_ambiguous(path, false), "{path}");
         }
         for path in [
             "",
@@ -229,8 +286,38 @@ mod tests {
             "/%252e%252e/b",
             "/pkg.Service/Method",
             "/%7Bid%7D",
+            "/%61dmin",
+            "/%41",
+            "/%7e",
+            "/%5F",
+            "/%2d",
+            "/%30",
+            "/a%2Eb",
+            "/%2e%2e%2e",
+            "/%3Bx",
         ] {
-            assert!(!is_ambiguous(path), "{path}");
+            assert!(!is_ambiguous(path, false), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_slash_may_end_a_segment_that_is_one() {
+        for (path, ambiguous) in [
+            ("/a%2Fb", false),
+            ("/a%2f", false),
+            ("/a%2Fb%2Fc/d", false),
+            ("/a%2F/b", true),
+            ("/%2Fa", true),
+            ("/a%2F%2fb", true),
+            ("/a%2F..", true),
+            ("/a%2F%2e%2E%2Fb", true),
+            ("/a%2F..;x", true),
+            ("/a%2F.%3Bx", true),
+            ("/a%2Fb%5C", true),
+            ("/a%2F%00", true),
+        ] {
+            assert_eq!(is_ambiguous(path, true), ambiguous, "{path}");
+            assert!(is_ambiguous(path, false), "{path}");
         }
     }
 
@@ -251,6 +338,8 @@ mod tests {
         assert_eq!(decode("/%ff"), "/\u{fffd}");
         assert_eq!(decode("/%"), "/%");
         assert_eq!(decode("/%4"), "/%4");
+        assert_eq!(decode_needless("/%7e%41%2F%40%2"), "/~A%2F%40%2");
+        assert_eq!(decode_within_segments("/%7e%41%2F%40"), "/~A%2F@");
     }
 
     #[test]
@@ -271,6 +360,7 @@ mod tests {
             ("/a/x_{id}", "/a/x_", false),
             ("/{*rest}", "/a/b", true),
             ("/{*rest}", "/", false),
+            ("/{*rest}/b", "/a/b", false),
             ("/{a}/{*rest}", "/1/2/3", true),
             ("/{{a}}/{b}", "/{a}/1", true),
             ("/{{a}}/{b}", "/x/1", false),
@@ -281,20 +371,33 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_takes_away_as_many_segments_as_it_has() {
-        for (path, prefix, expected) in [
-            ("/a/b", "", "/a/b"),
-            ("/a/b", "/", "/a/b"),
-            ("/a/b", "/a", "/b"),
-            ("/a/b", "/a/", "/b"),
-            ("/a/b", "/{x}", "/b"),
-            ("/a/b/", "/a/b", "/"),
-            ("/a/b", "/a/b", ""),
-            ("/a/b", "/a/b/c", ""),
-            ("*", "", "*"),
-            ("", "", ""),
+    fn segments_are_taken_off_one_after_the_other() {
+        for (path, expected) in [
+            ("/a/b/c", &["/a/b/c", "/b/c", "/c"][..]),
+            ("/a/b/", &["/a/b/", "/b/"]),
+            ("/a", &["/a"]),
+            ("/", &["/"]),
+            ("*", &["*"]),
+            ("", &[""]),
         ] {
-            assert_eq!(without_prefix(path, prefix), expected, "{path} {prefix}");
+            assert_eq!(suffixes(path).collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(without_first_segment("/a"), "/");
+        assert_eq!(["", "/", "/a", "/a/", "/a/b"].map(segments), [0, 0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn a_value_is_encoded_into_its_segment() {
+        for (value, slashes, expected) in [
+            ("a-b.c_d~e@f:g", false, "a-b.c_d~e@f:g"),
+            ("a/b", false, "a%2Fb"),
+            ("a/b", true, "a/b"),
+            ("%7e?#\u{e9} {", true, "%257e%3F%23%C3%A9%20%7B"),
+        ] {
+            let mut path = String::new();
+            push_encoded(&mut path, value, slashes);
+            assert_eq!(path, expected);
+            assert_eq!(decode(&path), value);
         }
     }
 }

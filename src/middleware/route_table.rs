@@ -1,32 +1,48 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::Method;
-use matchit::{InsertError, Router};
-
-use crate::error::ConfigError;
 use crate::middleware::access::{Rule, Rules};
+use crate::middleware::nesting::{Doubt, Paths};
 use crate::middleware::path;
 use crate::middleware::route_builder::RouteTableBuilder;
+use crate::middleware::route_lookup::{Form, Look, Methods, Needed, Table};
 
 /// Who may do what: `(method, path pattern) → access`.
 ///
 /// Patterns are those of axum: `/users/{id}`, and `/files/{*rest}` for all below `/files/`, but not
-/// `/files` or `/files/` themselves. Of several that fit, the most specific one decides that has an
-/// entry for the request's method. `GET` is also for `HEAD`, unless that is listed. A request that no
-/// entry is for needs what the layer's [`access`](crate::BearerAuthLayer::access) says.
+/// `/files` or `/files/` themselves, which [`subtree`](RouteTableBuilder::subtree) is for. Of several
+/// patterns that fit a path, the most specific one decides. A request that no entry is for needs what
+/// the layer's [`access`](crate::BearerAuthLayer::access) says.
+///
+/// # Methods
+///
+/// `GET` is also for `HEAD`, unless that is listed. An extended CONNECT, which opens a WebSocket over
+/// HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), counts as `GET`: so an entry for `GET /live` is for the
+/// WebSockets of a route with axum's `any`, whichever version they come by. If `CONNECT` is listed,
+/// that entry must be met, too.
+///
+/// For a path that is listed, a method that isn't must meet the layer's access *and* every entry for
+/// that path. If a wider pattern has an entry for all methods ([`any`](RouteTableBuilder::any)), that
+/// takes the place of the layer's access; if it has one for just this method, that decides.
+///
+/// # Paths
 ///
 /// A path is the full path of the request, before any router of axum's has taken a prefix away: the
-/// table is the same wherever the layer lies. If something else rewrote the path on the way, so that
-/// more than axum's `NestedPath` is missing, or `MatchedPath` isn't the form of the full path, then the
-/// access of where it leads is needed as well.
+/// table is the same wherever the layer lies (feature `axum`). If there is no entry for the full path,
+/// or only a catch-all that is wider than the nesting, but one for the path within what is nested,
+/// that entry must be met, too: an app with a table of its own keeps it when it is nested elsewhere.
 ///
-/// With a table, a path that can be read in two ways is refused with 400, since the router behind
-/// may read it in the other way: empty segments (`//`), dot segments, an encoded slash, backslash or
-/// NUL, a backslash, an encoded character that needs no encoding, a broken escape. Routers also
-/// differ about other escapes, about a slash at the end, and about parameters of a segment
-/// (`/a;b=c`): if a path has another entry when it is decoded, or without that slash, or without
-/// parameters, then the access of both entries is needed.
+/// If something else rewrites the path on the way, before the layer, then the entries for where it
+/// leads must be met as well as those for the full path. Where that can't be told, the request is
+/// refused with 400. What is rewritten behind the layer, the layer can't see.
+///
+/// Routers don't agree about a slash at the end, parameters of a segment (`/a;b=c`), and escapes. With
+/// a table, a request must be allowed however its path is read: with that slash and without it, unless
+/// the entry is for the very one; without parameters; with all escapes decoded, and with only the
+/// needless ones decoded (`/%7Eme` is `/~me`, RFC 3986 §2.3). A path whose readings differ in their
+/// segments is refused with 400: empty segments (`//`), dot segments, an encoded backslash or NUL, a
+/// backslash, a broken escape, and an encoded slash unless
+/// [`allow_encoded_slashes`](RouteTableBuilder::allow_encoded_slashes) is set.
 ///
 /// ```
 /// use http::Method;
@@ -35,7 +51,7 @@ use crate::middleware::route_builder::RouteTableBuilder;
 /// let routes = RouteTable::builder()
 ///     .route(Method::GET, "/orders/{id}", Access::scope("orders:read"))
 ///     .route(Method::POST, "/orders", Access::scope("orders:write"))
-///     .any("/admin/{*rest}", Access::scope("admin").hide_existence())
+///     .subtree("/admin", Access::scope("admin").hide_existence())
 ///     .any("/health", Access::public())
 ///     .build()?;
 ///
@@ -50,193 +66,120 @@ pub struct RouteTable {
     table: Arc<Table>,
 }
 
-/// Where a request goes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Paths<'a> {
-    /// The path before any nesting.
-    pub(crate) full: &'a str,
-    /// The path as it is now.
-    pub(crate) current: &'a str,
-    /// The pattern that axum matched, before any nesting.
-    pub(crate) matched: Option<&'a str>,
-    /// The pattern at which axum has nested what is reached.
-    pub(crate) nested: Option<&'a str>,
-}
-
-impl Paths<'_> {
-    /// Tells whether the path is as it was, but for the prefix that axum has taken away. Anything
-    /// else has rewritten it.
-    fn are_of_one_request(self) -> bool {
-        let rest = path::without_prefix(self.full, self.nested.unwrap_or_default());
-        rest == self.current || (rest.is_empty() && self.current == "/")
-    }
-}
-
-struct Table {
-    entries: Box<[Entry]>,
-    by_method: Box<[(Method, Matchers)]>,
-    other_methods: Matchers,
-}
-
-/// A pattern, and who may do what it stands for.
-pub(crate) struct Entry {
-    pub(crate) pattern: String,
-    pub(crate) rule: Rule,
-}
-
-/// The entries for one method: their patterns as they are written, and with escapes decoded.
-struct Matchers {
-    raw: Router<usize>,
-    decoded: Router<usize>,
-    /// Whether the two differ.
-    escapes: bool,
-}
-
 impl RouteTable {
     /// Starts a table.
     pub fn builder() -> RouteTableBuilder {
         RouteTableBuilder::default()
     }
 
-    /// Puts a table together. Entries are named by their places.
-    pub(crate) fn new<I: IntoIterator<Item = usize>>(
-        entries: Vec<Entry>,
-        by_method: impl Iterator<Item = (Method, I)>,
-        other_methods: impl Iterator<Item = usize>,
-    ) -> Result<Self, ConfigError> {
-        let by_method = by_method
-            .map(|(method, chosen)| Ok((method, Matchers::new(&entries, chosen)?)))
-            .collect::<Result<_, _>>()?;
-        let other_methods = Matchers::new(&entries, other_methods)?;
-        let entries = entries.into();
-        Ok(Self { table: Arc::new(Table { entries, by_method, other_methods }) })
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table: Arc::new(table) }
     }
 
-    /// Returns the rules for a request, `otherwise` where there is no entry; `None` if its path can
-    /// be read in two ways.
+    /// Returns the rules for a request, `otherwise` where there is no entry.
     pub(crate) fn select<'a>(
         &'a self,
-        method: &Method,
+        methods: Methods<'_>,
         paths: Paths<'_>,
         otherwise: &'a Rule,
-    ) -> Option<Rules<'a>> {
-        if path::is_ambiguous(paths.full) {
-            return None;
-        }
+    ) -> Result<Rules<'a>, Doubt> {
         let table = &*self.table;
-        let look = Look { table, matchers: table.matchers(method), otherwise };
-        let mut rules = look.readings(paths.full);
-        let strange = paths.matched.filter(|pattern| !path::fits(pattern, paths.full));
-        if let Some(pattern) = strange {
-            rules.also(look.pattern(pattern));
+        if path::is_ambiguous(paths.full, table.encoded_slashes) {
+            return Err(Doubt::Ambiguous);
         }
-        if strange.is_some() || !paths.are_of_one_request() {
-            if path::is_ambiguous(paths.current) {
-                return None;
-            }
-            look.readings(paths.current).iter().for_each(|rule| rules.also(rule));
+        let mut needed = Needed::default();
+        let look = Look { table, methods, otherwise, entries_only: false };
+        let form = look.readings(paths.full, &mut needed);
+        if !paths.are_plain() {
+            look.on_the_way(paths, form, &mut needed)?;
         }
-        Some(rules)
+        Ok(needed.or(otherwise))
     }
 }
 
-impl Table {
-    fn matchers(&self, method: &Method) -> &Matchers {
-        let listed = self.by_method.iter().find(|(listed, _)| listed == method);
-        listed.map_or(&self.other_methods, |(_, matchers)| matchers)
-    }
-}
-
-/// A look into a table, for requests of one method.
-struct Look<'a> {
-    table: &'a Table,
-    matchers: &'a Matchers,
-    /// The rule where there is no entry.
-    otherwise: &'a Rule,
-}
-
-impl<'a> Look<'a> {
-    fn entry(&self, router: &Router<usize>, path: &str) -> Option<&'a Entry> {
-        self.table.entries.get(*router.at(path).ok()?.value)
-    }
-
-    fn rule(&self, entry: Option<&'a Entry>) -> &'a Rule {
-        entry.map_or(self.otherwise, |entry| &entry.rule)
-    }
-
-    /// Returns the rules of all ways to read a path.
-    fn readings(&self, path: &str) -> Rules<'a> {
-        let mut rules = self.plain_readings(path);
-        if path.contains(';') {
-            let bare = path::without_parameters(path);
-            self.plain_readings(&bare).iter().for_each(|rule| rules.also(rule));
-        }
-        rules
-    }
-
-    /// Returns the rules of all ways to read a path by those who leave a segment's parameters on.
-    fn plain_readings(&self, path: &str) -> Rules<'a> {
-        let matchers = self.matchers;
-        let entry = self.entry(&matchers.raw, path);
-        let mut rules = Rules::from(self.rule(entry));
-        let escaped = matchers.escapes || path.contains('%');
-        if escaped {
-            rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(path))));
-        }
-        // Routers differ about a slash at the end, and some take it away. An entry with that slash
-        // says what is meant.
-        if let Some(trimmed) = path.strip_suffix('/').filter(|trimmed| !trimmed.is_empty())
-            && !entry.is_some_and(|entry| entry.pattern.ends_with('/'))
-        {
-            rules.also(self.rule(self.entry(&matchers.raw, trimmed)));
-            if escaped {
-                rules.also(self.rule(self.entry(&matchers.decoded, &path::decode(trimmed))));
+impl<'a> Look<'a, '_> {
+    /// Adds what is needed since the path was changed on the way: by nesting, or by something else.
+    fn on_the_way(
+        self,
+        paths: Paths<'_>,
+        form: Option<&'a Form>,
+        needed: &mut Needed<'a>,
+    ) -> Result<(), Doubt> {
+        let mut rewritten = Vec::new();
+        for prefix in paths.prefixes()? {
+            if !paths.are_whole_with(&prefix) {
+                rewritten.push(format!("{prefix}{}", paths.current));
+                // The root of what is nested is reached with the slash and without.
+                if paths.current == "/" && !prefix.is_empty() {
+                    rewritten.push(prefix.into_owned());
+                }
             }
         }
-        rules
+        if rewritten.is_empty() && paths.are_matched() {
+            let is_wider = |form: &Form| form.catch_all_after.is_some_and(|n| n < paths.depth());
+            if form.is_none_or(is_wider) {
+                self.within(paths.full, paths.depth(), needed)?;
+            }
+            return Ok(());
+        }
+        for path in &rewritten {
+            if !paths.are_untouched() {
+                self.known(path, needed)?;
+            }
+            self.within(path, paths.depth(), needed)?;
+        }
+        self.matched(paths, &rewritten, needed)
     }
 
-    /// Returns the rule of a pattern of axum's. Read as a path, its parameters fit those of an
-    /// entry of the same form, and no others.
-    fn pattern(&self, pattern: &str) -> &'a Rule {
-        if pattern.contains("{*") {
-            // The rest may have several segments, which an entry for one must not cover.
-            self.rule(self.entry(&self.matchers.raw, &format!("{pattern}/…")))
-        } else {
-            self.rule(self.entry(&self.matchers.raw, pattern))
+    /// Adds the entries for what is left of a path without its first segments, one after the other.
+    fn within(self, path: &str, depth: usize, needed: &mut Needed<'a>) -> Result<(), Doubt> {
+        let look = Self { entries_only: true, ..self };
+        let mut rest = path;
+        for _ in 0..depth {
+            rest = path::without_first_segment(rest);
+            look.known(rest, needed)?;
         }
+        Ok(())
     }
-}
 
-impl Matchers {
-    fn new(
-        entries: &[Entry],
-        chosen: impl IntoIterator<Item = usize>,
-    ) -> Result<Self, ConfigError> {
-        let mut matchers = Self { raw: Router::new(), decoded: Router::new(), escapes: false };
-        for at in chosen {
-            let Some(Entry { pattern, .. }) = entries.get(at) else { continue };
-            let explain = |error| explain(pattern, &error);
-            matchers.escapes |= pattern.contains('%');
-            matchers.raw.insert(pattern, at).map_err(explain)?;
-            matchers.decoded.insert(path::decode_pattern(pattern), at).map_err(explain)?;
+    /// Adds what was matched, if it isn't where the path leads now, nor where it led at first: then the
+    /// path was rewritten after it had been matched.
+    fn matched(
+        self,
+        paths: Paths<'_>,
+        rewritten: &[String],
+        needed: &mut Needed<'a>,
+    ) -> Result<(), Doubt> {
+        let same = |a: &str, b: &str| path::decode(a) == path::decode(b);
+        let slashless = |path: &str| path.trim_end_matches('/').to_owned();
+        for matched in paths.matched_paths()? {
+            let matched = slashless(&matched);
+            let full = slashless(paths.full);
+            if same(&matched, &full)
+                || rewritten.iter().any(|path| same(&matched, &slashless(path)))
+            {
+                continue;
+            }
+            // Routers within others put their patterns behind those of the outer ones.
+            let appended = rewritten.iter().flat_map(|path| path::suffixes(path));
+            let appended = appended.map(|rest| format!("{full}{}", slashless(rest)));
+            let entries_only = appended.into_iter().any(|path| same(&matched, &path));
+            let look = Self { entries_only, ..self };
+            for path in path::suffixes(&matched) {
+                look.known(path, needed)?;
+            }
         }
-        Ok(matchers)
+        Ok(())
     }
-}
 
-fn explain(pattern: &str, error: &InsertError) -> ConfigError {
-    let advice = match error {
-        InsertError::Conflict { with } => {
-            format!("some paths would fit {with:?} as well, and neither is more specific")
+    /// Adds the rules of all ways to read a path which isn't that of the request.
+    fn known(self, path: &str, needed: &mut Needed<'a>) -> Result<(), Doubt> {
+        if path::is_ambiguous(path, self.table.encoded_slashes) {
+            return Err(Doubt::Ambiguous);
         }
-        InsertError::InvalidParamSegment => {
-            "write one parameter to a segment, at its end, such as \"/v{version}/\"".to_owned()
-        }
-        InsertError::InvalidCatchAll => "write {*name} at the end and nowhere else".to_owned(),
-        _ => "write parameters as {name} and {*name}, and braces as {{ and }}".to_owned(),
-    };
-    ConfigError::new(format!("the route table can't hold {pattern:?}: {advice}"))
+        self.readings(path, needed);
+        Ok(())
+    }
 }
 
 impl fmt::Debug for RouteTable {
@@ -248,6 +191,8 @@ impl fmt::Debug for RouteTable {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+    use matchit::Router;
     use proptest::prelude::*;
 
     use super::*;
@@ -261,13 +206,20 @@ mod tests {
 
     /// What a request without a token lacks by each rule that it meets.
     fn look_up(table: &RouteTable, method: &Method, full: &str) -> String {
-        look_up_all(table, method, Paths { full, current: full, matched: None, nested: None })
+        look_up_all(table, method, at(full))
+    }
+
+    fn at(full: &str) -> Paths<'_> {
+        Paths { full, current: full, matched: None, nested: None, parameters: None }
     }
 
     fn look_up_all(table: &RouteTable, method: &Method, paths: Paths<'_>) -> String {
         let denied = Access::denied().into_rule().unwrap();
-        let rules = table.select(method, paths, &denied);
-        rules.map_or("ambiguous".to_owned(), |rules| rules.describe())
+        match table.select(Methods::One(method), paths, &denied) {
+            Ok(rules) => rules.describe(),
+            Err(Doubt::Ambiguous) => "ambiguous".to_owned(),
+            Err(Doubt::Parameters) => "parameters".to_owned(),
+        }
     }
 
     fn table() -> RouteTable {
@@ -276,8 +228,8 @@ mod tests {
             .route(Method::POST, "/read", scope("write"))
             .route(Method::GET, "/users/{id}", scope("user"))
             .route(Method::GET, "/users/me", Access::token())
-            .any("/users/{id}/keys/{*rest}", scope("keys"))
-            .any("/admin/{*rest}", scope("admin"))
+            .subtree("/users/{id}/keys", scope("keys"))
+            .subtree("/admin", scope("admin"))
             .route(Method::GET, "/admin/status", Access::public())
             .any("/", Access::public())
             .any("/slash/", scope("slash"))
@@ -294,19 +246,21 @@ mod tests {
         for (method, path, expected) in [
             (Method::GET, "/read", "read"),
             (Method::POST, "/read", "write"),
-            (Method::PUT, "/read", "denied"),
+            (Method::PUT, "/read", "denied, read, write"),
             (Method::GET, "/", "public"),
             (Method::GET, "/users/1", "user"),
             (Method::GET, "/users/me", "a token"),
             (Method::GET, "/users/me/keys/a/b", "keys"),
-            (Method::GET, "/users/1/keys", "denied"),
+            (Method::GET, "/users/1/keys", "keys"),
+            (Method::GET, "/users/1/keys/", "keys"),
             (Method::GET, "/users/", "denied"),
             (Method::GET, "/admin/x", "admin"),
             (Method::GET, "/admin/x/y", "admin"),
             (Method::GET, "/admin/status", "public"),
-            // The public entry is for GET; the wider one for all methods still holds.
-            (Method::POST, "/admin/status", "admin"),
-            (Method::GET, "/admin", "denied"),
+            // The public entry is for GET; the wider one is for all other methods.
+            (Method::POST, "/admin/status", "admin, public"),
+            (Method::GET, "/admin", "admin"),
+            (Method::GET, "/admin/", "admin"),
             (Method::OPTIONS, "*", "denied"),
             (Method::CONNECT, "", "denied"),
             (Method::from_bytes(b"PURGE").unwrap(), "/admin/x", "admin"),
@@ -324,12 +278,13 @@ mod tests {
             .route(Method::GET, "/a", scope("get"))
             .route(Method::HEAD, "/a", scope("head"))
             .route(Method::HEAD, "/b", scope("head"))
-            .any("/{*rest}", scope("any"))
+            .subtree("/", scope("any"))
             .build()
             .unwrap();
         assert_eq!(look_up(&table, &Method::HEAD, "/a"), "head");
         assert_eq!(look_up(&table, &Method::GET, "/a"), "get");
-        assert_eq!(look_up(&table, &Method::GET, "/b"), "any");
+        // For other methods than HEAD the path is listed, and the method isn't.
+        assert_eq!(look_up(&table, &Method::GET, "/b"), "any, head");
     }
 
     #[test]
@@ -338,7 +293,8 @@ mod tests {
         for (path, expected) in [
             ("//read", "ambiguous"),
             ("/admin/../read", "ambiguous"),
-            ("/%72ead", "ambiguous"),
+            ("/%72ead", "denied, read"),
+            ("/%7Busers%7D/%31", "denied"),
             ("/admin%2fx", "ambiguous"),
             // Some routers take the slash at the end away.
             ("/read/", "denied, read"),
@@ -376,7 +332,7 @@ mod tests {
             ("/slash/", "/", "/slash//", "slash"),
         ] {
             let nested = full.strip_suffix(current).or(Some("/slash"));
-            let paths = Paths { full, current, matched: Some(matched), nested };
+            let paths = Paths { current, matched: Some(matched), nested, ..at(full) };
             assert_eq!(look_up_all(&table, &Method::GET, paths), expected, "{paths:?}");
         }
     }
@@ -384,27 +340,33 @@ mod tests {
     #[test]
     fn a_path_that_was_rewritten_meets_the_rules_of_where_it_leads() {
         let table = RouteTable::builder()
-            .any("/old/{*rest}", Access::public())
+            .subtree("/old", Access::public())
             .any("/users/{id}", scope("user"))
-            .any("/users/{id}/keys/{*rest}", scope("keys"))
-            .any("/admin/{*rest}", scope("admin"))
+            .subtree("/users/{id}/keys", scope("keys"))
+            .subtree("/admin", scope("admin"))
             .build()
             .unwrap();
-        for (current, matched, expected) in [
-            ("/users/1", "/users/{user}", "public, user"),
-            ("/users/1", "/old/{x}/users/{user}", "public, user"),
-            ("/users/1/keys/2", "/users/{user}/keys/{a}", "public, keys"),
-            ("/admin/x", "/admin/{*x}", "public, admin"),
-            // Within something that is nested, only the pattern is whole.
-            ("/1", "/users/{user}", "public, user, denied"),
-            // An entry for one segment is not for a pattern that stands for several.
-            ("/users/1", "/users/{*x}", "public, denied, user"),
-            ("/nowhere", "/nowhere", "public, denied"),
-            ("/users//1", "/{*everything}", "ambiguous"),
+        let parameters = [("x", "1"), ("user", "1"), ("rest", "x")];
+        for (current, matched, nested, expected) in [
+            ("/users/1", "/users/{user}", None, "public, user"),
+            ("/users/1", "/old/{x}/users/{user}", None, "public, user"),
+            ("/users/1/keys/2", "/users/{user}/keys/2", None, "public, keys"),
+            ("/admin/x", "/admin/{*rest}", None, "public, admin"),
+            // Within something that is nested, it is the whole that counts.
+            ("/1", "/users/{user}", Some("/users"), "public, user"),
+            ("/keys/2", "/users/{user}/keys/2", Some("/users/{user}"), "public, keys"),
+            // An app may have been nested with its own table.
+            ("/admin/x", "/apps/admin/x", Some("/apps"), "public, denied, admin"),
+            // It was rewritten again after it had been matched.
+            ("/users/1", "/admin", None, "public, user, admin"),
+            ("/users/1", "/nowhere", None, "public, user, denied"),
+            ("/nowhere", "/nowhere", None, "public, denied"),
+            ("/users//1", "/users/{user}", None, "ambiguous"),
+            // A value that isn't known.
+            ("/1", "/{tenant}/{user}", Some("/{tenant}"), "ambiguous"),
         ] {
-            let paths = Paths { full: "/old/1", current, matched: Some(matched), nested: None };
-            let paths =
-                if matched.contains("every") { Paths { full: "/", ..paths } } else { paths };
+            let paths = Paths { current, matched: Some(matched), nested, ..at("/old/1") };
+            let paths = Paths { parameters: Some(&parameters), ..paths };
             assert_eq!(look_up_all(&table, &Method::GET, paths), expected, "{paths:?}");
         }
     }
@@ -481,6 +443,7 @@ mod tests {
             assert!(error.contains("give its full name"), "{error}");
         }
         let both = build(&[(None, "/a/{b}"), (None, "/a/{*c}")]).unwrap_err();
+        assert!(build(&[(get.clone(), "/a/{b}"), (Some(Method::PUT), "/a/{*c}")]).is_err());
         assert!(both.to_string().contains("would fit \"/a/{*c}\" as well"), "{both}");
         for (one, two) in [
             ((get.clone(), "/a"), (get.clone(), "/a")),
@@ -526,7 +489,7 @@ mod tests {
             ),
         ) {
             let patterns =
-                ["/", "/a", "/b/", "/a/b", "/a/{x}", "/@", "/@/{x}", "/b/{*rest}", "/%C3%A9", "/{x}/@/a"];
+                ["/", "/a", "/b/", "/a/b", "/a/{x}", "/@", "/@/{x}", "/b/{*rest}", "/%C3%A9", "/{x}/@/a", "/b"];
             let mut table = RouteTable::builder();
             let (mut raw, mut decoded) = (Router::new(), Router::new());
             for (at, pattern) in patterns.iter().enumerate() {
@@ -536,9 +499,10 @@ mod tests {
             }
             let table = table.build().unwrap();
             let path = format!("/{}", pieces.concat());
-            let paths = Paths { full: &path, current: &path, matched: None, nested: None };
+            let paths = at(&path);
             let denied = Access::denied().into_rule().unwrap();
-            let Some(rules) = table.select(&Method::GET, paths, &denied) else { return Ok(()) };
+            let get = Methods::One(&Method::GET);
+            let Ok(rules) = table.select(get, paths, &denied) else { return Ok(()) };
             let strict = raw.at(&path).ok().map(|found| *found.value);
             let lenient = decoded.at(&lenient(&path)).ok().map(|found| *found.value);
             // An entry with a slash at its end is for a router that heeds it.

@@ -109,8 +109,8 @@ impl<T: Into<Refusal>> From<T> for Refused {
     }
 }
 
-impl From<NotAdmitted> for Refused {
-    fn from(NotAdmitted { rejection, hidden }: NotAdmitted) -> Self {
+impl From<NotAdmitted<'_>> for Refused {
+    fn from(NotAdmitted { rejection, hidden, .. }: NotAdmitted<'_>) -> Self {
         Self { refusal: rejection.into(), hidden }
     }
 }
@@ -142,8 +142,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         };
         match rules.admit(token.as_deref(), &settings.implications) {
             Ok(()) => Verdict::Pass(token),
-            Err(not_admitted) => {
-                Verdict::Refuse(settings.conceal(not_admitted, token.as_deref()).into())
+            Err(refused) => {
+                let refused = settings.explain(refused, request);
+                Verdict::Refuse(settings.conceal(refused, token.as_deref()).into())
             }
         }
     }

@@ -2,14 +2,21 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Version};
+#[cfg(feature = "axum")]
+use smallvec::SmallVec;
 
 use crate::middleware::access::{NotAdmitted, Rule, Rules};
-use crate::middleware::route_table::{Paths, RouteTable};
+use crate::middleware::nesting::{Doubt, Parameters, Paths};
+use crate::middleware::route_lookup::Methods;
+use crate::middleware::route_table::RouteTable;
 use crate::refusal::challenge::Challenges;
 use crate::refusal::renderer::{RequestHead, answer};
 use crate::refusal::table::Disclosure;
-use crate::refusal::{Absent, DefaultRenderer, Refusal, Renderer, UnavailableReason};
+use crate::refusal::{
+    Absent, DefaultRenderer, Detail, Excerpt, Refusal, Rejection, RejectionKind, Renderer,
+    UnavailableReason,
+};
 use crate::scope::Implications;
 use crate::telemetry::{count, event};
 use crate::token::Claims;
@@ -29,13 +36,33 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the rules for a request; `None` if its path can be read in two ways.
+    /// Returns the rules for a request; `None` if it can't be told where its path leads.
     #[inline]
-    pub(crate) fn rules<B>(&self, request: &Request<B>) -> Option<Rules<'_>> {
-        match &self.routes {
-            None => Some(Rules::from(&self.otherwise)),
-            Some(table) => table.select(request.method(), paths(request), &self.otherwise),
+    pub(crate) fn rules<B>(&self, request: &mut Request<B>) -> Option<Rules<'_>> {
+        let Some(table) = &self.routes else { return Some(Rules::from(&self.otherwise)) };
+        match table.select(methods(request), paths(request, None), &self.otherwise) {
+            Ok(rules) => Some(rules),
+            Err(Doubt::Ambiguous) => None,
+            Err(Doubt::Parameters) => with_parameters(request, |request, parameters| {
+                let paths = paths(request, Some(parameters));
+                table.select(methods(request), paths, &self.otherwise).ok()
+            }),
         }
+    }
+
+    /// Adds to a refusal that the table has no entry for the request, if that is why.
+    pub(crate) fn explain<'a, B>(
+        &self,
+        mut refused: NotAdmitted<'a>,
+        request: &Request<B>,
+    ) -> NotAdmitted<'a> {
+        if self.routes.is_some() && refused.is_denied_by(&self.otherwise) {
+            let request = format!("{} {}", request.method(), paths(request, None).full);
+            let request = Excerpt::new(&request);
+            refused.rejection =
+                Rejection::with(RejectionKind::Denied, Detail::NotListed { request });
+        }
+        refused
     }
 
     /// Tells whether a request is a preflight of CORS that passes: browsers send those without
@@ -48,7 +75,11 @@ impl Settings {
     }
 
     /// Replaces the refusal of what hides by that of what isn't there, if it has one of its own.
-    pub(crate) fn conceal(&self, hiding: NotAdmitted, token: Option<&Claims>) -> NotAdmitted {
+    pub(crate) fn conceal<'a>(
+        &'a self,
+        hiding: NotAdmitted<'a>,
+        token: Option<&Claims>,
+    ) -> NotAdmitted<'a> {
         if hiding.hidden.is_none() {
             return hiding;
         }
@@ -80,20 +111,69 @@ pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -
     answer(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
 }
 
+/// Returns the methods that a request counts as. `CONNECT` has a path only if it is extended, and only
+/// HTTP/2 and HTTP/3 extend it (RFC 8441 §4, RFC 9220 §3).
+fn methods<B>(request: &Request<B>) -> Methods<'_> {
+    let extended = *request.method() == Method::CONNECT
+        && matches!(request.version(), Version::HTTP_2 | Version::HTTP_3)
+        && !request.uri().path().is_empty();
+    if extended { Methods::ExtendedConnect } else { Methods::One(request.method()) }
+}
+
 #[cfg(feature = "axum")]
-fn paths<B>(request: &Request<B>) -> Paths<'_> {
+fn paths<'a, B>(request: &'a Request<B>, parameters: Option<&'a Parameters<'a>>) -> Paths<'a> {
     use axum::extract::{MatchedPath, NestedPath, OriginalUri};
     let current = request.uri().path();
     let full = request.extensions().get::<OriginalUri>().map_or(current, |uri| uri.path());
     let matched = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let nested = request.extensions().get::<NestedPath>().map(NestedPath::as_str);
-    Paths { full, current, matched, nested }
+    Paths { full, current, matched, nested, parameters }
 }
 
 #[cfg(not(feature = "axum"))]
-fn paths<B>(request: &Request<B>) -> Paths<'_> {
+fn paths<'a, B>(request: &'a Request<B>, parameters: Option<&'a Parameters<'a>>) -> Paths<'a> {
     let path = request.uri().path();
-    Paths { full: path, current: path, matched: None, nested: None }
+    Paths { full: path, current: path, matched: None, nested: None, parameters }
+}
+
+/// Looks at a request with the parameters of all patterns that axum has matched; `None` if they aren't
+/// UTF-8.
+#[cfg(feature = "axum")]
+fn with_parameters<B, T>(
+    request: &mut Request<B>,
+    look: impl FnOnce(&Request<B>, &Parameters<'_>) -> Option<T>,
+) -> Option<T> {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use axum::extract::rejection::RawPathParamsRejection;
+    use axum::extract::{FromRequestParts as _, RawPathParams};
+
+    let (mut parts, ()) = Request::new(()).into_parts();
+    std::mem::swap(&mut parts.extensions, request.extensions_mut());
+    let found = {
+        // It has nothing to wait for.
+        let extract = pin!(RawPathParams::from_request_parts(&mut parts, &()));
+        extract.poll(&mut Context::from_waker(Waker::noop()))
+    };
+    std::mem::swap(&mut parts.extensions, request.extensions_mut());
+    match found {
+        Poll::Ready(Ok(found)) => {
+            let parameters: SmallVec<[_; 8]> = found.iter().collect();
+            look(request, &parameters)
+        }
+        Poll::Ready(Err(RawPathParamsRejection::MissingPathParams(_))) => look(request, &[]),
+        Poll::Ready(Err(_)) | Poll::Pending => None,
+    }
+}
+
+/// Without axum, nothing is nested, and no parameters are asked for.
+#[cfg(not(feature = "axum"))]
+fn with_parameters<B, T>(
+    _: &mut Request<B>,
+    _: impl FnOnce(&Request<B>, &Parameters<'_>) -> Option<T>,
+) -> Option<T> {
+    None
 }
 
 /// Returns `true` if the request may have come through a route of axum's, which adds a

@@ -88,6 +88,9 @@ impl fmt::Display for Rejection {
             Detail::Claim(claim) => write!(f, ": {claim}"),
             Detail::Time { claim, value, now } => write!(f, ": {claim} {value}, now {now}"),
             Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
+            Detail::NotListed { request } => {
+                write!(f, ": the route table has no entry for {request}")
+            }
         }
     }
 }
@@ -132,6 +135,12 @@ pub enum Detail {
     Scopes {
         /// A smallest set of scopes with which the request would have passed.
         needed: Arc<ScopeSet>,
+    },
+    /// The route table has no entry for the request, and the layer's access lets no token in.
+    #[non_exhaustive]
+    NotListed {
+        /// The beginning of the request's method and full path.
+        request: Excerpt,
     },
 }
 

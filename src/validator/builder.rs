@@ -255,7 +255,9 @@ impl<C> ValidatorBuilder<C> {
         self
     }
 
-    /// Checks the settings and builds the validator. The network isn't touched.
+    /// Checks the settings and builds the validator, without waiting for the network. Inside a Tokio
+    /// runtime, the first fetch of the keys starts in the background, unless [`keys`](Self::keys) says
+    /// otherwise.
     ///
     /// # Errors
     ///
