@@ -6,18 +6,20 @@ use tokio::time::Instant;
 
 use crate::clock::{SystemClock, UnixTime, monotonic};
 use crate::error::ConfigError;
-use crate::jose::{Algorithm, Backend, ParsedKeySet, key_from_pem, parse_jwk_set};
+use crate::jose::{Algorithm, Backend, ParsedKeySet, Purpose, key_from_pem, parse_keys};
 use crate::jwks::builder::JwksBuilder;
-use crate::jwks::config::Config;
+use crate::jwks::config::{Config, Target};
 use crate::jwks::control::Control;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::health::{Health, KeyStatus, State, Status};
 use crate::jwks::key_set::KeySet;
+use crate::jwks::not_ready::{NotReady, Place};
 use crate::jwks::refresher::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::wait::Miss;
-use crate::refusal::Unavailable;
+use crate::token::TrustDomain;
+use crate::transport::printable;
 
 /// How many keys a set in the configuration may have.
 const MAX_STATIC_KEYS: usize = 1_000;
@@ -78,9 +80,30 @@ impl Jwks {
         json: &str,
         backend: Backend,
     ) -> Result<Self, ConfigError> {
-        let parsed = parse_jwk_set(json.as_bytes(), MAX_STATIC_KEYS, backend)
-            .map_err(|error| ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)")))?;
-        Self::fixed(issuer.into(), parsed, backend)
+        let purpose = Purpose::Signatures;
+        Self::fixed(issuer.into(), purpose, parse_static(json, backend, purpose)?, backend)
+    }
+
+    /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
+    /// this URL: those with `use: jwt-svid` (SPIFFE Trust Domain and Bundle §4.2), and no others.
+    ///
+    /// They are for [`Validator::jwt_svid`](crate::Validator::jwt_svid) only, with the same trust
+    /// domain.
+    pub fn spiffe_bundle(trust_domain: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::bundle(trust_domain.into(), url.into())
+    }
+
+    /// Takes the JWT-SVID keys of a SPIFFE bundle that never changes; see
+    /// [`spiffe_bundle`](Self::spiffe_bundle).
+    ///
+    /// # Errors
+    ///
+    /// If it isn't a bundle, has no usable key with `use: jwt-svid`, the trust domain has no valid
+    /// name, or no crypto backend is there.
+    pub fn static_spiffe_bundle(trust_domain: &str, json: &str) -> Result<Self, ConfigError> {
+        let (backend, purpose) = (Backend::preferred_or_error()?, Purpose::JwtSvids);
+        let issuer = TrustDomain::parse(trust_domain)?.id().to_string();
+        Self::fixed(issuer, purpose, parse_static(json, backend, purpose)?, backend)
     }
 
     /// Takes public keys in PEM (`BEGIN PUBLIC KEY`), each with its `kid`. Keys without one are
@@ -96,10 +119,16 @@ impl Jwks {
         let backend = Backend::preferred_or_error()?;
         let keys = keys.into_iter().map(|(kid, pem)| key_from_pem(pem, kid, backend));
         let keys = keys.collect::<Result<_, _>>()?;
-        Self::fixed(issuer.into(), ParsedKeySet { keys, ignored: Vec::new() }, backend)
+        let parsed = ParsedKeySet { keys, ignored: Vec::new() };
+        Self::fixed(issuer.into(), Purpose::Signatures, parsed, backend)
     }
 
-    fn fixed(issuer: String, parsed: ParsedKeySet, backend: Backend) -> Result<Self, ConfigError> {
+    fn fixed(
+        issuer: String,
+        purpose: Purpose,
+        parsed: ParsedKeySet,
+        backend: Backend,
+    ) -> Result<Self, ConfigError> {
         if parsed.keys.is_empty() {
             let reason = parsed.ignored.first().map_or_else(
                 || "it has none".to_owned(),
@@ -109,7 +138,7 @@ impl Jwks {
                 "the key set has no usable key, so no token could ever be accepted: {reason}"
             )));
         }
-        let config = Config::fixed(issuer.into(), backend, Arc::new(SystemClock));
+        let config = Config::fixed(issuer.into(), purpose, backend, Arc::new(SystemClock));
         let published = Published {
             sequence: 0,
             keys: Arc::new(KeySet::first(parsed)),
@@ -143,6 +172,11 @@ impl Jwks {
         &self.shared().config.issuer
     }
 
+    /// Returns `true` if the keys are for JWT-SVIDs alone.
+    pub(crate) fn is_spiffe_bundle(&self) -> bool {
+        self.shared().config.purpose == Purpose::JwtSvids
+    }
+
     /// Returns what signatures are checked with.
     pub fn backend(&self) -> Backend {
         self.shared().config.backend
@@ -152,9 +186,21 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If they can't by then.
-    pub async fn ready(&self, deadline: Duration) -> Result<(), Unavailable> {
-        self.shared().ready(deadline).await
+    /// If they can't by then. The error says whose keys they are, from where, and what the last
+    /// attempt failed with.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
+        let shared = self.shared();
+        let Err(unavailable) = shared.ready(deadline).await else { return Ok(()) };
+        let control = shared.control();
+        let cause = control.log.last_error;
+        let found =
+            control.metadata.as_ref().map(|metadata| printable(&metadata.jwks_uri.to_string()));
+        drop(control);
+        let place = shared.config.fetching.as_ref().map(|fetching| match &fetching.target {
+            Target::Url(url) => Place::KeySet(printable(&url.to_string())),
+            Target::Discovery(_) => found.map_or(Place::Discovery, Place::KeySet),
+        });
+        Err(NotReady::new(self.issuer(), place, cause, unavailable))
     }
 
     /// Fetches the keys now, past all caches on the way, and waits for it. The keys from before
@@ -246,6 +292,15 @@ impl Jwks {
     pub(crate) fn wait_cold(&self) -> Miss {
         self.shared().wait_cold()
     }
+}
+
+fn parse_static(
+    json: &str,
+    backend: Backend,
+    purpose: Purpose,
+) -> Result<ParsedKeySet, ConfigError> {
+    parse_keys(json.as_bytes(), MAX_STATIC_KEYS, backend, purpose)
+        .map_err(|error| ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)")))
 }
 
 fn to_wall(instant: Instant, now: Instant, wall: UnixTime) -> UnixTime {
