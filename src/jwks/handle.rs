@@ -8,18 +8,17 @@ use crate::clock::{SystemClock, UnixTime, monotonic};
 use crate::error::ConfigError;
 use crate::jose::{Algorithm, Backend, ParsedKeySet, Purpose, key_from_pem, parse_keys};
 use crate::jwks::builder::JwksBuilder;
-use crate::jwks::config::{Config, Target};
+use crate::jwks::config::Config;
 use crate::jwks::control::Control;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::health::{Health, KeyStatus, State, Status};
 use crate::jwks::key_set::KeySet;
-use crate::jwks::not_ready::{NotReady, Place};
+use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::wait::Miss;
 use crate::token::TrustDomain;
-use crate::transport::printable;
 
 /// How many keys a set in the configuration may have.
 const MAX_STATIC_KEYS: usize = 1_000;
@@ -190,17 +189,7 @@ impl Jwks {
     /// attempt failed with.
     pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
         let shared = self.shared();
-        let Err(unavailable) = shared.ready(deadline).await else { return Ok(()) };
-        let control = shared.control();
-        let cause = control.log.last_error;
-        let found =
-            control.metadata.as_ref().map(|metadata| printable(&metadata.jwks_uri.to_string()));
-        drop(control);
-        let place = shared.config.fetching.as_ref().map(|fetching| match &fetching.target {
-            Target::Url(url) => Place::KeySet(printable(&url.to_string())),
-            Target::Discovery(_) => found.map_or(Place::Discovery, Place::KeySet),
-        });
-        Err(NotReady::new(self.issuer(), place, cause, unavailable))
+        shared.ready(deadline).await.map_err(|unavailable| NotReady::of(shared, unavailable))
     }
 
     /// Fetches the keys now, past all caches on the way, and waits for it. The keys from before

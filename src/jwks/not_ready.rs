@@ -1,8 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::Uri;
+use tokio::runtime::Handle;
+
+use crate::jwks::config::Target;
 use crate::jwks::fetch_error::FetchError;
+use crate::jwks::refresher::Shared;
 use crate::refusal::{Refusal, Unavailable};
+use crate::transport::printable;
 
 /// No keys came within the time that [`Jwks::ready`](crate::jwks::Jwks::ready) was given.
 ///
@@ -21,18 +27,27 @@ pub struct NotReady {
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) enum Place {
     KeySet(String),
-    /// The issuer's metadata, which hasn't been found.
-    Discovery,
+    /// The issuer's metadata, which hasn't been found: where it is first looked for.
+    Discovery(String),
 }
 
 impl NotReady {
-    pub(crate) fn new(
-        issuer: &str,
-        place: Option<Place>,
-        cause: Option<FetchError>,
-        unavailable: Unavailable,
-    ) -> Self {
-        Self { issuer: issuer.into(), place, cause, unavailable }
+    pub(crate) fn of(shared: &Shared, unavailable: Unavailable) -> Self {
+        let control = shared.control();
+        let outside = Handle::try_current().is_err().then_some(FetchError::NoRuntime);
+        let cause = control.log.last_error.or(outside);
+        let found = control.metadata.as_ref().map(|metadata| metadata.jwks_uri.clone());
+        drop(control);
+        let shown = |uri: &Uri| printable(&uri.to_string());
+        let place =
+            shared.config.fetching.as_ref().map(|fetching| match (&fetching.target, found) {
+                (Target::Url(url), _) => Place::KeySet(shown(url)),
+                (Target::Discovery(_), Some(url)) => Place::KeySet(shown(&url)),
+                (Target::Discovery(discovery), None) => {
+                    Place::Discovery(discovery.first_place().map(shown).unwrap_or_default())
+                }
+            });
+        Self { issuer: Arc::clone(&shared.config.issuer), place, cause, unavailable }
     }
 
     /// Returns the issuer whose keys didn't come.
@@ -44,7 +59,7 @@ impl NotReady {
     pub fn url(&self) -> Option<&str> {
         match &self.place {
             Some(Place::KeySet(url)) => Some(url),
-            Some(Place::Discovery) | None => None,
+            Some(Place::Discovery(_)) | None => None,
         }
     }
 
@@ -61,10 +76,10 @@ impl NotReady {
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (issuer {:?}): ", self.unavailable, self.issuer)?;
+        write!(f, "{} (issuer {:?}): ", self.unavailable, printable(&self.issuer))?;
         match &self.place {
             Some(Place::KeySet(url)) => write!(f, "from {url}, ")?,
-            Some(Place::Discovery) => f.write_str("from its metadata, by discovery, ")?,
+            Some(Place::Discovery(url)) => write!(f, "by discovery from {url} on, ")?,
             None => {}
         }
         match self.cause {
