@@ -1,4 +1,7 @@
 //! Access tokens that were verified, and what they claim.
+//!
+//! [`ScopeSource`] and [`ClientIdSource`] say where the scopes and the client's id are found, which
+//! servers don't agree on; their presets are named after servers.
 
 mod access_token;
 mod claims;
