@@ -434,7 +434,7 @@ async fn a_sentinel_is_found_nowhere() {
         (401, mint().without_claim("exp").sign()),
         (401, mint().claim("aud", "https://elsewhere.example").sign()),
         (401, mint().claim("iss", "https://elsewhere.example").sign()),
-        (401, mint().claim("nonce", SENTINEL).sign()),
+        (401, mint().claim("at_hash", SENTINEL).sign()),
         (401, mint().claim("exp", SENTINEL).sign()),
         (401, mint().alg("none").sign()),
         (401, mint().kid("unknown").sign()),

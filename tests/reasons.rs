@@ -14,7 +14,7 @@ use serde_json::json;
 use tower::{Layer as _, ServiceExt as _};
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::{FetchError, Jwks};
-use tower_bearer::refusal::Detail;
+use tower_bearer::refusal::{Detail, UnavailableReason};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::token::{ClientIdSource, ScopeSource};
 use tower_bearer::{
@@ -153,6 +153,7 @@ async fn fb10_readiness_says_whose_keys_from_where_and_why_not() {
     assert_eq!(error.issuer(), ISSUER);
     assert_eq!(error.url(), Some("https://issuer.example/keys?…"));
     assert_eq!(error.cause(), Some(FetchError::Status(404)));
+    assert_eq!(error.reason(), UnavailableReason::KeysNotLoaded);
     assert_eq!(
         error.to_string(),
         "no key of the issuer has been loaded yet (issuer \"https://issuer.example\"): from \

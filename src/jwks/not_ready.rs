@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use tokio::runtime::Handle;
@@ -7,7 +8,7 @@ use tokio::runtime::Handle;
 use crate::jwks::config::Target;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::refresher::Shared;
-use crate::refusal::{Refusal, Unavailable};
+use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;
 
 /// No keys came within the time that [`Jwks::ready`](crate::jwks::Jwks::ready) was given.
@@ -68,9 +69,14 @@ impl NotReady {
         self.cause
     }
 
-    /// Returns what requests with tokens of the issuer are answered meanwhile.
-    pub const fn unavailable(&self) -> Unavailable {
-        self.unavailable
+    /// Returns what is missing.
+    pub const fn reason(&self) -> UnavailableReason {
+        self.unavailable.reason()
+    }
+
+    /// Returns when it is worth trying again.
+    pub const fn retry_after(&self) -> Duration {
+        self.unavailable.retry_after()
     }
 }
 
