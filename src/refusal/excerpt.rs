@@ -52,8 +52,9 @@ impl fmt::Debug for Excerpt {
 #[derive(Clone, Eq, PartialEq)]
 pub struct Excerpts {
     first: Excerpt,
-    /// `None` if there is only one, which then takes no allocation.
-    more: Option<Arc<str>>,
+    /// `None` if there is only one, which then takes no allocation. A thin pointer: refusals are moved
+    /// about.
+    more: Option<Arc<String>>,
 }
 
 impl Excerpts {
@@ -63,7 +64,7 @@ impl Excerpts {
         let mut values = values.into_iter();
         let first = Excerpt::new(values.next().unwrap_or_default());
         let more = listed(values.map(Excerpt::new), Self::MAX.saturating_sub(1));
-        Self { first, more: (!more.is_empty()).then(|| more.into()) }
+        Self { first, more: (!more.is_empty()).then(|| Arc::new(more)) }
     }
 }
 
