@@ -377,3 +377,33 @@ async fn fb8_a_spiffe_bundle_is_fetched_and_its_other_keys_left_alone() {
         assert!(told.contains(remedy), "{remedy}: {told}");
     }
 }
+
+#[tokio::test]
+async fn fb2_what_a_header_says_is_remembered_with_it() {
+    let issuer = Issuer::new();
+    let validator = builder(&issuer).build().unwrap();
+    let sign = |typ: &str, claims: serde_json::Value| {
+        let header = json!({ "alg": "EdDSA", "typ": typ, "kid": issuer.key.kid() }).to_string();
+        let mut all = json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": world::now() + 300 });
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        issuer.key.sign(header, all.to_string())
+    };
+    // From the second token on, the header is one that is known.
+    for round in 0..3 {
+        for typ in ["at+jwt", "JWT"] {
+            let good = sign(typ, json!({ "jti": format!("{typ} {round}"), "nonce": "n" }));
+            assert!(validator.validate(&good).await.is_ok(), "{typ}");
+            let unknown = sign(typ, json!({ "jti": format!("{typ} {round}"), "typ": "custom" }));
+            match validator.validate(&unknown).await {
+                Ok(_) => assert_eq!(typ, "at+jwt"),
+                Err(refusal) => {
+                    assert_eq!(typ, "JWT");
+                    let told = "the token's type isn't accepted: typ is \"custom\"";
+                    assert_eq!(refusal.to_string(), told);
+                }
+            }
+            let logout = sign(typ, json!({ "typ": "Logout" }));
+            assert_eq!(refused(&validator, &logout).await.kind(), RejectionKind::WrongType);
+        }
+    }
+}

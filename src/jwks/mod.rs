@@ -25,6 +25,10 @@
 //! # }
 //! ```
 //!
+//! [`Jwks::ready`] waits for the first keys; the [`NotReady`] that it may fail with says whose keys
+//! they are, from where, and what went wrong. A SPIFFE trust domain's keys for JWT-SVIDs come from
+//! [`Jwks::spiffe_bundle`].
+//!
 //! # States
 //!
 //! | [`State`] | tokens | [`Health`] |

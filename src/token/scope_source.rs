@@ -250,8 +250,19 @@ fn object_remedy(name: &str) -> Option<String> {
     if let Some(project) = project {
         return Some(format!("ScopeSource::zitadel_project_roles({project:?})"));
     }
-    // Of URIs, which are names by the letter, dots and slashes are a part.
-    if name.contains(':') {
+    // Keycloak's, however the path is written: `realm_access/roles`, `resource_access[a].roles`.
+    let beyond = |object: &str| {
+        let rest = name.strip_prefix(object)?;
+        (rest.starts_with(['/', '[']) && rest.contains("roles")).then_some(())
+    };
+    if beyond("realm_access").is_some() {
+        return Some("ScopeSource::keycloak_realm_roles()".into());
+    }
+    if beyond("resource_access").is_some() {
+        return Some("ScopeSource::keycloak_client_roles(…)".into());
+    }
+    // Of URIs and of `example.com/roles`, which are names by the letter, dots are a part.
+    if name.contains(':') || name.find('/').is_some_and(|at| at > 0) {
         return None;
     }
     // `a.b`, `$.a.b` of JSONPath, `/a/b` of a JSON Pointer.
@@ -298,6 +309,9 @@ mod tests {
             ("$.realm_access.roles", "keycloak_realm_roles()"),
             ("/realm_access/roles", "keycloak_realm_roles()"),
             ("realm_access", "keycloak_realm_roles()"),
+            ("realm_access/roles", "keycloak_realm_roles()"),
+            ("realm_access[\"roles\"]", "keycloak_realm_roles()"),
+            ("resource_access[shop].roles", "keycloak_client_roles(…)"),
             ("resource_access.shop.roles", "keycloak_client_roles(\"shop\")"),
             ("resource_access.shop.example.roles", "keycloak_client_roles(\"shop.example\")"),
             ("resource_access", "keycloak_client_roles(…)"),
@@ -309,7 +323,14 @@ mod tests {
             let error = ScopeSource::claim(claim).unwrap_err().to_string();
             assert!(error.contains(remedy), "{error}");
         }
-        for claim in ["roles", "https://my.example/roles", "urn:example:roles.all", "my-roles"] {
+        for claim in [
+            "roles",
+            "https://my.example/roles",
+            "urn:example:roles.all",
+            "my.example/roles",
+            "my-roles",
+            "realm_access_roles",
+        ] {
             assert!(ScopeSource::claim(claim).is_ok(), "{claim}");
         }
         assert!(ScopeSource::path(["example.roles"]).is_ok());
