@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use crate::clock::{SystemClock, UnixTime, monotonic};
 use crate::error::ConfigError;
-use crate::jose::{Algorithm, Backend, ParsedKeySet, Purpose, key_from_pem, parse_keys};
+use crate::jose::{
+    Algorithm, Backend, KeySetError, ParsedKeySet, Purpose, key_from_pem, parse_jwk_set, parse_keys,
+};
 use crate::jwks::builder::JwksBuilder;
 use crate::jwks::config::Config;
 use crate::jwks::control::Control;
@@ -79,8 +81,8 @@ impl Jwks {
         json: &str,
         backend: Backend,
     ) -> Result<Self, ConfigError> {
-        let purpose = Purpose::Signatures;
-        Self::fixed(issuer.into(), purpose, parse_static(json, backend, purpose)?, backend)
+        let parsed = parse_jwk_set(json.as_bytes(), MAX_STATIC_KEYS, backend);
+        Self::fixed(issuer.into(), Purpose::Signatures, parsed.map_err(no_key_set)?, backend)
     }
 
     /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
@@ -102,7 +104,8 @@ impl Jwks {
     pub fn static_spiffe_bundle(trust_domain: &str, json: &str) -> Result<Self, ConfigError> {
         let (backend, purpose) = (Backend::preferred_or_error()?, Purpose::JwtSvids);
         let issuer = TrustDomain::parse(trust_domain)?.id().to_string();
-        Self::fixed(issuer, purpose, parse_static(json, backend, purpose)?, backend)
+        let parsed = parse_keys(json.as_bytes(), MAX_STATIC_KEYS, backend, purpose);
+        Self::fixed(issuer, purpose, parsed.map_err(no_key_set)?, backend)
     }
 
     /// Takes public keys in PEM (`BEGIN PUBLIC KEY`), each with its `kid`. Keys without one are
@@ -283,13 +286,8 @@ impl Jwks {
     }
 }
 
-fn parse_static(
-    json: &str,
-    backend: Backend,
-    purpose: Purpose,
-) -> Result<ParsedKeySet, ConfigError> {
-    parse_keys(json.as_bytes(), MAX_STATIC_KEYS, backend, purpose)
-        .map_err(|error| ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)")))
+fn no_key_set(error: KeySetError) -> ConfigError {
+    ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)"))
 }
 
 fn to_wall(instant: Instant, now: Instant, wall: UnixTime) -> UnixTime {
