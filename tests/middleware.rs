@@ -304,7 +304,7 @@ async fn w5_w23_a_token_that_fails_is_401_invalid_token() {
             RejectionKind::WrongAudience,
         ),
         (world.issuer.token_with(json!({ "exp": null })), RejectionKind::MissingClaim),
-        (world.issuer.token_with(json!({ "nonce": "n" })), RejectionKind::IdToken),
+        (world.issuer.token_with(json!({ "at_hash": "h" })), RejectionKind::IdToken),
         (
             world.issuer.token_with(json!({ "cnf": { "jkt": "x" } })),
             RejectionKind::SenderConstrained,

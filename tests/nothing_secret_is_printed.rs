@@ -37,7 +37,7 @@ use tower_bearer::testing::{
     Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
     TestIssuer, TestKey,
 };
-use tower_bearer::token::ScopeSource;
+use tower_bearer::token::{ClientIdSource, ScopeSource};
 use tower_bearer::transport::{
     Limits, ReqwestTransport, Transport, TransportError, TransportErrorKind,
 };
@@ -83,6 +83,7 @@ const HARMLESS: &[&str] = &[
     "Detail",
     "ErrorCode",
     "Excerpt",
+    "Excerpts",
     "FetchError",
     "Gate",
     "KeyStatus",
@@ -434,7 +435,7 @@ async fn a_sentinel_is_found_nowhere() {
         (401, mint().without_claim("exp").sign()),
         (401, mint().claim("aud", "https://elsewhere.example").sign()),
         (401, mint().claim("iss", "https://elsewhere.example").sign()),
-        (401, mint().claim("nonce", SENTINEL).sign()),
+        (401, mint().claim("at_hash", SENTINEL).sign()),
         (401, mint().claim("exp", SENTINEL).sign()),
         (401, mint().alg("none").sign()),
         (401, mint().kid("unknown").sign()),
@@ -514,6 +515,7 @@ async fn a_sentinel_is_found_nowhere() {
     printed.both(&tower_bearer::Scope::new("a").unwrap());
     printed.both(&tower_bearer::ScopeSet::parse("a b"));
     printed.debug(&ScopeSource::standard());
+    printed.debug(&ClientIdSource::default());
     printed.debug(&NoClaims);
     printed.debug(&SystemClock);
     printed.both(&UnixTime::from_secs(1));

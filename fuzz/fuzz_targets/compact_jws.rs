@@ -52,9 +52,13 @@ fn check_accepted(token: &str, has_es512: bool) {
     let now = NOW as f64;
     assert!(claims["exp"].as_f64().unwrap() + 60.0 > now);
     assert!(claims.get("nbf").is_none_or(|nbf| nbf.as_f64().unwrap() - 60.0 <= now));
-    for absent in ["cnf", "nonce", "at_hash", "c_hash"] {
+    for absent in ["cnf", "at_hash", "c_hash", "s_hash", "events"] {
         assert!(claims.get(absent).is_none(), "{absent}");
     }
+    let text = |claim: &str| claims.get(claim).map(|value| value.as_str().unwrap());
+    assert!(text("token_use").is_none_or(|it| it.eq_ignore_ascii_case("access")));
+    let other = ["ID", "Logout", "Refresh", "Offline"];
+    assert!(text("typ").is_none_or(|it| !other.iter().any(|typ| typ.eq_ignore_ascii_case(it))));
 }
 
 fuzz_target!(|data: &[u8]| {

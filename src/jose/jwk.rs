@@ -41,6 +41,34 @@ pub(crate) enum KeySetError {
     TooManyKeys,
 }
 
+/// What keys of a set may be for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// Signatures: `use` is `sig` or absent (RFC 7517 §4.2).
+    #[default]
+    Signatures,
+    /// JWT-SVIDs: `use` is `jwt-svid` (SPIFFE JWT-SVID §6.1).
+    JwtSvids,
+}
+
+impl Purpose {
+    fn allows(self, purpose: Option<&str>) -> bool {
+        match self {
+            Self::Signatures => purpose.is_none_or(|purpose| purpose == "sig"),
+            Self::JwtSvids => purpose == Some("jwt-svid"),
+        }
+    }
+}
+
+/// Reads a JWK set for signatures; see [`parse_keys`].
+pub(crate) fn parse_jwk_set(
+    text: &[u8],
+    max_keys: usize,
+    backend: Backend,
+) -> Result<ParsedKeySet, KeySetError> {
+    parse_keys(text, max_keys, backend, Purpose::Signatures)
+}
+
 /// Reads a JWK set.
 ///
 /// A key that can't be used never spoils the others (RFC 7517 §5): it is listed as ignored, with
@@ -49,10 +77,11 @@ pub(crate) enum KeySetError {
 /// # Errors
 ///
 /// If the text isn't a JWK set, or has more than `max_keys` keys.
-pub(crate) fn parse_jwk_set(
+pub(crate) fn parse_keys(
     text: &[u8],
     max_keys: usize,
     backend: Backend,
+    purpose: Purpose,
 ) -> Result<ParsedKeySet, KeySetError> {
     let budget = Budget::new();
     let keys = match read_object(text, SetVisitor(&budget)).map_err(|_| KeySetError::NotJson)? {
@@ -64,7 +93,7 @@ pub(crate) fn parse_jwk_set(
     }
     let mut parsed = ParsedKeySet { keys: Vec::new(), ignored: Vec::new() };
     for key in keys {
-        match parse_jwk(key.get(), backend) {
+        match parse_jwk(key.get(), backend, purpose) {
             Ok(key) => parsed.keys.push(key),
             Err(ignored) => parsed.ignored.push(ignored),
         }
@@ -74,7 +103,11 @@ pub(crate) fn parse_jwk_set(
 
 /// Reads one JWK (RFC 7517 §4) and makes it ready to verify.
 #[allow(clippy::result_large_err, reason = "once a key and refresh")]
-fn parse_jwk(text: &str, backend: Backend) -> Result<VerificationKey, IgnoredKey> {
+fn parse_jwk(
+    text: &str,
+    backend: Backend,
+    purpose: Purpose,
+) -> Result<VerificationKey, IgnoredKey> {
     let nameless = |reason| IgnoredKey { kid: None, kty: None, reason };
     if text.len() > MAX_JWK_BYTES {
         return Err(nameless(IgnoredReason::TooLarge));
@@ -87,7 +120,7 @@ fn parse_jwk(text: &str, backend: Backend) -> Result<VerificationKey, IgnoredKey
         _ => None,
     };
     let (kid, kty) = (excerpt(&raw.kid), excerpt(&raw.kty));
-    raw.into_key(backend).map_err(|reason| IgnoredKey { kid, kty, reason })
+    raw.into_key(backend, purpose).map_err(|reason| IgnoredKey { kid, kty, reason })
 }
 
 enum Keys<'de> {
@@ -185,7 +218,11 @@ fn text(value: Option<Value<'_>>) -> Result<Text<'_>, IgnoredReason> {
 }
 
 impl RawJwk<'_> {
-    fn into_key(self, backend: Backend) -> Result<VerificationKey, IgnoredReason> {
+    fn into_key(
+        self,
+        backend: Backend,
+        purpose: Purpose,
+    ) -> Result<VerificationKey, IgnoredReason> {
         let kid = text(self.kid)?;
         if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
             return Err(IgnoredReason::TooLarge);
@@ -195,7 +232,7 @@ impl RawJwk<'_> {
             return Err(IgnoredReason::SymmetricKey);
         }
         let r#use = text(self.r#use)?;
-        if r#use.as_ref().is_some_and(|purpose| purpose != "sig") {
+        if !purpose.allows(r#use.as_deref()) {
             return Err(IgnoredReason::NotForSignatures);
         }
         if let Some(operations) = self.key_ops {

@@ -31,7 +31,9 @@ pub use self::ignored::IgnoredReason;
 pub(crate) use self::json::{
     Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object,
 };
-pub(crate) use self::jwk::{IgnoredKey, KeySetError, ParsedKeySet, parse_jwk_set};
+pub(crate) use self::jwk::{
+    IgnoredKey, KeySetError, ParsedKeySet, Purpose, parse_jwk_set, parse_keys,
+};
 pub(crate) use self::key::VerificationKey;
 pub(crate) use self::pem::key_from_pem;
 #[cfg(feature = "test-util")]

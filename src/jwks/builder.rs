@@ -4,18 +4,17 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigError, within};
-use crate::jose::Backend;
+use crate::jose::{Backend, Purpose};
 use crate::jwks::config::{Config, EmptySet, Fetching, Target};
-use crate::jwks::discovery::Discovery;
 use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
 use crate::jwks::seed::{check_origin, seed};
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::source::Network;
 use crate::jwks::store::Published;
-use crate::transport::{
-    Limits, PlainHttp, Transport, check_issuer, is_plain_loopback, parse_url, printable,
-};
+use crate::jwks::target::{default_transport, target};
+use crate::token::TrustDomain;
+use crate::transport::{Limits, PlainHttp, Transport, check_issuer_text, printable};
 
 /// When the keys are first fetched.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +54,7 @@ pub enum Start {
 pub struct JwksBuilder {
     issuer: String,
     url: Option<String>,
+    purpose: Purpose,
     ttl: Option<Duration>,
     min_ttl: Option<Duration>,
     max_ttl: Option<Duration>,
@@ -85,6 +85,7 @@ impl JwksBuilder {
         Self {
             issuer,
             url,
+            purpose: Purpose::Signatures,
             ttl: None,
             min_ttl: None,
             max_ttl: None,
@@ -105,6 +106,10 @@ impl JwksBuilder {
             clock: Arc::new(SystemClock),
             backend: None,
         }
+    }
+
+    pub(crate) fn bundle(trust_domain: String, url: String) -> Self {
+        Self { purpose: Purpose::JwtSvids, ..Self::new(trust_domain, Some(url)) }
     }
 
     /// Sets how long a key set is fresh if the issuer's answer doesn't say. Below
@@ -257,7 +262,13 @@ impl JwksBuilder {
     /// # Errors
     ///
     /// If a setting can't work. The error says which, and what to change.
-    pub fn build(self) -> Result<Jwks, ConfigError> {
+    pub fn build(mut self) -> Result<Jwks, ConfigError> {
+        match self.purpose {
+            Purpose::Signatures => check_issuer_text(&self.issuer)?,
+            Purpose::JwtSvids => {
+                self.issuer = TrustDomain::parse(&self.issuer)?.id().to_string();
+            }
+        }
         let backend = self.backend.map_or_else(Backend::preferred_or_error, Ok)?;
         let timing = self.timing()?;
         let request_wait = self.request_wait.unwrap_or(Duration::from_secs(2).min(self.timeout));
@@ -269,7 +280,8 @@ impl JwksBuilder {
         within("redirects", self.redirects, 0..=3)?;
         let plain_http =
             if self.dangerous_http { PlainHttp::Dangerous } else { PlainHttp::Loopback };
-        let target = self.target(plain_http)?;
+        let target =
+            target(&self.issuer, self.url.as_deref(), self.public_addresses_only, plain_http)?;
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(&limits)?,
@@ -279,8 +291,8 @@ impl JwksBuilder {
             Target::Discovery(discovery) => discovery.plain_http(),
         };
         let network = Network { transport, limits, redirects: self.redirects, plain_http };
-        let fetching =
-            Fetching { target, network, max_keys: self.max_keys, empty_set: self.empty_set };
+        let (max_keys, purpose, empty_set) = (self.max_keys, self.purpose, self.empty_set);
+        let fetching = Fetching { target, network, max_keys, purpose, empty_set };
         let seed = match &self.start {
             Start::Eager | Start::Lazy => None,
             Start::Seeded(snapshot) => {
@@ -290,6 +302,7 @@ impl JwksBuilder {
         };
         let config = Config {
             issuer: self.issuer.into(),
+            purpose,
             backend,
             clock: self.clock,
             timing,
@@ -339,55 +352,6 @@ impl JwksBuilder {
             ..Limits::new(self.max_bytes, self.timeout)
         })
     }
-
-    fn target(&self, plain_http: PlainHttp) -> Result<Target, ConfigError> {
-        if self.issuer.is_empty() {
-            return Err(ConfigError::new(
-                "the issuer is empty: give the expected value of \"iss\"",
-            ));
-        }
-        let (what, text) = match &self.url {
-            Some(url) => ("JWKS URL", url),
-            None => ("issuer", &self.issuer),
-        };
-        let uri = parse_url(text, plain_http).map_err(|fault| {
-            fault.report(what, text, ", or after JwksBuilder::dangerous_allow_http")
-        })?;
-        if self.public_addresses_only && is_plain_loopback(&uri) {
-            return Err(ConfigError::new(format!(
-                "the {what} {:?} is on this machine: leave .public_addresses_only() out",
-                printable(text)
-            )));
-        }
-        if self.url.is_some() {
-            return Ok(Target::Url(uri));
-        }
-        if uri.query().is_some() {
-            // RFC 8414 §2
-            return Err(ConfigError::new(format!(
-                "the issuer {:?} has a query: give it as the authorization server's metadata has \
-                 it, or use Jwks::url",
-                printable(text)
-            )));
-        }
-        check_issuer(&uri)?;
-        Ok(Target::Discovery(Discovery::new(&self.issuer, &uri, plain_http)))
-    }
-}
-
-#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
-fn default_transport(limits: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
-    let transport =
-        crate::transport::ReqwestTransport::with_connect_timeout(limits.connect_timeout)?;
-    Ok(Arc::new(transport))
-}
-
-#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
-fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
-    Err(ConfigError::new(
-        "there is nothing to fetch keys with: call .transport(…), or turn on the features \
-         \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
-    ))
 }
 
 impl fmt::Debug for JwksBuilder {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::clock::Clock;
-use crate::jose::Backend;
+use crate::jose::{Backend, Purpose};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::schedule::Timing;
 use crate::jwks::source::Network;
@@ -12,7 +12,9 @@ use crate::jwks::source::Network;
 /// The settings of a key source, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// Of a SPIFFE bundle, the trust domain's SPIFFE ID.
     pub(crate) issuer: Arc<str>,
+    pub(crate) purpose: Purpose,
     pub(crate) backend: Backend,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timing: Timing,
@@ -25,10 +27,16 @@ pub(crate) struct Config {
 
 impl Config {
     /// The settings of a source that never fetches.
-    pub(crate) fn fixed(issuer: Arc<str>, backend: Backend, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn fixed(
+        issuer: Arc<str>,
+        purpose: Purpose,
+        backend: Backend,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let never = Duration::ZERO;
         Self {
             issuer,
+            purpose,
             backend,
             clock,
             timing: Timing { ttl: never, min_ttl: never, max_ttl: never, max_stale: never },
@@ -46,6 +54,7 @@ pub(crate) struct Fetching {
     pub(crate) target: Target,
     pub(crate) network: Network,
     pub(crate) max_keys: usize,
+    pub(crate) purpose: Purpose,
     pub(crate) empty_set: EmptySet,
 }
 

@@ -57,6 +57,11 @@ impl Discovery {
         self.plain_http
     }
 
+    /// Returns where metadata is first looked for.
+    pub(crate) fn first_place(&self) -> Option<&Uri> {
+        self.places.first()
+    }
+
     /// Asks in turn wherever metadata may lie, first where it was found before.
     ///
     /// An answer that isn't this issuer's metadata counts as little as a 404: some servers answer

@@ -76,6 +76,33 @@ impl FetchError {
     }
 }
 
+impl FetchError {
+    /// Returns what went wrong, as a part of a sentence.
+    pub(crate) const fn summary(self) -> &'static str {
+        match self {
+            Self::Timeout => "the answer took too long",
+            Self::UnknownHost => "the host's name has no address",
+            Self::Connect => "no connection could be made",
+            Self::Tls => "no TLS session could be made, or the certificate isn't trusted",
+            Self::BlockedAddress => "the host's address must not be dialled",
+            Self::Exchange => "the connection broke, or the answer wasn't HTTP",
+            Self::TooLarge => "the answer was longer than allowed",
+            Self::ContentEncoding => "the answer came in a content coding that wasn't asked for",
+            Self::Status(_) => "the answer had another status than 200",
+            Self::Redirect => "the answer was a redirect that isn't followed",
+            Self::NoMetadata => "no address had metadata of an authorization server",
+            Self::IssuerMismatch => "the metadata found is that of another issuer",
+            Self::UnacceptableJwksUri => "the metadata names no jwks_uri that may be fetched from",
+            Self::NotAKeySet => "the answer wasn't a JWK set",
+            Self::TooManyKeys => "the set had more keys than allowed",
+            Self::NoUsableKey => "the set had no usable key",
+            Self::Panic => "the transport panicked",
+            Self::NoRuntime => "there is no Tokio runtime to fetch in",
+            Self::ShutDown => "the source was shut down",
+        }
+    }
+}
+
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,7 +7,7 @@ use http::header::{ETAG, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::clock::{UnixTime, monotonic};
-use crate::jose::{Backend, KeySetError, ParsedKeySet, parse_jwk_set};
+use crate::jose::{Backend, KeySetError, ParsedKeySet, parse_keys};
 use crate::jwks::config::{EmptySet, Fetching, Target};
 use crate::jwks::discovery::Metadata;
 use crate::jwks::fetch_error::FetchError;
@@ -156,7 +156,8 @@ pub(crate) fn parse(
     fetching: &Fetching,
     backend: Backend,
 ) -> Result<ParsedKeySet, FetchError> {
-    let parsed = parse_jwk_set(body, fetching.max_keys, backend).map_err(|error| match error {
+    let parsed = parse_keys(body, fetching.max_keys, backend, fetching.purpose);
+    let parsed = parsed.map_err(|error| match error {
         KeySetError::NotJson | KeySetError::NoKeysArray => FetchError::NotAKeySet,
         KeySetError::TooManyKeys => FetchError::TooManyKeys,
     })?;

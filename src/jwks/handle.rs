@@ -6,18 +6,21 @@ use tokio::time::Instant;
 
 use crate::clock::{SystemClock, UnixTime, monotonic};
 use crate::error::ConfigError;
-use crate::jose::{Algorithm, Backend, ParsedKeySet, key_from_pem, parse_jwk_set};
+use crate::jose::{
+    Algorithm, Backend, KeySetError, ParsedKeySet, Purpose, key_from_pem, parse_jwk_set, parse_keys,
+};
 use crate::jwks::builder::JwksBuilder;
 use crate::jwks::config::Config;
 use crate::jwks::control::Control;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::health::{Health, KeyStatus, State, Status};
 use crate::jwks::key_set::KeySet;
+use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::Shared;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::wait::Miss;
-use crate::refusal::Unavailable;
+use crate::token::TrustDomain;
 
 /// How many keys a set in the configuration may have.
 const MAX_STATIC_KEYS: usize = 1_000;
@@ -78,9 +81,31 @@ impl Jwks {
         json: &str,
         backend: Backend,
     ) -> Result<Self, ConfigError> {
-        let parsed = parse_jwk_set(json.as_bytes(), MAX_STATIC_KEYS, backend)
-            .map_err(|error| ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)")))?;
-        Self::fixed(issuer.into(), parsed, backend)
+        let parsed = parse_jwk_set(json.as_bytes(), MAX_STATIC_KEYS, backend);
+        Self::fixed(issuer.into(), Purpose::Signatures, parsed.map_err(no_key_set)?, backend)
+    }
+
+    /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
+    /// this URL: those with `use: jwt-svid` (SPIFFE Trust Domain and Bundle §4.2), and no others.
+    ///
+    /// They are for [`Validator::jwt_svid`](crate::Validator::jwt_svid) only, with the same trust
+    /// domain.
+    pub fn spiffe_bundle(trust_domain: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::bundle(trust_domain.into(), url.into())
+    }
+
+    /// Takes the JWT-SVID keys of a SPIFFE bundle that never changes; see
+    /// [`spiffe_bundle`](Self::spiffe_bundle).
+    ///
+    /// # Errors
+    ///
+    /// If it isn't a bundle, has no usable key with `use: jwt-svid`, the trust domain has no valid
+    /// name, or no crypto backend is there.
+    pub fn static_spiffe_bundle(trust_domain: &str, json: &str) -> Result<Self, ConfigError> {
+        let (backend, purpose) = (Backend::preferred_or_error()?, Purpose::JwtSvids);
+        let issuer = TrustDomain::parse(trust_domain)?.id().to_string();
+        let parsed = parse_keys(json.as_bytes(), MAX_STATIC_KEYS, backend, purpose);
+        Self::fixed(issuer, purpose, parsed.map_err(no_key_set)?, backend)
     }
 
     /// Takes public keys in PEM (`BEGIN PUBLIC KEY`), each with its `kid`. Keys without one are
@@ -96,10 +121,16 @@ impl Jwks {
         let backend = Backend::preferred_or_error()?;
         let keys = keys.into_iter().map(|(kid, pem)| key_from_pem(pem, kid, backend));
         let keys = keys.collect::<Result<_, _>>()?;
-        Self::fixed(issuer.into(), ParsedKeySet { keys, ignored: Vec::new() }, backend)
+        let parsed = ParsedKeySet { keys, ignored: Vec::new() };
+        Self::fixed(issuer.into(), Purpose::Signatures, parsed, backend)
     }
 
-    fn fixed(issuer: String, parsed: ParsedKeySet, backend: Backend) -> Result<Self, ConfigError> {
+    fn fixed(
+        issuer: String,
+        purpose: Purpose,
+        parsed: ParsedKeySet,
+        backend: Backend,
+    ) -> Result<Self, ConfigError> {
         if parsed.keys.is_empty() {
             let reason = parsed.ignored.first().map_or_else(
                 || "it has none".to_owned(),
@@ -109,7 +140,7 @@ impl Jwks {
                 "the key set has no usable key, so no token could ever be accepted: {reason}"
             )));
         }
-        let config = Config::fixed(issuer.into(), backend, Arc::new(SystemClock));
+        let config = Config::fixed(issuer.into(), purpose, backend, Arc::new(SystemClock));
         let published = Published {
             sequence: 0,
             keys: Arc::new(KeySet::first(parsed)),
@@ -144,6 +175,11 @@ impl Jwks {
         &self.shared().config.issuer
     }
 
+    /// Returns `true` if the keys are for JWT-SVIDs alone.
+    pub(crate) fn is_spiffe_bundle(&self) -> bool {
+        self.shared().config.purpose == Purpose::JwtSvids
+    }
+
     /// Returns what signatures are checked with.
     pub fn backend(&self) -> Backend {
         self.shared().config.backend
@@ -153,9 +189,11 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If they can't by then.
-    pub async fn ready(&self, deadline: Duration) -> Result<(), Unavailable> {
-        self.shared().ready(deadline).await
+    /// If they can't by then. The error says whose keys they are, from where, and what the last
+    /// attempt failed with.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
+        let shared = self.shared();
+        shared.ready(deadline).await.map_err(|unavailable| NotReady::of(shared, unavailable))
     }
 
     /// Fetches the keys now, past all caches on the way, and waits for it. The keys from before
@@ -270,6 +308,10 @@ impl Jwks {
     pub(crate) fn wait_cold(&self) -> Miss {
         self.shared().wait_cold()
     }
+}
+
+fn no_key_set(error: KeySetError) -> ConfigError {
+    ConfigError::new(format!("{error}: give a JWK set (RFC 7517 §5)"))
 }
 
 fn to_wall(instant: Instant, now: Instant, wall: UnixTime) -> UnixTime {

@@ -6,6 +6,7 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use crate::jose::{Algorithm, Algorithms, IgnoredKey, ParsedKeySet, VerificationKey};
+use crate::refusal::{Excerpt, listed};
 
 /// How many keys are tried on one token.
 const MAX_TRIED: usize = 4;
@@ -20,7 +21,12 @@ pub(crate) struct KeySet {
     ignored: Box<[IgnoredKey]>,
     /// Those of `keys` that the issuer has removed, and that may serve a while longer.
     retiring: Box<[Retiring]>,
+    /// The first few keys, for refusals.
+    listed: Arc<str>,
 }
+
+/// How many keys a refusal names.
+const MAX_LISTED: usize = 8;
 
 /// A key, and what it may be used with: that many don't fit can be told without looking at them.
 #[derive(Debug)]
@@ -78,6 +84,14 @@ impl<'a> Fitting<'a> {
     }
 }
 
+fn describe(key: &VerificationKey) -> String {
+    let fits = key.algorithm().map_or(key.kty(), Algorithm::name);
+    match key.kid() {
+        Some(kid) => format!("{} {fits}", Excerpt::new(kid)),
+        None => format!("(no kid) {fits}"),
+    }
+}
+
 impl KeySet {
     /// Creates the first set.
     pub(crate) fn first(parsed: ParsedKeySet) -> Self {
@@ -98,8 +112,14 @@ impl KeySet {
                 by_kid.entry(kid.into()).or_insert(at..at).end = at.saturating_add(1);
             }
         }
+        let listed = listed(keys.iter().map(|key| describe(key)), MAX_LISTED).into();
         let keys = keys.into_iter().map(Held::from).collect();
-        Self { generation, keys, by_kid, ignored, retiring }
+        Self { generation, keys, by_kid, ignored, retiring, listed }
+    }
+
+    /// Returns the first few keys, printable: `"kid" alg`.
+    pub(crate) const fn listed(&self) -> &Arc<str> {
+        &self.listed
     }
 
     /// Builds the set that follows this one. Keys that the issuer has removed serve until

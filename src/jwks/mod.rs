@@ -25,6 +25,10 @@
 //! # }
 //! ```
 //!
+//! [`Jwks::ready`] waits for the first keys; the [`NotReady`] that it may fail with says whose keys
+//! they are, from where, and what went wrong. A SPIFFE trust domain's keys for JWT-SVIDs come from
+//! [`Jwks::spiffe_bundle`].
+//!
 //! # States
 //!
 //! | [`State`] | tokens | [`Health`] |
@@ -136,6 +140,7 @@ mod health;
 mod key_set;
 mod lru;
 mod misses;
+mod not_ready;
 mod refresher;
 mod report;
 mod schedule;
@@ -143,6 +148,7 @@ mod seed;
 mod snapshot;
 mod source;
 mod store;
+mod target;
 mod wait;
 
 pub use self::builder::{JwksBuilder, Start};
@@ -150,7 +156,8 @@ pub use self::config::EmptySet;
 pub use self::fetch_error::FetchError;
 pub use self::handle::Jwks;
 pub use self::health::{Health, KeyStatus, State, Status};
-pub(crate) use self::key_set::Candidates;
+pub(crate) use self::key_set::{Candidates, KeySet};
+pub use self::not_ready::NotReady;
 pub use self::snapshot::Snapshot;
 pub(crate) use self::store::KeysState;
 pub(crate) use self::wait::{KeyWait, Miss};

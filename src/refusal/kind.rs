@@ -1,8 +1,9 @@
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixTime;
+use crate::refusal::excerpt::{Excerpt, Excerpts};
 use crate::scope::ScopeSet;
 
 /// Why a request was not let through.
@@ -84,7 +85,26 @@ impl fmt::Display for Rejection {
             Detail::Compared { expected, presented } => {
                 write!(f, ": expected {expected:?}, presented {presented}")
             }
+            Detail::Audience { expected, presented } => {
+                write!(f, ": expected ")?;
+                for (at, audience) in expected.iter().enumerate() {
+                    write!(f, "{}{audience:?}", if at == 0 { "" } else { " or " })?;
+                }
+                write!(f, ", presented {presented}")
+            }
             Detail::Presented(presented) => write!(f, ": presented {presented}"),
+            Detail::Value { claim, presented } => write!(f, ": {claim} is {presented}"),
+            Detail::Key { kid, algorithm, known } => {
+                match kid {
+                    Some(kid) => write!(f, ": kid {kid}")?,
+                    None => write!(f, ": no kid")?,
+                }
+                let known = if known.is_empty() { "none" } else { known };
+                write!(f, " with alg {algorithm}, known keys: {known}")
+            }
+            Detail::Unreadable { reason } => {
+                write!(f, ": the application's own claims can't be read: {reason}")
+            }
             Detail::Claim(claim) => write!(f, ": {claim}"),
             Detail::Time { claim, value, now } => write!(f, ": {claim} {value}, now {now}"),
             Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
@@ -114,9 +134,44 @@ pub enum Detail {
         /// The beginning of what the token says.
         presented: Excerpt,
     },
+    /// The audiences.
+    #[non_exhaustive]
+    Audience {
+        /// Those that are accepted.
+        expected: Arc<[Arc<str>]>,
+        /// Those of the token.
+        presented: Excerpts,
+    },
     /// The beginning of what the token says.
     #[non_exhaustive]
     Presented(Excerpt),
+    /// The beginning of what a claim says.
+    #[non_exhaustive]
+    Value {
+        /// The claim's name.
+        claim: &'static str,
+        /// The beginning of its value.
+        presented: Excerpt,
+    },
+    /// The key that the token names, and those that there are.
+    #[non_exhaustive]
+    Key {
+        /// The token's `kid`.
+        kid: Option<Excerpt>,
+        /// The token's `alg`.
+        algorithm: &'static str,
+        /// The first few keys of the issuer's set: the `kid` of each, cut and made printable, with its
+        /// `alg`, or its `kty` if it has none.
+        known: Arc<str>,
+    },
+    /// What the application's own claims couldn't be read for.
+    #[non_exhaustive]
+    Unreadable {
+        /// The message of their `Deserialize`, such as ``missing field `tenant_id` ``, at most 200
+        /// bytes of printable ASCII. What the token says is left out of it; what a message of the
+        /// application's own quotes is, too.
+        reason: Arc<str>,
+    },
     /// The name of the claim or header parameter in question.
     #[non_exhaustive]
     Claim(&'static str),
@@ -142,50 +197,6 @@ pub enum Detail {
         /// The beginning of the request's method and full path.
         request: Excerpt,
     },
-}
-
-/// The first bytes of a value that somebody else wrote, made safe to print.
-///
-/// At most 64 bytes of printable ASCII; anything else is a `?`. `Display` puts quotes around it.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub struct Excerpt {
-    bytes: [u8; Self::MAX],
-    len: u8,
-    cut: bool,
-}
-
-impl Excerpt {
-    const MAX: usize = 64;
-
-    pub(crate) fn new(value: &str) -> Self {
-        let mut bytes = [0; Self::MAX];
-        let mut len = 0_u8;
-        for (slot, byte) in bytes.iter_mut().zip(value.bytes()) {
-            let printable = matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
-            *slot = if printable { byte } else { b'?' };
-            len = len.saturating_add(1);
-        }
-        Self { bytes, len, cut: value.len() > Self::MAX }
-    }
-
-    /// Returns the printable beginning.
-    pub fn as_str(&self) -> &str {
-        let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
-        std::str::from_utf8(kept).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.as_str())?;
-        if self.cut { f.write_char('…') } else { Ok(()) }
-    }
-}
-
-impl fmt::Debug for Excerpt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 macro_rules! codes {
@@ -232,9 +243,11 @@ codes! {
         UnsupportedAlgorithm = "unsupported_algorithm", "the token's alg isn't accepted";
         /// The header has a critical extension (RFC 7515 §4.1.11) or one that changes the signature.
         UnsupportedCritical = "unsupported_critical", "the token's header has a critical extension";
-        /// `typ` says that it is no access token.
-        WrongType = "wrong_type", "the token's typ isn't accepted";
-        /// The token is an ID token.
+        /// The token says that it is no access token: by the header's `typ`, by a claim `typ` or
+        /// `token_use`, or by the `events` of a security event (RFC 8417), such as a logout.
+        WrongType = "wrong_type", "the token's type isn't accepted";
+        /// The token is an ID token: it has a claim that only ID tokens have (`at_hash`, `c_hash`,
+        /// `s_hash`), or one that says so (`typ`, `token_use`).
         IdToken = "id_token", "the token is an ID token";
         /// The token is bound to a key or certificate (`cnf`), and was sent as a mere bearer token.
         SenderConstrained = "sender_constrained", "the token is bound to a key that wasn't shown";
@@ -364,15 +377,5 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), all);
-    }
-
-    #[test]
-    fn an_excerpt_is_short_and_printable() {
-        let excerpt = Excerpt::new("a\r\n\"\u{e9}b");
-        assert_eq!(excerpt.as_str(), "a?????b");
-        let long = Excerpt::new(&"x".repeat(65));
-        assert_eq!(long.as_str().len(), 64);
-        assert!(long.to_string().ends_with('…'));
-        assert!(!Excerpt::new(&"x".repeat(64)).to_string().ends_with('…'));
     }
 }

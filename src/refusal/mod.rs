@@ -34,6 +34,7 @@
 
 mod absent;
 pub(crate) mod challenge;
+mod excerpt;
 mod grpc;
 mod http;
 mod kind;
@@ -41,8 +42,9 @@ pub(crate) mod renderer;
 pub(crate) mod table;
 
 pub use self::absent::Absent;
+pub(crate) use self::excerpt::listed;
+pub use self::excerpt::{Excerpt, Excerpts};
 pub use self::kind::{
-    Detail, Excerpt, Misconfigured, Refusal, Rejection, RejectionKind, Unavailable,
-    UnavailableReason,
+    Detail, Misconfigured, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
 };
 pub use self::renderer::{DefaultRenderer, RefusalContext, Renderer};

@@ -39,12 +39,12 @@ impl Claims {
     pub(crate) fn new(
         issuer: Arc<str>,
         claims: &RawClaims<'_>,
+        client_id: Option<&str>,
         scopes: ScopeSet,
         algorithm: Option<Algorithm>,
         key_id: Option<&str>,
     ) -> Self {
-        let [sub, client_id, jti] =
-            [&claims.sub, &claims.client_id, &claims.jti].map(|claim| claim.as_deref());
+        let [sub, jti] = [&claims.sub, &claims.jti].map(|claim| claim.as_deref());
         let audience = || claims.aud.iter().flat_map(Audience::iter);
         let parts = [sub, client_id, jti, key_id].into_iter().flatten().chain(audience());
         let mut text = String::with_capacity(parts.map(str::len).fold(0, usize::saturating_add));
@@ -80,7 +80,8 @@ impl Claims {
         span.map(|span| self.part(span))
     }
 
-    /// Returns `iss`, which is the configured issuer.
+    /// Returns `iss`, which is the configured issuer, or one of its accepted spellings; of a
+    /// JWT-SVID, the SPIFFE ID of its trust domain.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
@@ -95,7 +96,8 @@ impl Claims {
         self.part_of(self.subject)
     }
 
-    /// Returns `client_id`: the client that got the token (RFC 8693 §4.3).
+    /// Returns `client_id`, the client that got the token (RFC 8693 §4.3), or what the validator's
+    /// [`ClientIdSource`](crate::token::ClientIdSource) takes for it.
     pub fn client_id(&self) -> Option<&str> {
         self.part_of(self.client_id)
     }
@@ -156,11 +158,17 @@ impl fmt::Debug for Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::ScopeSource;
+    use crate::token::{ClientIdSource, Sources};
+
+    fn claims_with(json: &str, key_id: Option<&str>, client_id: ClientIdSource) -> Claims {
+        let sources = Sources { client_id, ..Sources::default() };
+        let raw = RawClaims::parse(json.as_bytes(), &sources).unwrap();
+        let client_id = raw.client_id(&sources.client_id);
+        Claims::new("i".into(), &raw, client_id, ScopeSet::default(), None, key_id)
+    }
 
     fn claims(json: &str, key_id: Option<&str>) -> Claims {
-        let raw = RawClaims::parse(json.as_bytes(), &ScopeSource::standard()).unwrap();
-        Claims::new("i".into(), &raw, ScopeSet::default(), None, key_id)
+        claims_with(json, key_id, ClientIdSource::default())
     }
 
     fn parts(claims: &Claims) -> ([Option<&str>; 4], Vec<&str>) {
@@ -179,5 +187,34 @@ mod tests {
         assert_eq!(parts(&few), ([None, Some(""), None, None], vec!["a"]));
         let none = claims("{}", Some(""));
         assert_eq!(parts(&none), ([None, None, None, Some("")], vec![]));
+    }
+
+    #[test]
+    fn fb8_the_client_id_is_the_first_of_its_claims_wherever_they_stand() {
+        let all = r#"{"azp":"a","sub":"s","appid":"b","client_id":"c","cid":"d"}"#;
+        let back = r#"{"cid":"d","client_id":"c","appid":"b","sub":"s","azp":"a"}"#;
+        for (source, expected) in [
+            (ClientIdSource::rfc9068(), Some("c")),
+            (ClientIdSource::keycloak(), Some("c")),
+            (ClientIdSource::entra(), Some("a")),
+            (ClientIdSource::okta(), Some("d")),
+            (ClientIdSource::adfs(), Some("b")),
+            (ClientIdSource::subject(), Some("s")),
+            (ClientIdSource::claims(["x", "sub", "azp"]).unwrap(), Some("s")),
+            (ClientIdSource::claims(["x", "azp", "cid"]).unwrap(), Some("a")),
+            (ClientIdSource::claims(["x"]).unwrap(), None),
+        ] {
+            for json in [all, back] {
+                let found = claims_with(json, None, source.clone());
+                assert_eq!(found.client_id(), expected, "{source:?} {json}");
+            }
+        }
+        let v1 = claims_with(r#"{"appid":"b"}"#, None, ClientIdSource::entra());
+        assert_eq!(v1.client_id(), Some("b"));
+        for json in [r#"{"azp":1}"#, r#"{"azp":null}"#, r#"{"azp":["a"]}"#, r#"{"appid":{}}"#] {
+            let sources = Sources { client_id: ClientIdSource::entra(), ..Sources::default() };
+            assert!(RawClaims::parse(json.as_bytes(), &sources).is_err(), "{json}");
+            assert!(RawClaims::parse(json.as_bytes(), &Sources::default()).is_ok(), "{json}");
+        }
     }
 }

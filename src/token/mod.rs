@@ -1,12 +1,20 @@
 //! Access tokens that were verified, and what they claim.
+//!
+//! [`ScopeSource`] and [`ClientIdSource`] say where the scopes and the client's id are found, which
+//! servers don't agree on; their presets are named after servers.
 
 mod access_token;
 mod claims;
+mod client_id_source;
+mod marks;
 mod raw_claims;
 mod scope_source;
+mod spiffe;
 
 pub use self::access_token::{AccessToken, NoClaims};
 pub(crate) use self::access_token::{Authenticated, ErasedToken, HasSettings, Verified};
 pub use self::claims::Claims;
-pub(crate) use self::raw_claims::RawClaims;
+pub use self::client_id_source::ClientIdSource;
+pub(crate) use self::raw_claims::{RawClaims, Sources};
 pub use self::scope_source::ScopeSource;
+pub(crate) use self::spiffe::TrustDomain;

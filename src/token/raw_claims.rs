@@ -10,21 +10,32 @@ use crate::clock::UnixTime;
 use crate::jose::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
-use crate::token::scope_source::ScopeSource;
+use crate::token::client_id_source::ClientIdSource;
+use crate::token::marks::{Mark, telling_name, type_claim};
+use crate::token::scope_source::{ScopeSource, Shape};
+
+/// Where claims are found that servers don't agree on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    pub(crate) scope: ScopeSource,
+    pub(crate) client_id: ClientIdSource,
+}
 
 /// The claims of a token that isn't verified yet, borrowed from its payload.
 #[derive(Debug, Default)]
 pub(crate) struct RawClaims<'a> {
     pub(crate) iss: Option<Cow<'a, str>>,
     pub(crate) sub: Option<Cow<'a, str>>,
-    pub(crate) client_id: Option<Cow<'a, str>>,
+    client_id: Option<Cow<'a, str>>,
+    /// The best other claim that may hold the client's id, with its rank.
+    other_client_id: Option<(usize, Cow<'a, str>)>,
     pub(crate) jti: Option<Cow<'a, str>>,
     pub(crate) aud: Option<Audience<'a>>,
     pub(crate) exp: Option<UnixTime>,
     pub(crate) nbf: Option<UnixTime>,
     pub(crate) iat: Option<UnixTime>,
-    /// `nonce`, `at_hash` or `c_hash` is there: OpenID Connect Core 1.0 §2, §3.1.3.6, §3.3.2.11.
-    pub(crate) id_token: bool,
+    /// What shows that it is another token than an access token.
+    pub(crate) mark: Option<Mark<'a>>,
     /// `cnf` is there (RFC 7800 §3.1), whatever it says.
     pub(crate) confirmation: bool,
     scopes: SmallVec<[ScopeText<'a>; 1]>,
@@ -64,10 +75,10 @@ impl<'a> RawClaims<'a> {
     /// `MalformedClaim` if a claim that matters can't be read as what it must be, `MalformedToken` if
     /// anything else isn't one JSON object with each name once. A claim of the wrong type is never
     /// taken as absent.
-    pub(crate) fn parse(json: &'a [u8], source: &ScopeSource) -> Result<Self, Rejection> {
+    pub(crate) fn parse(json: &'a [u8], sources: &Sources) -> Result<Self, Rejection> {
         let reader = Reader { budget: Budget::new(), failing: Cell::new(None) };
         let mut claims = Self::default();
-        match read_object(json, ClaimsVisitor { into: &mut claims, reader: &reader, source }) {
+        match read_object(json, ClaimsVisitor { into: &mut claims, reader: &reader, sources }) {
             Ok(()) => Ok(claims),
             Err(_) => Err(match reader.failing.get() {
                 Some(claim) => Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(claim)),
@@ -76,6 +87,27 @@ impl<'a> RawClaims<'a> {
                     Detail::Note("the claims aren't a JSON object, or one is there twice"),
                 ),
             }),
+        }
+    }
+
+    /// Returns the client's id.
+    pub(crate) fn client_id(&self, source: &ClientIdSource) -> Option<&str> {
+        let ranked = |claim: &str, value: &'_ Option<Cow<'a, str>>| {
+            value.is_some().then(|| source.rank(claim)).flatten()
+        };
+        let other = self.other_client_id.as_ref();
+        let by_rank = [
+            (ranked("client_id", &self.client_id), self.client_id.as_deref()),
+            (ranked("sub", &self.sub), self.sub.as_deref()),
+            (other.map(|(rank, _)| *rank), other.map(|(_, value)| &**value)),
+        ];
+        by_rank.into_iter().filter(|(rank, _)| rank.is_some()).min_by_key(|(rank, _)| *rank)?.1
+    }
+
+    /// Keeps the mark that is worth most.
+    fn found(&mut self, mark: Option<Mark<'a>>) {
+        if mark.as_ref().is_some_and(|mark| mark.outweighs(self.mark.as_ref())) {
+            self.mark = mark;
         }
     }
 
@@ -101,31 +133,53 @@ impl<'a> RawClaims<'a> {
                 ScopeText::Array(elements) => scopes.extend(elements.iter().map(AsRef::as_ref)),
             }
         }
-        for path in source.nested() {
-            let mut place = Some(&tree);
-            for name in path {
-                place = match place {
+        for place in source.nested() {
+            let mut found = Some(&tree);
+            for name in &place.path {
+                found = match found {
                     Some(serde_json::Value::Object(members)) => members.get(&**name),
                     Some(_) => return Err(malformed_scopes()),
                     None => None,
                 };
             }
-            match place {
-                None => {}
-                Some(serde_json::Value::String(list)) => scopes.extend(list.split(' ')),
-                Some(serde_json::Value::Array(elements)) => {
-                    for element in elements {
-                        scopes.push(element.as_str().ok_or_else(malformed_scopes)?);
+            let Some(found) = found else { continue };
+            match (place.shape, found) {
+                (Shape::Scopes, found) => add_scopes(found, &mut scopes)?,
+                (Shape::Names, serde_json::Value::Object(members)) => {
+                    let grants = |value: &serde_json::Value| !value.is_null() && *value != false;
+                    let held = members.iter().filter(|(_, value)| grants(value));
+                    scopes.extend(held.map(|(name, _)| name.as_str()));
+                }
+                (Shape::Values, serde_json::Value::Object(members)) => {
+                    for value in members.values() {
+                        add_scopes(value, &mut scopes)?;
                     }
                 }
-                Some(_) => return Err(malformed_scopes()),
+                (Shape::Names | Shape::Values, _) => return Err(malformed_scopes()),
             }
         }
         Ok(scopes.into_iter().collect())
     }
 }
 
-const SCOPES: &str = "the claim that holds the scopes";
+fn add_scopes<'v>(
+    value: &'v serde_json::Value,
+    scopes: &mut Vec<&'v str>,
+) -> Result<(), Rejection> {
+    match value {
+        serde_json::Value::String(list) => scopes.extend(list.split(' ')),
+        serde_json::Value::Array(elements) => {
+            for element in elements {
+                scopes.push(element.as_str().ok_or_else(malformed_scopes)?);
+            }
+        }
+        _ => return Err(malformed_scopes()),
+    }
+    Ok(())
+}
+
+const SCOPES: &str = "the claim that holds the scopes isn't of the shape that the ScopeSource says";
+const CLIENT_ID: &str = "a claim for the client's id isn't a string";
 
 fn malformed_scopes() -> Rejection {
     Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(SCOPES))
@@ -134,7 +188,7 @@ fn malformed_scopes() -> Rejection {
 struct ClaimsVisitor<'a, 'b> {
     into: &'b mut RawClaims<'a>,
     reader: &'b Reader,
-    source: &'b ScopeSource,
+    sources: &'b Sources,
 }
 
 struct Reader {
@@ -181,7 +235,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Self { into, reader, source } = self;
+        let Self { into, reader, sources } = self;
         let map = &mut map;
         let mut others = Names::new();
         while let Some(name) = next_name(map, &reader.budget)? {
@@ -196,11 +250,19 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                 "iat" => reader.once(map, "iat", NumericDate, &mut into.iat)?,
                 other => {
                     others.add(name.clone())?;
-                    if source.has_claim(other) {
+                    if sources.scope.has_claim(other) {
                         let scopes = reader.read(map, SCOPES, ScopesSeed(&reader.budget))?;
                         into.scopes.push(scopes);
+                    } else if let Some(rank) = sources.client_id.rank(other) {
+                        let value = reader.read(map, CLIENT_ID, Text)?;
+                        if into.other_client_id.as_ref().is_none_or(|(best, _)| rank < *best) {
+                            into.other_client_id = Some((rank, value));
+                        }
+                    } else if let Some(claim) = type_claim(other) {
+                        let value = map.next_value_seed(Any::keep(&reader.budget))?;
+                        into.found(Mark::of_type(claim, value));
                     } else {
-                        into.id_token |= matches!(other, "nonce" | "at_hash" | "c_hash");
+                        into.found(telling_name(other).map(Mark::present));
                         into.confirmation |= other == "cnf";
                         map.next_value_seed(Any::skip(&reader.budget))?;
                     }
@@ -291,11 +353,12 @@ mod tests {
     use super::*;
 
     fn refused(json: &str) -> Option<RejectionKind> {
-        RawClaims::parse(json.as_bytes(), &ScopeSource::standard()).err().map(|r| r.kind())
+        RawClaims::parse(json.as_bytes(), &Sources::default()).err().map(|r| r.kind())
     }
 
     fn scopes(json: &str, source: &ScopeSource) -> Result<String, RejectionKind> {
-        let claims = RawClaims::parse(json.as_bytes(), source).map_err(|r| r.kind())?;
+        let sources = Sources { scope: source.clone(), ..Sources::default() };
+        let claims = RawClaims::parse(json.as_bytes(), &sources).map_err(|r| r.kind())?;
         claims.scopes(json.as_bytes(), source).map(|s| s.to_string()).map_err(|r| r.kind())
     }
 
@@ -347,7 +410,7 @@ mod tests {
             let json = format!("{{\"aud\":{other}}}");
             assert_eq!(refused(&json), Some(RejectionKind::MalformedClaim), "{json}");
         }
-        let parsed = RawClaims::parse(br#"{"aud":["a","b"]}"#, &ScopeSource::standard()).unwrap();
+        let parsed = RawClaims::parse(br#"{"aud":["a","b"]}"#, &Sources::default()).unwrap();
         assert_eq!(parsed.aud.unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
     }
 

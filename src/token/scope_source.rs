@@ -4,18 +4,72 @@ use crate::error::ConfigError;
 ///
 /// RFC 9068 §2.2.3 knows one place, the claim `scope`, a string of scopes with spaces between.
 /// Authorization servers know more. Each claim named here may be such a string or an array of
-/// strings; if there are several, the token's scopes are those of all of them. An element that
-/// isn't a scope by RFC 6749 §3.3, such as a role with a space, grants nothing.
+/// strings, or, with [`names_of`](Self::names_of) and [`values_of`](Self::values_of), an object; if
+/// there are several, the token's scopes are those of all of them. An element that isn't a scope by
+/// RFC 6749 §3.3, such as a role with a space, grants nothing. A claim that is there but of another
+/// shape makes the token malformed.
+///
+/// ```
+/// use tower_bearer::token::ScopeSource;
+///
+/// // {"scope": "orders:read", "https://my.example/teams": {"ops": {}, "sales": {}}}
+/// let source = ScopeSource::rfc9068().and(ScopeSource::names_of(["https://my.example/teams"])?);
+/// # Ok::<(), tower_bearer::ConfigError>(())
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ScopeSource {
-    /// Paths into the claims object, each of at least one name.
-    paths: Vec<Box<[Box<str>]>>,
+    places: Vec<Place>,
 }
+
+/// One place of scopes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    /// A path into the claims object, of at least one name.
+    pub(crate) path: Box<[Box<str>]>,
+    pub(crate) shape: Shape,
+}
+
+/// What lies there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shape {
+    /// A string of scopes, or an array with a scope an element.
+    Scopes,
+    /// An object, whose names are the scopes.
+    Names,
+    /// An object, whose values are what `Scopes` are.
+    Values,
+}
+
+/// Claims that mean something else.
+const TAKEN: [&str; 16] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "cnf",
+    "nonce",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "events",
+    "typ",
+    "token_use",
+];
+
+/// How deep a claim with scopes may lie: no token has deeper objects.
+const MAX_DEPTH: usize = 16;
 
 impl ScopeSource {
     fn paths<const N: usize>(paths: [&[&str]; N]) -> Self {
-        let path = |path: &[&str]| path.iter().map(|name| Box::from(*name)).collect();
-        Self { paths: paths.into_iter().map(path).collect() }
+        Self { places: paths.into_iter().map(|path| Place::new(path, Shape::Scopes)).collect() }
+    }
+
+    fn names(path: &[&str]) -> Self {
+        Self { places: vec![Place::new(path, Shape::Names)] }
     }
 
     /// `scope` and `scp`: the default.
@@ -55,59 +109,241 @@ impl ScopeSource {
         Self::paths([&["scope"], &["resource_access", client, "roles"]])
     }
 
-    /// A claim of this name at the top level.
+    /// Zitadel's roles in the project that the token was asked for: the names of the object
+    /// `urn:zitadel:iam:org:project:roles`.
     ///
-    /// A dot in the name is a part of it, and leads into no object.
+    /// The object's values say in which organizations a role is held; whichever they are, the role
+    /// counts. A service that several organizations share must look at them itself.
+    pub fn zitadel_roles() -> Self {
+        Self::names(&[ZITADEL_ROLES])
+    }
+
+    /// Zitadel's roles in one project: the names of `urn:zitadel:iam:org:project:<project>:roles`.
+    /// As for [`zitadel_roles`](Self::zitadel_roles), organizations aren't looked at.
+    pub fn zitadel_project_roles(project: &str) -> Self {
+        Self::names(&[&format!("{ZITADEL_PROJECT}{project}:roles")])
+    }
+
+    /// A claim of this name at the top level.
     ///
     /// # Errors
     ///
-    /// If the claim is one that means something else already, such as `sub`, or has no name.
+    /// If the claim is one that means something else already, such as `sub`, or has no name; or if
+    /// the name looks like a path into an object, such as `realm_access.roles`, or is known to be
+    /// that of an object: the error names what to use in its place.
     pub fn claim(name: &str) -> Result<Self, ConfigError> {
-        const TAKEN: [&str; 12] = [
-            "iss",
-            "sub",
-            "aud",
-            "exp",
-            "nbf",
-            "iat",
-            "jti",
-            "client_id",
-            "cnf",
-            "nonce",
-            "at_hash",
-            "c_hash",
-        ];
-        if name.is_empty() {
+        if let Some(remedy) = object_remedy(name) {
+            return Err(ConfigError::new(format!(
+                "no claim {name:?} is a string or an array of scopes: use {remedy}"
+            )));
+        }
+        Self::at([name], Shape::Scopes)
+    }
+
+    /// A claim within objects, each name leading one object deeper: 1 to 16 names.
+    ///
+    /// A dot in a name is a part of it: `path(["realm_access", "roles"])` is a claim in an object,
+    /// `path(["example.roles"])` one at the top level.
+    ///
+    /// # Errors
+    ///
+    /// If there is no name, too many, or an empty one, or if the first is a claim that means
+    /// something else already, such as `sub`.
+    pub fn path<'a>(path: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::at(path, Shape::Scopes)
+    }
+
+    /// The names of an object's members, each of which is a scope: `{"orders:read": …}`. One whose
+    /// value is `false` or `null` grants nothing; otherwise the values aren't looked at.
+    ///
+    /// The path is as for [`path`](Self::path), one name for a claim at the top level.
+    ///
+    /// # Errors
+    ///
+    /// As for [`path`](Self::path).
+    pub fn names_of<'a>(path: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::at(path, Shape::Names)
+    }
+
+    /// The values of an object's members, each a string or an array of strings:
+    /// `{"shop": ["orders:read"], "billing": "invoices:read"}`. The names aren't looked at.
+    ///
+    /// The path is as for [`path`](Self::path), one name for a claim at the top level.
+    ///
+    /// # Errors
+    ///
+    /// As for [`path`](Self::path).
+    pub fn values_of<'a>(path: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::at(path, Shape::Values)
+    }
+
+    fn at<'a>(path: impl IntoIterator<Item = &'a str>, shape: Shape) -> Result<Self, ConfigError> {
+        let path: Vec<&str> = path.into_iter().collect();
+        if path.is_empty() || path.iter().any(|name| name.is_empty()) {
             return Err(ConfigError::new("the claim that holds the scopes has no name: give one"));
         }
-        if TAKEN.contains(&name) {
+        if let Some(name) = path.iter().find(|name| name.trim() != **name) {
+            return Err(ConfigError::new(format!(
+                "the claim {name:?} begins or ends with a space: no claim with scopes does, take it \
+                 away"
+            )));
+        }
+        if path.len() > MAX_DEPTH {
+            return Err(ConfigError::new(format!(
+                "a claim {} objects deep can't hold scopes: no token is read deeper than {MAX_DEPTH}",
+                path.len()
+            )));
+        }
+        if let Some(name) = path.first().filter(|name| TAKEN.contains(name)) {
             return Err(ConfigError::new(format!(
                 "the claim {name:?} can't hold scopes, it means something else: name another"
             )));
         }
-        Ok(Self::paths([&[name]]))
+        Ok(Self { places: vec![Place::new(&path, shape)] })
     }
 
     /// Adds the places of another source.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
-        self.paths.extend(other.paths);
+        self.places.extend(other.places);
         self
     }
 
-    /// Tells whether the top-level claim of this name holds scopes.
+    /// Returns `true` if the top-level claim of this name holds scopes itself.
     pub(crate) fn has_claim(&self, name: &str) -> bool {
-        self.paths.iter().any(|path| matches!(&**path, [only] if &**only == name))
+        self.places.iter().any(|place| place.flat() == Some(name))
     }
 
-    /// Returns the paths that lead into nested objects.
-    pub(crate) fn nested(&self) -> impl Iterator<Item = &[Box<str>]> {
-        self.paths.iter().map(AsRef::as_ref).filter(|path: &&[Box<str>]| path.len() > 1)
+    /// Returns the places within objects.
+    pub(crate) fn nested(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| place.flat().is_none())
+    }
+}
+
+impl Place {
+    fn new(path: &[&str], shape: Shape) -> Self {
+        Self { path: path.iter().map(|name| Box::from(*name)).collect(), shape }
+    }
+
+    /// Returns the claim's name if it lies at the top level and is no object.
+    fn flat(&self) -> Option<&str> {
+        match (&*self.path, self.shape) {
+            ([only], Shape::Scopes) => Some(only),
+            _ => None,
+        }
+    }
+}
+
+const ZITADEL_ROLES: &str = "urn:zitadel:iam:org:project:roles";
+const ZITADEL_PROJECT: &str = "urn:zitadel:iam:org:project:";
+
+/// Says what to use in place of the name of a claim that can't be meant.
+fn object_remedy(name: &str) -> Option<String> {
+    let nested = |names: &[&str]| format!("ScopeSource::path({names:?})");
+    match name {
+        ZITADEL_ROLES => return Some("ScopeSource::zitadel_roles()".into()),
+        "realm_access" => return Some("ScopeSource::keycloak_realm_roles()".into()),
+        "resource_access" => return Some("ScopeSource::keycloak_client_roles(…)".into()),
+        _ => {}
+    }
+    let project = name.strip_prefix(ZITADEL_PROJECT).and_then(|name| name.strip_suffix(":roles"));
+    if let Some(project) = project {
+        return Some(format!("ScopeSource::zitadel_project_roles({project:?})"));
+    }
+    // Keycloak's, however the path is written: `realm_access/roles`, `resource_access[a].roles`.
+    let beyond = |object: &str| {
+        let rest = name.strip_prefix(object)?;
+        (rest.starts_with(['/', '[']) && rest.contains("roles")).then_some(())
+    };
+    if beyond("realm_access").is_some() {
+        return Some("ScopeSource::keycloak_realm_roles()".into());
+    }
+    if beyond("resource_access").is_some() {
+        return Some("ScopeSource::keycloak_client_roles(…)".into());
+    }
+    // Of URIs and of `example.com/roles`, which are names by the letter, dots are a part.
+    if name.contains(':') || name.find('/').is_some_and(|at| at > 0) {
+        return None;
+    }
+    // `a.b`, `$.a.b` of JSONPath, `/a/b` of a JSON Pointer.
+    let inner = name.strip_prefix("$.").unwrap_or(name);
+    let names: Vec<&str> = match inner.strip_prefix('/') {
+        Some(pointer) => pointer.split('/').collect(),
+        None => inner.split('.').collect(),
+    };
+    match names.as_slice() {
+        [_] if inner == name => None,
+        ["realm_access", "roles"] => Some(format!(
+            "ScopeSource::keycloak_realm_roles(), or {} without \"scope\"",
+            nested(&names)
+        )),
+        ["resource_access", client @ .., "roles"] if !client.is_empty() => {
+            let client = client.join(".");
+            Some(format!(
+                "ScopeSource::keycloak_client_roles({client:?}), or {} without \"scope\"",
+                nested(&["resource_access", &client, "roles"])
+            ))
+        }
+        _ => Some(format!(
+            "{} for a claim within objects, or {} if that is the whole name of a claim",
+            nested(&names),
+            nested(&[name])
+        )),
     }
 }
 
 impl Default for ScopeSource {
     fn default() -> Self {
         Self::standard()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fb9_a_claim_that_is_a_path_or_an_object_is_an_error_that_names_the_remedy() {
+        for (claim, remedy) in [
+            ("realm_access.roles", "keycloak_realm_roles()"),
+            ("$.realm_access.roles", "keycloak_realm_roles()"),
+            ("/realm_access/roles", "keycloak_realm_roles()"),
+            ("realm_access", "keycloak_realm_roles()"),
+            ("realm_access/roles", "keycloak_realm_roles()"),
+            ("realm_access[\"roles\"]", "keycloak_realm_roles()"),
+            ("resource_access[shop].roles", "keycloak_client_roles(…)"),
+            ("resource_access.shop.roles", "keycloak_client_roles(\"shop\")"),
+            ("resource_access.shop.example.roles", "keycloak_client_roles(\"shop.example\")"),
+            ("resource_access", "keycloak_client_roles(…)"),
+            ("urn:zitadel:iam:org:project:roles", "zitadel_roles()"),
+            ("urn:zitadel:iam:org:project:2867:roles", "zitadel_project_roles(\"2867\")"),
+            ("a.b", "path([\"a\", \"b\"])"),
+            ("a.b", "path([\"a.b\"])"),
+        ] {
+            let error = ScopeSource::claim(claim).unwrap_err().to_string();
+            assert!(error.contains(remedy), "{error}");
+        }
+        for claim in [
+            "roles",
+            "https://my.example/roles",
+            "urn:example:roles.all",
+            "my.example/roles",
+            "my-roles",
+            "realm_access_roles",
+        ] {
+            assert!(ScopeSource::claim(claim).is_ok(), "{claim}");
+        }
+        assert!(ScopeSource::path(["example.roles"]).is_ok());
+    }
+
+    #[test]
+    fn fb8_a_path_must_lead_somewhere() {
+        for path in [&[][..], &[""], &["a", ""], &[" a"], &["a", "b "], &["sub"], &["aud", "x"]] {
+            assert!(ScopeSource::path(path.iter().copied()).is_err(), "{path:?}");
+            assert!(ScopeSource::names_of(path.iter().copied()).is_err(), "{path:?}");
+            assert!(ScopeSource::values_of(path.iter().copied()).is_err(), "{path:?}");
+        }
+        assert!(ScopeSource::path(["a"; 17]).is_err());
+        assert!(ScopeSource::path(["a"; 16]).is_ok());
     }
 }

@@ -7,6 +7,7 @@
 mod address;
 mod contract;
 mod fields;
+mod issuer;
 mod metadata;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -14,6 +15,7 @@ mod url;
 
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
+pub(crate) use self::issuer::check_issuer_text;
 pub(crate) use self::metadata::{check_issuer, metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;

@@ -6,17 +6,13 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::ConfigError;
-use crate::jose::{Algorithm, Backend, HmacAlgorithm, HmacKey};
+use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::jwks::{Jwks, JwksBuilder};
 use crate::secret::Secret;
-use crate::token::{NoClaims, ScopeSource};
-use crate::validator::cache::Cache;
-use crate::validator::check::Headers;
-use crate::validator::handle::{Inner, Trust, Validator};
-use crate::validator::policy::{Policy, RequiredClaim};
+use crate::token::{ClientIdSource, NoClaims, ScopeSource, Sources};
+use crate::validator::policy::RequiredClaim;
 
-/// Builds a [`Validator`].
+/// Builds a [`Validator`](crate::Validator).
 ///
 /// | setting | default |
 /// |---|---|
@@ -27,33 +23,50 @@ use crate::validator::policy::{Policy, RequiredClaim};
 /// | [`require_claims`](Self::require_claims) | `iss`, `aud` and `exp`, which always are |
 /// | [`max_age`](Self::max_age) | none |
 /// | [`scope_source`](Self::scope_source) | `scope` and `scp` |
+/// | [`client_id_source`](Self::client_id_source) | `client_id` |
 /// | [`max_token_bytes`](Self::max_token_bytes) | 16 KiB |
 /// | [`cache_entries`](Self::cache_entries) | 10 000 tokens |
 /// | [`cache_bytes`](Self::cache_bytes) | 32 MiB |
 pub struct ValidatorBuilder<C = NoClaims> {
-    issuer: String,
-    audiences: Vec<String>,
-    keys: Option<KeySource>,
-    algorithms: Option<Vec<Algorithm>>,
-    typ_required: bool,
-    required: Vec<RequiredClaim>,
-    leeway: Duration,
-    max_age: Option<Duration>,
-    scope_source: ScopeSource,
-    max_token_bytes: usize,
-    cache_entries: usize,
-    cache_bytes: usize,
-    clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
     claims: PhantomData<fn() -> C>,
+}
+
+/// What a [`ValidatorBuilder`] was told, unchecked.
+pub(crate) struct Settings {
+    /// The keys' owner; of a JWT-SVID profile, the trust domain.
+    pub(crate) issuer: String,
+    pub(crate) more_issuers: Vec<String>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) without_audience: Option<Vec<String>>,
+    pub(crate) keys: Option<KeySource>,
+    pub(crate) algorithms: Option<Vec<Algorithm>>,
+    pub(crate) kind: Kind,
+    pub(crate) rfc9068: bool,
+    pub(crate) required: Vec<RequiredClaim>,
+    pub(crate) leeway: Duration,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) sources: Sources,
+    pub(crate) max_token_bytes: usize,
+    pub(crate) cache_entries: usize,
+    pub(crate) cache_bytes: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What kind of tokens are to be accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    AccessToken,
+    JwtSvid,
 }
 
 /// Where a validator gets its keys: made from a [`Jwks`], which other validators may share, or
 /// from a [`JwksBuilder`].
 #[derive(Debug)]
-pub struct KeySource(Source);
+pub struct KeySource(pub(crate) Source);
 
 #[derive(Debug)]
-enum Source {
+pub(crate) enum Source {
     Jwks(Jwks),
     Builder(Box<JwksBuilder>),
     SharedSecret(HmacAlgorithm, Secret),
@@ -71,33 +84,27 @@ impl From<JwksBuilder> for KeySource {
     }
 }
 
-const MAX_LEEWAY: Duration = Duration::from_secs(300);
-
-const MAX_CACHE_ENTRIES: usize = 1_000_000;
-
-/// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
-/// because `kid` comes first, they share one set of the table: then it is 16.
-const HEADERS: usize = 64;
-const HEADER_BYTES: usize = 64 * 1_024;
-
 impl ValidatorBuilder {
-    pub(crate) fn new(issuer: String, audience: String) -> Self {
-        Self {
+    pub(crate) fn new(issuer: String, audience: String, kind: Kind) -> Self {
+        let settings = Settings {
             issuer,
+            more_issuers: Vec::new(),
             audiences: vec![audience],
+            without_audience: None,
             keys: None,
             algorithms: None,
-            typ_required: false,
+            kind,
+            rfc9068: false,
             required: Vec::new(),
             leeway: Duration::from_secs(60),
             max_age: None,
-            scope_source: ScopeSource::standard(),
+            sources: Sources::default(),
             max_token_bytes: 16 * 1_024,
             cache_entries: 10_000,
             cache_bytes: 32 * 1_024 * 1_024,
             clock: Arc::new(SystemClock),
-            claims: PhantomData,
-        }
+        };
+        Self { settings, claims: PhantomData }
     }
 }
 
@@ -121,28 +128,13 @@ impl<C> ValidatorBuilder<C> {
     /// # Ok::<(), ConfigError>(())
     /// ```
     pub fn claims<D: DeserializeOwned>(self) -> ValidatorBuilder<D> {
-        ValidatorBuilder {
-            issuer: self.issuer,
-            audiences: self.audiences,
-            keys: self.keys,
-            algorithms: self.algorithms,
-            typ_required: self.typ_required,
-            required: self.required,
-            leeway: self.leeway,
-            max_age: self.max_age,
-            scope_source: self.scope_source,
-            max_token_bytes: self.max_token_bytes,
-            cache_entries: self.cache_entries,
-            cache_bytes: self.cache_bytes,
-            clock: self.clock,
-            claims: PhantomData,
-        }
+        ValidatorBuilder { settings: self.settings, claims: PhantomData }
     }
 
     /// Sets where the keys come from: a [`Jwks`], or a [`JwksBuilder`] of the same issuer.
     #[must_use]
     pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
-        self.keys = Some(keys.into());
+        self.settings.keys = Some(keys.into());
         self
     }
 
@@ -153,21 +145,57 @@ impl<C> ValidatorBuilder<C> {
     /// checks them this way.
     #[must_use]
     pub fn dangerous_shared_secret(mut self, algorithm: HmacAlgorithm, secret: Secret) -> Self {
-        self.keys = Some(KeySource(Source::SharedSecret(algorithm, secret)));
+        self.settings.keys = Some(KeySource(Source::SharedSecret(algorithm, secret)));
+        self
+    }
+
+    /// Accepts another spelling of the issuer as well, and no other: `iss` must be the same as the
+    /// one or the other, character by character. The keys are those of the first.
+    ///
+    /// For servers that don't spell themselves alike in all their tokens. Google's have
+    /// `https://accounts.google.com` or `accounts.google.com`:
+    ///
+    /// ```
+    /// # use tower_bearer::{ConfigError, Validator};
+    /// # fn validator() -> Result<Validator, ConfigError> {
+    /// Validator::builder("https://accounts.google.com", "https://api.example")
+    ///     .also_issuer("accounts.google.com")
+    ///     .build()
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn also_issuer(mut self, spelling: impl Into<String>) -> Self {
+        self.settings.more_issuers.push(spelling.into());
         self
     }
 
     /// Accepts another audience as well.
     #[must_use]
     pub fn also_audience(mut self, audience: impl Into<String>) -> Self {
-        self.audiences.push(audience.into());
+        self.settings.audiences.push(audience.into());
+        self
+    }
+
+    /// Accepts a token that has no `aud` at all if its client's id is one of these. A token that has
+    /// one must name the audience, as ever.
+    ///
+    /// Amazon Cognito's access tokens are like that: its documentation says to check `client_id`. Such
+    /// a token is good at every service that accepts the client: a service that it was sent to can
+    /// send it on to this one.
+    #[must_use]
+    pub fn dangerous_clients_without_audience<I>(mut self, clients: I) -> Self
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let known = self.settings.without_audience.get_or_insert_default();
+        known.extend(clients.into_iter().map(Into::into));
         self
     }
 
     /// Accepts these algorithms only.
     #[must_use]
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.algorithms = Some(algorithms.into_iter().collect());
+        self.settings.algorithms = Some(algorithms.into_iter().collect());
         self
     }
 
@@ -175,7 +203,7 @@ impl<C> ValidatorBuilder<C> {
     /// since clocks differ: 0 to 300 seconds.
     #[must_use]
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = leeway;
+        self.settings.leeway = leeway;
         self
     }
 
@@ -186,7 +214,7 @@ impl<C> ValidatorBuilder<C> {
     /// afterwards, with those that remain.
     #[must_use]
     pub fn rfc9068(mut self) -> Self {
-        self.typ_required = true;
+        self.settings.rfc9068 = true;
         // By name: another claim that could be required isn't one of the RFC's.
         self.require_claims([
             RequiredClaim::Subject,
@@ -199,7 +227,7 @@ impl<C> ValidatorBuilder<C> {
     /// Sets the claims that must be there beside `iss`, `aud` and `exp`.
     #[must_use]
     pub fn require_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
-        self.required = claims.into_iter().collect();
+        self.settings.required = claims.into_iter().collect();
         self
     }
 
@@ -209,21 +237,28 @@ impl<C> ValidatorBuilder<C> {
     /// would stay young for as long as its maker liked. Without a greatest age, it is accepted.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = Some(max_age);
+        self.settings.max_age = Some(max_age);
+        self
+    }
+
+    /// Sets where the id of the client that got a token is found.
+    #[must_use]
+    pub fn client_id_source(mut self, source: ClientIdSource) -> Self {
+        self.settings.sources.client_id = source;
         self
     }
 
     /// Sets where a token's scopes are found.
     #[must_use]
     pub fn scope_source(mut self, source: ScopeSource) -> Self {
-        self.scope_source = source;
+        self.settings.sources.scope = source;
         self
     }
 
     /// Refuses longer tokens before anything is decoded: 256 bytes to 1 MiB.
     #[must_use]
     pub fn max_token_bytes(mut self, bytes: usize) -> Self {
-        self.max_token_bytes = bytes;
+        self.settings.max_token_bytes = bytes;
         self
     }
 
@@ -231,11 +266,11 @@ impl<C> ValidatorBuilder<C> {
     /// cost no signature; 0 switches the memory off. It is rounded up to a multiple of 16.
     /// A place that is empty takes 14 bytes.
     ///
-    /// See [`Validator`](Validator#the-cache) for what is remembered, and when
+    /// See [`Validator`](crate::Validator#the-cache) for what is remembered, and when
     /// it ends.
     #[must_use]
     pub fn cache_entries(mut self, entries: usize) -> Self {
-        self.cache_entries = entries;
+        self.settings.cache_entries = entries;
         self
     }
 
@@ -244,131 +279,23 @@ impl<C> ValidatorBuilder<C> {
     /// says isn't counted.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
+        self.settings.cache_bytes = bytes;
         self
     }
 
     /// Takes the time from this clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.settings.clock = Arc::new(clock);
         self
-    }
-
-    /// Checks the settings and builds the validator, without waiting for the network. Inside a Tokio
-    /// runtime, the first fetch of the keys starts in the background, unless [`keys`](Self::keys) says
-    /// otherwise.
-    ///
-    /// # Errors
-    ///
-    /// If a setting can't work. The error says which, and what to change.
-    pub fn build(self) -> Result<Validator<C>, ConfigError> {
-        if self.issuer.is_empty() {
-            return Err(ConfigError::new(
-                "the issuer is empty: give the expected value of \"iss\"",
-            ));
-        }
-        if self.audiences.iter().any(String::is_empty) {
-            return Err(ConfigError::new(
-                "an audience is empty: give what the authorization server calls this service",
-            ));
-        }
-        if let Some(audience) = self.audiences.iter().find(|audience| audience.trim() != *audience)
-        {
-            return Err(ConfigError::new(format!(
-                "the audience {audience:?} begins or ends with a space: no token says so, take it away"
-            )));
-        }
-        if self.leeway > MAX_LEEWAY {
-            return Err(ConfigError::new(format!(
-                "a leeway of {:?} is too long: use at most {MAX_LEEWAY:?}, and mend the clocks",
-                self.leeway
-            )));
-        }
-        if !(256..=1_024 * 1_024).contains(&self.max_token_bytes) {
-            return Err(ConfigError::new("max_token_bytes must be between 256 bytes and 1 MiB"));
-        }
-        if self.cache_entries > MAX_CACHE_ENTRIES {
-            return Err(ConfigError::new(format!(
-                "a cache of {} tokens is too large: use at most {MAX_CACHE_ENTRIES}, or 0 for none",
-                self.cache_entries
-            )));
-        }
-        let keys = match self.keys {
-            Some(KeySource(source)) => source,
-            None => Source::Builder(Box::new(Jwks::discover(&self.issuer))),
-        };
-        let (trust, backend) = match keys {
-            Source::SharedSecret(algorithm, secret) => {
-                if self.algorithms.is_some() {
-                    return Err(ConfigError::new(
-                        "a shared secret has its one algorithm: leave .algorithms(…) out",
-                    ));
-                }
-                let backend = Backend::preferred_or_error()?;
-                (Trust::SharedSecret(HmacKey::new(algorithm, secret, backend)?), backend)
-            }
-            Source::Jwks(jwks) => {
-                let backend = jwks.backend();
-                (Trust::Jwks(jwks), backend)
-            }
-            Source::Builder(builder) => {
-                let jwks = builder.build()?;
-                let backend = jwks.backend();
-                (Trust::Jwks(jwks), backend)
-            }
-        };
-        if let Trust::Jwks(jwks) = &trust
-            && jwks.issuer() != self.issuer
-        {
-            return Err(ConfigError::new(format!(
-                "the keys are those of {:?}, but the validator is for {:?}: a key of one issuer \
-                 must never verify a token of another",
-                jwks.issuer(),
-                self.issuer
-            )));
-        }
-        let policy = Policy {
-            issuer: self.issuer.into(),
-            audiences: self.audiences.into_iter().map(Into::into).collect(),
-            algorithms: choose_algorithms(self.algorithms, backend)?,
-            typ_required: self.typ_required,
-            required: self.required.into(),
-            leeway: self.leeway,
-            max_age: self.max_age,
-            scope_source: self.scope_source,
-            max_token_bytes: self.max_token_bytes,
-        };
-        let cached = self.cache_entries > 0;
-        let cache = cached.then(|| Cache::new(self.cache_entries, self.cache_bytes));
-        let headers = Headers::new(HEADERS, HEADER_BYTES);
-        Ok(Validator::new(Inner { policy, trust, clock: self.clock, headers, cache }))
-    }
-}
-
-fn choose_algorithms(
-    chosen: Option<Vec<Algorithm>>,
-    backend: Backend,
-) -> Result<Box<[Algorithm]>, ConfigError> {
-    let Some(chosen) = chosen else {
-        return Ok(Algorithm::ALL.iter().copied().filter(|it| backend.supports(*it)).collect());
-    };
-    if chosen.is_empty() {
-        return Err(ConfigError::new("no algorithm is accepted: name at least one"));
-    }
-    match chosen.iter().find(|it| !backend.supports(**it)) {
-        None => Ok(chosen.into()),
-        Some(algorithm) => Err(ConfigError::new(format!(
-            "the crypto backend {backend:?} has no {algorithm}: leave it out, or use another backend"
-        ))),
     }
 }
 
 impl<C> fmt::Debug for ValidatorBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValidatorBuilder")
-            .field("issuer", &self.issuer)
-            .field("audiences", &self.audiences)
+            .field("issuer", &self.settings.issuer)
+            .field("audiences", &self.settings.audiences)
             .finish_non_exhaustive()
     }
 }

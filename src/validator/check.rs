@@ -6,13 +6,16 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
-use crate::jwks::{Candidates, Jwks, KeyWait, KeysState, Miss};
-use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
+use crate::jwks::{Candidates, Jwks, KeySet, KeyWait, KeysState, Miss};
+use crate::refusal::{
+    Detail, Excerpt, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
+};
 use crate::token::{AccessToken, Claims, RawClaims, Verified};
 use crate::validator::cache::Term;
 use crate::validator::handle::{Inner, Trust, Validator};
 use crate::validator::policy::unsupported_algorithm;
 use crate::validator::table::Table;
+use crate::validator::unreadable::without_values;
 
 /// What became of a token at first sight.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct Vetted<'a> {
     /// `None` for the shared secret's, which is then the only one.
     algorithm: Option<Algorithm>,
     kid: Option<Cow<'a, str>>,
+    /// Whether `typ` says access token.
+    typed: bool,
 }
 
 /// What the keys say to a signature.
@@ -119,9 +124,9 @@ impl<C: DeserializeOwned> Validator<C> {
         };
 
         let (payload, room) = decode_into(compact.payload, room)?;
-        let claims = RawClaims::parse(payload, &policy.scope_source)?;
+        let claims = RawClaims::parse(payload, &policy.sources)?;
         let now = clock.now();
-        policy.check_claims(&claims, now)?;
+        policy.check_claims(&claims, header.typed, now)?;
 
         let (signature, _) = decode_into(compact.signature, room)?;
         let seal = trust.check(&header, compact.signing_input, signature, now, waited)?;
@@ -147,13 +152,13 @@ impl<C: DeserializeOwned> Validator<C> {
     /// Holds a header against the policy.
     fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
         let Inner { policy, trust, .. } = &*self.inner;
-        policy.check_type(&header)?;
+        let typed = policy.check_type(&header)?;
         let algorithm = match trust {
             Trust::Jwks(_) => Some(policy.check_algorithm(&header)?),
             Trust::SharedSecret(key) if header.alg == key.algorithm().name() => None,
             Trust::SharedSecret(_) => return Err(unsupported_algorithm(&header)),
         };
-        Ok(Vetted { algorithm, kid: header.kid })
+        Ok(Vetted { algorithm, kid: header.kid, typed })
     }
 
     /// Makes the claims of a genuine token its own. Only now is anything of the application's done
@@ -165,26 +170,31 @@ impl<C: DeserializeOwned> Validator<C> {
         header: Vetted<'_>,
     ) -> Result<AccessToken<C>, Rejection> {
         let policy = &self.inner.policy;
-        let extra =
-            C::deserialize(&mut serde_json::Deserializer::from_slice(payload)).map_err(|_| {
-                let note = Detail::Note("the application's own claims can't be read");
-                Rejection::with(RejectionKind::MalformedClaim, note)
-            })?;
-        let scopes = claims.scopes(payload, &policy.scope_source)?;
-        let issuer = Arc::clone(&policy.issuer);
-        let claims = Claims::new(issuer, claims, scopes, header.algorithm, header.kid.as_deref());
+        let extra = C::deserialize(&mut serde_json::Deserializer::from_slice(payload)).map_err(
+            |error| {
+                let reason = without_values(&error.to_string()).into();
+                Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
+            },
+        )?;
+        let sources = &policy.sources;
+        let scopes = claims.scopes(payload, &sources.scope)?;
+        let client_id = claims.client_id(&sources.client_id);
+        let issuer = policy.issuer_of(claims);
+        let kid = header.kid.as_deref();
+        let claims = Claims::new(issuer, claims, client_id, scopes, header.algorithm, kid);
         Ok(AccessToken::new(Verified { claims, extra }))
     }
 }
 
 impl<'a> Vetted<'a> {
     fn borrowed(&'a self) -> Self {
-        Self { algorithm: self.algorithm, kid: self.kid.as_deref().map(Cow::Borrowed) }
+        let kid = self.kid.as_deref().map(Cow::Borrowed);
+        Self { algorithm: self.algorithm, kid, typed: self.typed }
     }
 
     fn to_owned(&self) -> Vetted<'static> {
         let kid = self.kid.as_deref().map(|kid| Cow::Owned(kid.to_owned()));
-        Vetted { algorithm: self.algorithm, kid }
+        Vetted { algorithm: self.algorithm, kid, typed: self.typed }
     }
 }
 
@@ -252,11 +262,22 @@ fn check_signature(
         Candidates::TooMany => Err(RejectionKind::AmbiguousKey.into()),
         Candidates::None => match kid {
             Some(kid) if !waited => {
-                Err(missed(jwks.miss(&loaded, (algorithm, kid), [message, signature])))
+                match jwks.miss(&loaded, (algorithm, kid), [message, signature]) {
+                    Miss::Absent => Err(unknown_key(loaded.keys(), algorithm, Some(kid)).into()),
+                    other => Err(missed(other)),
+                }
             }
-            _ => Err(RejectionKind::UnknownKey.into()),
+            _ => Err(unknown_key(loaded.keys(), algorithm, kid).into()),
         },
     }
+}
+
+/// Allocates nothing: such tokens cost the sender nothing.
+fn unknown_key(keys: &KeySet, algorithm: Algorithm, kid: Option<&str>) -> Rejection {
+    let known = Arc::clone(keys.listed());
+    let kid = kid.map(Excerpt::new);
+    let detail = Detail::Key { kid, algorithm: algorithm.name(), known };
+    Rejection::with(RejectionKind::UnknownKey, detail)
 }
 
 fn missed(miss: Miss) -> Stop {

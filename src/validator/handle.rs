@@ -6,10 +6,10 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::jose::HmacKey;
-use crate::jwks::{Health, Jwks};
-use crate::refusal::{Refusal, Unavailable};
-use crate::token::{AccessToken, NoClaims};
-use crate::validator::builder::ValidatorBuilder;
+use crate::jwks::{Health, Jwks, NotReady};
+use crate::refusal::Refusal;
+use crate::token::{AccessToken, ClientIdSource, NoClaims};
+use crate::validator::builder::{Kind, ValidatorBuilder};
 use crate::validator::cache::Cache;
 use crate::validator::check::{Check, Headers};
 use crate::validator::policy::Policy;
@@ -86,7 +86,34 @@ impl Validator {
     /// # }
     /// ```
     pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> ValidatorBuilder {
-        ValidatorBuilder::new(issuer.into(), audience.into())
+        ValidatorBuilder::new(issuer.into(), audience.into(), Kind::AccessToken)
+    }
+
+    /// Starts building a validator for the JWT-SVIDs of a SPIFFE trust domain, such as
+    /// `example.org`, that are meant for `audience`, which is this workload's SPIFFE ID by custom.
+    ///
+    /// They differ from access tokens, and only they are accepted then: `sub` must be the SPIFFE ID
+    /// of a workload of the trust domain, with a path; `iss` isn't looked at, and
+    /// [`Claims::issuer`](crate::token::Claims::issuer) returns the trust domain's SPIFFE ID; `typ`
+    /// is `JWT`, `JOSE` or absent; EdDSA isn't accepted. The client's id is `sub`.
+    ///
+    /// The keys must come from the trust domain's bundle:
+    ///
+    /// ```
+    /// use tower_bearer::{Validator, jwks::Jwks};
+    ///
+    /// # fn validator() -> Result<Validator, tower_bearer::ConfigError> {
+    /// Validator::jwt_svid("example.org", "spiffe://example.org/orders")
+    ///     .keys(Jwks::spiffe_bundle("example.org", "https://spire.example.org/bundle"))
+    ///     .build()
+    /// # }
+    /// ```
+    pub fn jwt_svid(
+        trust_domain: impl Into<String>,
+        audience: impl Into<String>,
+    ) -> ValidatorBuilder {
+        ValidatorBuilder::new(trust_domain.into(), audience.into(), Kind::JwtSvid)
+            .client_id_source(ClientIdSource::subject())
     }
 }
 
@@ -107,8 +134,9 @@ impl<C> Validator<C> {
     ///
     /// # Errors
     ///
-    /// If they aren't there by then.
-    pub async fn ready(&self, deadline: Duration) -> Result<(), Unavailable> {
+    /// If they aren't there by then. The error says whose keys they are, from where, and what the
+    /// last attempt failed with.
+    pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
         match self.jwks() {
             Some(jwks) => jwks.ready(deadline).await,
             None => Ok(()),

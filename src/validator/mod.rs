@@ -1,11 +1,13 @@
 //! What is accepted, and the pipeline that decides it.
 
+mod build;
 mod builder;
 mod cache;
 mod check;
 mod handle;
 mod policy;
 mod table;
+mod unreadable;
 
 pub use self::builder::{KeySource, ValidatorBuilder};
 pub(crate) use self::check::Check;

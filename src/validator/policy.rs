@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Header};
-use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
-use crate::token::{RawClaims, ScopeSource};
+use crate::refusal::{Detail, Excerpt, Excerpts, Rejection, RejectionKind};
+use crate::token::{RawClaims, Sources, TrustDomain};
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -12,7 +12,7 @@ use crate::token::{RawClaims, ScopeSource};
 pub enum RequiredClaim {
     /// `sub`
     Subject,
-    /// `client_id`
+    /// The client's id, wherever the [`ClientIdSource`](crate::token::ClientIdSource) finds it.
     ClientId,
     /// `iat`
     IssuedAt,
@@ -27,51 +27,69 @@ impl RequiredClaim {
     const fn name(self) -> &'static str {
         match self {
             Self::Subject => "sub",
-            Self::ClientId => "client_id",
+            Self::ClientId => "the client's id, where ValidatorBuilder::client_id_source says",
             Self::IssuedAt => "iat",
             Self::JwtId => "jti",
         }
     }
 
-    const fn is_in(self, claims: &RawClaims<'_>) -> bool {
+    fn is_in(self, claims: &RawClaims<'_>, sources: &Sources) -> bool {
         match self {
             Self::Subject => claims.sub.is_some(),
-            Self::ClientId => claims.client_id.is_some(),
+            Self::ClientId => claims.client_id(&sources.client_id).is_some(),
             Self::IssuedAt => claims.iat.is_some(),
             Self::JwtId => claims.jti.is_some(),
         }
     }
 }
 
+/// Which tokens are accepted at all.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Profile {
+    /// What servers really send: `typ` may also be `JWT` or absent.
+    #[default]
+    Interoperable,
+    /// RFC 9068 §4: `typ` must be there and must be `at+jwt`.
+    Rfc9068,
+    /// JWT-SVIDs of this trust domain, which have no `iss`.
+    JwtSvid(TrustDomain),
+}
+
 /// What a token must say to be accepted.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    pub(crate) issuer: Arc<str>,
+    /// Any of these, of which the first is the name of the keys' owner; never empty.
+    pub(crate) issuers: Box<[Arc<str>]>,
     /// Any of these; never empty.
-    pub(crate) audiences: Box<[Arc<str>]>,
+    pub(crate) audiences: Arc<[Arc<str>]>,
+    /// The clients whose tokens may do without `aud`.
+    pub(crate) without_audience: Box<[Box<str>]>,
     pub(crate) algorithms: Box<[Algorithm]>,
-    /// RFC 9068 §4: `typ` must be there and must be `at+jwt`.
-    pub(crate) typ_required: bool,
+    pub(crate) profile: Profile,
     pub(crate) required: Box<[RequiredClaim]>,
     pub(crate) leeway: Duration,
     pub(crate) max_age: Option<Duration>,
-    pub(crate) scope_source: ScopeSource,
+    pub(crate) sources: Sources,
     pub(crate) max_token_bytes: usize,
 }
 
 impl Policy {
-    /// Holds the header's `typ` against the profile.
+    /// Holds the header's `typ` against the profile, and returns whether it says access token.
     ///
     /// RFC 9068 §4 wants `at+jwt`. Most servers send `JWT` or nothing, which the default accepts;
     /// a type that says what else the token is (`dpop+jwt`, `logout+jwt`) is always refused.
-    pub(crate) fn check_type(&self, header: &Header<'_>) -> Result<(), Rejection> {
-        let accepted = match header.media_type() {
-            Some(typ) if typ.eq_ignore_ascii_case("at+jwt") => true,
-            Some(typ) => !self.typ_required && typ.eq_ignore_ascii_case("jwt"),
-            None => !self.typ_required,
+    pub(crate) fn check_type(&self, header: &Header<'_>) -> Result<bool, Rejection> {
+        let typ = header.media_type();
+        let is = |expected: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(expected));
+        let typed = is("at+jwt");
+        let accepted = match self.profile {
+            Profile::Interoperable => typed || typ.is_none() || is("jwt"),
+            Profile::Rfc9068 => typed,
+            // JWT-SVID §2.3.
+            Profile::JwtSvid(_) => typ.is_none() || is("jwt") || is("jose"),
         };
         if accepted {
-            return Ok(());
+            return Ok(typed);
         }
         let presented = Excerpt::new(header.typ.as_deref().unwrap_or_default());
         Err(Rejection::with(RejectionKind::WrongType, Detail::Presented(presented)))
@@ -84,34 +102,20 @@ impl Policy {
             .ok_or_else(|| unsupported_algorithm(header))
     }
 
-    /// Holds the claims against the policy, in an order in which no key is needed.
+    /// Holds the claims against the policy, in an order in which no key is needed. `typed` is what
+    /// [`check_type`](Self::check_type) returned.
     pub(crate) fn check_claims(
         &self,
         claims: &RawClaims<'_>,
+        typed: bool,
         now: UnixTime,
     ) -> Result<(), Rejection> {
-        let (Some(iss), Some(aud), Some(exp)) = (&claims.iss, &claims.aud, claims.exp) else {
-            let missing = match (&claims.iss, &claims.aud) {
-                (None, _) => "iss",
-                (_, None) => "aud",
-                _ => "exp",
-            };
-            return Err(missing_claim(missing));
-        };
-        if let Some(missing) = self.required.iter().find(|required| !required.is_in(claims)) {
-            return Err(missing_claim(missing.name()));
-        }
-        self.check_issuer(iss)?;
+        let exp = self.check_presence(claims)?;
+        self.check_issuer(claims)?;
         self.check_times(claims, exp, now)?;
-        if !aud.iter().any(|aud| self.audiences.iter().any(|ours| **ours == *aud)) {
-            let detail = Detail::Compared {
-                expected: self.audiences.first().cloned().unwrap_or_default(),
-                presented: Excerpt::new(aud.iter().next().unwrap_or_default()),
-            };
-            return Err(Rejection::with(RejectionKind::WrongAudience, detail));
-        }
-        if claims.id_token {
-            return Err(RejectionKind::IdToken.into());
+        self.check_audience(claims)?;
+        if let Some(rejection) = claims.mark.as_ref().and_then(|mark| mark.refusal(typed)) {
+            return Err(rejection);
         }
         // RFC 9449 §7.2, RFC 8705 §3: a bound token must not be accepted as a mere bearer token.
         if claims.confirmation {
@@ -120,14 +124,69 @@ impl Policy {
         Ok(())
     }
 
-    /// RFC 9068 §4: the same, code point by code point; a trailing slash makes another issuer.
-    fn check_issuer(&self, iss: &str) -> Result<(), Rejection> {
-        if *iss == *self.issuer {
+    fn check_presence(&self, claims: &RawClaims<'_>) -> Result<UnixTime, Rejection> {
+        let named = match self.profile {
+            Profile::JwtSvid(_) if claims.sub.is_none() => return Err(missing_claim("sub")),
+            Profile::JwtSvid(_) => true,
+            Profile::Interoperable | Profile::Rfc9068 => claims.iss.is_some(),
+        };
+        if !named {
+            return Err(missing_claim("iss"));
+        }
+        if claims.aud.is_none() && self.without_audience.is_empty() {
+            return Err(missing_claim("aud"));
+        }
+        let exp = claims.exp.ok_or(missing_claim("exp"))?;
+        match self.required.iter().find(|required| !required.is_in(claims, &self.sources)) {
+            Some(missing) => Err(missing_claim(missing.name())),
+            None => Ok(exp),
+        }
+    }
+
+    fn check_audience(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
+        let Some(aud) = &claims.aud else {
+            let client = claims.client_id(&self.sources.client_id);
+            return match client.filter(|id| self.without_audience.iter().any(|it| **it == **id)) {
+                Some(_) => Ok(()),
+                None => Err(missing_claim("aud")),
+            };
+        };
+        if aud.iter().any(|aud| self.audiences.iter().any(|ours| **ours == *aud)) {
             return Ok(());
         }
-        let detail =
-            Detail::Compared { expected: Arc::clone(&self.issuer), presented: Excerpt::new(iss) };
+        let detail = Detail::Audience {
+            expected: Arc::clone(&self.audiences),
+            presented: Excerpts::new(aud.iter()),
+        };
+        Err(Rejection::with(RejectionKind::WrongAudience, detail))
+    }
+
+    /// RFC 9068 §4: the same, code point by code point; a trailing slash makes another issuer.
+    fn check_issuer(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
+        let iss = match &self.profile {
+            Profile::JwtSvid(domain) => {
+                return domain.check_subject(claims.sub.as_deref().unwrap_or_default());
+            }
+            Profile::Interoperable | Profile::Rfc9068 => claims.iss.as_deref().unwrap_or_default(),
+        };
+        if self.issuers.iter().any(|issuer| **issuer == *iss) {
+            return Ok(());
+        }
+        let detail = Detail::Compared {
+            expected: self.issuers.first().cloned().unwrap_or_default(),
+            presented: Excerpt::new(iss),
+        };
         Err(Rejection::with(RejectionKind::WrongIssuer, detail))
+    }
+
+    /// Returns the issuer of claims that were accepted, in the spelling of the token.
+    pub(crate) fn issuer_of(&self, claims: &RawClaims<'_>) -> Arc<str> {
+        let said = match self.profile {
+            Profile::JwtSvid(_) => None,
+            Profile::Interoperable | Profile::Rfc9068 => claims.iss.as_deref(),
+        };
+        let found = self.issuers.iter().find(|issuer| Some(&***issuer) == said);
+        found.or(self.issuers.first()).cloned().unwrap_or_default()
     }
 
     /// Returns from when and until when these claims pass, as far as time is concerned: what
@@ -190,14 +249,15 @@ mod tests {
 
     fn policy(leeway: u64, max_age: Option<u64>) -> Policy {
         Policy {
-            issuer: "i".into(),
-            audiences: Box::new(["a".into()]),
+            issuers: Box::new(["i".into()]),
+            audiences: ["a".into()].into(),
+            without_audience: Box::default(),
             algorithms: Box::default(),
-            typ_required: false,
+            profile: Profile::Interoperable,
             required: Box::default(),
             leeway: Duration::from_secs(leeway),
             max_age: max_age.map(Duration::from_secs),
-            scope_source: ScopeSource::standard(),
+            sources: Sources::default(),
             max_token_bytes: 0,
         }
     }
@@ -218,12 +278,12 @@ mod tests {
             let nbf = nbf.map(|nbf| format!(r#","nbf":{nbf}"#)).unwrap_or_default();
             let json = format!(r#"{{"iss":"i","aud":"a","exp":{exp},"iat":{iat}{nbf}}}"#);
             let policy = policy(leeway, max_age);
-            let claims = RawClaims::parse(json.as_bytes(), &policy.scope_source).unwrap();
+            let claims = RawClaims::parse(json.as_bytes(), &policy.sources).unwrap();
             let now = UnixTime::from_secs(now);
             let (from, until) = policy.term(&claims);
             // The last moment at which a token isn't too old is the one that isn't remembered.
             if now != until || policy.max_age.is_none() {
-                let passes = policy.check_claims(&claims, now).is_ok();
+                let passes = policy.check_claims(&claims, false, now).is_ok();
                 prop_assert_eq!(passes, from <= now && now < until);
             }
         }

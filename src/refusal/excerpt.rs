@@ -1,0 +1,127 @@
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+/// The first bytes of a value that somebody else wrote, made safe to print.
+///
+/// At most 64 bytes of printable ASCII; anything else is a `?`. `Display` puts quotes around it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct Excerpt {
+    bytes: [u8; Self::MAX],
+    len: u8,
+    cut: bool,
+}
+
+impl Excerpt {
+    const MAX: usize = 64;
+
+    pub(crate) fn new(value: &str) -> Self {
+        let mut bytes = [0; Self::MAX];
+        let mut len = 0_u8;
+        for (slot, byte) in bytes.iter_mut().zip(value.bytes()) {
+            let printable = matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
+            *slot = if printable { byte } else { b'?' };
+            len = len.saturating_add(1);
+        }
+        Self { bytes, len, cut: value.len() > Self::MAX }
+    }
+
+    /// Returns the printable beginning.
+    pub fn as_str(&self) -> &str {
+        let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
+        std::str::from_utf8(kept).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_str())?;
+        if self.cut { f.write_char('…') } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The beginnings of several values that somebody else wrote, made safe to print.
+///
+/// At most 8 of them, each an [`Excerpt`]. `Display` has commas between, and says how many more
+/// there are.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Excerpts {
+    first: Excerpt,
+    /// `None` if there is only one, which then takes no allocation. A thin pointer: refusals are moved
+    /// about.
+    more: Option<Arc<String>>,
+}
+
+impl Excerpts {
+    const MAX: usize = 8;
+
+    pub(crate) fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut values = values.into_iter();
+        let first = Excerpt::new(values.next().unwrap_or_default());
+        let more = listed(values.map(Excerpt::new), Self::MAX.saturating_sub(1));
+        Self { first, more: (!more.is_empty()).then(|| Arc::new(more)) }
+    }
+}
+
+impl fmt::Display for Excerpts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.first)?;
+        self.more.as_ref().map_or(Ok(()), |more| write!(f, ", {more}"))
+    }
+}
+
+impl fmt::Debug for Excerpts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Writes the first few values with commas between, and how many more there are.
+pub(crate) fn listed<T: fmt::Display>(values: impl IntoIterator<Item = T>, max: usize) -> String {
+    let (mut text, mut left) = (String::new(), 0_usize);
+    for (at, value) in values.into_iter().enumerate() {
+        if at >= max {
+            left = left.saturating_add(1);
+            continue;
+        }
+        let comma = if at == 0 { "" } else { ", " };
+        let _ = write!(text, "{comma}{value}");
+    }
+    if left > 0 {
+        let _ = write!(text, " and {left} more");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_short_and_printable() {
+        let excerpt = Excerpt::new("a\r\n\"\u{e9}b");
+        assert_eq!(excerpt.as_str(), "a?????b");
+        let long = Excerpt::new(&"x".repeat(65));
+        assert_eq!(long.as_str().len(), 64);
+        assert!(long.to_string().ends_with('…'));
+        assert!(!Excerpt::new(&"x".repeat(64)).to_string().ends_with('…'));
+    }
+
+    #[test]
+    fn fb6_of_several_values_each_is_cut_and_only_so_many_are_shown() {
+        let values = |count: usize| (0..count).map(|n| format!("v{n}")).collect::<Vec<_>>();
+        let shown =
+            |values: &[String]| Excerpts::new(values.iter().map(String::as_str)).to_string();
+        assert_eq!(shown(&values(1)), "\"v0\"");
+        assert_eq!(shown(&values(3)), "\"v0\", \"v1\", \"v2\"");
+        assert!(shown(&values(8)).ends_with("\"v7\""));
+        assert!(shown(&values(4_000)).ends_with("\"v7\" and 3992 more"));
+        let long = shown(&["x".into(), "y".repeat(5_000), "a\r\nb".into()]);
+        assert_eq!(long, format!("\"x\", \"{}\"…, \"a??b\"", "y".repeat(64)));
+    }
+}

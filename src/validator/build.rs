@@ -1,0 +1,217 @@
+//! From settings to a validator: what can't work is found here.
+
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::jose::{Algorithm, Backend, HmacKey};
+use crate::jwks::Jwks;
+use crate::token::{Sources, TrustDomain};
+use crate::transport::check_issuer_text;
+use crate::validator::builder::{KeySource, Kind, Settings, Source, ValidatorBuilder};
+use crate::validator::cache::Cache;
+use crate::validator::check::Headers;
+use crate::validator::handle::{Inner, Trust, Validator};
+use crate::validator::policy::{Policy, Profile};
+
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+const MAX_CACHE_ENTRIES: usize = 1_000_000;
+
+/// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
+/// because `kid` comes first, they share one set of the table: then it is 16.
+const HEADERS: usize = 64;
+const HEADER_BYTES: usize = 64 * 1_024;
+
+impl<C> ValidatorBuilder<C> {
+    /// Checks the settings and builds the validator, without waiting for the network. Inside a Tokio
+    /// runtime, the first fetch of the keys starts in the background, unless [`keys`](Self::keys) says
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// If a setting can't work. The error says which, and what to change.
+    pub fn build(self) -> Result<Validator<C>, ConfigError> {
+        let settings = self.settings;
+        let profile = profile(&settings)?;
+        check_names(&settings)?;
+        check_bounds(&settings)?;
+        check_sources(&settings.sources)?;
+        let issuer = match &profile {
+            Profile::JwtSvid(domain) => domain.id().to_string(),
+            Profile::Interoperable | Profile::Rfc9068 => settings.issuer,
+        };
+        let (trust, backend) = trust(settings.keys, &issuer, &profile, &settings.algorithms)?;
+        let issuers = std::iter::once(issuer).chain(settings.more_issuers);
+        let without_audience = settings.without_audience.unwrap_or_default();
+        let policy = Policy {
+            issuers: issuers.map(Into::into).collect(),
+            audiences: settings.audiences.into_iter().map(Into::into).collect(),
+            without_audience: without_audience.into_iter().map(Into::into).collect(),
+            algorithms: choose_algorithms(settings.algorithms, &profile, backend)?,
+            profile,
+            required: settings.required.into(),
+            leeway: settings.leeway,
+            max_age: settings.max_age,
+            sources: settings.sources,
+            max_token_bytes: settings.max_token_bytes,
+        };
+        let cached = settings.cache_entries > 0;
+        let cache = cached.then(|| Cache::new(settings.cache_entries, settings.cache_bytes));
+        let headers = Headers::new(HEADERS, HEADER_BYTES);
+        Ok(Validator::new(Inner { policy, trust, clock: settings.clock, headers, cache }))
+    }
+}
+
+fn profile(settings: &Settings) -> Result<Profile, ConfigError> {
+    let domain = match (settings.kind, settings.rfc9068) {
+        (Kind::AccessToken, false) => return Ok(Profile::Interoperable),
+        (Kind::AccessToken, true) => return Ok(Profile::Rfc9068),
+        (Kind::JwtSvid, false) => TrustDomain::parse(&settings.issuer)?,
+        (Kind::JwtSvid, true) => {
+            return Err(ConfigError::new(
+                "JWT-SVIDs aren't access tokens by RFC 9068: leave .rfc9068() out",
+            ));
+        }
+    };
+    if !settings.more_issuers.is_empty() {
+        return Err(ConfigError::new(
+            "JWT-SVIDs have no issuer beside the trust domain: leave .also_issuer(…) out",
+        ));
+    }
+    if settings.without_audience.is_some() {
+        return Err(ConfigError::new(
+            "JWT-SVIDs always have an audience: leave .dangerous_clients_without_audience(…) out",
+        ));
+    }
+    Ok(Profile::JwtSvid(domain))
+}
+
+fn check_names(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.kind != Kind::JwtSvid {
+        check_issuer_text(&settings.issuer)?;
+    }
+    settings.more_issuers.iter().try_for_each(|issuer| check_issuer_text(issuer))?;
+    if settings.audiences.iter().any(String::is_empty) {
+        return Err(ConfigError::new(
+            "an audience is empty: give what the authorization server calls this service",
+        ));
+    }
+    if let Some(audience) = settings.audiences.iter().find(|it| it.trim() != **it) {
+        return Err(ConfigError::new(format!(
+            "the audience {audience:?} begins or ends with a space: no token says so, take it away"
+        )));
+    }
+    let Some(clients) = &settings.without_audience else { return Ok(()) };
+    if clients.is_empty()
+        || clients.iter().any(|client| client.is_empty() || client.trim() != client)
+    {
+        return Err(ConfigError::new(
+            "dangerous_clients_without_audience names no client, or one with an empty name or spaces \
+             around it: give the ids of the clients whose tokens have no \"aud\"",
+        ));
+    }
+    Ok(())
+}
+
+fn check_bounds(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.leeway > MAX_LEEWAY {
+        return Err(ConfigError::new(format!(
+            "a leeway of {:?} is too long: use at most {MAX_LEEWAY:?}, and mend the clocks",
+            settings.leeway
+        )));
+    }
+    if !(256..=1_024 * 1_024).contains(&settings.max_token_bytes) {
+        return Err(ConfigError::new("max_token_bytes must be between 256 bytes and 1 MiB"));
+    }
+    if settings.cache_entries > MAX_CACHE_ENTRIES {
+        return Err(ConfigError::new(format!(
+            "a cache of {} tokens is too large: use at most {MAX_CACHE_ENTRIES}, or 0 for none",
+            settings.cache_entries
+        )));
+    }
+    Ok(())
+}
+
+fn check_sources(sources: &Sources) -> Result<(), ConfigError> {
+    match sources.client_id.names().find(|name| sources.scope.has_claim(name)) {
+        None => Ok(()),
+        Some(name) => Err(ConfigError::new(format!(
+            "the claim {name:?} can't hold both the scopes and the client's id: change one source"
+        ))),
+    }
+}
+
+/// Returns what signatures are checked with, of this issuer alone.
+fn trust(
+    keys: Option<KeySource>,
+    issuer: &str,
+    profile: &Profile,
+    algorithms: &Option<Vec<Algorithm>>,
+) -> Result<(Trust, Backend), ConfigError> {
+    let svids = matches!(profile, Profile::JwtSvid(_));
+    let jwks = match keys {
+        Some(KeySource(Source::SharedSecret(..))) if svids => {
+            return Err(ConfigError::new("JWT-SVIDs are never signed with a shared secret"));
+        }
+        Some(KeySource(Source::SharedSecret(algorithm, secret))) => {
+            if algorithms.is_some() {
+                return Err(ConfigError::new(
+                    "a shared secret has its one algorithm: leave .algorithms(…) out",
+                ));
+            }
+            let backend = Backend::preferred_or_error()?;
+            let key = HmacKey::new(algorithm, secret, backend)?;
+            return Ok((Trust::SharedSecret(key), backend));
+        }
+        Some(KeySource(Source::Jwks(jwks))) => jwks,
+        Some(KeySource(Source::Builder(builder))) => builder.build()?,
+        None if svids => {
+            return Err(ConfigError::new(
+                "a trust domain has no metadata: say where its bundle is, with \
+                 .keys(Jwks::spiffe_bundle(…)) or .keys(Jwks::static_spiffe_bundle(…)?)",
+            ));
+        }
+        None => Jwks::discover(issuer).build()?,
+    };
+    if jwks.issuer() != issuer {
+        return Err(ConfigError::new(format!(
+            "the keys are those of {:?}, but the validator is for {issuer:?}: a key of one issuer \
+             must never verify a token of another",
+            jwks.issuer(),
+        )));
+    }
+    if jwks.is_spiffe_bundle() != svids {
+        return Err(ConfigError::new(
+            "the keys of a SPIFFE bundle are for JWT-SVIDs, and no others are: use Validator::jwt_svid \
+             together with Jwks::spiffe_bundle or Jwks::static_spiffe_bundle",
+        ));
+    }
+    let backend = jwks.backend();
+    Ok((Trust::Jwks(jwks), backend))
+}
+
+fn choose_algorithms(
+    chosen: Option<Vec<Algorithm>>,
+    profile: &Profile,
+    backend: Backend,
+) -> Result<Box<[Algorithm]>, ConfigError> {
+    // JWT-SVID §2.1 lists those of RFC 7518, without EdDSA.
+    let is_svid = matches!(profile, Profile::JwtSvid(_));
+    let fits = |it: Algorithm| !is_svid || it != Algorithm::EdDSA;
+    let Some(chosen) = chosen else {
+        let all = Algorithm::ALL.iter().copied();
+        return Ok(all.filter(|it| backend.supports(*it) && fits(*it)).collect());
+    };
+    if chosen.is_empty() {
+        return Err(ConfigError::new("no algorithm is accepted: name at least one"));
+    }
+    if !chosen.iter().all(|it| fits(*it)) {
+        return Err(ConfigError::new("JWT-SVIDs are never signed with EdDSA: leave it out"));
+    }
+    match chosen.iter().find(|it| !backend.supports(**it)) {
+        None => Ok(chosen.into()),
+        Some(algorithm) => Err(ConfigError::new(format!(
+            "the crypto backend {backend:?} has no {algorithm}: leave it out, or use another backend"
+        ))),
+    }
+}
