@@ -42,7 +42,17 @@ const PLACES: &[(&str, &[&str])] = &[
     ("chacha20poly1305", &["client/seal.rs"]),
     ("getrandom::", &["client/digest.rs"]),
     ("sha2::", &["client/digest.rs"]),
-    ("reqwest::", &["client/reqwest.rs", "transport/reqwest.rs", "transport/mod.rs"]),
+    (
+        "reqwest::",
+        &[
+            "client/reqwest.rs",
+            "transport/dial.rs",
+            "transport/mod.rs",
+            "transport/renewable.rs",
+            "transport/reqwest.rs",
+        ],
+    ),
+    ("flate2", &["transport/gunzip.rs"]),
     ("hyper::", &["testing/"]),
     ("hyper_util::", &["testing/"]),
     ("axum::", &["middleware/"]),

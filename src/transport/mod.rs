@@ -5,13 +5,21 @@
 
 #[cfg(feature = "reqwest")]
 mod address;
+mod coding;
 mod contract;
+#[cfg(feature = "reqwest")]
+mod dial;
 mod fields;
+#[cfg(feature = "reqwest")]
+mod gunzip;
 mod metadata;
+#[cfg(feature = "reqwest")]
+mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod url;
 
+pub(crate) use self::coding::Coding;
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
 pub(crate) use self::metadata::{check_issuer, metadata_places, wants_rest};
