@@ -106,10 +106,7 @@ fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
         "/jwks" => KEYS,
         _ => r#"{"access_token":"t","token_type":"Bearer","expires_in":600}"#,
     };
-    Response::builder()
-        .header("content-type", "application/json")
-        .body(Full::from(body))
-        .unwrap()
+    Response::builder().header("content-type", "application/json").body(Full::from(body)).unwrap()
 }
 
 /// RFC 8037 appendix A.2.

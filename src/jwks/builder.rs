@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigError, within};
+use crate::issuer::{Network, check_issuer};
 use crate::jose::Backend;
 use crate::jwks::config::{Config, EmptySet, Fetching, Target};
 use crate::jwks::discovery::Discovery;
@@ -11,11 +12,8 @@ use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
 use crate::jwks::seed::{check_origin, seed};
 use crate::jwks::snapshot::Snapshot;
-use crate::jwks::source::Network;
 use crate::jwks::store::Published;
-use crate::transport::{
-    Limits, PlainHttp, Transport, check_issuer, is_plain_loopback, parse_url, printable,
-};
+use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url, printable};
 
 /// When the keys are first fetched.
 #[derive(Clone, Debug, Default)]

@@ -12,7 +12,6 @@ mod dial;
 mod fields;
 #[cfg(feature = "reqwest")]
 mod gunzip;
-mod metadata;
 #[cfg(feature = "reqwest")]
 mod renewable;
 #[cfg(feature = "reqwest")]
@@ -22,7 +21,6 @@ mod url;
 pub(crate) use self::coding::Coding;
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
-pub(crate) use self::metadata::{check_issuer, metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};
