@@ -39,7 +39,15 @@ impl Coding {
                         );
                         found
                     }
-                    _ => return Self::Other,
+                    (_, _name) => {
+                        event!(
+                            WARN,
+                            name = %String::from_utf8_lossy(_name),
+                            "content_encoding: the answer has a content coding that wasn't asked \
+                             for"
+                        );
+                        return Self::Other;
+                    }
                 };
             }
         }
