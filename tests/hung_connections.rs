@@ -1,5 +1,6 @@
 //! Connections that were kept, and on which no answer comes any longer.
 #![cfg(all(feature = "client", feature = "reqwest", feature = "test-util"))]
+#![allow(clippy::disallowed_methods, reason = "these connections are real, and so is the time")]
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

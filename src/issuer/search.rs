@@ -116,10 +116,10 @@ impl Search {
             questions.push(self.ask_at(place, network, now, accept));
         }
         let apart = network.limits.timeout.checked_div(4).unwrap_or_default();
-        let failed = |fault: Fault| {
+        let failed = |fault: &Fault| {
             let ends = fault.kind.ends_the_search();
             if ends || fault.kind.rank() > worst.kind.rank() {
-                *worst = fault;
+                *worst = fault.clone();
             }
             ends
         };

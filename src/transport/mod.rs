@@ -2,6 +2,11 @@
 //!
 //! The default is `ReqwestTransport` (feature `reqwest`). Bring your own for another TLS stack, a
 //! service mesh, or a test.
+//!
+//! With the feature `tracing`, there are these events, with the target `tower_bearer`:
+//! `content_encoding` for a `Content-Encoding` that names what is no coding, or one that wasn't asked
+//! for; `transport_proxy` for a proxy of the environment that can't be used; and `transport_client`
+//! where the HTTP client can't be replaced.
 
 #[cfg(feature = "reqwest")]
 mod address;
@@ -12,6 +17,8 @@ mod dial;
 mod fields;
 #[cfg(feature = "reqwest")]
 mod gunzip;
+#[cfg(feature = "reqwest")]
+mod proxy;
 #[cfg(feature = "reqwest")]
 mod renewable;
 #[cfg(feature = "reqwest")]

@@ -22,6 +22,7 @@ use crate::transport::contract::{
 };
 use crate::transport::dial::{Blocked, Dial, Filter, System, Unresolved, is_localhost};
 use crate::transport::gunzip::Body;
+use crate::transport::proxy::warn_of_unusable_proxies;
 use crate::transport::renewable::{Generation, Renewable, Suspicion};
 
 /// Fetches with [`reqwest`].
@@ -120,6 +121,7 @@ impl ReqwestTransport {
     ///
     /// If the client can't be built.
     pub fn from_builder(builder: ClientBuilder) -> Result<Self, ConfigError> {
+        warn_of_unusable_proxies();
         let client = build(builder.pool_max_idle_per_host(0), Dial::Usual, Arc::new(System))?;
         let usual = Renewable::new(Arc::new(move || Ok(client.clone())))?;
         Ok(Self { usual: Arc::new(usual), direct: None })
@@ -274,6 +276,9 @@ fn renewable(
     dial: Dial,
     names: Arc<dyn Resolve>,
 ) -> Result<Arc<Renewable>, ConfigError> {
+    if matches!(dial, Dial::Usual) {
+        warn_of_unusable_proxies();
+    }
     let make = move || build(builder(), dial, Arc::clone(&names));
     Ok(Arc::new(Renewable::new(Arc::new(make))?))
 }
