@@ -18,15 +18,15 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let uri = parse_url(text, PlainHttp::Loopback)
-            .map_err(|fault| fault.report("origin for tokens", text, ""))?;
-        let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
         if text.contains('*') {
             return Err(ConfigError::new(format!(
                 "the origin for tokens {:?} can't be used: name each host, there are no patterns",
                 printable(text)
             )));
         }
+        let uri = parse_url(text, PlainHttp::Loopback)
+            .map_err(|fault| fault.report("origin for tokens", text, ""))?;
+        let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
         Self::of(&uri).filter(|_| bare).ok_or_else(|| {
             ConfigError::new(format!(
                 "the origin for tokens {:?} can't be used: name it with nothing after host and port",

@@ -139,7 +139,9 @@ fn is_bound(token: &[u8]) -> bool {
     let payload = token.split(|byte| *byte == b'.').nth(1);
     let payload = payload.and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
     let payload = Zeroizing::new(payload.unwrap_or_default());
-    serde_json::from_slice(&payload).is_ok_and(|claims: Claims| claims.cnf.is_some())
+    // A derived reader takes an array for an object.
+    payload.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice(&payload).is_ok_and(|claims: Claims| claims.cnf.is_some())
 }
 
 #[cfg(test)]

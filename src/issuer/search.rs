@@ -52,6 +52,7 @@ impl Search {
         }
     }
 
+    #[cfg(feature = "tracing")]
     pub(crate) fn issuer(&self) -> &str {
         &self.issuer
     }

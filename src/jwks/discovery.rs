@@ -59,6 +59,7 @@ impl Discovery {
         }
     }
 
+    #[cfg(feature = "tracing")]
     pub(crate) fn issuer(&self) -> &str {
         self.search.issuer()
     }

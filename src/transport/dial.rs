@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::transport::address::{is_forbidden, is_loopback, is_public};
+#[cfg(feature = "aws-lc-rs")]
+use crate::transport::address::is_public;
+use crate::transport::address::{is_forbidden, is_loopback};
 
 /// Which of a name's addresses are dialled.
 #[derive(Clone, Copy)]
