@@ -15,7 +15,7 @@ use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
 use crate::clock::{UnixTime, monotonic};
 use crate::issuer::{self, FaultKind, Network, Refused, Search};
 use crate::telemetry::event;
-use crate::transport::{Limits, PlainHttp, Transport, parse_url};
+use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url};
 
 /// How long metadata is good for; beyond that, it is used only if no newer can be had.
 const TTL: Duration = Duration::from_secs(60 * 60);
@@ -99,7 +99,10 @@ impl Discoveries {
             return Ok(metadata);
         }
         // The issuer's address was checked: where it is plain `http`, it is allowed to be.
-        let plain_http = PlainHttp::Loopback.beyond(uri);
+        let plain_http = match uri.scheme_str() {
+            Some("http") if !is_plain_loopback(uri) => PlainHttp::Dangerous,
+            _ => PlainHttp::Loopback.beyond(uri),
+        };
         let limits = Limits { max_bytes: MAX_BYTES, ..limits };
         let network =
             Network { transport: Arc::clone(transport), limits, redirects: 0, plain_http };
