@@ -440,11 +440,12 @@ async fn l1_names_and_passwords_are_checked_and_never_shown() {
         assert!(!shown.contains("p%") && !shown.contains("svc"), "{shown}");
     }
     for login in [String::new(), format!(":{written}x@"), format!("svc:{written}@")] {
-        assert_eq!(failure(store(&login).get(KEY)).await, StoreErrorKind::Other, "{login}");
+        let kind = failure(store(&login).get(KEY)).await;
+        assert_eq!(kind, StoreErrorKind::Authentication, "{login}");
     }
     // What the user has no permission for.
     let store = store(&format!("svc:{written}x@"));
-    assert_eq!(failure(store.get("another")).await, StoreErrorKind::Other);
+    assert_eq!(failure(store.get("another")).await, StoreErrorKind::Permission);
     assert_eq!(store.get(KEY).await, Ok(None));
 }
 
@@ -456,7 +457,7 @@ async fn l1_l2_no_log_holds_a_password_a_key_or_a_value() {
     let url = |password| format!("redis://:{password}@127.0.0.1:{}/0", server.port());
     let wrong = RedisStore::new(&url("other-canary")).unwrap();
     let store = RedisStore::new(&url("password-canary")).unwrap();
-    assert_eq!(failure(wrong.get("key-canary")).await, StoreErrorKind::Other);
+    assert_eq!(failure(wrong.get("key-canary")).await, StoreErrorKind::Authentication);
     store.put("key-canary", b"value-canary".to_vec(), TTL).await.unwrap();
     assert!(matches!(store.get("key-canary").await, Ok(Some(_))));
     assert_eq!(store.lock("lock-canary", "owner-canary", TTL).await, Ok(true));
@@ -474,7 +475,7 @@ async fn a_password_that_is_changed_back_is_taken_again() {
     let server = RedisServer::start();
     let store = RedisStore::new(&format!("redis://:secret@127.0.0.1:{}", server.port())).unwrap();
     server.cli(&["config", "set", "requirepass", "another"]);
-    assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Other);
+    assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Authentication);
     server.cli(&["-a", "another", "--no-auth-warning", "config", "set", "requirepass", "secret"]);
     until_back(&store).await;
 }
@@ -569,10 +570,10 @@ async fn tls_is_spoken_with_the_server_that_the_certificate_names() {
 async fn tls_is_refused_with_any_other_server() {
     let redis = Guarded::start("localhost");
     // The authority isn't known to the system.
-    assert_eq!(failure(redis.store("localhost").get(KEY)).await, StoreErrorKind::Unavailable);
+    assert_eq!(failure(redis.store("localhost").get(KEY)).await, StoreErrorKind::Tls);
     // The certificate is for another name.
     let store = redis.store("127.0.0.1").root_certificates(&redis.authority).unwrap();
-    assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Unavailable);
+    assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Tls);
     // One end speaks TLS and the other doesn't.
     let plain = RedisStore::new(&format!("redis://localhost:{}/0", redis.port)).unwrap();
     let kind = failure(plain.get(KEY)).await;
@@ -580,5 +581,94 @@ async fn tls_is_refused_with_any_other_server() {
     let url = format!("rediss://localhost:{}/0", redis.server.port());
     let store = RedisStore::new(&url).unwrap();
     let kind = failure(store.get(KEY)).await;
-    assert!(matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Timeout), "{kind:?}");
+    assert!(matches!(kind, StoreErrorKind::Tls | StoreErrorKind::Timeout), "{kind:?}");
+}
+
+/// Returns the error of a check at start as `main` prints it.
+async fn complaint(store: &RedisStore) -> String {
+    format!("{:?}", store.check().await.expect_err("the check fails"))
+}
+
+// FC8: each fault says what it is, and nothing of what was sent.
+#[tokio::test]
+async fn fc8_faults_of_a_redis_are_told_apart_in_words() {
+    let server = RedisServer::start_with(&["--requirepass", "canary"]);
+    let login = ["-a", "canary", "--no-auth-warning", "acl", "setuser"];
+    let keyless = ["keyless", "on", ">canary", "~app:*", "+@all"];
+    let weak = ["weak", "on", ">canary", "~*", "+get", "+set"];
+    for user in [&keyless[..], &weak] {
+        server.cli(&[&login[..], user].concat());
+    }
+    let at = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port());
+    let nowhere = format!("redis://:canary@127.0.0.1:{}", free_port());
+    let tls = format!("rediss://:canary@127.0.0.1:{}", server.port());
+    for (url, why) in [
+        (at(""), "wants a password"),
+        (at(":canary2@"), "refuses the URL's user name or password"),
+        (at("nobody:canary@"), "refuses the URL's user name or password"),
+        (at("keyless:canary@"), "key_prefix"),
+        (at("weak:canary@"), "must permit GETRANGE, SET, EVAL, GET and DEL"),
+        (nowhere, "nothing listens"),
+        ("redis://:canary@nowhere.invalid".into(), "has no address"),
+        ("redis+unix:///nowhere?pass=canary".into(), "no socket"),
+        // It waits for the end of what it takes for a command.
+        (tls, "took too long"),
+    ] {
+        let complaint = complaint(&RedisStore::new(&url).unwrap()).await;
+        assert!(complaint.contains(why), "{why}: {complaint}");
+        assert!(!complaint.contains("canary") && !complaint.contains("127.0.0.1"), "{complaint}");
+    }
+    // The good case.
+    RedisStore::new(&at(":canary@")).unwrap().check().await.unwrap();
+}
+
+// FC8
+#[tokio::test]
+async fn fc8_a_node_of_a_cluster_is_called_so() {
+    let nodes = process::scratch("nodes.conf");
+    let file = nodes.to_str().unwrap();
+    let server =
+        RedisServer::start_with(&["--cluster-enabled", "yes", "--cluster-config-file", file]);
+    let store = store(&server);
+    assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Cluster);
+    assert!(complaint(&store).await.contains("cluster"));
+    drop(server);
+    let _gone_already = fs::remove_file(nodes);
+}
+
+// FC8
+#[tokio::test]
+async fn fc8_what_is_wrong_with_a_certificate_is_said() {
+    let redis = Guarded::start("localhost");
+    let untrusted = complaint(&redis.store("localhost")).await;
+    assert!(untrusted.contains("isn't from a trusted authority"), "{untrusted}");
+    let named = redis.store("127.0.0.1").root_certificates(&redis.authority).unwrap();
+    let named = complaint(&named).await;
+    assert!(named.contains("for another host") && !named.contains("localhost"), "{named}");
+    let plain = RedisStore::new(&format!("redis://localhost:{}", redis.port)).unwrap();
+    let plain = complaint(&plain).await;
+    assert!(plain.contains("rediss://"), "{plain}");
+    let good = redis.store("localhost").root_certificates(&redis.authority).unwrap();
+    good.check().await.unwrap();
+}
+
+// FC16
+#[tokio::test]
+async fn fc16_the_prefix_of_keys_is_a_setting() {
+    let server = RedisServer::start();
+    server.cli(&["acl", "setuser", "svc", "on", ">secret", "~app:*", "+@all"]);
+    let url = format!("redis://svc:secret@127.0.0.1:{}", server.port());
+    let plain = RedisStore::new(&url).unwrap();
+    assert_eq!(failure(plain.put(KEY, b"v".to_vec(), TTL)).await, StoreErrorKind::Permission);
+    let store = plain.key_prefix("app:");
+    store.check().await.unwrap();
+    assert_eq!(server.cli(&["dbsize"]), "0", "a check leaves nothing behind");
+    store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
+    assert_eq!(store.get(KEY).await, Ok(Some(b"value".to_vec())));
+    assert_eq!(server.cli(&["get", &format!("app:{KEY}")]), "value");
+    assert_eq!(store.lock("lock", "me", TTL).await, Ok(true));
+    assert_eq!(store.lock("lock", "you", TTL).await, Ok(false));
+    store.unlock("lock", "me").await.unwrap();
+    store.remove(KEY, b"value").await.unwrap();
+    assert_eq!(server.cli(&["dbsize"]), "0");
 }

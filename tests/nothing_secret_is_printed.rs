@@ -24,7 +24,8 @@ use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::client::{
     Assertion, AssertionAlgorithm, AttachTokenLayer, ClientAuth, Grant, ReplayBody, SecretError,
-    SecretErrorKind, SecretSource, SendError, StoreError, StoreErrorKind, TokenClient,
+    SecretErrorKind, SecretFuture, SecretProvider, SecretSource, SendError, StoreError,
+    StoreErrorKind, TokenClient,
 };
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
@@ -53,6 +54,7 @@ const SENTINEL: &str = "SentinelSentinelSentinel";
 
 /// Types whose `Debug` holds nothing that could be secret, by what they are made of.
 const HARMLESS: &[&str] = &[
+    "Absent",
     // Names without content.
     "Algorithm",
     "AnswerFault",
@@ -308,7 +310,10 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
         printed.debug(&service);
         let request = |uri: &str| Request::get(uri).body(SENTINEL.to_owned()).unwrap();
         printed.debug(&service.call(request(&format!("https://api.example/{SENTINEL}"))));
-        let refused = service.call(request(&format!("https://{SENTINEL}.example/"))).await;
+        // The host is named: an operator wants to know where the request went.
+        let elsewhere =
+            format!("https://{SENTINEL}:{SENTINEL}@elsewhere.example/{SENTINEL}?{SENTINEL}");
+        let refused = service.call(request(&elsewhere)).await;
         printed.error(&refused.unwrap_err());
     }
     let service = service_fn(|request: Request<ReplayBody<String>>| {
@@ -327,8 +332,50 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     printed.debug(&body);
     printed.error(&SecretError::new(SecretErrorKind::Other));
     printed.error(&StoreError::new(StoreErrorKind::Other));
+    errors_of_a_server_that_repeats_all(printed).await;
     // Inside of SendError, where it was printed.
     printed.types.insert("OriginRefused".into());
+}
+
+/// Prints the errors of a server that repeats what it was sent, in a way of its own each time.
+async fn errors_of_a_server_that_repeats_all(printed: &mut Printed) {
+    let hex = || SENTINEL.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let spaced = || SENTINEL.chars().map(|c| format!("{c} ")).collect::<String>();
+    for words in [SENTINEL.to_owned(), SENTINEL[1..].to_owned(), hex(), spaced()] {
+        let scripted = ScriptedTransport::new();
+        scripted.push(ScriptedAnswer::json(
+            serde_json::json!({ "error": words, "error_description": words }).to_string(),
+        ));
+        let client = TokenClient::builder().transport(scripted).build().unwrap();
+        let url = format!("https://issuer.example/token?key={SENTINEL}");
+        let key = format!("-----BEGIN {SENTINEL}-----\n{SENTINEL}\n-----END {SENTINEL}-----");
+        let grant = Grant::endpoint(&url, ClientAuth::body("client", "another-secret"))
+            .parameter("key", SENTINEL)
+            .tenant("tenant");
+        printed.debug(&grant);
+        let grant = grant.build().unwrap();
+        let error = client.token(&grant).await.unwrap_err();
+        printed.error(&error);
+        let shown = format!("{error:?}");
+        assert!(shown.contains("issuer.example") && !shown.contains(&words), "{shown}");
+        let assertion = Assertion::new(AssertionAlgorithm::ES256, Provided(key));
+        let auth = ClientAuth::private_key_jwt("client", assertion.key_id("k"));
+        let grant = Grant::endpoint(&url, auth).issuer("https://issuer.example").build().unwrap();
+        printed.error(&client.token(&grant).await.unwrap_err());
+        let auth = ClientAuth::basic("client", Provided(format!("{SENTINEL}\n\n")));
+        let grant = Grant::endpoint(&url, auth).build().unwrap();
+        printed.error(&client.token(&grant).await.unwrap_err());
+        let auth = ClientAuth::basic("client", format!("{SENTINEL}\n\n"));
+        printed.error(&Grant::endpoint(&url, auth).build().unwrap_err());
+    }
+}
+
+struct Provided(String);
+
+impl SecretProvider for Provided {
+    fn secret(&self) -> SecretFuture<'_> {
+        Box::pin(async { Ok(Secret::new(&*self.0)) })
+    }
 }
 
 #[tokio::test]
@@ -490,6 +537,10 @@ async fn a_sentinel_is_found_nowhere() {
     let mut all = printed.text;
     let events = log.0.lock().unwrap().clone();
     assert!(events.contains("request refused"), "nothing was logged");
+    // Whose token it was, and from where, is said.
+    for field in ["tenant=\"tenant\"", "endpoint=\"https://issuer.example/token?…\""] {
+        assert!(events.contains(field), "{field}");
+    }
     all.push_str(&events);
     let metrics = format!("{:?}", snapshotter.snapshot().into_vec());
     assert!(metrics.contains("token_total"), "nothing was counted");

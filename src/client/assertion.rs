@@ -5,6 +5,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::client::algorithm::{AssertionAlgorithm, Family};
+use crate::client::credentials::SecretError;
 use crate::client::digest::random;
 use crate::client::private_key::PrivateKey;
 use crate::client::secret_source::{Known, SecretSource};
@@ -13,6 +14,9 @@ use crate::clock::UnixTime;
 
 /// A new assertion is made for every request, and need only live as long as that.
 const LIFETIME: Duration = Duration::from_secs(60);
+
+/// That of an RSA key of 16384 bits.
+const LONGEST_SIGNATURE: usize = 2_048;
 
 /// An authorization server's clock isn't further behind than this.
 const LONGEST_BACKDATE: Duration = Duration::from_secs(30);
@@ -155,8 +159,9 @@ impl Assertion {
             }
             return Ok((Signer::Secret(key), self.key_id.clone()));
         }
-        let key = PrivateKey::read(key, self.algorithm.family())
-            .map_err(|fault| format!("the private key can't be used: {}", fault.advice()))?;
+        let key = PrivateKey::read(key, self.algorithm.family()).map_err(|fault| {
+            format!("the private key can't be used: {}", fault.advice(self.algorithm))
+        })?;
         let kid = self.key_id.clone().or_else(|| key.kid.clone());
         match kid {
             Some(kid) => Ok((Signer::Key(key), Some(kid))),
@@ -164,17 +169,19 @@ impl Assertion {
         }
     }
 
-    /// Makes an assertion (RFC 7523 §3); `None` if the key is no good.
+    /// Makes an assertion (RFC 7523 §3), unless the key is no good.
     pub(crate) fn make(
         &self,
         client_id: &str,
         key: &Known,
         recipient: Recipient<'_>,
         now: UnixTime,
-    ) -> Option<Zeroizing<Vec<u8>>> {
-        let (signer, kid) = self.signer(key.expose()).ok()?;
+    ) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+        let (signer, kid) = self.signer(key.expose()).map_err(SecretError::malformed)?;
         let audience = match &self.audience {
-            AssertionAudience::Issuer => recipient.issuer?,
+            AssertionAudience::Issuer => recipient
+                .issuer
+                .ok_or_else(|| SecretError::malformed("the assertion's audience isn't known"))?,
             AssertionAudience::TokenEndpoint => recipient.token_endpoint,
             AssertionAudience::Other(other) => other,
         };
@@ -182,21 +189,29 @@ impl Assertion {
         if let (Some(kid), Some(header)) = (kid, header.as_object_mut()) {
             header.insert("kid".into(), json!(&*kid));
         }
+        let no_random = "there are no random numbers";
+        let random = random::<16>().map_err(|_| SecretError::malformed(no_random))?;
         let claims = json!({
             "iss": client_id,
             "sub": client_id,
             "aud": audience,
-            "jti": BASE64_URL_SAFE_NO_PAD.encode(random::<16>().ok()?),
+            "jti": BASE64_URL_SAFE_NO_PAD.encode(random),
             "iat": now.minus(self.backdate).as_secs(),
             "exp": now.plus(LIFETIME).as_secs(),
         });
-        let mut jwt = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
+        let (header, claims) = (header.to_string(), claims.to_string());
+        // Room for all there will be: a text that grew would leave copies behind.
+        let bytes = header.len().saturating_add(claims.len()).saturating_add(LONGEST_SIGNATURE);
+        let mut jwt = Zeroizing::new(String::with_capacity(bytes.saturating_mul(2)));
+        BASE64_URL_SAFE_NO_PAD.encode_string(header, &mut jwt);
         jwt.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut jwt);
-        let signature = sign::sign(self.algorithm, &signer, jwt.as_bytes()).ok()?;
+        BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut jwt);
+        let signature = sign::sign(self.algorithm, &signer, jwt.as_bytes()).map_err(|_| {
+            SecretError::malformed(format!("the key can't sign {}", self.algorithm))
+        })?;
         jwt.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
-        Some(Zeroizing::new(jwt.into_bytes()))
+        BASE64_URL_SAFE_NO_PAD.encode_string(Zeroizing::new(signature), &mut jwt);
+        Ok(Zeroizing::new(jwt.as_bytes().to_vec()))
     }
 
     /// Returns what an authorization server tells two such settings apart by.

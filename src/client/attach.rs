@@ -12,6 +12,7 @@ use crate::client::token::Token;
 use crate::client::token_source::TokenSource;
 use crate::error::ConfigError;
 use crate::telemetry::{count, observe};
+use crate::transport::PlainHttp;
 
 /// Of a request's body, this much is kept by default.
 const REPLAY_LIMIT: usize = 64 * 1024;
@@ -62,7 +63,7 @@ pub(crate) struct Policy {
 }
 
 /// What becomes of a request.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Verdict {
     Attach,
     Pass,
@@ -80,7 +81,15 @@ impl AttachTokenLayer {
         tokens: TokenSource,
         origins: impl IntoIterator<Item = O>,
     ) -> Result<Self, ConfigError> {
-        let parsed = origins.into_iter().map(|origin| Origin::parse(origin.as_ref()));
+        Self::with(tokens, origins, PlainHttp::Loopback)
+    }
+
+    fn with<O: AsRef<str>>(
+        tokens: TokenSource,
+        origins: impl IntoIterator<Item = O>,
+        plain_http: PlainHttp,
+    ) -> Result<Self, ConfigError> {
+        let parsed = origins.into_iter().map(|origin| Origin::parse(origin.as_ref(), plain_http));
         let origins: Vec<Origin> = parsed.collect::<Result<_, _>>()?;
         if origins.is_empty() {
             return Err(ConfigError::new("name at least one origin that tokens may be sent to"));
@@ -97,14 +106,47 @@ impl AttachTokenLayer {
         })
     }
 
+    /// Like [`new`](Self::new), but `http` origins may be any host: for a mesh whose proxies encrypt
+    /// what leaves the machine.
+    ///
+    /// Where nothing does, everybody on the way can read the token and use it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no origin, or one that can't be used.
+    pub fn dangerous_allow_http<O: AsRef<str>>(
+        tokens: TokenSource,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Result<Self, ConfigError> {
+        Self::with(tokens, origins, PlainHttp::Dangerous)
+    }
+
     /// Sends tokens through a service that has only one peer, such as tonic's `Channel`, whose
     /// requests needn't name a host. The origin is the peer's.
+    ///
+    /// Where that service really connects to, and whether with TLS, can't be seen from here: a
+    /// `Channel` to `http://…` sends the token in the clear, even if the origin named is `https://…`.
+    /// Take both from the same setting.
     ///
     /// # Errors
     ///
     /// If the origin can't be used.
     pub fn for_channel(tokens: TokenSource, origin: &str) -> Result<Self, ConfigError> {
         Ok(Self::new(tokens, [origin])?.set(|policy| policy.channel = true))
+    }
+
+    /// Like [`for_channel`](Self::for_channel), but an `http` origin may be any host, as with
+    /// [`dangerous_allow_http`](Self::dangerous_allow_http).
+    ///
+    /// # Errors
+    ///
+    /// If the origin can't be used.
+    pub fn dangerous_allow_http_for_channel(
+        tokens: TokenSource,
+        origin: &str,
+    ) -> Result<Self, ConfigError> {
+        let layer = Self::dangerous_allow_http(tokens, [origin])?;
+        Ok(layer.set(|policy| policy.channel = true))
     }
 
     /// Sends requests to other origins too, without a token.
@@ -145,13 +187,17 @@ impl Policy {
         } else if self.pass_others {
             Verdict::Pass
         } else {
-            Verdict::Refuse(OriginRefused)
+            Verdict::Refuse(self.refusal(uri))
         }
     }
 
     pub(crate) fn allows(&self, uri: &Uri) -> bool {
         let nowhere = uri.authority().is_none() && uri.scheme().is_none();
         (self.channel && nowhere) || self.origins.iter().any(|origin| origin.contains(uri))
+    }
+
+    pub(crate) fn refusal(&self, uri: &Uri) -> OriginRefused {
+        OriginRefused::new(uri, &self.origins)
     }
 
     /// Writes the token into a request: the one `Authorization` field that it has.

@@ -83,7 +83,7 @@ where
         Self { state: State::Sent { answer, again: None } }
     }
 
-    pub(crate) const fn refuse(refused: OriginRefused) -> Self {
+    pub(crate) fn refuse(refused: OriginRefused) -> Self {
         Self { state: State::Refused { refused } }
     }
 }
@@ -145,7 +145,7 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProjection::Refused { refused } => {
-                    return Poll::Ready(Err(SendError::Origin(*refused)));
+                    return Poll::Ready(Err(SendError::Origin(refused.clone())));
                 }
                 StateProjection::Token { token, start } => {
                     let token = ready!(token.as_mut().poll(cx)).map_err(SendError::Token)?;

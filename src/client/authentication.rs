@@ -4,10 +4,11 @@ use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::client::assertion::{Assertion, Recipient};
-use crate::client::credentials::SecretErrorKind;
+use crate::client::credentials::{SecretError, SecretErrorKind};
 use crate::client::digest::Parts;
 use crate::client::form::{Space, encode_into};
 use crate::client::secret_source::{Known, SecretSource};
+use crate::client::secret_text::fault;
 use crate::clock::UnixTime;
 
 /// How the client proves to the token endpoint who it is.
@@ -144,13 +145,25 @@ impl ClientAuth {
         }
     }
 
+    /// Returns `true` if the server has the secret, too.
+    pub(crate) const fn shares_secret(&self) -> bool {
+        !matches!(self.method, Method::PrivateKey(_))
+    }
+
     /// Returns what is wrong with the settings, as far as it can be told.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.client_id.is_empty() {
             return Err("the client id is empty".into());
         }
-        if self.source().and_then(SecretSource::fixed).is_some_and(<[u8]>::is_empty) {
+        if let Some(fault) = fault(self.client_id.as_bytes()) {
+            return Err(format!("the client id can't be sent: {fault} (RFC 6749 appendix A.1)"));
+        }
+        let fixed = self.source().and_then(SecretSource::fixed);
+        if fixed.is_some_and(<[u8]>::is_empty) {
             return Err("the client's secret is empty".into());
+        }
+        if let Some(fault) = fixed.and_then(|secret| self.fault_of(secret)) {
+            return Err(format!("the client's secret can't be sent: {fault}"));
         }
         match &self.method {
             Method::Basic(_, BasicEncoding::Raw) if self.client_id.contains(':') => {
@@ -162,14 +175,23 @@ impl ClientAuth {
         }
     }
 
+    /// Returns why this secret can't be one that a client sends, or signs with.
+    fn fault_of(&self, secret: &[u8]) -> Option<String> {
+        let fault = fault(secret).filter(|_| self.shares_secret())?;
+        Some(format!("{fault} (RFC 6749 appendix A.2)"))
+    }
+
     /// Makes what one request needs; an assertion is a new one each time.
     pub(crate) fn prove(
         &self,
         known: Option<&Known>,
         recipient: Recipient<'_>,
         now: UnixTime,
-    ) -> Result<Proof, SecretErrorKind> {
-        let secret = || known.ok_or(SecretErrorKind::NotFound);
+    ) -> Result<Proof, SecretError> {
+        if let Some(fault) = known.and_then(|known| self.fault_of(known.expose())) {
+            return Err(SecretError::malformed(fault));
+        }
+        let secret = || known.ok_or(SecretError::new(SecretErrorKind::NotFound));
         let client_id = || Zeroizing::new(self.client_id.as_bytes().to_vec());
         match &self.method {
             Method::Basic(_, encoding) => {
@@ -183,9 +205,7 @@ impl ClientAuth {
             }
             Method::PrivateKey(assertion) | Method::SecretJwt(assertion) => {
                 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-                let assertion = assertion
-                    .make(&self.client_id, secret()?, recipient, now)
-                    .ok_or(SecretErrorKind::Malformed)?;
+                let assertion = assertion.make(&self.client_id, secret()?, recipient, now)?;
                 let parameters = vec![
                     ("client_id", client_id()),
                     ("client_assertion_type", Zeroizing::new(JWT_BEARER.into())),
@@ -211,31 +231,15 @@ impl ClientAuth {
 }
 
 impl Proof {
-    /// Tells whether a text of the server repeats what only the server should know: the secret, as
-    /// it is or as a form has it, or what was made of it.
-    pub(crate) fn is_echoed_in(&self, text: &str, secret: &[u8]) -> bool {
-        let contains = |secret: &[u8]| {
-            !secret.is_empty()
-                && text.as_bytes().windows(secret.len()).any(|window| window == secret)
-        };
-        let encoded = |space| {
-            let mut form = Zeroizing::new(Vec::with_capacity(secret.len().saturating_mul(3)));
-            encode_into(&mut form, secret, space);
-            contains(&form)
-        };
-        if contains(secret) || encoded(Space::Plus) || encoded(Space::Percent20) {
-            return true;
-        }
-        let header = self.header.as_ref().map(HeaderValue::as_bytes);
-        let header = header.and_then(|value| value.strip_prefix(b"Basic "));
-        let is_secret = |name| name == "client_assertion";
-        header.is_some_and(contains)
-            || self.parameters.iter().any(|(name, value)| is_secret(*name) && contains(value))
+    /// Returns what was made of the secret or key, but for what a text is searched for anyway.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        let assertions = self.parameters.iter().filter(|(name, _)| *name == "client_assertion");
+        assertions.map(|(_, value)| value.as_slice())
     }
 }
 
 /// `Basic`, and the base64 of identifier, colon and secret (RFC 7617 §2).
-fn basic(id: &str, secret: &[u8], encoding: BasicEncoding) -> Result<HeaderValue, SecretErrorKind> {
+fn basic(id: &str, secret: &[u8], encoding: BasicEncoding) -> Result<HeaderValue, SecretError> {
     let longest = id.len().saturating_add(secret.len()).saturating_mul(3).saturating_add(1);
     let mut pair = Zeroizing::new(Vec::with_capacity(longest));
     let encode = |pair: &mut Vec<u8>, text: &[u8]| match encoding {
@@ -252,8 +256,8 @@ fn basic(id: &str, secret: &[u8], encoding: BasicEncoding) -> Result<HeaderValue
     value.push_str("Basic ");
     BASE64_STANDARD.encode_string(&*pair, &mut value);
     let value = Bytes::from_owner(Zeroizing::new(value.into_bytes()));
-    let mut value =
-        HeaderValue::from_maybe_shared(value).map_err(|_| SecretErrorKind::Malformed)?;
+    let mut value = HeaderValue::from_maybe_shared(value)
+        .map_err(|_| SecretError::new(SecretErrorKind::Malformed))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -334,19 +338,35 @@ mod tests {
         assert!(ClientAuth::tls("me").check().is_ok());
     }
 
-    // R11
+    // FC13
     #[test]
-    fn r11_an_echo_is_noticed() {
-        let known = Known::new(crate::secret::Secret::new("canary"));
-        let now = UnixTime::from_secs(0);
-        for auth in [ClientAuth::basic("me", "canary"), ClientAuth::body("me", "canary")] {
-            let proof = auth.prove(Some(&known), NOWHERE, now).unwrap();
-            assert!(!proof.is_echoed_in("client me is unknown", b"canary"));
-            let sent = match &proof.header {
-                Some(header) => header.to_str().unwrap().replace("Basic ", ""),
-                None => "canary".into(),
-            };
-            assert!(proof.is_echoed_in(&format!("what is {sent}?"), b"canary"));
+    fn fc13_an_identifier_or_secret_that_cannot_be_sent_is_refused_with_a_sentence() {
+        let makes: [fn(&str, &str) -> ClientAuth; 2] =
+            [|id, secret| ClientAuth::basic(id, secret), |id, secret| ClientAuth::body(id, secret)];
+        for make in makes {
+            assert_eq!(make("me", "p%:+/ &=s\r\n").check(), Ok(()));
+            for (secret, why) in [("s\n\n", "line end"), ("sécret", "ASCII"), ("s\0e\0", "UTF-16")]
+            {
+                let error = make("me", secret).check().unwrap_err();
+                assert!(error.contains(why) && error.contains("A.2"), "{error}");
+                let known = Known::new(crate::secret::Secret::new(secret));
+                let late = make("me", "x").prove(Some(&known), NOWHERE, UnixTime::from_secs(0));
+                let late = format!("{:?}", late.err().unwrap());
+                assert!(late.contains(why), "{late}");
+            }
+            for id in ["me\n", "\u{feff}me", "mé"] {
+                let error = make(id, "s").check().unwrap_err();
+                assert!(error.contains("client id") && error.contains("A.1"), "{error}");
+            }
+        }
+        assert!(ClientAuth::tls("me\n").check().is_err() && ClientAuth::tls("me").check().is_ok());
+    }
+
+    // FC13: with one line end and a byte order mark less, the same is sent.
+    #[test]
+    fn fc13_what_is_cut_is_not_sent() {
+        for secret in ["s3cret\n", "s3cret\r\n", "\u{feff}s3cret\n"] {
+            assert_eq!(pair("me", secret, BasicEncoding::Form), "me:s3cret");
         }
     }
 

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::client::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
+use crate::error::Reason;
 use crate::secret::Secret;
 
 /// How long a request may take, the SDK's own retries included.
@@ -70,26 +72,34 @@ impl AwsSecretsManager {
         self
     }
 
-    async fn fetch(&self) -> Result<Secret, SecretErrorKind> {
+    async fn fetch(&self) -> Result<Secret, SecretError> {
         let request = self.client.get_secret_value().secret_id(&self.id);
         let request = request.version_stage("AWSCURRENT").send();
         let answer = tokio::time::timeout(TIMEOUT, request).await;
         let whole = match answer {
             Ok(Ok(answer)) => whole(answer)?,
-            Ok(Err(error)) => return Err(kind(&error)),
-            Err(_) => return Err(SecretErrorKind::Unavailable),
+            Ok(Err(error)) => return Err(failure(&error)),
+            Err(_) => {
+                let slow = Reason("AWS didn't answer within 4 seconds".into());
+                return Err(SecretError::new(SecretErrorKind::Unavailable).with_source(slow));
+            }
         };
         let secret = match &self.field {
-            Some(name) => field(&whole, name).ok_or(SecretErrorKind::Malformed)?,
+            Some(name) => field(&whole, name).ok_or_else(|| {
+                SecretError::malformed("it isn't a JSON object with a string in the named field")
+            })?,
             None => Secret::new(whole.as_slice()),
         };
-        if secret.expose().is_empty() { Err(SecretErrorKind::Malformed) } else { Ok(secret) }
+        if secret.expose().is_empty() {
+            return Err(SecretError::malformed("it is empty"));
+        }
+        Ok(secret)
     }
 }
 
 impl SecretProvider for AwsSecretsManager {
     fn secret(&self) -> SecretFuture<'_> {
-        Box::pin(async { self.fetch().await.map_err(SecretError::new) })
+        Box::pin(self.fetch())
     }
 }
 
@@ -102,20 +112,38 @@ impl fmt::Debug for AwsSecretsManager {
     }
 }
 
-fn whole(answer: GetSecretValueOutput) -> Result<Zeroizing<Vec<u8>>, SecretErrorKind> {
+fn whole(answer: GetSecretValueOutput) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let text = answer.secret_string.map(String::into_bytes);
     let bytes = text.or_else(|| Some(answer.secret_binary?.into_inner()));
-    bytes.map(Zeroizing::new).ok_or(SecretErrorKind::Malformed)
+    bytes.map(Zeroizing::new).ok_or_else(|| SecretError::malformed("it has no value"))
 }
 
 fn field(object: &[u8], name: &str) -> Option<Secret> {
     // The other fields may be secrets as well: they stay where they are.
+    let object = object.strip_prefix(b"\xef\xbb\xbf").unwrap_or(object);
     let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
     let value: String = serde_json::from_str(fields.get(name)?.get()).ok()?;
     Some(Secret::new(value))
 }
 
-/// What an error comes down to. Its text is the service's, and goes nowhere.
+/// What AWS says, by its code alone: its words name accounts and keys.
+fn failure(error: &SdkError<GetSecretValueError>) -> SecretError {
+    let code = error.as_service_error().and_then(|error| error.code());
+    let known = |code: &&str| code.len() <= 64 && code.bytes().all(|it| it.is_ascii_alphanumeric());
+    let reason = match (code.filter(known), error) {
+        (Some(code), _) => format!("AWS refuses: {code}"),
+        (None, SdkError::TimeoutError(_)) => "AWS didn't answer in time".into(),
+        (None, SdkError::DispatchFailure(failure)) if failure.is_io() || failure.is_timeout() => {
+            "AWS can't be reached".into()
+        }
+        (None, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)) => {
+            "no request could be made: are there a region and credentials?".into()
+        }
+        _ => "the answer of AWS can't be understood".into(),
+    };
+    SecretError::new(kind(error)).with_source(Reason(Cow::Owned(reason)))
+}
+
 fn kind(error: &SdkError<GetSecretValueError>) -> SecretErrorKind {
     let status = error.raw_response().map_or(0, |response| response.status().as_u16());
     match error {

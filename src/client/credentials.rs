@@ -1,7 +1,10 @@
+use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::error::{Cause, Reason, Report};
 use crate::secret::Secret;
 
 /// The future of [`SecretProvider::secret`].
@@ -38,7 +41,7 @@ pub type SecretFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret, SecretErr
 ///             match self.0.read("oauth/billing").await {
 ///                 Ok(Some(secret)) => Ok(Secret::new(secret)),
 ///                 Ok(None) => Err(SecretError::new(SecretErrorKind::NotFound)),
-///                 Err(_) => Err(SecretError::new(SecretErrorKind::Unavailable)),
+///                 Err(error) => Err(SecretError::new(SecretErrorKind::Unavailable).with_source(error)),
 ///             }
 ///         })
 ///     }
@@ -53,10 +56,14 @@ pub trait SecretProvider: Send + Sync + 'static {
     fn secret(&self) -> SecretFuture<'_>;
 }
 
-/// A secret that could not be had. It holds nothing of it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A secret that could not be had.
+///
+/// Its `Display` holds nothing of the secret; [`source`](std::error::Error::source) is the cause, if it
+/// is known.
+#[derive(Clone)]
 pub struct SecretError {
     kind: SecretErrorKind,
+    cause: Option<Cause>,
 }
 
 /// Why a secret could not be had.
@@ -76,7 +83,19 @@ pub enum SecretErrorKind {
 impl SecretError {
     /// Creates an error of this kind.
     pub const fn new(kind: SecretErrorKind) -> Self {
-        Self { kind }
+        Self { kind, cause: None }
+    }
+
+    /// Adds the cause, which is logged and printed along with this error: it must not hold the
+    /// secret.
+    #[must_use]
+    pub fn with_source(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into().into()), ..self }
+    }
+
+    /// What was found can't be the secret, for this reason.
+    pub(crate) fn malformed(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(SecretErrorKind::Malformed).with_source(Reason(reason.into()))
     }
 
     /// Returns what went wrong.
@@ -85,15 +104,40 @@ impl SecretError {
     }
 }
 
+/// Two are equal if they are of the same kind.
+impl PartialEq for SecretError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for SecretError {}
+
+impl fmt::Debug for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
+    }
+}
+
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            SecretErrorKind::NotFound => "the client's secret was not found",
-            SecretErrorKind::Unavailable => "what keeps the client's secret can't be reached",
-            SecretErrorKind::Malformed => "what was found can't be the client's secret",
-            SecretErrorKind::Other => "the client's secret could not be read",
+        write!(f, "{}", self.kind)
+    }
+}
+
+impl fmt::Display for SecretErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "the client's secret was not found",
+            Self::Unavailable => "what keeps the client's secret can't be reached",
+            Self::Malformed => "what was found can't be the client's secret",
+            Self::Other => "the client's secret could not be read",
         })
     }
 }
 
-impl std::error::Error for SecretError {}
+impl Error for SecretError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as _)
+    }
+}

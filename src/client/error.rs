@@ -1,18 +1,25 @@
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, Uri};
 
 use crate::client::backoff::Cause;
-use crate::client::credentials::SecretErrorKind;
-use crate::scope::ScopeSet;
-use crate::transport::TransportErrorKind;
+use crate::client::credentials::{SecretError, SecretErrorKind};
+pub use crate::client::error_kind::{AnswerFault, DiscoveryFault, ErrorCode, TokenErrorKind};
+use crate::client::party::Party;
+use crate::error::Report;
+use crate::transport::{TransportError, TransportErrorKind, printable as printable_url};
 
 /// An access token that could not be had.
 ///
-/// All who waited for the same token get the same error. It holds no secret, no token, and nothing
-/// of the request; what it holds of the server's answer is cut to size and to printable ASCII.
+/// All who waited for the same token get the same error. It names the client and where it asked. It
+/// holds no secret, no token, and nothing else of the request; what it holds of the server's answer is
+/// cut to size and to printable ASCII, and left out if a secret of the request may be in it.
+///
+/// `Display` is one sentence; [`source`](Error::source) is what lies behind it, if that is known. `Debug`
+/// is the sentence with its causes, as `main` prints it.
 ///
 /// ```
 /// use http::StatusCode;
@@ -30,99 +37,18 @@ use crate::transport::TransportErrorKind;
 #[derive(Clone)]
 pub struct TokenError(Arc<Failure>);
 
+#[derive(Clone)]
 struct Failure {
     kind: TokenErrorKind,
     description: Option<Box<str>>,
     retry_after: Option<Duration>,
     /// The server's status said that it doesn't know the client.
     unauthenticated: bool,
-}
-
-/// Why a token could not be had.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum TokenErrorKind {
-    /// The server said no, and why (RFC 6749 §5.2).
-    Refused(ErrorCode),
-    /// The server answered with this status, and no reason.
-    Status(StatusCode),
-    /// The server's answer can't be used.
-    Answer(AnswerFault),
-    /// The server gave no answer.
-    Transport(TransportErrorKind),
-    /// The client's own secret or key could not be had.
-    Credentials(SecretErrorKind),
-    /// The token endpoint could not be found.
-    Discovery(DiscoveryFault),
-    /// The server granted less than was asked for, and all of it was required.
-    MissingScopes(ScopeSet),
-    /// It took too long.
-    TimedOut,
-    /// The runtime that fetched the token ended before it was there, or there was none: this crate
-    /// works within a tokio runtime. A transport, store or provider that panics looks the same.
-    NoRuntime,
-}
-
-/// The `error` of an error answer.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum ErrorCode {
-    /// `invalid_request`
-    InvalidRequest,
-    /// `invalid_client`: the secret is wrong, the client is unknown, or it may not authenticate in
-    /// this way.
-    InvalidClient,
-    /// `invalid_grant`
-    InvalidGrant,
-    /// `unauthorized_client`: the client may not use the client-credentials grant.
-    UnauthorizedClient,
-    /// `unsupported_grant_type`
-    UnsupportedGrantType,
-    /// `invalid_scope`
-    InvalidScope,
-    /// `invalid_target` (RFC 8707 §2)
-    InvalidTarget,
-    /// `temporarily_unavailable`
-    TemporarilyUnavailable,
-    /// `server_error`
-    ServerError,
-    /// Any other, cut to 64 printable characters.
-    Other(Box<str>),
-}
-
-/// What is wrong with an answer.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum AnswerFault {
-    /// It isn't a JSON object, or one of its members is of a wrong type: often a login page, or the
-    /// page of a proxy.
-    NotJson,
-    /// It has no `access_token`.
-    NoAccessToken,
-    /// Its `access_token` has characters that can't be in a header (RFC 6750 §2.1).
-    AccessTokenCharacters,
-    /// It has no `token_type`.
-    NoTokenType,
-    /// Its `token_type` isn't `Bearer`.
-    TokenType,
-    /// It is a redirect, which isn't followed: it would carry the secret elsewhere.
-    Redirect,
-}
-
-/// Why the token endpoint could not be found.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum DiscoveryFault {
-    /// There is no metadata, neither of RFC 8414 nor of OpenID Connect.
-    NoMetadata,
-    /// What lies where the metadata should be can't be read.
-    Unreadable,
-    /// The metadata is that of another issuer.
-    IssuerMismatch,
-    /// The metadata names no token endpoint, or one that must not be used.
-    TokenEndpoint,
-    /// The server doesn't offer the chosen way of authentication, or its algorithm.
-    AuthMethod,
+    /// The error that it comes from; the kind has its text, what lies behind is the source.
+    origin: Option<Arc<dyn Error + Send + Sync>>,
+    /// For whom the token was to be.
+    party: Option<Arc<Party>>,
+    endpoint: Option<Box<str>>,
 }
 
 impl TokenError {
@@ -135,8 +61,15 @@ impl TokenError {
         description: Option<Box<str>>,
         retry_after: Option<Duration>,
     ) -> Self {
-        let unauthenticated = false;
-        Self(Arc::new(Failure { kind, description, retry_after, unauthenticated }))
+        Self(Arc::new(Failure {
+            kind,
+            description,
+            retry_after,
+            unauthenticated: false,
+            origin: None,
+            party: None,
+            endpoint: None,
+        }))
     }
 
     /// What a server said with this status.
@@ -147,8 +80,39 @@ impl TokenError {
         retry_after: Option<Duration>,
     ) -> Self {
         let unauthenticated = status == StatusCode::UNAUTHORIZED;
-        let kind = TokenErrorKind::Refused(code);
-        Self(Arc::new(Failure { kind, description, retry_after, unauthenticated }))
+        Self::with(TokenErrorKind::Refused(code), description, retry_after)
+            .change(|failure| failure.unauthenticated = unauthenticated)
+    }
+
+    /// The client's secret or key could not be had, or is no good.
+    pub(crate) fn credentials(error: SecretError) -> Self {
+        Self::new(TokenErrorKind::Credentials(error.kind()))
+            .change(|failure| failure.origin = Some(Arc::new(error)))
+    }
+
+    /// The server gave no answer.
+    pub(crate) fn transport(error: TransportError) -> Self {
+        Self::new(TokenErrorKind::Transport(error.kind()))
+            .change(|failure| failure.origin = Some(Arc::new(error)))
+    }
+
+    /// Says for whom the token was to be, unless that is said already.
+    pub(crate) fn about(self, party: &Arc<Party>) -> Self {
+        if self.0.party.is_some() {
+            return self;
+        }
+        self.change(|failure| failure.party = Some(Arc::clone(party)))
+    }
+
+    /// Says which token endpoint was asked.
+    pub(crate) fn at(self, endpoint: &Uri) -> Self {
+        let endpoint = printable_url(&endpoint.to_string()).into();
+        self.change(|failure| failure.endpoint = Some(endpoint))
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Failure)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     /// Returns what went wrong.
@@ -159,6 +123,28 @@ impl TokenError {
     /// Returns the server's own description, if it gave one that can be shown.
     pub fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
+    }
+
+    /// Returns the identifier of the client that the token was for.
+    pub fn client_id(&self) -> Option<&str> {
+        self.0.party.as_ref().map(|party| &*party.client_id)
+    }
+
+    /// Returns the tenant that the grant names, if it does
+    /// ([`GrantBuilder::tenant`](crate::client::GrantBuilder::tenant)).
+    pub fn tenant(&self) -> Option<&str> {
+        self.0.party.as_ref()?.tenant.as_deref()
+    }
+
+    /// Returns the issuer that the grant names, if it does.
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.party.as_ref()?.issuer.as_deref()
+    }
+
+    /// Returns the token endpoint without its query, if it is known.
+    pub fn token_endpoint(&self) -> Option<&str> {
+        let named = self.0.party.as_ref().and_then(|party| party.endpoint.as_deref());
+        self.0.endpoint.as_deref().or(named)
     }
 
     /// Returns when the server asked to come back, if it did.
@@ -240,60 +226,25 @@ impl TokenError {
     }
 }
 
-impl ErrorCode {
-    /// Takes an `error` that was made printable.
-    pub(crate) fn from_text(code: &str) -> Self {
-        match code {
-            "invalid_request" => Self::InvalidRequest,
-            "invalid_client" => Self::InvalidClient,
-            "invalid_grant" => Self::InvalidGrant,
-            "unauthorized_client" => Self::UnauthorizedClient,
-            "unsupported_grant_type" => Self::UnsupportedGrantType,
-            "invalid_scope" => Self::InvalidScope,
-            "invalid_target" => Self::InvalidTarget,
-            "temporarily_unavailable" => Self::TemporarilyUnavailable,
-            "server_error" => Self::ServerError,
-            other => Self::Other(other.into()),
-        }
-    }
-
-    /// Returns the code as the server wrote it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Other(code) => code,
-            known => known.label(),
-        }
-    }
-
-    const fn label(&self) -> &'static str {
-        match self {
-            Self::InvalidRequest => "invalid_request",
-            Self::InvalidClient => "invalid_client",
-            Self::InvalidGrant => "invalid_grant",
-            Self::UnauthorizedClient => "unauthorized_client",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::InvalidScope => "invalid_scope",
-            Self::InvalidTarget => "invalid_target",
-            Self::TemporarilyUnavailable => "temporarily_unavailable",
-            Self::ServerError => "server_error",
-            Self::Other(_) => "other",
-        }
-    }
-}
-
 impl fmt::Debug for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenError")
-            .field("kind", &self.0.kind)
-            .field("description", &self.0.description)
-            .field("retry_after", &self.0.retry_after)
-            .finish()
+        write!(f, "{}", Report(self))
     }
 }
 
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no access token: {}", self.0.kind)?;
+        f.write_str("no access token")?;
+        if let Some(client_id) = self.client_id() {
+            write!(f, " for client {client_id:?}")?;
+        }
+        if let Some(tenant) = self.tenant() {
+            write!(f, " of tenant {tenant:?}")?;
+        }
+        if let Some(server) = self.token_endpoint().or(self.issuer()) {
+            write!(f, " from {server}")?;
+        }
+        write!(f, ": {}", self.0.kind)?;
         match &self.0.description {
             Some(description) => write!(f, " ({description})"),
             None => Ok(()),
@@ -301,52 +252,9 @@ impl fmt::Display for TokenError {
     }
 }
 
-impl std::error::Error for TokenError {}
-
-impl fmt::Display for TokenErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(code) => write!(f, "the server refused: {}", code.as_str()),
-            Self::Status(status) => write!(f, "the server answered {}", status.as_u16()),
-            Self::Answer(fault) => write!(f, "the server's answer can't be used: {fault}"),
-            Self::Transport(kind) => write!(f, "{}", crate::transport::TransportError::new(*kind)),
-            Self::Credentials(kind) => {
-                write!(f, "{}", crate::client::credentials::SecretError::new(*kind))
-            }
-            Self::Discovery(fault) => write!(f, "{fault}"),
-            Self::MissingScopes(scopes) => {
-                write!(f, "the server didn't grant these scopes: {scopes}")
-            }
-            Self::TimedOut => f.write_str("it took too long"),
-            Self::NoRuntime => {
-                f.write_str("the fetch panicked, or its tokio runtime ended, or there is none")
-            }
-        }
-    }
-}
-
-impl fmt::Display for AnswerFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotJson => "it isn't the JSON of a token",
-            Self::NoAccessToken => "it has no access_token",
-            Self::AccessTokenCharacters => "its access_token has illegal characters",
-            Self::NoTokenType => "it has no token_type",
-            Self::TokenType => "its token_type isn't Bearer",
-            Self::Redirect => "it is a redirect",
-        })
-    }
-}
-
-impl fmt::Display for DiscoveryFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoMetadata => "the issuer's metadata wasn't found",
-            Self::Unreadable => "the issuer's metadata can't be read",
-            Self::IssuerMismatch => "the metadata found is that of another issuer",
-            Self::TokenEndpoint => "the issuer's metadata names no usable token endpoint",
-            Self::AuthMethod => "the issuer doesn't offer the chosen client authentication",
-        })
+impl Error for TokenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.origin.as_ref()?.source()
     }
 }
 
@@ -356,7 +264,6 @@ pub(crate) fn printable(text: &str, longest: usize) -> Box<str> {
     let legal = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
     text.chars().take(longest).map(|c| if legal(c) { c } else { '?' }).collect()
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

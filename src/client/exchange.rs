@@ -6,6 +6,7 @@ use http::Uri;
 use tokio::time::{Instant, sleep};
 
 use crate::client::assertion::Recipient;
+use crate::client::authentication::Proof;
 use crate::client::backoff;
 use crate::client::cache::Refused;
 use crate::client::core::Core;
@@ -19,7 +20,7 @@ use crate::client::token::Token;
 use crate::clock::{UnixTime, monotonic};
 use crate::scope::ScopeSet;
 use crate::telemetry::event;
-use crate::transport::{Coding, TransportErrorKind};
+use crate::transport::{Coding, TransportError, TransportErrorKind};
 
 /// A token as it came.
 pub(crate) struct Fetched {
@@ -75,7 +76,7 @@ pub(crate) async fn fetch(
             event!(
                 INFO,
                 client_id = grant.auth.client_id(),
-                %error,
+                error = %crate::error::Report(&error),
                 "client_secret_replaced: trying another secret"
             );
             continue;
@@ -103,6 +104,7 @@ async fn attempt_once(
         }
     };
     let result = ask(core, grant, known, endpoint, issuer).await;
+    let result = result.map_err(|error| error.at(endpoint));
     let may_have_moved = result.as_ref().is_err_and(TokenError::blames_address);
     if let (Server::Issuer { issuer, .. }, true) = (&grant.server, may_have_moved) {
         core.discoveries.doubt(issuer);
@@ -119,22 +121,18 @@ async fn ask(
 ) -> Result<Fetched, TokenError> {
     let (asked, obtained) = (monotonic(), core.clock.now());
     let recipient = Recipient { issuer, token_endpoint: &endpoint.to_string() };
-    let proof = grant
-        .auth
-        .prove(known.as_ref(), recipient, obtained)
-        .map_err(|kind| TokenError::new(TokenErrorKind::Credentials(kind)))?;
+    let proof =
+        grant.auth.prove(known.as_ref(), recipient, obtained).map_err(TokenError::credentials)?;
     let request = token_request(endpoint, grant, &proof);
     let answer = core.transport.send(request, core.limits).await;
-    let answer =
-        answer.map_err(|error| TokenError::new(TokenErrorKind::Transport(error.kind())))?;
+    let answer = answer.map_err(TokenError::transport)?;
     // Transports undo what they have asked for.
     if Coding::of(answer.headers()) != Coding::Identity {
-        let encoded = TokenErrorKind::Transport(TransportErrorKind::ContentEncoding);
-        return Err(TokenError::new(encoded));
+        let encoded = TransportError::new(TransportErrorKind::ContentEncoding);
+        return Err(TokenError::transport(encoded));
     }
-    let granted = response::read(answer, core.clock.now(), |text| {
-        proof.is_echoed_in(text, known.as_ref().map(Known::expose).unwrap_or_default())
-    })?;
+    let secrets = secrets(grant, known.as_ref(), &proof, endpoint);
+    let granted = response::read(answer, core.clock.now(), &grant.answers, &secrets)?;
     check_scopes(grant, granted.scopes.as_ref())?;
     let lifetime = lifetime(grant, &granted, obtained);
     let expires = asked.checked_add(lifetime.unwrap_or_default()).unwrap_or(asked);
@@ -142,6 +140,22 @@ async fn ask(
     let illegal = TokenErrorKind::Answer(AnswerFault::AccessTokenCharacters);
     let token = token.ok_or_else(|| TokenError::new(illegal))?;
     Ok(Fetched { token, lifetime, asked, obtained, known })
+}
+
+/// Returns what the server's words must not repeat: the client's secret and assertion, the values of
+/// parameters, and what may be a key in the query of the endpoint's address.
+fn secrets<'a>(
+    grant: &'a Definition,
+    known: Option<&'a Known>,
+    proof: &'a Proof,
+    endpoint: &'a Uri,
+) -> Vec<&'a [u8]> {
+    let parameters = grant.parameters.iter().map(|(_, value)| value.as_bytes());
+    let query = endpoint.query().unwrap_or_default().split('&');
+    let query = query.filter_map(|pair| Some(pair.split_once('=')?.1.as_bytes()));
+    // A private key was not sent, and its public half may be spoken of.
+    let known = known.filter(|_| grant.auth.shares_secret()).map(Known::expose).into_iter();
+    known.chain(proof.secrets()).chain(parameters).chain(query).collect()
 }
 
 /// Returns how long the token may be kept; none if it may be used only once.
@@ -165,14 +179,19 @@ fn check_scopes(grant: &Definition, granted: Option<&ScopeSet>) -> Result<(), To
     if missing.is_empty() {
         return Ok(());
     }
+    let commas = granted.iter().any(|scope| scope.contains(','));
+    let hint = "GrantBuilder::comma_separated_scopes reads scopes that commas separate";
+    let hint = Some(hint).filter(|_| commas);
     event!(
         WARN,
         client_id = grant.auth.client_id(),
         missing = missing.as_str(),
+        hint,
         "client_scope_missing: the server granted less than was asked for"
     );
     if grant.all_scopes_required {
-        return Err(TokenError::new(TokenErrorKind::MissingScopes(missing)));
+        let kind = TokenErrorKind::MissingScopes(missing);
+        return Err(TokenError::with(kind, hint.map(Into::into), None));
     }
     Ok(())
 }

@@ -9,10 +9,13 @@ use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::client::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
+use crate::error::Reason;
 use crate::secret::Secret;
 
 /// The most bytes a file may have.
 const MAX_BYTES: u64 = 64 * 1024;
+
+const TOO_LARGE: &str = "the file is larger than 64 KiB";
 
 /// How long reading may take: the file may be on a network that is down.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -26,8 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// a while, asks again when a server refuses it, and goes on with it while the file is gone or
 /// empty.
 ///
-/// One newline at the end, `\n` or `\r\n`, is not part of the secret, since editors and `echo` add
-/// one. Everything else is, spaces and further newlines included.
+/// What a [`SecretSource`](crate::client::SecretSource) cuts from every secret, it cuts from this one,
+/// too: a byte order mark and one line end.
 ///
 /// # Errors
 ///
@@ -71,12 +74,12 @@ impl SecretProvider for FileSecret {
                     let _reading = reading;
                     read(&path)
                 });
-                read.await.unwrap_or(Err(SecretErrorKind::Other))
+                read.await.unwrap_or(Err(SecretError::new(SecretErrorKind::Other)))
             };
-            tokio::time::timeout(TIMEOUT, read)
-                .await
-                .unwrap_or(Err(SecretErrorKind::Unavailable))
-                .map_err(SecretError::new)
+            let slow = Reason("the file wasn't read within 4 seconds".into());
+            tokio::time::timeout(TIMEOUT, read).await.unwrap_or_else(|_| {
+                Err(SecretError::new(SecretErrorKind::Unavailable).with_source(slow))
+            })
         })
     }
 }
@@ -87,34 +90,38 @@ impl fmt::Debug for FileSecret {
     }
 }
 
-fn read(path: &Path) -> Result<Secret, SecretErrorKind> {
+fn read(path: &Path) -> Result<Secret, SecretError> {
     // Opening a pipe would wait for its writer, and a device may have no end.
-    let about = fs::metadata(path).map_err(kind)?;
-    if !about.is_file() || about.len() > MAX_BYTES {
-        return Err(SecretErrorKind::Malformed);
+    let about = fs::metadata(path).map_err(failure)?;
+    if !about.is_file() {
+        return Err(SecretError::malformed("it isn't a regular file"));
+    }
+    if about.len() > MAX_BYTES {
+        return Err(SecretError::malformed(TOO_LARGE));
     }
     let limit = MAX_BYTES.saturating_add(1);
     // Room for all there may be: a buffer that grew would leave copies behind.
-    let capacity = usize::try_from(limit).map_err(|_| SecretErrorKind::Other)?;
+    let capacity = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-    let file = File::open(path).map_err(kind)?;
-    file.take(limit).read_to_end(&mut bytes).map_err(kind)?;
-    let secret = match bytes.as_slice() {
-        [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret,
-        whole => whole,
-    };
-    if secret.is_empty() || bytes.len() >= capacity {
-        return Err(SecretErrorKind::Malformed);
+    let file = File::open(path).map_err(failure)?;
+    file.take(limit).read_to_end(&mut bytes).map_err(failure)?;
+    if bytes.is_empty() {
+        return Err(SecretError::malformed("the file is empty"));
     }
-    Ok(Secret::new(secret))
+    if bytes.len() >= capacity {
+        return Err(SecretError::malformed(TOO_LARGE));
+    }
+    Ok(Secret::new(bytes.as_slice()))
 }
 
-fn kind(error: io::Error) -> SecretErrorKind {
-    match error.kind() {
+/// What the system says, without the path.
+fn failure(error: io::Error) -> SecretError {
+    let kind = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SecretErrorKind::NotFound,
         io::ErrorKind::PermissionDenied => SecretErrorKind::Other,
         _ => SecretErrorKind::Unavailable,
-    }
+    };
+    SecretError::new(kind).with_source(error)
 }
 
 #[cfg(test)]
@@ -159,10 +166,12 @@ mod tests {
         secret.secret().await.unwrap_err().kind()
     }
 
+    // FC13: what is cut is cut by the source, as for every other provider.
     #[tokio::test]
-    async fn one_newline_at_the_end_is_not_part_of_the_secret() {
+    async fn fc13_one_newline_at_the_end_is_not_part_of_the_secret() {
+        use crate::client::secret_source::SecretSource;
         let folder = Folder::new();
-        let secret = folder.secret("secret");
+        let source = SecretSource::from(folder.secret("secret")).max_age(Duration::ZERO);
         let cases: [(&[u8], &[u8]); 8] = [
             (b"p%:+/ &=s", b"p%:+/ &=s"),
             (b"secret\n", b"secret"),
@@ -170,12 +179,12 @@ mod tests {
             (b"secret\n\n", b"secret\n"),
             (b"secret\r", b"secret\r"),
             (b" secret \t", b" secret \t"),
-            (b"two\nlines\n", b"two\nlines"),
+            (b"\xef\xbb\xbfsecret\n", b"secret"),
             (b"\xff\x00\xfe", b"\xff\x00\xfe"),
         ];
         for (written, expected) in cases {
             fs::write(folder.path("secret"), written).unwrap();
-            assert_eq!(read(&secret).await, expected);
+            assert_eq!(source.current(TIMEOUT).await.unwrap().expose(), expected);
         }
     }
 
@@ -222,10 +231,8 @@ mod tests {
         let folder = Folder::new();
         let secret = folder.secret("secret");
         assert_eq!(failure(&secret).await, SecretErrorKind::NotFound);
-        for empty in ["", "\n", "\r\n"] {
-            fs::write(folder.path("secret"), empty).unwrap();
-            assert_eq!(failure(&secret).await, SecretErrorKind::Malformed);
-        }
+        fs::write(folder.path("secret"), "").unwrap();
+        assert_eq!(failure(&secret).await, SecretErrorKind::Malformed);
         assert_eq!(failure(&folder.secret("secret/below")).await, SecretErrorKind::NotFound);
         fs::write(folder.path("secret"), "there").unwrap();
         assert_eq!(read(&secret).await, b"there");

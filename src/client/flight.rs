@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::client::cache::{Entry, Held, Order, Refused, Step};
 use crate::client::core::Core;
-use crate::client::credentials::SecretErrorKind;
+use crate::client::credentials::{SecretError, SecretErrorKind};
 use crate::client::digest::{Digest, jitter};
 use crate::client::error::{TokenError, TokenErrorKind};
 use crate::client::exchange::{Fetched, fetch};
@@ -172,10 +172,9 @@ impl Flight {
             let other = timeout_at(self.deadline, other).await.ok().flatten();
             return other.map(Some).ok_or(None);
         }
-        let unavailable = Err(SecretErrorKind::Unavailable);
         let known = timeout_at(self.deadline, source.current(self.core.limits.timeout)).await;
-        let known = known.map_or(unavailable, |known| known.map_err(|error| error.kind()));
-        known.map(Some).map_err(|kind| Some(TokenError::new(TokenErrorKind::Credentials(kind))))
+        let known = known.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable)));
+        known.map(Some).map_err(|error| Some(TokenError::credentials(error)))
     }
 
     async fn fetch(&self, known: Option<Known>, refused: Vec<Known>) -> Result<Fetched, Refused> {
@@ -192,15 +191,19 @@ impl Flight {
         result
     }
 
-    fn failed(&self, order: Order, refused: Refused) {
+    fn failed(&self, order: Order, mut refused: Refused) {
+        refused.error = refused.error.about(self.grant.party());
         let error = &refused.error;
         count!("client_retrieval_failed_total", "error" => error.label());
         event!(
             WARN,
             host = self.grant.host(),
             client_id = self.grant.client_id(),
+            tenant = error.tenant(),
+            issuer = error.issuer(),
+            endpoint = error.token_endpoint(),
             permanent = error.is_permanent(),
-            %error,
+            error = %crate::error::Report(error),
             "client_retrieval_failed: no token could be had"
         );
         self.entry.land(order, Err(refused), monotonic());

@@ -3,12 +3,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use zeroize::Zeroizing;
 
 use crate::client::authentication::ClientAuth;
 use crate::client::digest::Digest;
 use crate::client::grant_builder::GrantBuilder;
+use crate::client::party::Party;
+use crate::client::response::AnswerRules;
 use crate::error::ConfigError;
 use crate::scope::Scope;
+use crate::secret::Secret;
 use crate::transport::printable;
 
 /// Which token to ask for, where, and as whom.
@@ -38,10 +42,12 @@ pub(crate) struct Definition {
     pub(crate) scopes: Vec<Scope>,
     pub(crate) resources: Vec<String>,
     pub(crate) audience: Option<String>,
-    pub(crate) parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, Zeroizing<String>)>,
     pub(crate) all_scopes_required: bool,
     pub(crate) default_lifetime: Duration,
     pub(crate) bounded_by_jwt: bool,
+    pub(crate) answers: AnswerRules,
+    pub(crate) party: Arc<Party>,
     /// Everything but the secret, hashed.
     pub(crate) distinction: Digest,
     /// Everything, hashed.
@@ -68,13 +74,21 @@ impl Grant {
         GrantBuilder::new(issuer, true, auth)
     }
 
-    /// Reads the environment variables `OAUTH_TOKEN_ENDPOINT`, `OAUTH_CLIENT_ID`,
-    /// `OAUTH_CLIENT_SECRET` and, if there is one, `OAUTH_SCOPE`. The client authenticates by HTTP
-    /// Basic.
+    /// Reads a grant from the environment. The client authenticates by HTTP Basic.
+    ///
+    /// | variable | what |
+    /// |---|---|
+    /// | `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` | required |
+    /// | `OAUTH_TOKEN_ENDPOINT`, `OAUTH_ISSUER` | one is required: as in [`endpoint`](Self::endpoint), or in [`discover`](Self::discover). With both, the endpoint isn't discovered, and the issuer is what [`GrantBuilder::issuer`] names |
+    /// | `OAUTH_SCOPE` | scopes, separated by spaces |
+    /// | `OAUTH_AUDIENCE` | as in [`GrantBuilder::audience`] |
+    /// | `OAUTH_RESOURCE` | as in [`GrantBuilder::resource`]; several are separated by spaces |
+    ///
+    /// An empty variable is as good as none.
     ///
     /// # Errors
     ///
-    /// If one of the first three is missing or empty.
+    /// If a required one is missing, empty or not Unicode; the error names all of these.
     pub fn from_env() -> Result<GrantBuilder, ConfigError> {
         Self::from_vars(|name| std::env::var(name).ok())
     }
@@ -93,17 +107,40 @@ impl Grant {
     ///
     /// # Errors
     ///
-    /// If one of the first three is missing or empty.
+    /// If a required one is missing or empty; the error names all of these.
     pub fn from_vars(lookup: impl Fn(&str) -> Option<String>) -> Result<GrantBuilder, ConfigError> {
-        let required = |name: &'static str| {
-            lookup(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-                ConfigError::new(format!("{name} is missing or empty: set it in the environment"))
-            })
-        };
-        let auth =
-            ClientAuth::basic(&required("OAUTH_CLIENT_ID")?, required("OAUTH_CLIENT_SECRET")?);
-        let builder = Self::endpoint(&required("OAUTH_TOKEN_ENDPOINT")?, auth);
-        Ok(builder.scope(&lookup("OAUTH_SCOPE").unwrap_or_default()))
+        let lookup = |name| lookup(name).filter(|value| !value.is_empty());
+        let (id, secret) =
+            (lookup("OAUTH_CLIENT_ID"), lookup("OAUTH_CLIENT_SECRET").map(Secret::new));
+        let (endpoint, issuer) = (lookup("OAUTH_TOKEN_ENDPOINT"), lookup("OAUTH_ISSUER"));
+        let missing = [
+            (id.is_none(), "OAUTH_CLIENT_ID"),
+            (secret.is_none(), "OAUTH_CLIENT_SECRET"),
+            (endpoint.is_none() && issuer.is_none(), "OAUTH_TOKEN_ENDPOINT (or OAUTH_ISSUER)"),
+        ];
+        let missing = missing.iter().filter(|(is_missing, _)| *is_missing).map(|(_, name)| *name);
+        let missing: Vec<&str> = missing.collect();
+        if let ([], Some(id), Some(secret)) = (&*missing, id, secret) {
+            let auth = ClientAuth::basic(&id, secret);
+            let builder = match (endpoint, issuer) {
+                (Some(endpoint), Some(issuer)) => Self::endpoint(&endpoint, auth).issuer(&issuer),
+                (Some(endpoint), None) => Self::endpoint(&endpoint, auth),
+                (None, issuer) => Self::discover(&issuer.unwrap_or_default(), auth),
+            };
+            let builder = builder
+                .scope(&lookup("OAUTH_SCOPE").unwrap_or_default())
+                .audience(&lookup("OAUTH_AUDIENCE").unwrap_or_default());
+            let resources = lookup("OAUTH_RESOURCE").unwrap_or_default();
+            return Ok(resources.split_whitespace().fold(builder, GrantBuilder::resource));
+        }
+        let (last, others) = missing.split_last().unwrap_or((&"", &[]));
+        Err(ConfigError::new(match others {
+            [] => format!("{last} is missing or empty: set it in the environment"),
+            others => format!(
+                "{} and {last} are missing or empty: set them in the environment",
+                others.join(", ")
+            ),
+        }))
     }
 
     /// Returns the client's identifier.
@@ -113,6 +150,10 @@ impl Grant {
 
     pub(crate) fn definition(&self) -> &Definition {
         &self.0
+    }
+
+    pub(crate) fn party(&self) -> &Arc<Party> {
+        &self.0.party
     }
 
     /// Returns the host of the authorization server, for the logs.

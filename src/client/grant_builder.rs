@@ -1,10 +1,18 @@
+mod answers;
+mod identity;
+mod parameters;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::client::authentication::ClientAuth;
-use crate::client::digest::{Digest, Parts};
+use crate::client::digest::Parts;
 use crate::client::grant::{Definition, Grant, Server};
+use crate::client::party::Party;
+use crate::client::response::AnswerRules;
 use crate::client::token_source::TokenSource;
 use crate::error::{ConfigError, within};
 use crate::issuer::check_issuer;
@@ -39,29 +47,20 @@ pub struct GrantBuilder {
     scopes: Vec<String>,
     resources: Vec<String>,
     audiences: Vec<String>,
-    parameters: Vec<(String, String)>,
+    parameters: Vec<(String, Zeroizing<String>)>,
     tenant: Option<String>,
     plain_http: PlainHttp,
     all_scopes_required: bool,
     default_lifetime: Duration,
     bounded_by_jwt: bool,
+    answers: AnswerRules,
 }
 
-/// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
 const SECOND: Duration = Duration::from_secs(1);
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-const RESERVED: [&str; 9] = [
-    "grant_type",
-    "scope",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "resource",
-    "audience",
-    "assertion",
-];
+const ALLOWED: &str =
+    ", after .allow_loopback_http(), or to any host after .dangerous_allow_http()";
 
 impl GrantBuilder {
     pub(crate) fn new(address: &str, discover: bool, auth: ClientAuth) -> Self {
@@ -79,6 +78,7 @@ impl GrantBuilder {
             all_scopes_required: false,
             default_lifetime: Duration::from_secs(300),
             bounded_by_jwt: false,
+            answers: AnswerRules::default(),
         }
     }
 
@@ -105,8 +105,11 @@ impl GrantBuilder {
     }
 
     /// Sends another parameter. An empty one is left out.
+    ///
+    /// The value counts as a secret: it is never printed, and wiped when the last clone of the grant is
+    /// dropped.
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
-        self.parameters.push((name.into(), value.into()));
+        self.parameters.push((name.into(), Zeroizing::new(value.into())));
         self
     }
 
@@ -128,7 +131,19 @@ impl GrantBuilder {
     /// Lets the token endpoint, or the issuer, be an `http` address of this machine: for
     /// development and tests. Elsewhere `https` it must be.
     pub fn allow_loopback_http(mut self) -> Self {
-        self.plain_http = PlainHttp::Loopback;
+        if self.plain_http == PlainHttp::Refused {
+            self.plain_http = PlainHttp::Loopback;
+        }
+        self
+    }
+
+    /// Lets the token endpoint, or the issuer, be an `http` address of any host: for a mesh whose
+    /// proxies encrypt what leaves the machine. The metadata of an `http` issuer may then name an
+    /// `http` token endpoint; that of an `https` issuer never may.
+    ///
+    /// Where nothing does, everybody on the way can read the client's secret and its tokens.
+    pub fn dangerous_allow_http(mut self) -> Self {
+        self.plain_http = PlainHttp::Dangerous;
         self
     }
 
@@ -178,12 +193,19 @@ impl GrantBuilder {
         self.resources.sort_unstable();
         self.resources.dedup();
         self.check_parameters()?;
-        self.parameters.sort_unstable();
+        self.parameters.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for token_type in &self.answers.token_types {
+            parameters::check_token_type(token_type)?;
+        }
+        self.answers.token_types.sort_unstable();
+        self.answers.token_types.dedup();
         let (distinction, tenant) = self.digests();
         let secret = self.auth.source().map(|source| source.identity());
         let key = Parts::new("grant").part(distinction).part(secret.unwrap_or_default()).finish();
+        let party = Arc::new(self.party());
         Ok(Grant(Arc::new(Definition {
             server,
+            party,
             auth: self.auth,
             scopes,
             resources: self.resources,
@@ -192,6 +214,7 @@ impl GrantBuilder {
             all_scopes_required: self.all_scopes_required,
             default_lifetime: self.default_lifetime,
             bounded_by_jwt: self.bounded_by_jwt,
+            answers: self.answers,
             distinction,
             key,
             tenant,
@@ -207,10 +230,24 @@ impl GrantBuilder {
         TokenSource::new(self.build()?)
     }
 
+    fn party(&self) -> Party {
+        let address = printable(&self.address);
+        let (issuer, endpoint) = match self.discover {
+            true => (Some(address), None),
+            false => (self.issuer.as_deref().map(printable), Some(address)),
+        };
+        Party {
+            client_id: self.auth.client_id().into(),
+            tenant: self.tenant.as_deref().map(Into::into),
+            issuer: issuer.map(Into::into),
+            endpoint: endpoint.map(Into::into),
+        }
+    }
+
     fn server(&self) -> Result<Server, ConfigError> {
         let what = if self.discover { "issuer" } else { "token endpoint" };
         let uri = parse_url(&self.address, self.plain_http)
-            .map_err(|fault| fault.report(what, &self.address, ", after .allow_loopback_http()"))?;
+            .map_err(|fault| fault.report(what, &self.address, ALLOWED))?;
         if !self.discover {
             return Ok(Server::Endpoint { uri, issuer: self.issuer.clone() });
         }
@@ -228,71 +265,6 @@ impl GrantBuilder {
             ));
         }
         Ok(Server::Issuer { uri, issuer: self.address.clone() })
-    }
-
-    /// RFC 6749 §3.2: no parameter twice, and none without a value.
-    fn check_parameters(&mut self) -> Result<(), ConfigError> {
-        for resource in &self.resources {
-            // RFC 8707 §2: an absolute URI without a fragment.
-            let scheme = resource.split_once(':').map(|(scheme, _)| scheme).unwrap_or_default();
-            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
-            let absolute =
-                scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(legal);
-            if !absolute || resource.contains('#') {
-                return Err(ConfigError::new(format!(
-                    "the resource {resource:?} must be an absolute URI without fragment (RFC 8707 \
-                     section 2)"
-                )));
-            }
-        }
-        self.audiences.retain(|audience| !audience.is_empty());
-        self.audiences.dedup();
-        if self.audiences.len() > 1 {
-            return Err(ConfigError::new("only one audience can be asked for"));
-        }
-        self.parameters.retain(|(_, value)| !value.is_empty());
-        for (at, (name, _)) in self.parameters.iter().enumerate() {
-            if RESERVED.contains(&name.as_str()) || name.is_empty() {
-                return Err(ConfigError::new(format!(
-                    "the parameter {name:?} can't be set in this way: use its own method"
-                )));
-            }
-            if self.parameters.iter().take(at).any(|(earlier, _)| earlier == name) {
-                return Err(ConfigError::new(format!("the parameter {name:?} is set twice")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns what tells this grant, but for its secret, from all others, and its tenant.
-    fn digests(&self) -> (Digest, Digest) {
-        let mut scopes = self.scopes.clone();
-        scopes.sort_unstable();
-        let server = |purpose| {
-            let discover: &[u8] = if self.discover { b"issuer" } else { b"endpoint" };
-            let parts = Parts::new(purpose).part(discover).part(&self.address);
-            let parts = parts.part(self.issuer.as_deref().unwrap_or_default());
-            self.auth.distinguish(parts)
-        };
-        let secret = self.auth.source().map(|source| source.identity()).unwrap_or_default();
-        let tenant = match &self.tenant {
-            Some(name) => Parts::new("named tenant").part(name).finish(),
-            None => server("tenant").part(secret).finish(),
-        };
-        let bools = [self.all_scopes_required, self.bounded_by_jwt].map(u8::from);
-        let distinction = server("distinction")
-            .part(self.tenant.as_deref().unwrap_or_default())
-            .list(scopes.iter())
-            .list(self.resources.iter())
-            .list(self.audiences.iter())
-            .list(self.parameters.iter().map(|(name, _)| name))
-            .list(self.parameters.iter().map(|(_, value)| value))
-            .part(bools)
-            .part(self.default_lifetime.as_nanos().to_be_bytes())
-            // The place of DPoP's key thumbprint.
-            .part("")
-            .finish();
-        (distinction, tenant)
     }
 }
 
@@ -315,7 +287,9 @@ impl fmt::Debug for GrantBuilder {
 mod tests {
     use std::collections::HashSet;
 
+    use super::parameters::RESERVED;
     use super::*;
+    use crate::client::digest::Digest;
 
     fn basic() -> ClientAuth {
         ClientAuth::basic("me", "secret")
@@ -478,7 +452,7 @@ mod tests {
                 "OAUTH_CLIENT_SECRET" => "canary".into(),
                 "OAUTH_TOKEN_ENDPOINT" => "https://as.example/token".into(),
                 "OAUTH_SCOPE" => "a b".into(),
-                other => unreachable!("{other}"),
+                _ => return None,
             })
         };
         let grant = Grant::from_vars(all).unwrap().build().unwrap();
@@ -498,5 +472,106 @@ mod tests {
         assert!(
             Grant::from_vars(unscoped).unwrap().build().unwrap().definition().scopes.is_empty()
         );
+    }
+    // FC16
+    #[test]
+    fn fc16_the_environment_may_name_issuer_audience_and_resources() {
+        let vars = |set: &'static [(&str, &str)]| {
+            move |name: &str| {
+                let known = [("OAUTH_CLIENT_ID", "me"), ("OAUTH_CLIENT_SECRET", "secret\n")];
+                let found = known.iter().chain(set).find(|(it, _)| *it == name);
+                found.map(|(_, value)| (*value).to_owned())
+            }
+        };
+        let of_vars = |set| *Grant::from_vars(vars(set)).unwrap().build().unwrap().key();
+        let (issuer, endpoint) = ("https://as.example", "https://as.example/token");
+        assert_eq!(
+            of_vars(&[
+                ("OAUTH_ISSUER", "https://as.example"),
+                ("OAUTH_AUDIENCE", "orders"),
+                ("OAUTH_RESOURCE", "https://b.example  https://a.example"),
+            ]),
+            key(Grant::discover(issuer, basic())
+                .audience("orders")
+                .resource("https://a.example")
+                .resource("https://b.example"))
+        );
+        assert_eq!(
+            of_vars(&[
+                ("OAUTH_ISSUER", "https://as.example"),
+                ("OAUTH_TOKEN_ENDPOINT", "https://as.example/token"),
+            ]),
+            key(Grant::endpoint(endpoint, basic()).issuer(issuer))
+        );
+        // Empty ones are none.
+        assert_eq!(
+            of_vars(&[
+                ("OAUTH_TOKEN_ENDPOINT", "https://as.example/token"),
+                ("OAUTH_ISSUER", ""),
+                ("OAUTH_AUDIENCE", ""),
+                ("OAUTH_RESOURCE", ""),
+            ]),
+            key(builder())
+        );
+    }
+
+    // FC16
+    #[test]
+    fn fc16_one_error_names_all_that_is_missing() {
+        assert_eq!(
+            Grant::from_vars(|_| None).unwrap_err().to_string(),
+            "OAUTH_CLIENT_ID, OAUTH_CLIENT_SECRET and OAUTH_TOKEN_ENDPOINT (or OAUTH_ISSUER) are \
+             missing or empty: set them in the environment"
+        );
+        let one =
+            |name: &str| Some("https://as.example".into()).filter(|_| name != "OAUTH_CLIENT_ID");
+        assert_eq!(
+            Grant::from_vars(one).unwrap_err().to_string(),
+            "OAUTH_CLIENT_ID is missing or empty: set it in the environment"
+        );
+    }
+
+    // FC11
+    #[test]
+    fn fc11_plain_http_to_another_host_has_to_be_allowed() {
+        for make in [Grant::endpoint, Grant::discover] {
+            let mesh = || make("http://as.mesh", basic());
+            assert!(error(mesh()).contains("dangerous_allow_http"));
+            assert!(error(mesh().allow_loopback_http()).contains("dangerous_allow_http"));
+            assert!(mesh().dangerous_allow_http().build().is_ok());
+            // The order makes no difference.
+            assert!(mesh().dangerous_allow_http().allow_loopback_http().build().is_ok());
+            assert!(mesh().allow_loopback_http().dangerous_allow_http().build().is_ok());
+        }
+    }
+
+    // FC3, FC15
+    #[test]
+    fn fc3_fc15_settings_for_answers_make_another_grant() {
+        let all = [
+            builder(),
+            builder().accept_token_type("BearerToken"),
+            builder().accept_missing_token_type(),
+            builder().accept_created(),
+            builder().comma_separated_scopes(),
+        ];
+        let count = all.len();
+        assert_eq!(all.into_iter().map(key).collect::<HashSet<Digest>>().len(), count);
+        let lower = builder().accept_token_type("bearertoken");
+        assert_eq!(key(builder().accept_token_type("BearerToken")), key(lower));
+        for (bad, why) in [("", "empty"), ("DPoP", "bearer"), ("mac", "bearer"), ("N_A", "bearer")]
+        {
+            assert!(error(builder().accept_token_type(bad)).contains(why), "{bad}");
+        }
+    }
+
+    // FC4: a parameter is a secret, too.
+    #[test]
+    fn fc4_values_of_parameters_are_not_printed() {
+        let builder = || builder().parameter("api_key", "canary").parameter("a", "canary");
+        let shown = format!("{:?} {:?}", builder(), builder().build().unwrap());
+        assert!(shown.contains("api_key") && !shown.contains("canary"), "{shown}");
+        let error = error(builder().parameter("a", "canary"));
+        assert!(error.contains("twice") && !error.contains("canary"), "{error}");
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! # Three lines
 //!
-//! With `OAUTH_TOKEN_ENDPOINT`, `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` and, if need be,
-//! `OAUTH_SCOPE` in the environment, calling a protected service with `reqwest` takes this:
+//! With `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` and `OAUTH_TOKEN_ENDPOINT` or `OAUTH_ISSUER` in the
+//! environment ([`Grant::from_env`] reads some more), calling a protected service with `reqwest` 0.13
+//! takes this:
 //!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
@@ -77,6 +78,10 @@
 //! # }
 //! ```
 //!
+//! Where the channel connects to, and whether with TLS, can't be seen by the layer: take its origin from
+//! the setting that the channel is made of. [`SendError`] says how a missing token becomes gRPC's
+//! `UNAVAILABLE`.
+//!
 //! # What happens when
 //!
 //! *A token is kept* until a tenth of its lifetime is left, or a minute if that is less. One to two
@@ -99,7 +104,8 @@
 //! as well, they aren't what is wrong, and within thirty seconds no other is fetched for that reason.
 //!
 //! *Without a token nothing is sent*, and no token is sent to where it doesn't belong: only to the
-//! origins named, only over `https` or to a loopback address. A request that has an `Authorization`
+//! origins named, only over `https` or to a loopback address (within a mesh that encrypts by itself, see
+//! [`AttachTokenLayer::dangerous_allow_http`] and [`GrantBuilder::dangerous_allow_http`]). A request that has an `Authorization`
 //! field already goes as it is ([`AttachTokenLayer::replace_existing`]).
 //!
 //! # Secrets that change
@@ -107,7 +113,17 @@
 //! A [`SecretProvider`] is asked again when what it gave is five minutes old, and whenever the
 //! server refuses the client's secret: the new secret is then used for the same fetch. If the server
 //! doesn't know the new one yet, the last that it accepted is tried. So a rotation needs neither a
-//! restart nor good timing.
+//! restart nor good timing. While the server goes on refusing what the provider has, the provider is asked
+//! ever more seldom, but every half a minute at least if there are calls.
+//!
+//! # What errors say
+//!
+//! A [`TokenError`] names the client, the tenant, the issuer and the token endpoint; its sources say what
+//! lies behind it, such as what is wrong with a private key. The server's own words are added if none of
+//! what is secret in the request may be in them: the client's secret or assertion, the values of
+//! [`GrantBuilder::parameter`], and the query of the endpoint's address, in whatever encoding, backwards,
+//! or but for a character. In doubt only the error code is shown. `Debug` of these errors is the sentence
+//! that `main` prints.
 //!
 //! # Tenants
 //!
@@ -142,6 +158,7 @@
 //! | what is kept of a request's body | 64 KiB | [`AttachTokenLayer::replay_up_to`] |
 //! | a request, after a 401 | sent once more | |
 //! | asking a [`SecretProvider`] | 5 s | |
+//! | asking it again while the server refuses its secret | once a second for 5 s, then ever more seldom, every 30 s at last | |
 //! | a file with a secret | 64 KiB | |
 //! | a call to a [`TokenStore`] | 0.2 s, then a rest of 1 s if it failed | |
 //! | waiting for another process's fetch | half of the timeout | [`TokenClientBuilder::timeout`] |
@@ -169,7 +186,7 @@
 //! `client_scope_missing`, `client_secret_replaced`, `client_secret_failed`, `client_auth_method`,
 //! `client_metadata`, `client_issuer_mismatch`, `client_token_endpoint`, `client_store_failed`, `client_redis_connected`
 //! and `client_redis_lost`. What the server sent is not among it, but for the `issuer` of metadata and
-//! an error's code and description, cut, made printable, and left out if they repeat the secret.
+//! an error's code and description, cut, made printable, and left out if a secret may be in them.
 //!
 //! # Not there
 //!
@@ -191,7 +208,9 @@ mod credentials;
 mod der;
 mod digest;
 mod discovery;
+mod echo;
 mod error;
+mod error_kind;
 mod exchange;
 mod expiry;
 mod file;
@@ -200,6 +219,7 @@ mod form;
 mod grant;
 mod grant_builder;
 mod origin;
+mod party;
 mod pool;
 mod private_key;
 #[cfg(feature = "redis")]
@@ -211,6 +231,7 @@ mod reqwest;
 mod response;
 mod seal;
 mod secret_source;
+mod secret_text;
 mod send_error;
 mod shared;
 mod sign;

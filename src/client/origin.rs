@@ -1,6 +1,7 @@
 //! To whom tokens may be sent.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -8,7 +9,8 @@ use http::uri::Scheme;
 use crate::error::ConfigError;
 use crate::transport::{PlainHttp, parse_url, port, printable};
 
-/// A scheme, a host and a port (RFC 6454 §4): `https` anywhere, or `http` to this machine.
+/// A scheme, a host and a port (RFC 6454 §4): `https` anywhere, or `http` to this machine, unless more
+/// is allowed.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Origin {
     https: bool,
@@ -17,15 +19,16 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(text: &str, plain_http: PlainHttp) -> Result<Self, ConfigError> {
         if text.contains('*') {
             return Err(ConfigError::new(format!(
                 "the origin for tokens {:?} can't be used: name each host, there are no patterns",
                 printable(text)
             )));
         }
-        let uri = parse_url(text, PlainHttp::Loopback)
-            .map_err(|fault| fault.report("origin for tokens", text, ""))?;
+        let allowed = ", or AttachTokenLayer::dangerous_allow_http within a mesh that encrypts";
+        let uri = parse_url(text, plain_http)
+            .map_err(|fault| fault.report("origin for tokens", text, allowed))?;
         let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
         Self::of(&uri).filter(|_| bare).ok_or_else(|| {
             ConfigError::new(format!(
@@ -36,18 +39,32 @@ impl Origin {
     }
 
     /// Returns the origin of an absolute address.
-    fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let https = is_https(uri)?;
-        let host = uri.host()?.to_ascii_lowercase().into();
-        Some(Self { https, host, port: port(uri)? })
+        let host = uri.host().filter(|host| !host.is_empty())?;
+        let host = match v6(host) {
+            Some(address) => format!("[{address}]"),
+            None => host.to_ascii_lowercase(),
+        };
+        Some(Self { https, host: host.into(), port: port(uri)? })
+    }
+
+    fn is_host(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.host)
+            || v6(host).is_some_and(|address| v6(&self.host) == Some(address))
     }
 
     /// Tells whether an absolute address is of this origin.
     pub(crate) fn contains(&self, uri: &Uri) -> bool {
         is_https(uri) == Some(self.https)
-            && uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&self.host))
+            && uri.host().is_some_and(|host| self.is_host(host))
             && port(uri) == Some(self.port)
     }
+}
+
+/// Returns the address of a host in brackets, which has many spellings.
+fn v6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 fn is_https(uri: &Uri) -> Option<bool> {
@@ -56,6 +73,12 @@ fn is_https(uri: &Uri) -> Option<bool> {
 }
 
 impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.https { "https" } else { "http" };
         write!(f, "{scheme}://{}:{}", self.host, self.port)
@@ -67,7 +90,7 @@ mod tests {
     use super::*;
 
     fn contains(origin: &str, uri: &str) -> bool {
-        Origin::parse(origin).unwrap().contains(&uri.parse().unwrap())
+        Origin::parse(origin, PlainHttp::Loopback).unwrap().contains(&uri.parse().unwrap())
     }
 
     // E13
@@ -135,10 +158,55 @@ mod tests {
             ("https://orders.example?canary", "nothing after"),
             ("https://orders.example:99999", "65535"),
         ] {
-            let error = Origin::parse(bad).unwrap_err().to_string();
+            let error = Origin::parse(bad, PlainHttp::Loopback).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
             // L1
             assert!(!error.contains("canary"), "{error}");
         }
+    }
+    // FC14
+    #[test]
+    fn fc14_an_ipv6_address_is_the_same_in_every_spelling() {
+        let spellings = [
+            "[2001:db8::1]",
+            "[2001:0db8::1]",
+            "[2001:DB8:0:0:0:0:0:1]",
+            "[2001:db8:0000:0000::0001]",
+            "[2001:db8::0.0.0.1]",
+        ];
+        for origin in spellings {
+            for uri in spellings {
+                assert!(contains(
+                    &format!("https://{origin}:8443"),
+                    &format!("https://{uri}:8443/x")
+                ));
+            }
+            for other in
+                ["[2001:db8::2]:8443", "[2001:db8::1]", "[2001:db8::1]:8444", "2001.db8:8443"]
+            {
+                assert!(!contains(
+                    &format!("https://{origin}:8443"),
+                    &format!("https://{other}/x")
+                ));
+            }
+        }
+        assert!(contains("http://[0:0:0:0:0:0:0:1]:80", "http://[::1]/x"));
+        // An IPv4 address within one of IPv6 is another host.
+        assert!(!contains("https://[::ffff:192.0.2.1]", "https://192.0.2.1/"));
+    }
+
+    // FC11
+    #[test]
+    fn fc11_plain_http_elsewhere_has_to_be_allowed() {
+        let origin = Origin::parse("http://orders.mesh:8080", PlainHttp::Dangerous).unwrap();
+        let contains = |uri: &str| origin.contains(&uri.parse().unwrap());
+        assert!(contains("http://orders.mesh:8080/x"));
+        for other in
+            ["https://orders.mesh:8080/x", "http://orders.mesh/x", "http://evil.mesh:8080/x"]
+        {
+            assert!(!contains(other), "{other}");
+        }
+        let error = Origin::parse("http://orders.mesh:8080", PlainHttp::Loopback).unwrap_err();
+        assert!(error.to_string().contains("dangerous_allow_http"), "{error}");
     }
 }

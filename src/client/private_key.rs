@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::client::algorithm::{Curve, Family};
+use crate::client::algorithm::{AssertionAlgorithm, Curve, Family};
 use crate::client::der::{self, Reader, Wiped};
 
 /// A private key for one family of algorithms.
@@ -20,28 +20,38 @@ pub(crate) struct PrivateKey {
 /// Why a text can't be the key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum KeyFault {
-    /// Neither PEM of a private key nor a JWK.
-    Unreadable,
+    /// Neither PEM of a private key nor a JWK: what it is instead, or what is wrong with it.
+    Unreadable(&'static str),
     Encrypted,
-    /// Another kind of key than the algorithm needs.
-    WrongType,
+    /// Another kind of key than the algorithm needs: this one.
+    WrongType(&'static str),
     /// An RSA modulus below 2048 bits.
     Weak,
-    /// A JWK of a public key.
-    Public,
+    /// A public key.
+    Public(&'static str),
 }
 
 impl KeyFault {
-    pub(crate) const fn advice(self) -> &'static str {
+    /// Says what is wrong with a key that is to sign with this algorithm. Nothing of the key is
+    /// repeated.
+    pub(crate) fn advice(self, algorithm: AssertionAlgorithm) -> String {
         match self {
-            Self::Unreadable => {
-                "it must be PEM (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\") or a \
-                 private JWK"
+            Self::Unreadable(what) => format!(
+                "{what}; it must be PEM (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\") or \
+                 a private JWK"
+            ),
+            Self::Encrypted => "it is encrypted: decrypt it first".into(),
+            Self::WrongType(found) => {
+                let needed = match algorithm.family() {
+                    Family::Rsa => "an RSA key",
+                    Family::Ec(curve) => curve.name(),
+                    Family::Ed25519 => "an Ed25519 key",
+                    Family::Hmac => "a shared secret",
+                };
+                format!("it is {found}, a key for another algorithm: {algorithm} needs {needed}")
             }
-            Self::Encrypted => "it is encrypted: decrypt it first",
-            Self::WrongType => "it is a key for another algorithm",
-            Self::Weak => "its RSA modulus has less than 2048 bits",
-            Self::Public => "it is a public key",
+            Self::Weak => "its RSA modulus has less than 2048 bits".into(),
+            Self::Public(what) => format!("it is {what}, not a private key"),
         }
     }
 }
@@ -57,6 +67,10 @@ impl Curve {
             Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
             Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
         }
+    }
+
+    fn of(oid: Option<&[u8]>) -> Option<Self> {
+        [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| Some(curve.oid()) == oid)
     }
 
     const fn name(self) -> &'static str {
@@ -79,7 +93,12 @@ impl Curve {
 impl PrivateKey {
     /// Reads a key that is to sign with an algorithm of this family.
     pub(crate) fn read(text: &[u8], family: Family) -> Result<Self, KeyFault> {
-        let text = str::from_utf8(text).map_err(|_| KeyFault::Unreadable)?.trim();
+        let text = str::from_utf8(text).map_err(|_| match text {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => KeyFault::Unreadable("it is UTF-16"),
+            [0x30, ..] => KeyFault::Unreadable("it is DER"),
+            _ => KeyFault::Unreadable("it isn't text"),
+        })?;
+        let text = text.trim();
         let key = if text.starts_with('{') {
             read_jwk(text, family)?
         } else {
@@ -95,29 +114,43 @@ impl PrivateKey {
 fn read_pem(text: &str, family: Family) -> Result<Wiped, KeyFault> {
     // `openssl ecparam -genkey` writes the curve before the key.
     let text = text.split_once("-----END EC PARAMETERS-----").map_or(text, |(_, rest)| rest);
-    let (_, text) = text.split_once("-----BEGIN ").ok_or(KeyFault::Unreadable)?;
-    let (label, text) = text.split_once("-----").ok_or(KeyFault::Unreadable)?;
-    let (body, _) = text.split_once("-----END ").ok_or(KeyFault::Unreadable)?;
+    let none = KeyFault::Unreadable("it has neither a PEM block nor the JSON of a JWK");
+    let cut = KeyFault::Unreadable("its PEM block has no end");
+    let (_, text) = text.split_once("-----BEGIN ").ok_or(none)?;
+    let (label, text) = text.split_once("-----").ok_or(cut)?;
+    let (body, _) = text.split_once("-----END ").ok_or(cut)?;
     // "DEK-Info" is the header of the old encryption (RFC 1421 §4.6.1.3).
     if label == "ENCRYPTED PRIVATE KEY" || body.contains("DEK-Info") {
         return Err(KeyFault::Encrypted);
     }
     let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
     base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
-    let der = Zeroizing::new(BASE64_STANDARD.decode(&*base64).map_err(|_| KeyFault::Unreadable)?);
+    let der = Zeroizing::new(
+        BASE64_STANDARD
+            .decode(&*base64)
+            .map_err(|_| KeyFault::Unreadable("its PEM block isn't base64"))?,
+    );
     match (label, family) {
         ("PRIVATE KEY", _) => from_pkcs8(&der, family),
         ("RSA PRIVATE KEY", Family::Rsa) => Ok(der),
         ("EC PRIVATE KEY", Family::Ec(curve)) => Ok(pkcs8_of_ec(&der, curve)),
-        ("RSA PRIVATE KEY" | "EC PRIVATE KEY", _) => Err(KeyFault::WrongType),
-        ("PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE", _) => Err(KeyFault::Public),
-        _ => Err(KeyFault::Unreadable),
+        ("RSA PRIVATE KEY", _) => Err(KeyFault::WrongType("an RSA key")),
+        ("EC PRIVATE KEY", _) => Err(KeyFault::WrongType("a key of an elliptic curve")),
+        ("PUBLIC KEY" | "RSA PUBLIC KEY", _) => Err(KeyFault::Public("a public key")),
+        ("CERTIFICATE", _) => Err(KeyFault::Public("a certificate")),
+        ("CERTIFICATE REQUEST", _) => Err(KeyFault::Public("a certificate request")),
+        ("OPENSSH PRIVATE KEY", _) => {
+            Err(KeyFault::Unreadable("it is a key of OpenSSH's own format"))
+        }
+        ("DSA PRIVATE KEY", _) => Err(KeyFault::WrongType("a DSA key")),
+        _ => Err(KeyFault::Unreadable("its PEM block has another label")),
     }
 }
 
 /// Checks of which kind a PKCS #8 key is, and takes RSA keys out of it.
 fn from_pkcs8(pkcs8: &[u8], family: Family) -> Result<Wiped, KeyFault> {
-    let Pkcs8 { algorithm, parameters, key } = read_pkcs8(pkcs8).ok_or(KeyFault::Unreadable)?;
+    let Pkcs8 { algorithm, parameters, key } = read_pkcs8(pkcs8)
+        .ok_or(KeyFault::Unreadable("its PEM block isn't the DER of a private key (PKCS #8)"))?;
     let fits = match family {
         Family::Rsa => algorithm == RSA,
         Family::Ec(curve) => algorithm == EC && parameters == Some(curve.oid()),
@@ -125,7 +158,12 @@ fn from_pkcs8(pkcs8: &[u8], family: Family) -> Result<Wiped, KeyFault> {
         Family::Hmac => false,
     };
     match family {
-        _ if !fits => Err(KeyFault::WrongType),
+        _ if !fits => Err(KeyFault::WrongType(match (algorithm, parameters) {
+            (RSA, _) => "an RSA key",
+            (EC, curve) => Curve::of(curve).map_or("a key of another curve", Curve::name),
+            (ED25519, _) => "an Ed25519 key",
+            _ => "a key of another kind",
+        })),
         Family::Rsa => Ok(Zeroizing::new(key.to_vec())),
         Family::Ec(_) | Family::Ed25519 | Family::Hmac => Ok(Zeroizing::new(pkcs8.to_vec())),
     }
@@ -204,18 +242,29 @@ struct Jwk<'a> {
 }
 
 fn read_jwk(text: &str, family: Family) -> Result<PrivateKey, KeyFault> {
-    let jwk: Jwk<'_> = serde_json::from_str(text).map_err(|_| KeyFault::Unreadable)?;
+    let jwk: Jwk<'_> = serde_json::from_str(text)
+        .map_err(|_| KeyFault::Unreadable("it isn't the JSON of one JWK with a \"kty\""))?;
     let der = match (&*jwk.kty, jwk.crv.as_deref(), family) {
         ("RSA", _, Family::Rsa) => rsa_of_jwk(&jwk)?,
         ("EC", Some(name), Family::Ec(curve)) if name == curve.name() => ec_of_jwk(&jwk, curve)?,
         ("OKP", Some("Ed25519"), Family::Ed25519) => {
             let seed = private(jwk.d)?;
             if seed.len() != 32 {
-                return Err(KeyFault::Unreadable);
+                return Err(WIDTH);
             }
             pkcs8(ED25519, &[], &der::write(der::OCTET_STRING, &[&seed]))
         }
-        _ => return Err(KeyFault::WrongType),
+        (kty, crv, _) => {
+            return Err(KeyFault::WrongType(match (kty, crv) {
+                ("RSA", _) => "an RSA key",
+                ("EC", Some("P-256")) => "P-256",
+                ("EC", Some("P-384")) => "P-384",
+                ("EC", Some("P-521")) => "P-521",
+                ("OKP", Some("Ed25519")) => "an Ed25519 key",
+                ("oct", _) => "a shared secret",
+                _ => "a key of another kind",
+            }));
+        }
     };
     Ok(PrivateKey { der, kid: jwk.kid.map(Into::into) })
 }
@@ -236,7 +285,7 @@ fn ec_of_jwk(jwk: &Jwk<'_>, curve: Curve) -> Result<Wiped, KeyFault> {
     let (x, y) = (decode(jwk.x.as_deref())?, decode(jwk.y.as_deref())?);
     let d = private(jwk.d)?;
     if [&d, &x, &y].iter().any(|number| number.len() != curve.width()) {
-        return Err(KeyFault::Unreadable);
+        return Err(WIDTH);
     }
     // An uncompressed point, in a bit string without unused bits, tagged [1].
     let point = der::write(der::BIT_STRING, &[&[0, 4], &x, &y]);
@@ -251,13 +300,17 @@ fn ec_of_jwk(jwk: &Jwk<'_>, curve: Curve) -> Result<Wiped, KeyFault> {
     Ok(pkcs8_of_ec(&key, curve))
 }
 
+const WIDTH: KeyFault = KeyFault::Unreadable("a number of the JWK is of the wrong length");
+
 fn private(part: Option<&str>) -> Result<Wiped, KeyFault> {
-    if part.is_none() { Err(KeyFault::Public) } else { decode(part) }
+    if part.is_none() { Err(KeyFault::Public("a public JWK")) } else { decode(part) }
 }
 
 fn decode(part: Option<&str>) -> Result<Wiped, KeyFault> {
-    let part = part.ok_or(KeyFault::Unreadable)?;
-    let decoded = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| KeyFault::Unreadable)?;
+    let part = part.ok_or(KeyFault::Unreadable("a member of the JWK is missing"))?;
+    let decoded = BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| KeyFault::Unreadable("a member of the JWK isn't base64url"))?;
     Ok(Zeroizing::new(decoded))
 }
 
@@ -302,7 +355,7 @@ mod tests {
         let read = |text: &str| PrivateKey::read(text.as_bytes(), Family::Ec(Curve::P256));
         let both = read(&format!("{curve}{key}")).unwrap();
         assert_eq!(*both.der, *read(key).unwrap().der);
-        assert_eq!(read(curve).err(), Some(KeyFault::Unreadable));
+        assert!(matches!(read(curve).err(), Some(KeyFault::Unreadable(_))));
     }
 
     // T16
@@ -328,7 +381,7 @@ mod tests {
             (include_bytes!("../../fixtures/keys/ed448.pem"), Family::Ed25519),
         ];
         for (text, family) in wrong_type {
-            assert_eq!(fault(text, family), KeyFault::WrongType, "{family:?}");
+            assert!(matches!(fault(text, family), KeyFault::WrongType(_)), "{family:?}");
         }
     }
 
@@ -346,7 +399,7 @@ mod tests {
             &include_bytes!("../../fixtures/keys/p256.pub.pem")[..],
             include_bytes!("../../fixtures/keys/p256.jwk.json"),
         ] {
-            assert_eq!(fault(public, p256), KeyFault::Public);
+            assert!(matches!(fault(public, p256), KeyFault::Public(_)));
         }
         let text = str::from_utf8(P256_PEM).unwrap();
         let cut = text.replace("MIGHAgEA", "MIGH");
@@ -354,10 +407,44 @@ mod tests {
         for unreadable in
             ["", "{}", "{", "[]", "secret", "-----BEGIN PRIVATE KEY-----", unended, &cut]
         {
-            assert_eq!(fault(unreadable.as_bytes(), p256), KeyFault::Unreadable, "{unreadable}");
+            let fault = fault(unreadable.as_bytes(), p256);
+            assert!(matches!(fault, KeyFault::Unreadable(_)), "{unreadable}");
         }
-        assert_eq!(fault(&[0xff, 0xfe], p256), KeyFault::Unreadable);
-        let narrow = str::from_utf8(P256_JWK).unwrap().replace("ra9qvHNW8mpOc7XlK3BPd", "ra9q");
-        assert_eq!(fault(narrow.as_bytes(), p256), KeyFault::Unreadable);
+        assert_eq!(fault(&[0xff, 0xfe], p256), KeyFault::Unreadable("it is UTF-16"));
+        let narrow = str::from_utf8(P256_JWK).unwrap().replace("ra9qvHNW8mpOc7XlK3BPd", "ra9qv");
+        assert_eq!(fault(narrow.as_bytes(), p256), WIDTH);
+    }
+    // FC8
+    #[test]
+    fn fc8_a_bad_key_says_why_and_repeats_nothing_of_it() {
+        use AssertionAlgorithm::{ES256, RS256};
+        let pem =
+            |label: &str| format!("-----BEGIN {label}-----\nY2FuYXJ5\n-----END {label}-----\n");
+        let p384 = str::from_utf8(P256_JWK).unwrap().replace("\"P-256\"", "\"P-384\"");
+        let p256 = str::from_utf8(P256_PEM).unwrap();
+        let encrypted = include_str!("../../tests/client/keys/encrypted.pem");
+        for (text, algorithm, why) in [
+            (pem("CERTIFICATE"), ES256, "it is a certificate, not a private key"),
+            (pem("PUBLIC KEY"), ES256, "it is a public key"),
+            (pem("OPENSSH PRIVATE KEY"), ES256, "OpenSSH"),
+            (pem("CANARY"), ES256, "another label"),
+            (pem("PRIVATE KEY"), ES256, "PKCS #8"),
+            (pem("RSA PRIVATE KEY"), ES256, "it is an RSA key"),
+            (p384, ES256, "it is P-384, a key for another algorithm: ES256 needs P-256"),
+            (
+                p256.into(),
+                RS256,
+                "it is P-256, a key for another algorithm: RS256 needs an RSA key",
+            ),
+            (encrypted.into(), ES256, "encrypted"),
+            (include_str!("../../fixtures/keys/rsa1024.pem").into(), RS256, "2048 bits"),
+            ("canary".into(), ES256, "neither a PEM block nor"),
+            ("{\"canary\":1}".into(), ES256, "kty"),
+            (p256.replace("-----END", ""), ES256, "no end"),
+        ] {
+            let advice = fault(text.as_bytes(), algorithm.family()).advice(algorithm);
+            assert!(advice.contains(why), "{advice}");
+            assert!(!advice.to_lowercase().contains("canary"), "{advice}");
+        }
     }
 }

@@ -3,7 +3,7 @@ use reqwest::{RequestBuilder, Response, Url};
 
 use crate::client::attach::{AttachTokenLayer, Verdict};
 use crate::client::challenge::refuses_token;
-use crate::client::send_error::{OriginRefused, SendError};
+use crate::client::send_error::SendError;
 use crate::telemetry::{count, event};
 
 impl AttachTokenLayer {
@@ -61,7 +61,10 @@ impl AttachTokenLayer {
     }
 
     fn judge(&self, url: &Url, headers: &HeaderMap) -> Verdict {
-        uri(url).map_or(Verdict::Refuse(OriginRefused), |uri| self.policy.judge(&uri, headers))
+        match uri(url) {
+            Some(uri) => self.policy.judge(&uri, headers),
+            None => Verdict::Refuse(self.policy.refusal(&Uri::default())),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::client::echo::is_free_of;
 use crate::client::error::{AnswerFault, ErrorCode, TokenError, TokenErrorKind, printable};
 use crate::client::expiry;
 use crate::clock::UnixTime;
@@ -32,6 +33,23 @@ pub(crate) enum Lifetime {
     None,
 }
 
+/// What an answer may look like, beyond what RFC 6749 §5.1 says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AnswerRules {
+    /// Besides `Bearer`.
+    pub(crate) token_types: Vec<String>,
+    pub(crate) no_token_type: bool,
+    pub(crate) created: bool,
+    pub(crate) comma_separated: bool,
+}
+
+impl AnswerRules {
+    fn accept(&self, token_type: &str) -> bool {
+        let is_it = |accepted: &str| token_type.eq_ignore_ascii_case(accepted);
+        is_it("bearer") || self.token_types.iter().any(|accepted| is_it(accepted))
+    }
+}
+
 /// The members that matter; all others are ignored, a `refresh_token` among them (RFC 6749 §4.4.3).
 #[derive(Deserialize)]
 struct Answer<'a> {
@@ -47,6 +65,24 @@ struct Answer<'a> {
     error_description: Option<&'a RawValue>,
 }
 
+impl<'a> Answer<'a> {
+    /// Reads an object. What is derived would take an array, too.
+    fn read(body: &'a [u8]) -> Option<Self> {
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        serde_json::from_slice(body).ok().filter(|_| is_object)
+    }
+
+    /// Returns `true` if there is an access token.
+    fn has_token(&self) -> bool {
+        self.access_token.as_ref().is_some_and(|token| !token.0.is_empty())
+    }
+
+    /// Returns the error, if one is reported. What says nothing is none.
+    fn error(&self) -> Option<&'a RawValue> {
+        self.error.filter(|raw| !matches!(raw.get(), "null" | "false" | "\"\""))
+    }
+}
+
 /// A text that is wiped when dropped.
 struct Private(Zeroizing<String>);
 
@@ -56,18 +92,28 @@ impl<'de> Deserialize<'de> for Private {
     }
 }
 
-/// Reads the answer. `is_echo` tells whether a text repeats what only the server should know.
+/// Reads the answer. What it says is shown only if none of `secrets` is in it.
 pub(crate) fn read(
     response: Response<Bytes>,
     now: UnixTime,
-    is_echo: impl Fn(&str) -> bool,
+    rules: &AnswerRules,
+    secrets: &[&[u8]],
 ) -> Result<Granted, TokenError> {
     let (head, body) = response.into_parts();
-    let result = if head.status == StatusCode::OK {
-        granted(&body, &is_echo)
-    } else {
-        Err(refused(head.status, &body, &is_echo, retry_after(&head.headers, now)))
+    let status = head.status;
+    let answer = Answer::read(&body);
+    let result = match &answer {
+        _ if status == StatusCode::OK => granted(answer.as_ref(), rules, secrets),
+        Some(answer) if status == StatusCode::CREATED && answer.has_token() => {
+            if rules.created {
+                granted(Some(answer), rules, secrets)
+            } else {
+                Err(TokenError::new(TokenErrorKind::Answer(AnswerFault::Created)))
+            }
+        }
+        _ => Err(refused(status, answer.as_ref(), secrets, retry_after(&head.headers, now))),
     };
+    drop(answer);
     // The last that is left of the token, unless the transport has kept a part of it.
     if let Ok(mut body) = body.try_into_mut() {
         body.as_mut().zeroize();
@@ -75,31 +121,40 @@ pub(crate) fn read(
     result
 }
 
-fn granted(body: &[u8], is_echo: &impl Fn(&str) -> bool) -> Result<Granted, TokenError> {
+fn granted(
+    answer: Option<&Answer<'_>>,
+    rules: &AnswerRules,
+    secrets: &[&[u8]],
+) -> Result<Granted, TokenError> {
     let fault = |fault| TokenError::new(TokenErrorKind::Answer(fault));
-    let answer: Answer<'_> =
-        serde_json::from_slice(body).map_err(|_| fault(AnswerFault::NotJson))?;
+    let answer = answer.ok_or(fault(AnswerFault::NotJson))?;
     // Some servers report errors with status 200.
-    if let Some(error) = error_of(&answer, is_echo, StatusCode::OK, None) {
+    if let Some(error) = error_of(answer, secrets, StatusCode::OK, None) {
         return Err(error);
     }
-    let access_token = answer.access_token.filter(|token| !token.0.is_empty());
+    let access_token = answer.access_token.as_ref().filter(|token| !token.0.is_empty());
     let access_token = access_token.ok_or(fault(AnswerFault::NoAccessToken))?;
-    let token_type = answer.token_type.ok_or(fault(AnswerFault::NoTokenType))?;
-    if !token_type.eq_ignore_ascii_case("bearer") {
-        return Err(fault(AnswerFault::TokenType));
+    match &answer.token_type {
+        None if rules.no_token_type => {}
+        None => return Err(fault(AnswerFault::NoTokenType)),
+        Some(token_type) if rules.accept(token_type) => {}
+        Some(token_type) => {
+            let description = shown(token_type, "", 64, answer, secrets);
+            let kind = TokenErrorKind::Answer(AnswerFault::TokenType);
+            return Err(TokenError::with(kind, description, None));
+        }
     }
     Ok(Granted {
         access_token: Zeroizing::new(access_token.0.as_bytes().to_vec()),
         lifetime: answer.expires_in.map_or(Lifetime::Unsaid, |raw| lifetime(raw.get())),
-        scopes: answer.scope.and_then(|raw| scopes(raw.get())),
+        scopes: answer.scope.and_then(|raw| scopes(raw.get(), rules.comma_separated)),
     })
 }
 
 fn refused(
     status: StatusCode,
-    body: &[u8],
-    is_echo: &impl Fn(&str) -> bool,
+    answer: Option<&Answer<'_>>,
+    secrets: &[&[u8]],
     retry_after: Option<Duration>,
 ) -> TokenError {
     if status.is_redirection() {
@@ -107,28 +162,52 @@ fn refused(
     }
     // What a server that is overloaded says about the client isn't meant.
     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-    let answer = serde_json::from_slice::<Answer<'_>>(body).ok().filter(|_| !passing);
     answer
-        .and_then(|answer| error_of(&answer, is_echo, status, retry_after))
+        .filter(|_| !passing)
+        .and_then(|answer| error_of(answer, secrets, status, retry_after))
         .unwrap_or_else(|| TokenError::with(TokenErrorKind::Status(status), None, retry_after))
 }
 
 /// Returns the error that an answer reports, if it does.
 fn error_of(
     answer: &Answer<'_>,
-    is_echo: &impl Fn(&str) -> bool,
+    secrets: &[&[u8]],
     status: StatusCode,
     retry_after: Option<Duration>,
 ) -> Option<TokenError> {
-    let text = |raw: Option<&RawValue>, longest| {
-        let text: String = serde_json::from_str(raw?.get()).ok()?;
-        (!is_echo(&text)).then(|| printable(&text, longest))
+    let text = |raw: Option<&RawValue>| -> String {
+        raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     };
-    // An `error` that is null is none; one of another type is one that can't be named.
-    answer.error.filter(|raw| raw.get() != "null")?;
-    let code = text(answer.error, 64).unwrap_or_default();
-    let description = text(answer.error_description, 256).filter(|text| !text.is_empty());
-    Some(TokenError::refused(ErrorCode::from_text(&code), status, description, retry_after))
+    // One of another type is one that can't be named.
+    let code = text(Some(answer.error()?));
+    let description = text(answer.error_description);
+    let known = ErrorCode::from_text(&code);
+    let error = match known {
+        ErrorCode::Other(_) => {
+            ErrorCode::from_text(&shown(&code, "", 64, answer, secrets).unwrap_or_default())
+        }
+        known => known,
+    };
+    let description = shown(&description, &code, 256, answer, secrets);
+    Some(TokenError::refused(error, status, description, retry_after))
+}
+
+/// Makes a text of the server fit to be shown, cut to size; `None` if it is empty, or if a secret may
+/// be in it, of which a part may stand in the text `before` it.
+fn shown(
+    text: &str,
+    before: &str,
+    longest: usize,
+    answer: &Answer<'_>,
+    secrets: &[&[u8]],
+) -> Option<Box<str>> {
+    let cut = |text: &str| text.chars().take(longest).collect::<String>();
+    let all = Zeroizing::new(cut(before) + &cut(text));
+    // What is no longer than a word isn't a token, and hides the rest.
+    let token = answer.access_token.iter().map(|token| token.0.as_bytes());
+    let token = token.filter(|token| token.len() >= 8);
+    let is_free = is_free_of(&all, secrets.iter().copied().chain(token));
+    Some(printable(text, longest)).filter(|shown| is_free && !shown.is_empty())
 }
 
 /// Reads a number, or a text that is one: some servers write it in quotes.
@@ -148,13 +227,16 @@ fn lifetime(json: &str) -> Lifetime {
     }
 }
 
-/// Reads a space-delimited text, or an array of texts.
-fn scopes(json: &str) -> Option<ScopeSet> {
-    if let Ok(list) = serde_json::from_str::<String>(json) {
-        return Some(ScopeSet::parse(&list));
+/// Reads a text delimited by spaces, or by commas where these are expected, or an array of texts.
+fn scopes(json: &str, comma_separated: bool) -> Option<ScopeSet> {
+    let mut list = match serde_json::from_str::<String>(json) {
+        Ok(list) => list,
+        Err(_) => serde_json::from_str::<Vec<String>>(json).ok()?.join(" "),
+    };
+    if comma_separated {
+        list = list.replace(',', " ");
     }
-    let list: Vec<String> = serde_json::from_str(json).ok()?;
-    Some(ScopeSet::parse(&list.join(" ")))
+    Some(ScopeSet::parse(&list))
 }
 
 /// Returns the `exp` of a token that is a JWT. Nothing is verified: it can only shorten a lifetime.
@@ -190,7 +272,8 @@ mod tests {
         for (name, value) in headers {
             response.headers_mut().insert(*name, value.parse().unwrap());
         }
-        read(response, UnixTime::from_secs(1_000_000_000), |text| text.contains("canary"))
+        let now = UnixTime::from_secs(1_000_000_000);
+        read(response, now, &AnswerRules::default(), &[b"canary"])
     }
 
     fn kind(status: u16, body: &str) -> TokenErrorKind {
@@ -294,6 +377,102 @@ mod tests {
         assert_eq!(scopes(r#""a":7"#), None);
     }
 
+    fn lenient(status: u16, body: &str, rules: &AnswerRules) -> Result<Granted, TokenError> {
+        let mut response = Response::new(Bytes::from(body.to_owned()));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        read(response, UnixTime::from_secs(0), rules, &[b"canary"])
+    }
+
+    // FC3
+    #[test]
+    fn fc3_other_token_types_are_accepted_when_they_are_named() {
+        let body = |name: &str| format!(r#"{{"access_token":"v^1.1#i","token_type":"{name}"}}"#);
+        let named = AnswerRules {
+            token_types: vec!["bearertoken".into(), "application access token".into()],
+            ..AnswerRules::default()
+        };
+        for name in ["BearerToken", "Application Access Token", "bearerTOKEN", "Bearer"] {
+            assert_eq!(*lenient(200, &body(name), &named).unwrap().access_token, b"v^1.1#i");
+        }
+        let error = answer(200, &body("BearerToken")).err().unwrap();
+        assert_eq!(*error.kind(), TokenErrorKind::Answer(AnswerFault::TokenType));
+        let shown = error.to_string();
+        assert!(shown.contains("BearerToken") && shown.contains("accept_token_type"), "{shown}");
+        for name in ["DPoP", "", "Bearer ", "canary"] {
+            let error = lenient(200, &body(name), &named).err().unwrap();
+            assert_eq!(*error.kind(), TokenErrorKind::Answer(AnswerFault::TokenType), "{name}");
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+
+    // FC15
+    #[test]
+    fn fc15_what_deviates_is_accepted_when_it_is_said_and_the_error_names_the_setting() {
+        let (plain, body) = (AnswerRules::default, r#"{"access_token":"t","token_type":"Bearer"}"#);
+        let created = AnswerRules { created: true, ..plain() };
+        assert!(lenient(201, body, &created).is_ok() && lenient(200, body, &created).is_ok());
+        let error = lenient(201, body, &plain()).err().unwrap();
+        assert!(error.to_string().contains("accept_created"), "{error}");
+        // Without a token it is a status like others.
+        let status = TokenErrorKind::Status(StatusCode::CREATED);
+        assert_eq!(*lenient(201, "{}", &plain()).err().unwrap().kind(), status);
+        assert_eq!(*lenient(201, "{}", &created).err().unwrap().kind(), status);
+        assert!(lenient(202, body, &created).is_err());
+
+        let body = r#"{"access_token":"f8","scope":"write_orders,read_customers","expires_in":9}"#;
+        let untyped = AnswerRules { no_token_type: true, ..plain() };
+        assert_eq!(lenient(200, body, &untyped).unwrap().scopes.unwrap().iter().count(), 1);
+        let error = lenient(200, body, &plain()).err().unwrap();
+        assert!(error.to_string().contains("accept_missing_token_type"), "{error}");
+        // A type that is there is still looked at.
+        assert!(lenient(200, r#"{"access_token":"t","token_type":"DPoP"}"#, &untyped).is_err());
+
+        let commas = AnswerRules { comma_separated: true, ..untyped };
+        let scopes = lenient(200, body, &commas).unwrap().scopes.unwrap();
+        assert_eq!(scopes.as_str(), "write_orders read_customers");
+    }
+
+    // FC12
+    #[test]
+    fn fc12_an_error_that_says_nothing_is_none() {
+        for nothing in ["\"\"", "false", "null"] {
+            let body = |token| format!(r#"{{{token}"token_type":"Bearer","error":{nothing}}}"#);
+            assert!(answer(200, &body(r#""access_token":"abc","#)).is_ok(), "{nothing}");
+            let none = TokenErrorKind::Answer(AnswerFault::NoAccessToken);
+            assert_eq!(kind(200, &body("")), none, "{nothing}");
+            assert_eq!(kind(400, &body("")), TokenErrorKind::Status(StatusCode::BAD_REQUEST));
+        }
+        for some in ["true", "\" \"", "1", "{}", "\"a\""] {
+            let body = format!(r#"{{"access_token":"t","token_type":"Bearer","error":{some}}}"#);
+            let error = answer(200, &body).err().unwrap();
+            assert!(matches!(error.kind(), TokenErrorKind::Refused(_)), "{some}");
+            assert!(!error.to_string().ends_with(": "), "{error}");
+        }
+    }
+
+    // FC12: what is derived would take the members one after the other.
+    #[test]
+    fn fc12_an_array_is_no_answer() {
+        let members = r#"["t","Bearer",null,null,null,null]"#;
+        assert_eq!(kind(200, members), TokenErrorKind::Answer(AnswerFault::NotJson));
+        assert_eq!(
+            kind(400, r#"[null,null,null,null,"invalid_client",null]"#),
+            TokenErrorKind::Status(StatusCode::BAD_REQUEST)
+        );
+    }
+
+    // FC4: the token itself is a secret, and so is what is split between two members.
+    #[test]
+    fn fc4_neither_the_token_nor_a_secret_in_two_parts_is_shown() {
+        let shown = |body: &str| format!("{:?}", answer(200, body).err().unwrap());
+        let body = r#"{"error":"x","error_description":"dG9rZW4tMTIzNDU2Nzg","access_token":"token-12345678"}"#;
+        assert!(!shown(body).contains("dG9r"), "{}", shown(body));
+        let body = r#"{"error":"it_is_can","error_description":"ary"}"#;
+        assert!(!shown(body).contains("ary"), "{}", shown(body));
+        let body = r#"{"error":"it_is","error_description":"harmless"}"#;
+        assert!(shown(body).contains("harmless") && shown(body).contains("it_is"));
+    }
+
     // R9, R10
     #[test]
     fn r9_r10_errors_are_typed_whatever_the_status() {
@@ -321,7 +500,7 @@ mod tests {
             for body in [body, format!(r#"{{"error":{quoted:?},"expires_in":{quoted:?}}}"#).into()] {
                 let mut response = Response::new(Bytes::from(body));
                 *response.status_mut() = StatusCode::from_u16(status).unwrap();
-                proptest::prop_assert!(read(response, UnixTime::from_secs(0), |_| false).is_err());
+                proptest::prop_assert!(read(response, UnixTime::from_secs(0), &AnswerRules::default(), &[]).is_err());
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What is put into a shared store: encrypted, and bound to its key.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
@@ -44,10 +45,11 @@ pub(crate) struct Names {
 
 #[derive(Deserialize, Serialize)]
 struct Plain<'a> {
+    /// A token may have characters that JSON escapes.
     #[serde(borrow, rename = "t")]
-    access_token: &'a str,
+    access_token: Cow<'a, str>,
     #[serde(borrow, default, rename = "s", skip_serializing_if = "Option::is_none")]
-    scopes: Option<&'a str>,
+    scopes: Option<Cow<'a, str>>,
     #[serde(rename = "o")]
     obtained: f64,
     #[serde(rename = "l")]
@@ -85,8 +87,8 @@ impl Seal {
     /// Encrypts a token for this key; `None` if there are no random numbers.
     pub(crate) fn seal(&self, key: &str, stored: &Stored) -> Option<Vec<u8>> {
         let plain = Plain {
-            access_token: &stored.access_token,
-            scopes: stored.scopes.as_deref(),
+            access_token: Cow::Borrowed(&stored.access_token),
+            scopes: stored.scopes.as_deref().map(Cow::Borrowed),
             obtained: stored.obtained.as_secs_f64(),
             lifetime: stored.lifetime.as_secs(),
         };
@@ -116,8 +118,8 @@ impl Seal {
             .ok()?;
         let plain: Plain<'_> = serde_json::from_slice(&text).ok()?;
         Some(Stored {
-            access_token: Zeroizing::new(plain.access_token.to_owned()),
-            scopes: plain.scopes.map(str::to_owned),
+            access_token: Zeroizing::new(plain.access_token.into_owned()),
+            scopes: plain.scopes.map(Cow::into_owned),
             obtained: UnixTime::from_secs_f64(plain.obtained)?,
             lifetime: Duration::from_secs(plain.lifetime),
         })
@@ -160,6 +162,16 @@ mod tests {
         assert!(seal.open("two", &value).is_none());
         let other = self::seal("another key of at least 32 bytes");
         assert!(other.open("one", &value).is_none());
+    }
+
+    // FC3
+    #[test]
+    fn fc3_every_character_of_a_token_comes_back() {
+        let all: String = (0x21..=0x7e_u8).map(char::from).collect();
+        let stored = Stored { access_token: Zeroizing::new(all.clone()), ..stored() };
+        let seal = seal(KEY);
+        let value = seal.seal("one", &stored).unwrap();
+        assert_eq!(*seal.open("one", &value).unwrap().access_token, all);
     }
 
     // E8

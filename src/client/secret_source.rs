@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::credentials::{SecretError, SecretErrorKind, SecretProvider};
 use crate::client::digest::{Digest, Parts};
+use crate::client::secret_text::trim;
 use crate::clock::monotonic;
 use crate::secret::Secret;
 use crate::telemetry::{count, event};
@@ -21,9 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A provider isn't asked twice within this time because of a refusal, or after it failed.
 const COOLDOWN: Duration = Duration::from_secs(1);
 
+/// So often a provider is asked at that pace while a server refuses what it has: a new secret may be
+/// on its way.
+const PROMPT: u32 = 5;
+
+/// From then on, the time between two inquiries doubles up to this.
+const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
+
 /// Where the client's secret, or its private key, comes from: a value, or a [`SecretProvider`].
 ///
-/// Wherever one is needed, a [`Secret`], a string or a provider does. To give several tenants one
+/// Wherever one is needed, a [`Secret`], a string or a provider does. Of what is given, wherever it
+/// comes from, a byte order mark and one line end (`\n` or `\r\n`) at the end are not part of the secret,
+/// since editors, consoles and `echo` add them. A secret that is sent, or is the key of an HMAC, must
+/// then be printable ASCII (`%x20-7E`, RFC 6749 appendix A.2): a value that isn't is refused when the
+/// grant is built, and a provider's when it is used. To give several tenants one
 /// provider, make one source of it and clone that: clones share what was read.
 ///
 /// ```
@@ -48,7 +60,7 @@ pub struct SecretSource(Arc<Source>);
 
 enum Source {
     Fixed(Known),
-    Asked(Asked),
+    Asked(Box<Asked>),
 }
 
 /// A secret, and what it is told apart by.
@@ -76,9 +88,11 @@ struct State {
     begun: u64,
     /// How it was asked last, and answered.
     last: Option<Inquiry>,
+    /// How often in a row it was asked because of a refusal, and had nothing new.
+    fruitless: u32,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Inquiry {
     number: u64,
     ended: Instant,
@@ -89,6 +103,7 @@ struct Inquiry {
 
 impl Known {
     pub(crate) fn new(secret: Secret) -> Self {
+        let secret = trim(secret);
         let fingerprint = Parts::new("credential").part(secret.expose()).finish();
         Self { secret, fingerprint }
     }
@@ -119,7 +134,7 @@ impl SecretSource {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (state, asking) = (Mutex::default(), AsyncMutex::default());
-        Self(Arc::new(Source::Asked(Asked { provider, id, max_age, state, asking })))
+        Self(Arc::new(Source::Asked(Box::new(Asked { provider, id, max_age, state, asking }))))
     }
 
     /// Returns the secret, if it doesn't need to be asked for.
@@ -177,7 +192,7 @@ impl Asked {
             if let Some(result) = state.settled(self.max_age, u64::MAX) {
                 return result;
             }
-            state.last.map_or(0, |last| last.number)
+            state.last.as_ref().map_or(0, |last| last.number)
         };
         let _asking = self.asking.lock().await;
         let settled = self.lock().settled(self.max_age, came);
@@ -189,26 +204,29 @@ impl Asked {
 
     /// Returns what `wanted` is true of, if it is known, or the provider has it by now.
     ///
-    /// However many servers refuse a secret, the provider is asked once a second for that reason.
-    /// Who comes in between waits: the secret may have changed since.
+    /// However many servers refuse a secret, the provider is asked once a second for that reason, and
+    /// ever more seldom while it has nothing else. Who comes within a second waits: the secret may
+    /// have changed since.
     async fn newer(&self, wanted: impl Fn(&Known) -> bool, patience: Duration) -> Option<Known> {
         let came = self.lock().begun;
         loop {
             let asking = self.asking.lock().await;
-            let (current, last) = {
+            let (current, last, cooldown) = {
                 let state = self.lock();
-                (state.current.as_ref().map(|(known, _)| known.clone()), state.last)
+                let current = state.current.as_ref().map(|(known, _)| known.clone());
+                (current, state.last.clone(), state.cooldown())
             };
             if let Some(known) = current.filter(&wanted) {
                 return Some(known);
             }
-            if last.is_some_and(|last| last.number > came) {
+            if last.as_ref().is_some_and(|last| last.number > came) {
                 return None;
             }
             let last = last.filter(|last| last.after_refusal || last.failed.is_some());
-            let due = last.and_then(|last| last.ended.checked_add(COOLDOWN));
+            let due = last.and_then(|last| last.ended.checked_add(cooldown));
             match due.filter(|due| monotonic() < *due) {
                 None => return self.ask(true, patience).await.ok().filter(&wanted),
+                Some(_) if cooldown > COOLDOWN => return None,
                 Some(due) => {
                     drop(asking);
                     sleep_until(due).await;
@@ -226,22 +244,32 @@ impl Asked {
         };
         let asked = timeout(patience.min(PATIENCE), self.provider.secret()).await;
         let asked = asked.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable)));
-        let asked = asked.and_then(|secret| {
-            let empty = secret.expose().is_empty();
-            if empty { Err(SecretError::new(SecretErrorKind::Malformed)) } else { Ok(secret) }
+        let asked = asked.map(Known::new).and_then(|known| {
+            let empty = known.expose().is_empty();
+            if empty { Err(SecretError::malformed("it is empty")) } else { Ok(known) }
         });
-        let (ended, failed) = (monotonic(), asked.as_ref().err().copied());
+        let (ended, failed) = (monotonic(), asked.as_ref().err().cloned());
         let mut state = self.lock();
+        let before = state.current.as_ref().map(|(known, _)| known.fingerprint);
+        let is_new = asked.as_ref().is_ok_and(|known| Some(known.fingerprint) != before);
+        if is_new {
+            state.fruitless = 0;
+        } else if after_refusal {
+            state.fruitless = state.fruitless.saturating_add(1);
+        }
         state.last = Some(Inquiry { number, ended, failed, after_refusal });
         match asked {
-            Ok(secret) => {
-                let known = Known::new(secret);
+            Ok(known) => {
                 state.current = Some((known.clone(), ended));
                 Ok(known)
             }
             Err(error) => {
                 count!("client_secret_failed_total");
-                event!(WARN, %error, "client_secret_failed: the client's secret wasn't read anew");
+                event!(
+                    WARN,
+                    error = %crate::error::Report(&error),
+                    "client_secret_failed: the client's secret wasn't read anew"
+                );
                 state.in_spite_of(error)
             }
         }
@@ -261,15 +289,21 @@ impl State {
         if let Some((known, _)) = current.filter(|(_, read)| since(*read) < max_age) {
             return Some(Ok(known.clone()));
         }
-        let last = self.last?;
+        let last = self.last.as_ref()?;
         // Many may wait for a provider that is away: not one after the other.
         let meanwhile = last.number > came;
-        match last.failed {
-            Some(error) if meanwhile => Some(self.in_spite_of(error)),
+        match &last.failed {
+            Some(error) if meanwhile => Some(self.in_spite_of(error.clone())),
             Some(_) if since(last.ended) < COOLDOWN => current.map(|(known, _)| Ok(known.clone())),
             None if meanwhile => current.map(|(known, _)| Ok(known.clone())),
             _ => None,
         }
+    }
+
+    /// Returns how long the provider is left alone after it was asked because of a refusal.
+    fn cooldown(&self) -> Duration {
+        let doubled = 1_u32.checked_shl(self.fruitless.saturating_sub(PROMPT)).unwrap_or(u32::MAX);
+        COOLDOWN.saturating_mul(doubled).min(LONGEST_COOLDOWN)
     }
 
     /// Returns the older secret: most likely it is still the right one.
@@ -436,6 +470,33 @@ mod tests {
             assert!(one.await.unwrap());
         }
         assert_eq!((keeper.asked(), started.elapsed()), (4, COOLDOWN));
+    }
+
+    // FC14
+    #[tokio::test(start_paused = true)]
+    async fn fc14_a_provider_that_has_nothing_else_is_asked_ever_more_seldom() {
+        let keeper = Keeper::default();
+        keeper.put(Some("wrong"));
+        let source = SecretSource::from(keeper.clone()).max_age(Duration::MAX);
+        let wrong = source.current(PATIENCE).await.unwrap();
+        let started = monotonic();
+        while started.elapsed() < Duration::from_secs(600) {
+            assert_eq!(other(&source, &[&wrong]).await, None);
+            tokio::time::advance(SECOND).await;
+        }
+        assert!((10..=35).contains(&keeper.asked()), "{}", keeper.asked());
+        // The good case: a new secret is found in half a minute, and the next one at once again.
+        keeper.put(Some("right"));
+        let changed = monotonic();
+        while other(&source, &[&wrong]).await.is_none() {
+            tokio::time::advance(SECOND).await;
+        }
+        assert!(changed.elapsed() <= LONGEST_COOLDOWN + SECOND, "{:?}", changed.elapsed());
+        let right = source.current(PATIENCE).await.unwrap();
+        keeper.put(Some("newer"));
+        let changed = monotonic();
+        assert_eq!(other(&source, &[&wrong, &right]).await.unwrap(), b"newer");
+        assert!(changed.elapsed() <= COOLDOWN, "{:?}", changed.elapsed());
     }
 
     /// Answers once, and hangs from then on.

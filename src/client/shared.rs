@@ -119,7 +119,7 @@ impl Shared {
             Err(error) => error,
         };
         count!("client_store_failed_total", "call" => call);
-        event!(WARN, call, %error, "client_store_failed: getting on without the shared cache");
+        event!(WARN, call, error = %crate::error::Report(&error), "client_store_failed: getting on without the shared cache");
         // A full store can still be read.
         if error.kind() != StoreErrorKind::Full {
             let until = monotonic().checked_add(REST);

@@ -1,7 +1,10 @@
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+
+use crate::error::{Cause, Report};
 
 /// The future of a [`TokenStore`]'s methods.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -40,8 +43,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// # }
 /// struct Store(Arc<Memcached>);
 ///
-/// fn failed(_: std::io::Error) -> StoreError {
-///     StoreError::new(StoreErrorKind::Unavailable)
+/// fn failed(error: std::io::Error) -> StoreError {
+///     StoreError::new(StoreErrorKind::Unavailable).with_source(error)
 /// }
 ///
 /// impl TokenStore for Store {
@@ -86,10 +89,14 @@ pub trait TokenStore: Send + Sync + 'static {
     fn unlock<'a>(&'a self, key: &'a str, owner: &'a str) -> StoreFuture<'a, ()>;
 }
 
-/// A call that a [`TokenStore`] could not carry out. It holds neither keys nor values.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A call that a [`TokenStore`] could not carry out.
+///
+/// Its `Display` holds neither keys nor values; [`source`](std::error::Error::source) is the cause, if
+/// it is known.
+#[derive(Clone)]
 pub struct StoreError {
     kind: StoreErrorKind,
+    cause: Option<Cause>,
 }
 
 /// Why a store could not carry out a call.
@@ -102,6 +109,14 @@ pub enum StoreErrorKind {
     Unavailable,
     /// It has no room for another value.
     Full,
+    /// It refuses the user name or password, or wants one.
+    Authentication,
+    /// It doesn't let this user do it: a command, or a key of this name.
+    Permission,
+    /// There is no TLS session with it.
+    Tls,
+    /// It is a node of a cluster, which answers for its own keys only.
+    Cluster,
     /// Anything else, such as an answer that can't be understood.
     Other,
 }
@@ -109,7 +124,14 @@ pub enum StoreErrorKind {
 impl StoreError {
     /// Creates an error of this kind.
     pub const fn new(kind: StoreErrorKind) -> Self {
-        Self { kind }
+        Self { kind, cause: None }
+    }
+
+    /// Adds the cause, which is logged and printed along with this error: it must hold neither keys
+    /// nor values.
+    #[must_use]
+    pub fn with_source(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into().into()), ..self }
     }
 
     /// Returns what went wrong.
@@ -118,15 +140,40 @@ impl StoreError {
     }
 }
 
+/// Two are equal if they are of the same kind.
+impl PartialEq for StoreError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for StoreError {}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Timeout => "the token store didn't answer in time",
             StoreErrorKind::Unavailable => "the token store can't be reached",
             StoreErrorKind::Full => "the token store is full",
+            StoreErrorKind::Authentication => "the token store refuses the user name or password",
+            StoreErrorKind::Permission => "the token store doesn't permit this user to do that",
+            StoreErrorKind::Tls => "there is no TLS session with the token store",
+            StoreErrorKind::Cluster => {
+                "the token store is a node of a cluster, which isn't supported"
+            }
             StoreErrorKind::Other => "the token store failed",
         })
     }
 }
 
-impl std::error::Error for StoreError {}
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as _)
+    }
+}

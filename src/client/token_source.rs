@@ -84,7 +84,10 @@ impl TokenSource {
     pub async fn token(&self) -> Result<Token, TokenError> {
         match self.ready() {
             Some(token) => Ok(token),
-            None => flight::token(&self.core, &self.grant, &self.entry).await,
+            None => {
+                let token = flight::token(&self.core, &self.grant, &self.entry).await;
+                token.map_err(|error| error.about(self.grant.party()))
+            }
         }
     }
 

@@ -76,7 +76,7 @@ async fn r13_no_redirect_is_followed() {
 #[tokio::test]
 async fn r4_control_characters_in_a_token_are_refused() {
     let issuer = TestIssuer::start().await.unwrap();
-    for token in [r"a\r\nX-Evil: 1", r"a\u0000", r"a b", r"\u00e4", r"a\tb", "=", r"a\u007f"] {
+    for token in [r"a\r\nX-Evil: 1", r"a\u0000", r"a b", r"\u00e4", r"a\tb", r"a\u007f"] {
         let answer = format!(r#"{{"access_token":"{token}","token_type":"Bearer"}}"#);
         issuer.inject(Endpoint::Token, Fault::json(answer));
         let expected = TokenErrorKind::Answer(AnswerFault::AccessTokenCharacters);
@@ -130,8 +130,8 @@ async fn r11_a_server_that_echoes_the_secret_is_not_quoted() {
 // R11: it may repeat the request, in which the secret is encoded.
 #[tokio::test(start_paused = true)]
 async fn r11_an_encoded_secret_is_not_quoted_either() {
-    let secret = "s3cret +/&%ä";
-    let (plus, percent) = ("s3cret+%2B%2F%26%25%C3%A4", "s3cret%20%2B%2F%26%25%C3%A4");
+    let secret = "s3cret +/&%~";
+    let (plus, percent) = ("s3cret+%2B%2F%26%25%7E", "s3cret%20%2B%2F%26%25%7e");
     let kept = "client_id=me&client_secret=?";
     for (text, quoted) in [(secret, false), (plus, false), (percent, false), (kept, true)] {
         let answer = serde_json::json!({

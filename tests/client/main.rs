@@ -13,6 +13,7 @@ mod attach;
 mod authentication;
 mod bad_answers;
 mod discovery;
+mod errors;
 mod lifetime;
 #[cfg(feature = "axum")]
 mod protected;
@@ -23,3 +24,4 @@ mod shared;
 mod single_flight;
 mod support;
 mod tenants;
+mod vendors;

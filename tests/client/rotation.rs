@@ -445,3 +445,28 @@ async fn t16_a_private_key_can_be_replaced() {
     assert!(error.is_permanent());
     assert_eq!(transport.request_count(), 3);
 }
+
+// FC14: with a wrong secret, neither the server nor the provider is asked again and again.
+#[tokio::test(start_paused = true)]
+async fn fc14_with_a_wrong_secret_the_provider_is_asked_ever_more_seldom() {
+    let world = World::new("right");
+    world.keep(Some("wrong"));
+    let transport = world.transport();
+    let source = world.source(&transport);
+    for _ in 0..600 {
+        source.token().await.unwrap_err();
+        advance(SECOND).await;
+        settle().await;
+    }
+    assert!((3..=60).contains(&world.asked()), "{}", world.asked());
+    assert!((2..=20).contains(&transport.request_count()), "{}", transport.request_count());
+    // The good case: the right one is found soon after it is there.
+    world.keep(Some("right"));
+    let mut seconds = 0;
+    while source.token().await.is_err() {
+        seconds += 1;
+        advance(SECOND).await;
+        settle().await;
+    }
+    assert!(seconds <= 32, "{seconds}");
+}

@@ -77,7 +77,11 @@ async fn e4_all_who_wait_get_the_same_error() {
     settle().await;
     gate.open();
     for caller in callers {
-        assert_eq!(caller.await.unwrap(), "no access token: the server refused: invalid_scope");
+        assert_eq!(
+            caller.await.unwrap(),
+            "no access token for client \"me\" from https://as.test/token: the server refused: \
+             invalid_scope"
+        );
     }
     assert_eq!(transport.request_count(), 1);
 }

@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::client::redis::failure::Failure;
 use crate::client::redis::target::{Connection, Target};
-use crate::client::store::StoreErrorKind;
 use crate::clock::monotonic;
 use crate::telemetry::event;
 
@@ -37,7 +36,7 @@ enum Now {
     /// No connection is tried before this time.
     Down {
         until: Instant,
-        reason: StoreErrorKind,
+        reason: Failure,
     },
     Connecting,
     Up(Connection),
@@ -45,7 +44,7 @@ enum Now {
 
 impl Link {
     pub(crate) fn new(target: Target) -> Arc<Self> {
-        let now = Now::Down { until: monotonic(), reason: StoreErrorKind::Unavailable };
+        let now = Now::Down { until: monotonic(), reason: Failure::ENDED };
         Arc::new(Self { target, state: watch::Sender::new(State { failures: 0, now }) })
     }
 
@@ -54,7 +53,7 @@ impl Link {
     }
 
     /// Returns the connection, which may have to be waited for.
-    pub(crate) async fn connection(self: &Arc<Self>) -> Result<Connection, StoreErrorKind> {
+    pub(crate) async fn connection(self: &Arc<Self>) -> Result<Connection, Failure> {
         let mut states = self.state.subscribe();
         if self.begin() {
             // Who began it may be gone before it is made; others wait for it as well.
@@ -64,7 +63,7 @@ impl Link {
         match settled.as_ref().map(|state| &state.now) {
             Ok(Now::Up(connection)) => Ok(connection.clone()),
             Ok(Now::Down { reason, .. }) => Err(*reason),
-            Ok(Now::Connecting) | Err(_) => Err(StoreErrorKind::Unavailable),
+            Ok(Now::Connecting) | Err(_) => Err(Failure::ENDED),
         }
     }
 
@@ -97,7 +96,7 @@ impl Link {
     }
 
     /// A request failed in a way that leaves this connection of no use.
-    pub(crate) fn lost(&self, connection: &Connection, reason: StoreErrorKind) {
+    pub(crate) fn lost(&self, connection: &Connection, reason: Failure) {
         self.state.send_if_modified(|state| {
             let current = state.is_over(connection);
             if current {
@@ -113,12 +112,16 @@ impl State {
         matches!(&self.now, Now::Up(current) if current.is(connection))
     }
 
-    fn fail(&mut self, reason: StoreErrorKind) {
+    fn fail(&mut self, reason: Failure) {
         let pause =
             FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
         let until = monotonic().checked_add(pause.min(LONGEST_PAUSE)).unwrap_or_else(monotonic);
         if self.failures == 0 {
-            event!(WARN, reason = ?reason, "client_redis_lost: getting on without it");
+            event!(
+                WARN,
+                reason = %crate::error::Report(&reason.error()),
+                "client_redis_lost: getting on without it"
+            );
         }
         self.failures = self.failures.saturating_add(1);
         self.now = Now::Down { until, reason };
@@ -150,8 +153,8 @@ impl Attempt {
                 event!(DEBUG, "client_redis_connected");
                 state.now = Now::Up(connection);
             }
-            Ok(Err(error)) => state.fail(Failure::of(&error).kind),
-            Err(_) => state.fail(StoreErrorKind::Timeout),
+            Ok(Err(failure)) => state.fail(failure),
+            Err(_) => state.fail(Failure::SLOW),
         });
     }
 }
@@ -159,45 +162,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
-            self.link.state.send_modify(|state| state.fail(StoreErrorKind::Unavailable));
+            self.link.state.send_modify(|state| state.fail(Failure::ENDED));
         }
-    }
-}
-
-/// What an error of the Redis client comes down to. Its text may repeat what was sent, and goes
-/// nowhere.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Failure {
-    pub(crate) kind: StoreErrorKind,
-    /// Whether the connection is of no use any more.
-    pub(crate) connection_lost: bool,
-}
-
-impl Failure {
-    pub(crate) fn of(error: &RedisError) -> Self {
-        use ServerErrorKind::{
-            Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain,
-        };
-        use StoreErrorKind::{Full, Other, Timeout, Unavailable};
-
-        let (kind, connection_lost) = match error.kind() {
-            ErrorKind::Io if error.is_timeout() => (Timeout, true),
-            ErrorKind::Io => (Unavailable, true),
-            // After an answer that doesn't fit, the next one may be another request's.
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => (Other, true),
-            ErrorKind::AuthenticationFailed => (Other, true),
-            // A primary that has become a replica: its name may lead to the new one by now.
-            ErrorKind::Server(ReadOnly | MasterDown) => (Unavailable, true),
-            ErrorKind::Server(BusyLoading | ClusterDown | TryAgain | Moved | Ask) => {
-                (Unavailable, false)
-            }
-            _ => match error.code() {
-                Some("OOM") => (Full, false),
-                Some("BUSY" | "MISCONF" | "NOREPLICAS") => (Unavailable, false),
-                Some("NOAUTH" | "WRONGPASS") => (Other, true),
-                _ => (Other, false),
-            },
-        };
-        Self { kind, connection_lost }
     }
 }

@@ -1,5 +1,6 @@
 //! The shared cache in Redis.
 
+mod failure;
 mod link;
 mod metered;
 mod store;

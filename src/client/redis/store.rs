@@ -5,17 +5,19 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, RedisResult, Value, cmd};
 use tokio::time::Instant;
 
-use crate::client::redis::link::{Failure, Link};
-use crate::client::redis::target::{Connection, Target};
+use crate::client::digest::{hex, random};
+use crate::client::redis::failure::Failure;
+use crate::client::redis::link::Link;
+use crate::client::redis::target::{Connection, MAX_VALUE, Target};
 use crate::client::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
 use crate::clock::monotonic;
-use crate::error::ConfigError;
-
-/// The largest value that is kept. A token and what goes with it are far smaller.
-pub(crate) const MAX_VALUE: usize = 256 * 1024;
+use crate::error::{ConfigError, Reason};
 
 /// Redis counts lives in milliseconds, and takes neither none nor what ends after its clock does.
 const LIVES: (u64, u64) = (1, 366 * 24 * 60 * 60 * 1000);
+
+/// How long each step of [`RedisStore::check`] may take.
+const CHECK: Duration = Duration::from_secs(5);
 
 /// From when on a request without an answer speaks against its connection.
 const SLOW: Duration = Duration::from_millis(100);
@@ -52,6 +54,7 @@ const DELETE_IF: &str =
 pub struct RedisStore {
     link: Arc<Link>,
     timeout: Duration,
+    prefix: Arc<str>,
 }
 
 impl RedisStore {
@@ -68,7 +71,7 @@ impl RedisStore {
     /// the URL.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         let link = Link::new(Target::parse(url)?);
-        Ok(Self { link, timeout: Duration::from_millis(150) })
+        Ok(Self { link, timeout: Duration::from_millis(150), prefix: "".into() })
     }
 
     /// Sets how long a request may take, the wait for a connection included. It is 150 milliseconds
@@ -77,6 +80,54 @@ impl RedisStore {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Sets what all keys begin with, such as `app:` where the ACL of the Redis permits `~app:*`. By
+    /// default nothing is put before the names that the token client gives, which begin with
+    /// `tower-bearer:`.
+    ///
+    /// Processes that share tokens have the same prefix.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Does once all that a token client does, on a key of its own: for a start that fails, and says
+    /// why, where the cache would never be of use. Each of its steps may take 5 seconds.
+    ///
+    /// A token client gets on without its store, so no start needs to call this.
+    ///
+    /// # Errors
+    ///
+    /// If the Redis can't be reached or refuses the login, a command or the key's name.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_bearer::client::RedisStore;
+    ///
+    /// let store = RedisStore::new("redis://svc:secret@cache.example")?.key_prefix("app:");
+    /// store.check().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let name = random::<16>().map_err(|_| StoreError::new(StoreErrorKind::Other))?;
+        let key = format!("tower-bearer:check:{}", hex(&name));
+        let patient = Self { timeout: CHECK, ..self.clone() };
+        let life = CHECK.saturating_mul(2);
+        let taken = patient.lock(&key, "check", life).await?;
+        patient.put(&key, b"check".to_vec(), life).await?;
+        let found = patient.get(&key).await?;
+        patient.remove(&key, b"check").await?;
+        let left = patient.get(&key).await?;
+        if taken && found.as_deref() == Some(b"check") && left.is_none() {
+            return Ok(());
+        }
+        let why = Reason("the Redis doesn't keep what it is given".into());
+        Err(StoreError::new(StoreErrorKind::Other).with_source(why))
     }
 
     /// Trusts the certificates in this PEM instead of the system's, for a Redis with a certificate
@@ -99,12 +150,16 @@ impl RedisStore {
             request.end(answer)
         };
         let answer = tokio::time::timeout(self.timeout, exchange).await;
-        answer.unwrap_or(Err(StoreErrorKind::Timeout)).map_err(StoreError::new)
+        answer.unwrap_or(Err(Failure::SLOW)).map_err(Failure::error)
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
     }
 
     async fn delete_if(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let _how_many: u64 =
-            self.ask(cmd("EVAL").arg(DELETE_IF).arg(1).arg(key).arg(value)).await?;
+            self.ask(cmd("EVAL").arg(DELETE_IF).arg(1).arg(self.name(key)).arg(value)).await?;
         Ok(())
     }
 }
@@ -113,7 +168,8 @@ impl TokenStore for RedisStore {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
             // One byte more than there may be tells what is too large from what just fits.
-            let value: Vec<u8> = self.ask(cmd("GETRANGE").arg(key).arg(0).arg(MAX_VALUE)).await?;
+            let value: Vec<u8> =
+                self.ask(cmd("GETRANGE").arg(self.name(key)).arg(0).arg(MAX_VALUE)).await?;
             match value.len() {
                 // What Redis says of a key that isn't there.
                 0 => Ok(None),
@@ -128,7 +184,10 @@ impl TokenStore for RedisStore {
             if value.len() > MAX_VALUE {
                 return Err(StoreError::new(StoreErrorKind::Other));
             }
-            match self.ask(cmd("SET").arg(key).arg(value).arg("PX").arg(millis(ttl))).await? {
+            match self
+                .ask(cmd("SET").arg(self.name(key)).arg(value).arg("PX").arg(millis(ttl)))
+                .await?
+            {
                 Value::Okay => Ok(()),
                 _ => Err(StoreError::new(StoreErrorKind::Other)),
             }
@@ -141,7 +200,8 @@ impl TokenStore for RedisStore {
 
     fn lock<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            self.ask(cmd("SET").arg(key).arg(owner).arg("NX").arg("PX").arg(millis(ttl))).await
+            self.ask(cmd("SET").arg(self.name(key)).arg(owner).arg("NX").arg("PX").arg(millis(ttl)))
+                .await
         })
     }
 
@@ -155,6 +215,7 @@ impl fmt::Debug for RedisStore {
         f.debug_struct("RedisStore")
             .field("target", self.link.target())
             .field("timeout", &self.timeout)
+            .field("key_prefix", &self.prefix)
             .finish_non_exhaustive()
     }
 }
@@ -174,16 +235,14 @@ impl<'a> Request<'a> {
         Self { link, connection, began: monotonic(), patience, ended: false }
     }
 
-    fn end<T>(mut self, answer: RedisResult<T>) -> Result<T, StoreErrorKind> {
+    fn end<T>(mut self, answer: RedisResult<T>) -> Result<T, Failure> {
         self.ended = true;
-        let failure = answer.as_ref().err().map(Failure::of);
-        match failure {
-            Some(failure) if failure.connection_lost => {
-                self.link.lost(&self.connection, failure.kind);
-            }
+        let answer = answer.map_err(|error| Failure::of(&error));
+        match &answer {
+            Err(failure) if failure.connection_lost => self.link.lost(&self.connection, *failure),
             _ => self.link.answered(&self.connection),
         }
-        answer.map_err(|error| Failure::of(&error).kind)
+        answer
     }
 }
 
@@ -192,7 +251,7 @@ impl<'a> Request<'a> {
 impl Drop for Request<'_> {
     fn drop(&mut self) {
         if !self.ended && monotonic().saturating_duration_since(self.began) >= self.patience {
-            self.link.lost(&self.connection, StoreErrorKind::Timeout);
+            self.link.lost(&self.connection, Failure::SLOW);
         }
     }
 }
@@ -279,20 +338,20 @@ mod tests {
 
     #[tokio::test]
     async fn errors_are_told_apart() {
-        use StoreErrorKind::{Full, Other, Unavailable};
+        use StoreErrorKind::{Authentication, Cluster, Full, Other, Permission, Unavailable};
         let cases: [(&[u8], StoreErrorKind, usize); 15] = [
             (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", Full, 1),
             (b"-LOADING Redis is loading the dataset in memory\r\n", Unavailable, 1),
             (b"-MISCONF Errors writing to disk\r\n", Unavailable, 1),
             (b"-NOREPLICAS Not enough good replicas to write.\r\n", Unavailable, 1),
             (b"-BUSY Redis is busy running a script.\r\n", Unavailable, 1),
-            (b"-CLUSTERDOWN The cluster is down\r\n", Unavailable, 1),
-            (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Unavailable, 1),
-            (b"-MOVED 3999 127.0.0.1:6381\r\n", Unavailable, 1),
+            (b"-CLUSTERDOWN The cluster is down\r\n", Cluster, 1),
+            (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cluster, 1),
+            (b"-MOVED 3999 127.0.0.1:6381\r\n", Cluster, 1),
             (b"-READONLY You can't write against a read only replica.\r\n", Unavailable, 2),
             (b"-MASTERDOWN Link with MASTER is down\r\n", Unavailable, 2),
-            (b"-NOAUTH Authentication required.\r\n", Other, 2),
-            (b"-NOPERM User svc has no permissions to run the 'get' command\r\n", Other, 1),
+            (b"-NOAUTH Authentication required.\r\n", Authentication, 2),
+            (b"-NOPERM User svc has no permissions to run the 'get' command\r\n", Permission, 1),
             (b"-WRONGTYPE Operation against a key\r\n", Other, 1),
             (b"-ERR unknown command\r\n", Other, 1),
             (b"-\r\n", Other, 1),

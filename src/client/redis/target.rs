@@ -5,10 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo,
-    RedisResult,
-};
+use redis::{AsyncConnectionConfig, ConnectionAddr, IntoConnectionInfo as _, RedisConnectionInfo};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -19,7 +16,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::client::redis::failure::Failure;
 use crate::client::redis::metered::{Meter, Metered};
+use crate::client::store::StoreErrorKind;
 use crate::error::ConfigError;
 
 /// How long one of a name's addresses is tried.
@@ -28,8 +27,11 @@ const PER_ADDRESS: Duration = Duration::from_millis(500);
 /// How many requests may wait for their answers.
 const MAX_IN_FLIGHT: usize = 64;
 
+/// The largest value that is kept. A token and what goes with it are far smaller.
+pub(crate) const MAX_VALUE: usize = 256 * 1024;
+
 /// How much may come while no request is answered: the answers of all that wait.
-const MAX_UNANSWERED: usize = MAX_IN_FLIGHT * (crate::client::redis::store::MAX_VALUE + 1024);
+const MAX_UNANSWERED: usize = MAX_IN_FLIGHT * (MAX_VALUE + 1024);
 
 /// Where a Redis is, and how one gets in.
 #[derive(Clone)]
@@ -110,20 +112,24 @@ impl Target {
     }
 
     /// Makes a connection and logs in, in however long it takes.
-    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         match &self.place {
             Place::Tcp { host, port, tls: None } => self.open(dial(host, *port).await?).await,
             Place::Tcp { host, port, tls: Some(Tls { config, name }) } => {
                 let stream = dial(host, *port).await?;
                 let connector = TlsConnector::from(Arc::clone(config));
-                self.open(connector.connect(name.clone(), stream).await?).await
+                let stream = connector.connect(name.clone(), stream).await;
+                self.open(stream.map_err(|error| tls_failure(&error))?).await
             }
             #[cfg(unix)]
-            Place::Unix(path) => self.open(tokio::net::UnixStream::connect(path).await?).await,
+            Place::Unix(path) => {
+                let stream = tokio::net::UnixStream::connect(path).await;
+                self.open(stream.map_err(|error| unreachable(&error))?).await
+            }
         }
     }
 
-    async fn open<S>(&self, stream: S) -> RedisResult<Connection>
+    async fn open<S>(&self, stream: S) -> Result<Connection, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -133,7 +139,9 @@ impl Target {
             .set_response_timeout(None)
             .set_concurrency_limit(MAX_IN_FLIGHT);
         let (requests, driver) =
-            MultiplexedConnection::new_with_config(&self.login, stream, config).await?;
+            MultiplexedConnection::new_with_config(&self.login, stream, config)
+                .await
+                .map_err(|error| Failure::of(&error))?;
         let driver = Arc::new(Driver(tokio::spawn(driver).abort_handle()));
         Ok(Connection { requests, meter, driver })
     }
@@ -153,19 +161,53 @@ impl fmt::Debug for Target {
 }
 
 /// Tries a name's addresses one after the other: one that swallows packets doesn't hide the rest.
-async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in tokio::net::lookup_host((host, port)).await? {
+async fn dial(host: &str, port: u16) -> Result<TcpStream, Failure> {
+    let unknown =
+        Failure::lasting(StoreErrorKind::Unavailable, "the name of its host has no address");
+    let mut last = unknown;
+    for address in tokio::net::lookup_host((host, port)).await.map_err(|_| unknown)? {
         match tokio::time::timeout(PER_ADDRESS, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
+                stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
                 return Ok(stream);
             }
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
+            Ok(Err(error)) => last = unreachable(&error),
+            Err(_) => last = unreachable(&io::ErrorKind::TimedOut.into()),
         }
     }
     Err(last)
+}
+
+fn unreachable(error: &io::Error) -> Failure {
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens at its address and port",
+        io::ErrorKind::NotFound => "there is no socket at its path",
+        io::ErrorKind::PermissionDenied => "its socket may not be opened",
+        io::ErrorKind::TimedOut => "its address doesn't answer",
+        _ => "no connection to its address can be made",
+    };
+    Failure::lasting(StoreErrorKind::Unavailable, why)
+}
+
+/// Says why there is no TLS session, without the names that are in certificates.
+fn tls_failure(error: &io::Error) -> Failure {
+    use tokio_rustls::rustls::{CertificateError as Bad, Error};
+    let inner = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    let why = match inner {
+        Some(Error::InvalidCertificate(bad)) => match bad {
+            Bad::UnknownIssuer => "its certificate isn't from a trusted authority",
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
+                "its certificate is for another host"
+            }
+            Bad::Expired | Bad::ExpiredContext { .. } => "its certificate has expired",
+            Bad::NotValidYet | Bad::NotValidYetContext { .. } => "its certificate isn't valid yet",
+            _ => "its certificate isn't valid",
+        },
+        Some(Error::AlertReceived(_)) => "it ends the handshake; it may want a certificate",
+        Some(Error::InvalidMessage(_)) => "what answers doesn't speak TLS",
+        _ => "the handshake failed; what answers may not speak TLS",
+    };
+    Failure::lasting(StoreErrorKind::Tls, why)
 }
 
 /// The kinds of TLS failures that setting it up can meet.
