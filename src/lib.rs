@@ -28,6 +28,7 @@ pub mod __private {
 pub mod client;
 mod clock;
 mod error;
+mod issuer;
 pub mod jose;
 pub mod jwks;
 mod kinds;

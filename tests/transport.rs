@@ -134,6 +134,123 @@ async fn a_coding_that_wasnt_asked_for_is_refused() {
     }
 }
 
+/// A 200 with these `Content-Encoding` fields.
+fn encoded(fields: &[&str], body: &[u8]) -> Vec<u8> {
+    let fields: Vec<_> = fields.iter().map(|it| format!("Content-Encoding: {it}")).collect();
+    http(&["content-type: application/json", &fields.join("\r\n")].join("\r\n"), body)
+}
+
+#[tokio::test]
+async fn fb4_what_is_no_coding_is_read_and_gzip_is_undone_wherever_it_stands() {
+    let set = STANDARD.decode("H4sIAAAAAAACA6tWyk6tLFayio6tBQDvZ4gqCwAAAA==").unwrap();
+    let plain = br#"{"keys":[]}"#.to_vec();
+    for fields in [
+        &[""][..],
+        &["identity"],
+        &[","],
+        &["identity, ,"],
+        &["", "identity"],
+        &["aws-chunked"],
+        &["aws-chunked,"],
+        &["utf-8"],
+        &["UTF-8", "ISO-8859-1"],
+        &["none"],
+    ] {
+        let (address, _asked) = server(encoded(fields, &plain));
+        let answer = get(&format!("http://{address}/"), LIMITS).await.unwrap();
+        assert_eq!(answer.body(), &plain, "{fields:?}");
+        assert!(!answer.headers().contains_key("content-encoding"));
+    }
+    for fields in [
+        &["gzip"][..],
+        &["x-gzip"],
+        &["GZip"],
+        &["gzip,"],
+        &[" , gzip"],
+        &["aws-chunked,gzip"],
+        &["gzip", ""],
+        &["", "gzip"],
+        &["identity", "gzip"],
+        &["utf-8", "gzip"],
+    ] {
+        let (address, _asked) = server(encoded(fields, &set));
+        let answer = get(&format!("http://{address}/"), LIMITS).await.unwrap();
+        assert_eq!(answer.body(), &plain, "{fields:?}");
+        for field in ["content-encoding", "content-length"] {
+            assert!(!answer.headers().contains_key(field), "{fields:?}");
+        }
+    }
+    for fields in [
+        &["br"][..],
+        &["zstd"],
+        &["deflate"],
+        &["compress"],
+        &["gzip, br"],
+        &["gzip", "br"],
+        &["br", "gzip"],
+        &["gzip", "gzip"],
+        &["aws-chunked, br"],
+    ] {
+        let (address, _asked) = server(encoded(fields, &set));
+        let error = get(&format!("http://{address}/"), LIMITS).await.unwrap_err();
+        assert_eq!(error.kind(), TransportErrorKind::ContentEncoding, "{fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn fb4_keys_come_with_a_blank_content_encoding() {
+    const SET: &[u8] = br#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    for (field, expected) in [
+        ("", Ok(())),
+        ("aws-chunked", Ok(())),
+        ("br", Err(FetchError::ContentEncoding)),
+        ("gzip", Err(FetchError::Exchange)),
+    ] {
+        let (address, _asked) = server(encoded(&[field], SET));
+        let url = format!("http://{address}/jwks");
+        let jwks = Jwks::url("https://issuer.test", url).build().unwrap();
+        assert_eq!(jwks.refresh().await, expected, "{field:?}");
+    }
+}
+
+/// The only test of a process: its proxies are those of the environment.
+#[tokio::test]
+#[ignore = "it is a process of another test"]
+async fn fetches_through_the_proxy_of_its_environment() {
+    let limits = Limits::new(1_024, Duration::from_secs(5));
+    let answer = get("http://name.example/through-the-proxy", limits).await.unwrap();
+    assert_eq!(answer.body(), "proxied");
+}
+
+#[tokio::test]
+async fn fc14_a_socks_proxy_of_the_environment_is_used() {
+    // RFC 1928: no authentication, connected; then it is the server itself.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("socks5h://{}", listener.local_addr().unwrap());
+    let mut process = tokio::process::Command::new(std::env::current_exe().unwrap());
+    process.args(["--ignored", "--exact", "fetches_through_the_proxy_of_its_environment"]);
+    let mut process = process.env_clear().env("ALL_PROXY", proxy).spawn().unwrap();
+    let proxying = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut greeting = [0; 3];
+        stream.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(greeting, [5, 1, 0]);
+        stream.write_all(&[5, 0]).await.unwrap();
+        // CONNECT to a name of 12 bytes at port 80.
+        let mut request = [0; 4 + 1 + 12 + 2];
+        stream.read_exact(&mut request).await.unwrap();
+        assert_eq!(request[..5], [5, 1, 0, 3, 12]);
+        assert_eq!(&request[5..17], b"name.example");
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut asked = [0; 1_024];
+        let length = stream.read(&mut asked).await.unwrap();
+        assert!(asked[..length].starts_with(b"GET /through-the-proxy "));
+        stream.write_all(&http("connection: close", b"proxied")).await.unwrap();
+    };
+    tokio::time::timeout(Duration::from_secs(20), proxying).await.unwrap();
+    assert!(process.wait().await.unwrap().success());
+}
+
 // LC14
 #[tokio::test]
 async fn lc14_a_redirect_is_an_answer_and_nobody_goes_there() {

@@ -97,7 +97,10 @@ impl ClientAuth {
     /// By the TLS certificate that the transport presents (`tls_client_auth`, RFC 8705 §2): nothing
     /// but the client's identifier is in the request.
     ///
-    /// The transport must bring the certificate along; see `ReqwestTransport::from_builder`.
+    /// The transport must bring the certificate along; see `ReqwestTransport::from_fn`. Where the
+    /// token endpoint is discovered, it is that of the metadata's `mtls_endpoint_aliases` (RFC 8705
+    /// §5), if there is one. Such tokens are never put into a shared cache: they may be bound to the
+    /// certificate of one process.
     pub fn tls(client_id: &str) -> Self {
         Self::new(client_id, Method::Tls)
     }
@@ -119,6 +122,12 @@ impl ClientAuth {
             Method::SecretJwt(_) => "client_secret_jwt",
             Method::Tls => "tls_client_auth",
         }
+    }
+
+    /// Returns `true` if the transport's TLS certificate says who the client is. Its tokens may be
+    /// bound to it (RFC 8705 §3).
+    pub(crate) const fn is_by_certificate(&self) -> bool {
+        matches!(self.method, Method::Tls)
     }
 
     pub(crate) const fn assertion(&self) -> Option<&Assertion> {

@@ -5,24 +5,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{StatusCode, Uri};
 use serde::Deserialize;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use crate::client::authentication::ClientAuth;
 use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
-use crate::clock::monotonic;
+use crate::clock::{UnixTime, monotonic};
+use crate::issuer::{self, FaultKind, Network, Refused, Search};
 use crate::telemetry::event;
-use crate::transport::{
-    Limits, PlainHttp, Transport, TransportErrorKind, is_plain_loopback, metadata_places,
-    parse_url, user_agent, wants_rest,
-};
+use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url};
 
 /// How long metadata is good for; beyond that, it is used only if no newer can be had.
 const TTL: Duration = Duration::from_secs(60 * 60);
+
+/// While the token endpoint fails, and the metadata with it, it isn't asked for more often than this.
+const REST_IN_DOUBT: Duration = Duration::from_secs(10);
 
 /// Metadata is longer than a token's answer.
 const MAX_BYTES: usize = 256 * 1024;
@@ -31,8 +30,19 @@ const MAX_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub(crate) token_endpoint: Uri,
+    mtls_alias: Alias,
     auth_methods: Option<Vec<String>>,
     signing_algorithms: Option<Vec<String>>,
+}
+
+/// The token endpoint for clients that present a TLS certificate (RFC 8705 §5).
+#[derive(Debug, Eq, PartialEq)]
+enum Alias {
+    /// It is the same as for others.
+    None,
+    Endpoint(Uri),
+    /// There is one, and it must not be used.
+    Unusable,
 }
 
 /// The issuers that were looked up: each once, however many wait for it.
@@ -41,8 +51,8 @@ pub(crate) struct Discoveries {
     known: Mutex<HashMap<Box<str>, Arc<Slot>>>,
 }
 
-#[derive(Default)]
 struct Slot {
+    search: Search,
     found: AsyncMutex<Found>,
     /// Whether it is to be looked up anew, whatever its age.
     doubted: AtomicBool,
@@ -55,13 +65,6 @@ struct Found {
     failed: Option<(TokenError, Instant)>,
 }
 
-/// How to ask.
-#[derive(Clone, Copy)]
-pub(crate) struct Network<'a> {
-    pub(crate) transport: &'a dyn Transport,
-    pub(crate) limits: Limits,
-}
-
 impl Discoveries {
     pub(crate) fn new(capacity: usize) -> Self {
         Self { capacity, known: Mutex::default() }
@@ -70,23 +73,40 @@ impl Discoveries {
     /// Returns the metadata of an issuer whose address was checked.
     pub(crate) async fn find(
         &self,
-        network: Network<'_>,
-        issuer: &str,
-        uri: &Uri,
+        transport: &Arc<dyn Transport>,
+        limits: Limits,
+        (issuer, uri): (&str, &Uri),
+        now: UnixTime,
     ) -> Result<Arc<Metadata>, TokenError> {
         let came = monotonic();
-        let slot = self.slot(issuer);
+        let slot = self.slot(issuer, uri);
         let mut found = slot.found.lock().await;
         // Many may wait for an issuer that is away: not one after the other.
         if let Some((error, _)) = found.failed.as_ref().filter(|(_, at)| *at >= came) {
             return found.in_spite_of(error.clone());
         }
         let doubted = slot.doubted.load(Ordering::Relaxed);
-        let fresh = |at: &Instant| !doubted && monotonic().saturating_duration_since(*at) < TTL;
+        let is_young = |at: &Instant, age| monotonic().saturating_duration_since(*at) < age;
+        let fresh = |at: &Instant| !doubted && is_young(at, TTL);
         if let Some((metadata, _)) = found.metadata.as_ref().filter(|(_, at)| fresh(at)) {
             return Ok(Arc::clone(metadata));
         }
-        let fetched = fetch(network, issuer, uri).await;
+        // Older metadata serves on: waiting for what can't be had would hold up each token.
+        let rest = if doubted { REST_IN_DOUBT } else { TTL };
+        if let Some((error, _)) = found.failed.as_ref().filter(|(_, at)| is_young(at, rest))
+            && let Ok(metadata) = found.in_spite_of(error.clone())
+        {
+            return Ok(metadata);
+        }
+        // The issuer's address was checked: where it is plain `http`, it is allowed to be.
+        let plain_http = match uri.scheme_str() {
+            Some("http") if !is_plain_loopback(uri) => PlainHttp::Dangerous,
+            _ => PlainHttp::Loopback.beyond(uri),
+        };
+        let limits = Limits { max_bytes: MAX_BYTES, ..limits };
+        let network =
+            Network { transport: Arc::clone(transport), limits, redirects: 0, plain_http };
+        let fetched = slot.search.find(&network, now, |document| read(document, plain_http)).await;
         slot.doubted.store(false, Ordering::Relaxed);
         match fetched {
             Ok(metadata) => {
@@ -95,7 +115,8 @@ impl Discoveries {
                     Found { metadata: Some((Arc::clone(&metadata), monotonic())), failed: None };
                 Ok(metadata)
             }
-            Err(error) => {
+            Err(fault) => {
+                let error = error_of(issuer, fault);
                 event!(WARN, issuer, %error, "client_metadata: the metadata can't be had");
                 found.failed = Some((error.clone(), monotonic()));
                 found.in_spite_of(error)
@@ -105,10 +126,13 @@ impl Discoveries {
 
     /// Has an issuer's metadata looked up anew the next time: its token endpoint may have moved.
     pub(crate) fn doubt(&self, issuer: &str) {
-        self.slot(issuer).doubted.store(true, Ordering::Relaxed);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = known.get(issuer) {
+            slot.doubted.store(true, Ordering::Relaxed);
+        }
     }
 
-    fn slot(&self, issuer: &str) -> Arc<Slot> {
+    fn slot(&self, issuer: &str, uri: &Uri) -> Arc<Slot> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = known.get(issuer) {
             return Arc::clone(slot);
@@ -118,7 +142,12 @@ impl Discoveries {
             let victim = known.keys().next().cloned();
             victim.map(|victim| known.remove(&victim));
         }
-        Arc::clone(known.entry(issuer.into()).or_default())
+        let slot = Slot {
+            search: Search::new(issuer, uri),
+            found: AsyncMutex::default(),
+            doubted: AtomicBool::new(false),
+        };
+        Arc::clone(known.entry(issuer.into()).or_insert_with(|| Arc::new(slot)))
     }
 }
 
@@ -135,14 +164,26 @@ impl Found {
 }
 
 impl Metadata {
+    /// Returns the token endpoint for this way of authentication.
+    pub(crate) fn endpoint(&self, auth: &ClientAuth) -> Result<&Uri, TokenError> {
+        match &self.mtls_alias {
+            // RFC 8705 §5: a client that does mutual TLS must use the alias.
+            Alias::Endpoint(alias) if auth.is_by_certificate() => Ok(alias),
+            Alias::Unusable if auth.is_by_certificate() => {
+                Err(fault(DiscoveryFault::TokenEndpoint))
+            }
+            _ => Ok(&self.token_endpoint),
+        }
+    }
+
     /// Tells whether the issuer offers this way of authentication, as far as it says.
     pub(crate) fn check(&self, auth: &ClientAuth) -> Result<(), TokenError> {
         let offers = |list: &Option<Vec<String>>, name: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|it| it == name))
         };
         // With a certificate that the server knows by itself, the request is the same (RFC 8705 §2.2).
-        let self_signed = auth.name() == "tls_client_auth"
-            && offers(&self.auth_methods, "self_signed_tls_client_auth");
+        let self_signed =
+            auth.is_by_certificate() && offers(&self.auth_methods, "self_signed_tls_client_auth");
         let algorithm = auth.assertion().map(|assertion| assertion.algorithm().name());
         if (offers(&self.auth_methods, auth.name()) || self_signed)
             && algorithm.is_none_or(|name| offers(&self.signing_algorithms, name))
@@ -164,109 +205,75 @@ fn fault(fault: DiscoveryFault) -> TokenError {
     TokenError::new(TokenErrorKind::Discovery(fault))
 }
 
-/// Asks in turn wherever metadata may lie. An answer that isn't this issuer's metadata counts as
-/// little as a 404: some servers answer every path with 200 and a login page.
-async fn fetch(network: Network<'_>, issuer: &str, uri: &Uri) -> Result<Metadata, TokenError> {
-    // The issuer's address was checked: where it is plain `http`, it is allowed to be.
-    let plain_http = match uri.scheme_str() {
-        Some("http") if !is_plain_loopback(uri) => PlainHttp::Dangerous,
-        _ => PlainHttp::Loopback.beyond(uri),
+/// Translates what the issuer's room reports.
+fn error_of(_issuer: &str, found: issuer::Fault) -> TokenError {
+    let kind = match found.kind {
+        // What is there is no metadata, which is short and not encoded.
+        FaultKind::Transport(kind) => TokenErrorKind::Transport(kind),
+        FaultKind::Status(status) => match StatusCode::from_u16(status) {
+            Ok(status)
+                if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) =>
+            {
+                TokenErrorKind::Status(status)
+            }
+            _ => TokenErrorKind::Discovery(DiscoveryFault::NoMetadata),
+        },
+        FaultKind::Redirect | FaultKind::NotMetadata => {
+            TokenErrorKind::Discovery(DiscoveryFault::NoMetadata)
+        }
+        FaultKind::Unreadable => TokenErrorKind::Discovery(DiscoveryFault::Unreadable),
+        FaultKind::Unacceptable => TokenErrorKind::Discovery(DiscoveryFault::TokenEndpoint),
+        FaultKind::IssuerMismatch(_other) => {
+            event!(
+                WARN,
+                issuer = _issuer,
+                found = %crate::client::error::printable(&_other, 256),
+                "client_issuer_mismatch: metadata of another issuer was found"
+            );
+            TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch)
+        }
     };
-    let mut worst = fault(DiscoveryFault::NoMetadata);
-    for place in metadata_places(uri) {
-        let error = match ask(network, place).await {
-            Ok(body) => match read(&body, issuer, plain_http) {
-                Ok(metadata) => return Ok(metadata),
-                Err(found) => fault(found),
-            },
-            Err(error) if ends_the_search(&error) => return Err(error),
-            Err(error) => error,
-        };
-        if rank(&error) > rank(&worst) {
-            worst = error;
-        }
-    }
-    Err(worst)
+    TokenError::with(kind, None, found.retry_after)
 }
 
-/// Returns the body of a 200.
-async fn ask(network: Network<'_>, place: Uri) -> Result<Bytes, TokenError> {
-    let mut request = Request::new(Bytes::new());
-    *request.uri_mut() = place;
-    request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-    request.headers_mut().insert(USER_AGENT, user_agent());
-    let mut limits = network.limits;
-    limits.max_bytes = MAX_BYTES;
-    let answer = network.transport.send(request, limits).await;
-    let answer = answer.map_err(TokenError::transport)?;
-    match answer.status() {
-        StatusCode::OK => Ok(answer.into_body()),
-        status if status.is_server_error() || wants_rest(status.as_u16()) => {
-            Err(TokenError::new(TokenErrorKind::Status(status)))
-        }
-        _ => Err(fault(DiscoveryFault::NoMetadata)),
-    }
-}
-
-/// The other places are on the same server: if it can't be reached, or asks for rest, it is left
-/// alone.
-fn ends_the_search(error: &TokenError) -> bool {
-    match error.kind() {
-        // What is there is no metadata, which is short.
-        TokenErrorKind::Transport(
-            TransportErrorKind::TooLarge | TransportErrorKind::ContentEncoding,
-        ) => false,
-        TokenErrorKind::Transport(_) => true,
-        TokenErrorKind::Status(status) => wants_rest(status.as_u16()),
-        _ => false,
-    }
-}
-
-/// How much an error tells: that there is metadata, but not ours, is more than that there is none.
-fn rank(error: &TokenError) -> u8 {
-    match error.kind() {
-        TokenErrorKind::Discovery(DiscoveryFault::NoMetadata) => 0,
-        TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch) => 3,
-        TokenErrorKind::Discovery(_) => 2,
-        _ => 1,
-    }
-}
-
-fn read(body: &[u8], issuer: &str, plain_http: PlainHttp) -> Result<Metadata, DiscoveryFault> {
+fn read(document: &[u8], plain_http: PlainHttp) -> Result<Metadata, Refused> {
     #[derive(Deserialize)]
-    struct Document {
-        issuer: String,
+    struct Members {
         token_endpoint: Option<String>,
+        mtls_endpoint_aliases: Option<serde_json::Value>,
         token_endpoint_auth_methods_supported: Option<Vec<String>>,
         token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     }
-    let document: Document =
-        serde_json::from_slice(body).map_err(|_| DiscoveryFault::NoMetadata)?;
-    // RFC 8414 §3.3: identical, character by character.
-    if document.issuer != issuer {
-        event!(
-            WARN,
-            issuer,
-            found = %crate::client::error::printable(&document.issuer, 256),
-            "client_issuer_mismatch: metadata of another issuer was found"
-        );
-        return Err(DiscoveryFault::IssuerMismatch);
-    }
-    let endpoint = document.token_endpoint.ok_or(DiscoveryFault::TokenEndpoint)?;
-    let token_endpoint = parse_url(&endpoint, plain_http).map_err(|_fault| {
-        event!(
-            WARN,
-            issuer,
-            reason = %_fault,
-            "client_token_endpoint: the metadata's token_endpoint is refused"
-        );
-        DiscoveryFault::TokenEndpoint
-    })?;
+    let members: Members = issuer::read(document)?;
+    let usable = |endpoint: &str| {
+        parse_url(endpoint, plain_http)
+            .inspect_err(|_fault| {
+                event!(
+                    WARN,
+                    reason = %_fault,
+                    "client_token_endpoint: the metadata's token_endpoint is refused"
+                );
+            })
+            .ok()
+    };
+    let endpoint = members.token_endpoint.as_deref().ok_or(Refused::Unacceptable)?;
     Ok(Metadata {
-        token_endpoint,
-        auth_methods: document.token_endpoint_auth_methods_supported,
-        signing_algorithms: document.token_endpoint_auth_signing_alg_values_supported,
+        token_endpoint: usable(endpoint).ok_or(Refused::Unacceptable)?,
+        mtls_alias: alias(members.mtls_endpoint_aliases.as_ref(), usable),
+        auth_methods: members.token_endpoint_auth_methods_supported,
+        signing_algorithms: members.token_endpoint_auth_signing_alg_values_supported,
     })
+}
+
+fn alias(aliases: Option<&serde_json::Value>, usable: impl Fn(&str) -> Option<Uri>) -> Alias {
+    let Some(aliases) = aliases else { return Alias::None };
+    let Some(aliases) = aliases.as_object() else { return Alias::Unusable };
+    match aliases.get("token_endpoint") {
+        None | Some(serde_json::Value::Null) => Alias::None,
+        Some(endpoint) => {
+            endpoint.as_str().and_then(usable).map_or(Alias::Unusable, Alias::Endpoint)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -281,22 +288,49 @@ mod tests {
 
     // L4
     #[test]
-    fn l4_metadata_must_be_that_of_the_issuer() {
-        let read = |body: &str| read(body.as_bytes(), ISSUER, PlainHttp::Refused);
+    fn l4_the_token_endpoint_must_be_usable() {
+        let read = |body: &str| read(body.as_bytes(), PlainHttp::Refused);
         let found = read(&document("https://login.example/token?a=b")).unwrap();
         assert_eq!(found.token_endpoint, "https://login.example/token?a=b");
-        let other = document("https://as.example/token").replace("realms/a", "realms/a/");
-        assert_eq!(read(&other).unwrap_err(), DiscoveryFault::IssuerMismatch);
-        for (body, fault) in [
-            ("<html>", DiscoveryFault::NoMetadata),
-            ("{}", DiscoveryFault::NoMetadata),
-            (r#"{"issuer":"https://as.example/realms/a"}"#, DiscoveryFault::TokenEndpoint),
-            (&document("http://as.example/token"), DiscoveryFault::TokenEndpoint),
-            (&document("http://127.0.0.1/token"), DiscoveryFault::TokenEndpoint),
-            (&document("/token"), DiscoveryFault::TokenEndpoint),
-            (&document("https://as.example/token#f"), DiscoveryFault::TokenEndpoint),
+        for (body, refused) in [
+            (r#"["https://as.example/realms/a","https://as.example/token"]"#, Refused::Unreadable),
+            (r#"{"token_endpoint":["https://as.example/token"]}"#, Refused::Unreadable),
+            (r#"{"issuer":"https://as.example/realms/a"}"#, Refused::Unacceptable),
+            (&document("http://as.example/token"), Refused::Unacceptable),
+            (&document("http://127.0.0.1/token"), Refused::Unacceptable),
+            (&document("/token"), Refused::Unacceptable),
+            (&document("https://as.example/token#f"), Refused::Unacceptable),
         ] {
-            assert_eq!(read(body).unwrap_err(), fault, "{body}");
+            assert_eq!(read(body).unwrap_err(), refused, "{body}");
+        }
+    }
+
+    // RFC 8705 §5
+    #[test]
+    fn fc7_a_client_with_a_certificate_uses_the_alias_and_no_other_does() {
+        const USUAL: &str = "https://as.example/token";
+        let alias = |aliases: &str| {
+            let document =
+                format!(r#"{{"token_endpoint":"{USUAL}","mtls_endpoint_aliases":{aliases}}}"#);
+            let metadata = read(document.as_bytes(), PlainHttp::Refused).unwrap();
+            let by_secret = metadata.endpoint(&ClientAuth::basic("me", "s")).unwrap();
+            assert_eq!(by_secret, USUAL, "{aliases}");
+            metadata.endpoint(&ClientAuth::tls("me")).ok().map(ToString::to_string)
+        };
+        let found = alias(r#"{"token_endpoint":"https://mtls.as.example/token"}"#);
+        assert_eq!(found.as_deref(), Some("https://mtls.as.example/token"));
+        for none in ["null", "{}", r#"{"token_endpoint":null}"#, r#"{"revocation_endpoint":"x"}"#] {
+            assert_eq!(alias(none).as_deref(), Some(USUAL), "{none}");
+        }
+        for unusable in [
+            r#"{"token_endpoint":"http://mtls.as.example/token"}"#,
+            r#"{"token_endpoint":"/token"}"#,
+            r#"{"token_endpoint":""}"#,
+            r#"{"token_endpoint":7}"#,
+            r#"["https://mtls.as.example/token"]"#,
+            r#""https://mtls.as.example/token""#,
+        ] {
+            assert_eq!(alias(unusable), None, "{unusable}");
         }
     }
 
@@ -305,6 +339,7 @@ mod tests {
     fn l4_a_method_that_is_not_offered_is_not_tried() {
         let metadata = |methods: &[&str]| Metadata {
             token_endpoint: Uri::from_static("https://as.example/token"),
+            mtls_alias: Alias::None,
             auth_methods: Some(methods.iter().map(|&method| method.into()).collect()),
             signing_algorithms: None,
         };
@@ -325,7 +360,8 @@ mod tests {
     fn the_known_issuers_are_bounded() {
         let discoveries = Discoveries::new(3);
         for n in 0..10 {
-            discoveries.slot(&format!("https://{n}.example"));
+            let issuer = format!("https://{n}.example");
+            discoveries.slot(&issuer, &issuer.parse().unwrap());
         }
         assert_eq!(discoveries.known.lock().unwrap().len(), 3);
     }

@@ -87,6 +87,8 @@ pub enum AnswerFault {
 pub enum DiscoveryFault {
     /// There is no metadata, neither of RFC 8414 nor of OpenID Connect.
     NoMetadata,
+    /// What lies where the metadata should be can't be read.
+    Unreadable,
     /// The metadata is that of another issuer.
     IssuerMismatch,
     /// The metadata names no token endpoint, or one that must not be used.
@@ -181,6 +183,7 @@ impl fmt::Display for DiscoveryFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoMetadata => "the issuer's metadata wasn't found",
+            Self::Unreadable => "the issuer's metadata can't be read",
             Self::IssuerMismatch => "the metadata found is that of another issuer",
             Self::TokenEndpoint => "the issuer's metadata names no usable token endpoint",
             Self::AuthMethod => "the issuer doesn't offer the chosen client authentication",

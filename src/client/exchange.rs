@@ -11,7 +11,6 @@ use crate::client::backoff;
 use crate::client::cache::Refused;
 use crate::client::core::Core;
 use crate::client::digest::jitter;
-use crate::client::discovery::Network;
 use crate::client::error::{AnswerFault, TokenError, TokenErrorKind};
 use crate::client::grant::{Definition, Server};
 use crate::client::request::token_request;
@@ -21,6 +20,7 @@ use crate::client::token::Token;
 use crate::clock::{UnixTime, monotonic};
 use crate::scope::ScopeSet;
 use crate::telemetry::event;
+use crate::transport::{Coding, TransportError, TransportErrorKind};
 
 /// A token as it came.
 pub(crate) struct Fetched {
@@ -93,14 +93,14 @@ async fn attempt_once(
     grant: &Definition,
     known: Option<Known>,
 ) -> Result<Fetched, TokenError> {
-    let network = Network { transport: &*core.transport, limits: core.limits };
     let metadata;
     let (endpoint, issuer): (&Uri, Option<&str>) = match &grant.server {
         Server::Endpoint { uri, issuer } => (uri, issuer.as_deref()),
         Server::Issuer { uri, issuer } => {
-            metadata = core.discoveries.find(network, issuer, uri).await?;
+            let (limits, now) = (core.limits, core.clock.now());
+            metadata = core.discoveries.find(&core.transport, limits, (issuer, uri), now).await?;
             metadata.check(&grant.auth)?;
-            (&metadata.token_endpoint, Some(issuer))
+            (metadata.endpoint(&grant.auth)?, Some(issuer))
         }
     };
     let result = ask(core, grant, known, endpoint, issuer).await;
@@ -126,6 +126,11 @@ async fn ask(
     let request = token_request(endpoint, grant, &proof);
     let answer = core.transport.send(request, core.limits).await;
     let answer = answer.map_err(TokenError::transport)?;
+    // Transports undo what they have asked for.
+    if Coding::of(answer.headers()) != Coding::Identity {
+        let encoded = TransportError::new(TransportErrorKind::ContentEncoding);
+        return Err(TokenError::transport(encoded));
+    }
     let secrets = secrets(grant, known.as_ref(), &proof, endpoint);
     let granted = response::read(answer, core.clock.now(), &grant.answers, &secrets)?;
     check_scopes(grant, granted.scopes.as_ref())?;

@@ -122,7 +122,9 @@ impl Flight {
             }
         };
         let refused = order.probe.take().map(|(_, refused)| refused).unwrap_or_default();
-        let Some(shared) = &self.core.shared else {
+        // A token that is bound to this process's certificate is no good to others, nor theirs here.
+        let by_certificate = self.grant.definition().auth.is_by_certificate();
+        let Some(shared) = self.core.shared.as_ref().filter(|_| !by_certificate) else {
             match self.fetch(known, refused).await {
                 Ok(fetched) => {
                     let held = self.hold(&fetched, None);

@@ -15,8 +15,9 @@ use crate::client::party::Party;
 use crate::client::response::AnswerRules;
 use crate::client::token_source::TokenSource;
 use crate::error::{ConfigError, within};
+use crate::issuer::check_issuer;
 use crate::scope::Scope;
-use crate::transport::{PlainHttp, check_issuer, parse_url, printable};
+use crate::transport::{PlainHttp, parse_url, printable};
 
 /// Prepares a [`Grant`].
 ///

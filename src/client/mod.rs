@@ -138,6 +138,10 @@
 //! `RedisStore` (feature `redis`) is such a store: for one Redis or Valkey server, a primary behind a
 //! name that follows it, or a proxy. Redis Cluster and Sentinel it doesn't speak.
 //!
+//! Tokens that were asked for with a TLS certificate ([`ClientAuth::tls`]) aren't shared, and neither
+//! are JWTs that say by `cnf` that they are bound to a certificate or a key: each process may have its
+//! own (RFC 8705 §3).
+//!
 //! # What is bounded, and by what
 //!
 //! | what | bound | setting |
@@ -146,7 +150,8 @@
 //! | requests for one token | 5: three attempts, three secrets | |
 //! | how long an error stands | 5 min | |
 //! | the token endpoint's answer | 64 KiB | |
-//! | an issuer's metadata, kept for an hour | 256 KiB | |
+//! | an issuer's metadata, kept for an hour, and another if there is no newer | 256 KiB | |
+//! | searching for it, in all its places together | half of the timeout | [`TokenClientBuilder::timeout`] |
 //! | grants in the cache, and issuers known | 1,024 | [`TokenClientBuilder::capacity`] |
 //! | grants of one tenant | 64 | [`TokenClientBuilder::per_tenant`] |
 //! | a token's lifetime | a year | |

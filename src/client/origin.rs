@@ -20,16 +20,16 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn parse(text: &str, plain_http: PlainHttp) -> Result<Self, ConfigError> {
-        let allowed = ", or AttachTokenLayer::dangerous_allow_http within a mesh that encrypts";
-        let uri = parse_url(text, plain_http)
-            .map_err(|fault| fault.report("origin for tokens", text, allowed))?;
-        let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
         if text.contains('*') {
             return Err(ConfigError::new(format!(
                 "the origin for tokens {:?} can't be used: name each host, there are no patterns",
                 printable(text)
             )));
         }
+        let allowed = ", or AttachTokenLayer::dangerous_allow_http within a mesh that encrypts";
+        let uri = parse_url(text, plain_http)
+            .map_err(|fault| fault.report("origin for tokens", text, allowed))?;
+        let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
         Self::of(&uri).filter(|_| bare).ok_or_else(|| {
             ConfigError::new(format!(
                 "the origin for tokens {:?} can't be used: name it with nothing after host and port",

@@ -5,7 +5,11 @@ use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
 
 use crate::client::digest::{Digest, hex, random};
 use crate::client::seal::{Names, Seal, Stored};
@@ -68,7 +72,11 @@ impl Shared {
         Some((stored?, Sealed { key: key.into(), value }))
     }
 
+    /// Makes a token ready to be put; `None` if it would be no good to others.
     pub(crate) fn seal(&self, key: &str, stored: &Stored) -> Option<Sealed> {
+        if is_bound(stored.access_token.as_bytes()) {
+            return None;
+        }
         Some(Sealed { key: key.into(), value: self.seal.seal(key, stored)? })
     }
 
@@ -118,5 +126,43 @@ impl Shared {
             *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         }
         None
+    }
+}
+
+/// Returns `true` for a JWT that says that it is bound to a key or certificate (`cnf`, RFC 7800 §3.1):
+/// that of the process which asked for it, and no other's.
+fn is_bound(token: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Claims {
+        cnf: Option<IgnoredAny>,
+    }
+    let payload = token.split(|byte| *byte == b'.').nth(1);
+    let payload = payload.and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
+    let payload = Zeroizing::new(payload.unwrap_or_default());
+    // A derived reader takes an array for an object.
+    payload.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice(&payload).is_ok_and(|claims: Claims| claims.cnf.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fc7_a_bound_token_says_so() {
+        let jwt = |claims: &str| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        for bound in [
+            r#"{"cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#,
+            r#"{"sub":"a","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}"#,
+            r#"{"cnf":{}}"#,
+        ] {
+            assert!(is_bound(jwt(bound).as_bytes()), "{bound}");
+        }
+        for free in ["{}", r#"{"cnf":null}"#, r#"{"act":{"cnf":{}}}"#, "[{}]", "x"] {
+            assert!(!is_bound(jwt(free).as_bytes()), "{free}");
+        }
+        for opaque in ["", "t1", ".", "a.b.c", "a.e30"] {
+            assert!(!is_bound(opaque.as_bytes()), "{opaque}");
+        }
     }
 }

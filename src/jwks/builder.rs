@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::{ConfigError, within};
+use crate::issuer::{Network, check_issuer_text};
 use crate::jose::{Backend, Purpose};
 use crate::jwks::config::{Config, EmptySet, Fetching, Target};
 use crate::jwks::handle::Jwks;
 use crate::jwks::schedule::Timing;
 use crate::jwks::seed::{check_origin, seed};
 use crate::jwks::snapshot::Snapshot;
-use crate::jwks::source::Network;
 use crate::jwks::store::Published;
 use crate::jwks::target::{default_transport, target};
 use crate::token::TrustDomain;
-use crate::transport::{Limits, PlainHttp, Transport, check_issuer_text, printable};
+use crate::transport::{Limits, PlainHttp, Transport, printable};
 
 /// When the keys are first fetched.
 #[derive(Clone, Debug, Default)]

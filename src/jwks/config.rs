@@ -4,10 +4,10 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::clock::Clock;
+use crate::issuer::Network;
 use crate::jose::{Backend, Purpose};
 use crate::jwks::discovery::Discovery;
 use crate::jwks::schedule::Timing;
-use crate::jwks::source::Network;
 
 /// The settings of a key source, checked.
 #[derive(Debug)]

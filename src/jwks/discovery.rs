@@ -1,26 +1,23 @@
 //! From an issuer to its `jwks_uri` (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
 
-use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
-use serde::de::{MapAccess, Visitor};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::clock::{UnixTime, monotonic};
-use crate::jose::{Any, Budget, Names, Value, read_object};
-use crate::jwks::fetch_error::FetchError;
+use crate::issuer::{FaultKind, Network, Refused, Search, read};
 use crate::jwks::schedule::after;
-use crate::jwks::source::{Fault, Network, Question, ask};
-use crate::telemetry::event;
-use crate::transport::{PlainHttp, metadata_places, parse_url, wants_rest};
+use crate::jwks::source::Fault;
+use crate::telemetry::{event, in_span};
+use crate::transport::{PlainHttp, parse_url};
 
 /// What discovery found.
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     pub(crate) jwks_uri: Uri,
-    /// Which of [`Discovery::places`] had it.
-    place: usize,
     /// `None` if it is to be looked up anew.
     found: Option<Instant>,
 }
@@ -30,7 +27,7 @@ impl Metadata {
 
     /// Takes an address from a snapshot, which is to be looked up anew.
     pub(crate) fn remembered(jwks_uri: Uri) -> Self {
-        Self { jwks_uri, place: 0, found: None }
+        Self { jwks_uri, found: None }
     }
 
     pub(crate) fn is_fresh(&self, now: Instant) -> bool {
@@ -41,144 +38,85 @@ impl Metadata {
 /// Finds the key set of one issuer.
 #[derive(Debug)]
 pub(crate) struct Discovery {
-    pub(crate) issuer: Box<str>,
-    places: Vec<Uri>,
+    search: Search,
+    host: Box<str>,
     plain_http: PlainHttp,
+    failed: Mutex<Option<Instant>>,
 }
 
 impl Discovery {
+    /// While there is an older address, metadata that can't be had isn't asked for again for so
+    /// long: waiting for it would hold up the keys.
+    const REST: Duration = Duration::from_secs(60 * 60);
+
     /// Takes an issuer whose URL was checked: it has neither query nor fragment.
     pub(crate) fn new(issuer: &str, uri: &Uri, plain_http: PlainHttp) -> Self {
-        let plain_http = plain_http.beyond(uri);
-        Self { issuer: issuer.into(), places: metadata_places(uri), plain_http }
+        Self {
+            search: Search::new(issuer, uri),
+            host: uri.host().unwrap_or_default().into(),
+            plain_http: plain_http.beyond(uri),
+            failed: Mutex::default(),
+        }
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(crate) fn issuer(&self) -> &str {
+        self.search.issuer()
+    }
+
+    /// Returns where metadata is first looked for.
+    pub(crate) fn first_place(&self) -> Option<&Uri> {
+        self.search.first_place()
     }
 
     pub(crate) const fn plain_http(&self) -> PlainHttp {
         self.plain_http
     }
 
-    /// Returns where metadata is first looked for.
-    pub(crate) fn first_place(&self) -> Option<&Uri> {
-        self.places.first()
+    /// Returns `true` if the last search has failed, and that was just now.
+    pub(crate) fn rests(&self) -> bool {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| monotonic() < after(at, Self::REST))
     }
 
-    /// Asks in turn wherever metadata may lie, first where it was found before.
-    ///
-    /// An answer that isn't this issuer's metadata counts as little as a 404: some servers answer
-    /// every path with 200 and a login page.
-    pub(crate) async fn find(
-        &self,
-        network: &Network,
-        before: Option<&Metadata>,
-        now: UnixTime,
-    ) -> Result<Metadata, Fault> {
-        let first = before.map_or(0, |metadata| metadata.place);
-        let others = (0..self.places.len()).filter(|place| *place != first);
-        let mut worst = Fault::from(FetchError::NoMetadata);
-        for place in std::iter::once(first).chain(others) {
-            let Some(uri) = self.places.get(place) else { continue };
-            let question =
-                Question { uri, accept: "application/json", no_cache: false, unless: None };
-            let fault = match ask(network, question, now).await {
-                Ok(answer) => match self.read(&answer.body) {
-                    Ok(jwks_uri) => {
-                        return Ok(Metadata { jwks_uri, place, found: Some(monotonic()) });
-                    }
-                    Err(error) => error.into(),
-                },
-                Err(fault) if ends_the_search(fault) => return Err(fault),
-                Err(fault) => fault,
-            };
-            if rank(fault.error) > rank(worst.error) {
-                worst = fault;
+    /// Asks in turn wherever metadata may lie.
+    pub(crate) async fn find(&self, network: &Network, now: UnixTime) -> Result<Metadata, Fault> {
+        let search = self.search.find(network, now, |document| self.read(document));
+        let found = in_span!(search, "jwks_fetch", host = &*self.host).await;
+        let failed = found.is_err().then(monotonic);
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
+        match found {
+            Ok(jwks_uri) => Ok(Metadata { jwks_uri, found: Some(monotonic()) }),
+            Err(fault) => {
+                if let FaultKind::IssuerMismatch(_found) = &fault.kind {
+                    event!(
+                        WARN,
+                        issuer = self.issuer(),
+                        found = crate::refusal::Excerpt::new(_found).as_str(),
+                        "jwks_issuer_mismatch: metadata of another issuer was found"
+                    );
+                }
+                Err(Fault::of(&fault))
             }
         }
-        Err(worst)
     }
 
-    fn read(&self, body: &[u8]) -> Result<Uri, FetchError> {
-        let budget = Budget::new();
-        let document =
-            read_object(body, DocumentVisitor(&budget)).map_err(|_| FetchError::NoMetadata)?;
-        let issuer = document.issuer.and_then(Value::into_text).ok_or(FetchError::NoMetadata)?;
-        if *issuer != *self.issuer {
-            event!(
-                WARN,
-                issuer = &*self.issuer,
-                found = crate::refusal::Excerpt::new(&issuer).as_str(),
-                "jwks_issuer_mismatch: metadata of another issuer was found"
-            );
-            return Err(FetchError::IssuerMismatch);
+    fn read(&self, document: &[u8]) -> Result<Uri, Refused> {
+        #[derive(Deserialize)]
+        struct Members {
+            jwks_uri: Option<String>,
         }
-        let jwks_uri = document.jwks_uri.and_then(Value::into_text);
-        let jwks_uri = jwks_uri.ok_or(FetchError::UnacceptableJwksUri)?;
+        let Members { jwks_uri } = read(document)?;
+        let jwks_uri = jwks_uri.ok_or(Refused::Unacceptable)?;
         parse_url(&jwks_uri, self.plain_http).map_err(|_fault| {
             event!(
                 WARN,
-                issuer = &*self.issuer,
+                issuer = self.issuer(),
                 reason = %_fault,
                 "jwks_uri: the metadata's jwks_uri is refused"
             );
-            FetchError::UnacceptableJwksUri
+            Refused::Unacceptable
         })
-    }
-}
-
-/// The other places are on the same server: if it can't be reached, or asks for rest, it is left
-/// alone.
-const fn ends_the_search(fault: Fault) -> bool {
-    match fault.error {
-        FetchError::Timeout
-        | FetchError::UnknownHost
-        | FetchError::Connect
-        | FetchError::Tls
-        | FetchError::BlockedAddress
-        | FetchError::Exchange => true,
-        FetchError::Status(status) => wants_rest(status),
-        _ => false,
-    }
-}
-
-/// How much an error tells: that there is metadata, but not ours, is more than that there is none.
-const fn rank(error: FetchError) -> u8 {
-    match error {
-        FetchError::IssuerMismatch => 3,
-        FetchError::UnacceptableJwksUri => 2,
-        FetchError::NoMetadata => 0,
-        _ => 1,
-    }
-}
-
-#[derive(Default)]
-struct Document<'a> {
-    issuer: Option<Value<'a>>,
-    jwks_uri: Option<Value<'a>>,
-}
-
-struct DocumentVisitor<'b>(&'b Budget);
-
-impl<'de> Visitor<'de> for DocumentVisitor<'_> {
-    type Value = Document<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("metadata")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut document = Document::default();
-        let mut names = Names::new();
-        while let Some(name) = names.next(&mut map, self.0)? {
-            let slot = match name.as_ref() {
-                "issuer" => &mut document.issuer,
-                "jwks_uri" => &mut document.jwks_uri,
-                _ => {
-                    map.next_value_seed(Any::skip(self.0))?;
-                    continue;
-                }
-            };
-            *slot = Some(map.next_value_seed(Any::keep(self.0))?);
-        }
-        Ok(document)
     }
 }
 
@@ -186,37 +124,9 @@ impl<'de> Visitor<'de> for DocumentVisitor<'_> {
 mod tests {
     use super::*;
 
-    fn read(issuer: &str, body: &str) -> Result<String, FetchError> {
+    fn read(issuer: &str, body: &str) -> Result<Uri, Refused> {
         let discovery = Discovery::new(issuer, &issuer.parse().unwrap(), PlainHttp::Loopback);
-        discovery.read(body.as_bytes()).map(|uri| uri.to_string())
-    }
-
-    #[test]
-    fn the_issuer_must_be_identical() {
-        let body = |issuer: &str| {
-            format!(r#"{{"issuer":"{issuer}","jwks_uri":"https://k.example/j","scopes":["a"]}}"#)
-        };
-        let issuer = "https://a.example/x";
-        assert_eq!(read(issuer, &body(issuer)).as_deref(), Ok("https://k.example/j"));
-        for other in ["https://a.example/x/", "https://A.example/x", "https://a.example", ""] {
-            assert_eq!(read(issuer, &body(other)), Err(FetchError::IssuerMismatch), "{other}");
-        }
-    }
-
-    #[test]
-    fn what_isnt_metadata_is_none() {
-        for body in [
-            "",
-            "<html>",
-            "[]",
-            "null",
-            "{}",
-            r#"{"issuer":7}"#,
-            r#"{"issuer":null}"#,
-            r#"{"issuer":"https://a.example","issuer":"https://a.example"}"#,
-        ] {
-            assert_eq!(read("https://a.example", body), Err(FetchError::NoMetadata), "{body}");
-        }
+        discovery.read(body.as_bytes())
     }
 
     #[test]

@@ -2,7 +2,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::transport::{TransportError, TransportErrorKind};
+use crate::issuer::FaultKind;
+use crate::transport::TransportErrorKind;
 
 /// Why a fetch brought no keys, by class: never what was received.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -29,7 +30,8 @@ pub enum FetchError {
     Status(u16),
     /// The answer was a redirect that isn't followed.
     Redirect,
-    /// No address had metadata of an authorization server.
+    /// No address had metadata of an authorization server: what lies there is something else, or
+    /// can't be read. (Where nothing lies, it is `Status(404)`.)
     NoMetadata,
     /// The metadata is that of another issuer (RFC 8414 §3.3).
     IssuerMismatch,
@@ -114,17 +116,25 @@ impl fmt::Display for FetchError {
 
 impl std::error::Error for FetchError {}
 
-impl From<TransportError> for FetchError {
-    fn from(error: TransportError) -> Self {
-        match error.kind() {
-            TransportErrorKind::Timeout => Self::Timeout,
-            TransportErrorKind::UnknownHost => Self::UnknownHost,
-            TransportErrorKind::Connect => Self::Connect,
-            TransportErrorKind::Tls => Self::Tls,
-            TransportErrorKind::BlockedAddress => Self::BlockedAddress,
-            TransportErrorKind::TooLarge => Self::TooLarge,
-            TransportErrorKind::ContentEncoding => Self::ContentEncoding,
-            TransportErrorKind::Other => Self::Exchange,
+impl FetchError {
+    /// Translates what the issuer's room reports.
+    pub(crate) const fn of(fault: &FaultKind) -> Self {
+        match fault {
+            FaultKind::Transport(kind) => match kind {
+                TransportErrorKind::Timeout => Self::Timeout,
+                TransportErrorKind::UnknownHost => Self::UnknownHost,
+                TransportErrorKind::Connect => Self::Connect,
+                TransportErrorKind::Tls => Self::Tls,
+                TransportErrorKind::BlockedAddress => Self::BlockedAddress,
+                TransportErrorKind::TooLarge => Self::TooLarge,
+                TransportErrorKind::ContentEncoding => Self::ContentEncoding,
+                TransportErrorKind::Other => Self::Exchange,
+            },
+            FaultKind::Status(status) => Self::Status(*status),
+            FaultKind::Redirect => Self::Redirect,
+            FaultKind::NotMetadata | FaultKind::Unreadable => Self::NoMetadata,
+            FaultKind::Unacceptable => Self::UnacceptableJwksUri,
+            FaultKind::IssuerMismatch(_) => Self::IssuerMismatch,
         }
     }
 }

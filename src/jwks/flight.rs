@@ -82,18 +82,18 @@ async fn locate(
     };
     let known = plan.metadata.as_ref();
     if let Some(known) = known
-        && known.is_fresh(monotonic())
         && !plan.rediscover
+        && (known.is_fresh(monotonic()) || discovery.rests())
     {
         return Ok((known.jwks_uri.clone(), None));
     }
-    match (discovery.find(&fetching.network, known, now()).await, known) {
+    match (discovery.find(&fetching.network, now()).await, known) {
         (Ok(found), _) => Ok((found.jwks_uri.clone(), Some(found))),
         // The address from before may still be good, and nothing better is known.
         (Err(_fault), Some(known)) => {
             event!(
                 WARN,
-                issuer = &*discovery.issuer,
+                issuer = discovery.issuer(),
                 error = %_fault.error,
                 "jwks_metadata: the metadata can't be renewed"
             );
@@ -116,7 +116,6 @@ async fn fetch(
     let conditional = |origin: &&Origin| origin.etag.is_some() || origin.last_modified.is_some();
     let question = Question {
         uri,
-        accept: "application/jwk-set+json, application/json",
         no_cache: plan.purpose != Purpose::Planned,
         unless: before.filter(conditional).filter(|_| !second),
     };

@@ -122,7 +122,7 @@
 //! `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
 //! `jwks_metadata`, `jwks_issuer_mismatch`, `jwks_uri` and `jwks_snapshot`, which name the issuer
 //! (or, for `jwks_content_type`, the host), and a span `jwks_fetch` with the host around each
-//! exchange. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
+//! fetch and each search for metadata. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
 //! cut and made printable.
 
 mod awaited;

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::ConfigError;
+use crate::issuer::check_issuer;
 use crate::jwks::config::Target;
 use crate::jwks::discovery::Discovery;
-use crate::transport::{
-    Limits, PlainHttp, Transport, check_issuer, is_plain_loopback, parse_url, printable,
-};
+use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url, printable};
 
 /// Checks the address that keys, or the issuer's metadata, are to be fetched from.
 pub(crate) fn target(

@@ -2,91 +2,133 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Tells whether an address is never dialled, whoever named it: link-local ones and those at which
-/// clouds hand credentials to whoever asks, and what is no single host.
+/// Returns `true` if an address is never dialled, whatever named it: link-local ones, those at which
+/// clouds hand out credentials, and what is no single host.
 pub(crate) fn is_forbidden(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_forbidden_v4(v4),
-        IpAddr::V6(v6) => is_forbidden_v6(v6) || embedded(v6).into_iter().any(is_forbidden_v4),
+        IpAddr::V6(v6) => {
+            let carried = carried(v6).into_iter().chain(tunnelled(v6));
+            is_forbidden_v6(v6)
+                || carried.flatten().any(is_forbidden_v4)
+                || local_nat64(v6).into_iter().flatten().any(is_metadata_v4)
+        }
     }
 }
 
-/// Tells whether an address is on the public Internet.
+/// Returns `true` if an address is on the public Internet.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     !is_forbidden(address)
         && match address {
             IpAddr::V4(v4) => is_public_v4(v4),
             IpAddr::V6(v6) => {
-                let embedded = embedded(v6);
-                let carries = !embedded.is_empty();
-                (carries || is_public_v6(v6)) && embedded.into_iter().all(is_public_v4)
+                let is_global = v6.to_ipv4_mapped().is_some() || is_nat64(v6) || is_public_v6(v6);
+                let carried = carried(v6).into_iter().chain(tunnelled(v6));
+                is_global && carried.flatten().all(is_public_v4)
             }
         }
 }
 
-/// Tells whether an address is this machine.
+/// Returns `true` if an address is this machine.
 pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
 const fn is_forbidden_v4(v4: Ipv4Addr) -> bool {
-    // 0/8 is this host (RFC 1122 §3.2.1.3); then the metadata services of Alibaba and Oracle, and
-    // Azure's wire server. Most others are link-local.
+    // 0/8 is this host (RFC 1122 §3.2.1.3).
+    is_metadata_v4(v4) || v4.is_multicast() || v4.is_broadcast() || v4.octets()[0] == 0
+}
+
+const fn is_metadata_v4(v4: Ipv4Addr) -> bool {
+    // The metadata services of Alibaba and Oracle, and Azure's wire server. Most others are
+    // link-local.
     v4.is_link_local()
-        || v4.is_multicast()
-        || v4.is_broadcast()
-        || matches!(
-            v4.octets(),
-            [0, ..] | [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16]
-        )
+        || matches!(v4.octets(), [100, 100, 100, 200] | [192, 0, 0, 192] | [168, 63, 129, 16])
 }
 
 const fn is_forbidden_v6(v6: Ipv6Addr) -> bool {
-    // The metadata services of Amazon, Google and Oracle.
+    // What Amazon, Google, Oracle, Linode and Scaleway have set aside for their metadata and
+    // credentials, which more than one address serves.
     v6.is_unspecified()
         || v6.is_unicast_link_local()
         || v6.is_multicast()
         || matches!(
             v6.segments(),
-            [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
-                | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
-                | [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
+            [0xfd00, 0xec2, ..]
+                | [0xfd20, 0xce, ..]
+                | [0xfd00, 0xc1, ..]
+                | [0xfd00, 0xa9fe, 0xa9fe, ..]
+                | [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]
         )
 }
 
 const fn is_public_v4(v4: Ipv4Addr) -> bool {
-    // RFC 6890: private, shared (CGNAT), protocol assignments, benchmarking, reserved.
+    // RFC 6890: private, shared (CGNAT), protocol assignments, benchmarking, reserved; RFC 7526:
+    // the relays of 6to4.
     !(v4.is_loopback()
         || v4.is_private()
         || v4.is_documentation()
         || matches!(
             v4.octets(),
-            [100, 64..=127, ..] | [192, 0, 0, _] | [198, 18 | 19, ..] | [240..=255, ..]
+            [100, 64..=127, ..]
+                | [192, 0, 0, _]
+                | [192, 88, 99, _]
+                | [198, 18 | 19, ..]
+                | [240..=255, ..]
         ))
 }
 
 const fn is_public_v6(v6: Ipv6Addr) -> bool {
-    // Global unicast (RFC 4291 §2.4) without documentation and benchmarking.
+    // Global unicast (RFC 4291 §2.4) without protocol assignments (RFC 2928: Teredo, benchmarking,
+    // ORCHID) and documentation.
     matches!(v6.segments(), [0x2000..=0x3fff, ..])
-        && !matches!(v6.segments(), [0x2001, 0xdb8, ..] | [0x2001, 2, 0, ..] | [0x3fff, ..])
+        && !matches!(v6.segments(), [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, ..])
 }
 
-/// Returns the IPv4 addresses that an IPv6 address leads to: mapped and compatible ones (RFC 4291
-/// §2.5.5), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380 §4).
-fn embedded(v6: Ipv6Addr) -> Vec<Ipv4Addr> {
-    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+/// RFC 6052 §2.1.
+const fn is_nat64(v6: Ipv6Addr) -> bool {
+    matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..])
+}
+
+fn v4(high: u16, low: u16) -> Ipv4Addr {
+    Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
+}
+
+/// Returns the IPv4 addresses that the prefix of an IPv6 address leads to: mapped, compatible and
+/// translated ones (RFC 4291 §2.5.5, RFC 2765 §2.1), NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo's
+/// server and client (RFC 4380 §4).
+fn carried(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => vec![],
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
-            vec![v4(high, low)]
-        }
-        [0x64, 0xff9b, 0 | 1, .., high, low] => vec![v4(high, low)],
-        [0x2002, high, low, ..] => vec![v4(high, low)],
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, .., high, low]
+        | [0x64, 0xff9b, 1, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => [Some(v4(high, low)), None],
         [0x2001, 0, server_high, server_low, .., high, low] => {
-            vec![v4(server_high, server_low), v4(!high, !low)]
+            [Some(v4(server_high, server_low)), Some(v4(!high, !low))]
         }
-        _ => vec![],
+        _ => [None, None],
     }
+}
+
+/// Returns the IPv4 address that ISATAP leads to, within any prefix (RFC 5214 §6.1).
+fn tunnelled(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 1] {
+    match v6.segments() {
+        [.., 0 | 0x100 | 0x200 | 0x300, 0x5efe, high, low] => [Some(v4(high, low))],
+        _ => [None],
+    }
+}
+
+/// Returns the IPv4 addresses that a local NAT64 (RFC 8215) may make of an address. Where they begin
+/// depends on the length of its prefix, which isn't known here (RFC 6052 §2.2).
+fn local_nat64(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
+    if !matches!(v6.segments(), [0x64, 0xff9b, 1, ..]) {
+        return [None; 4];
+    }
+    // The octet between, 64 to 71, is no part of the address.
+    let [.., a, b, _, c, d, e, f, g, h, i] = v6.octets();
+    [[a, b, c, d], [b, c, d, e], [c, d, e, f], [f, g, h, i]].map(|octets| Some(octets.into()))
 }
 
 #[cfg(test)]
@@ -126,6 +168,28 @@ mod tests {
             "2001:0:a9fe:a9fe::1",
             "::ffff:0.0.0.0",
             "64:ff9b::100.100.100.200",
+            // FA11
+            "fd00:ec2::23",
+            "fd00:ec2::253",
+            "fd00:ec2:0:1::23",
+            "fd20:ce::1",
+            "fd00:c1::1",
+            "fd00:a9fe:a9fe::1",
+            "fd00:42::42",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9fe:00a9:fe05::",
+            "64:ff9b:1:00a9:00fe:a9fe::",
+            "64:ff9b:1::00a9:fea9:fe00:0",
+            "64:ff9b:1:ffff::169.254.169.254",
+            "64:ff9b:1:6464:0064:c800::",
+            "64:ff9b:0:1::169.254.169.254",
+            "fd00::5efe:169.254.169.254",
+            "fd00::200:5efe:169.254.169.254",
+            "2606:4700::5efe:169.254.170.23",
+            "2606:4700::200:5efe:100.100.100.200",
+            "2606:4700::300:5efe:169.254.169.254",
+            "2002:101:101::5efe:169.254.169.254",
+            "fe80::5efe:10.0.0.1",
         ] {
             assert!(is_forbidden(ip(text)), "{text}");
             assert!(!is_public(ip(text)), "{text}");
@@ -162,6 +226,33 @@ mod tests {
             "2002:c0a8:101::1",
             "2001:2::1",
             "3fff::1",
+            // FA11
+            "192.88.99.0",
+            "192.88.99.1",
+            "192.88.99.255",
+            "2002:c058:6301::1",
+            "64:ff9b::192.88.99.1",
+            "64:ff9b:1::1.1.1.1",
+            "64:ff9b:1::10.0.0.1",
+            "64:ff9b:1:0a00:0000:0100::",
+            "64:ff9b:1:7f00:0:0100::",
+            "64:ff9b:1:ffff::1",
+            "64:ff9b:0:1::1.1.1.1",
+            "fd00::5efe:10.0.0.1",
+            "fd00::5efe:1.1.1.1",
+            "2606:4700::5efe:10.0.0.1",
+            "2606:4700::200:5efe:127.0.0.1",
+            "2606:4700::5efe:192.168.1.1",
+            "::1.1.1.1",
+            "::ffff:0:1.1.1.1",
+            "2001:0:101:101:0:0:fefe:fefe",
+            "2001:1::1",
+            "2001:3::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:1ff::1",
+            "5f00::1",
+            "100:0:0:1::1",
         ] {
             assert!(!is_forbidden(ip(text)), "{text}");
             assert!(!is_public(ip(text)), "{text}");
@@ -181,9 +272,31 @@ mod tests {
             "64:ff9b::1.1.1.1",
             "::ffff:1.1.1.1",
             "2002:101:101::1",
+            "192.88.98.255",
+            "192.88.100.0",
+            "2001:200::1",
+            "2001:4860:4860::8888",
+            "2606:4700::5efe:1.1.1.1",
+            "2606:4700::5eff:10.0.0.1",
+            "2606:4700::400:5efe:10.0.0.1",
         ] {
             assert!(!is_forbidden(ip(text)), "{text}");
             assert!(is_public(ip(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn fa11_a_local_nat64_isnt_taken_for_forbidden_by_chance() {
+        // Where one position reads as an address, the others read as parts of it.
+        for text in [
+            "64:ff9b:1::8.8.8.8",
+            "64:ff9b:1:808:8:800::",
+            "64:ff9b:1:1234:e0:100::",
+            "64:ff9b:1:8:8:808::",
+            "64:ff9b:1::8:808:800:0",
+        ] {
+            assert!(!is_forbidden(ip(text)), "{text}");
+            assert!(!is_public(ip(text)), "{text}");
         }
     }
 

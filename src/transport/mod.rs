@@ -2,21 +2,32 @@
 //!
 //! The default is `ReqwestTransport` (feature `reqwest`). Bring your own for another TLS stack, a
 //! service mesh, or a test.
+//!
+//! With the feature `tracing`, there are these events, with the target `tower_bearer`:
+//! `content_encoding` for a `Content-Encoding` that names what is no coding, or one that wasn't asked
+//! for; `transport_proxy` for a proxy of the environment that can't be used; and `transport_client`
+//! where the HTTP client can't be replaced.
 
 #[cfg(feature = "reqwest")]
 mod address;
+mod coding;
 mod contract;
+#[cfg(feature = "reqwest")]
+mod dial;
 mod fields;
-mod issuer;
-mod metadata;
+#[cfg(feature = "reqwest")]
+mod gunzip;
+#[cfg(feature = "reqwest")]
+mod proxy;
+#[cfg(feature = "reqwest")]
+mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod url;
 
+pub(crate) use self::coding::Coding;
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
-pub(crate) use self::issuer::check_issuer_text;
-pub(crate) use self::metadata::{check_issuer, metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

@@ -1,23 +1,29 @@
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-#[cfg(feature = "aws-lc-rs")]
 use std::time::Duration;
 use std::{fmt, io};
 
-use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, Request, Response};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderValue, Request, Response};
+use reqwest::dns::Resolve;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
+use tokio::time::Instant;
 
+use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::transport::address::{is_forbidden, is_loopback, is_public};
+use crate::transport::coding::Coding;
 use crate::transport::contract::{
     Limits, ResponseFuture, Transport, TransportError, TransportErrorKind,
 };
+use crate::transport::dial::{Blocked, Dial, Filter, System, Unresolved, is_localhost};
+use crate::transport::gunzip::Body;
+use crate::transport::proxy::warn_of_unusable_proxies;
+use crate::transport::renewable::{Generation, Renewable, Suspicion};
 
 /// Fetches with [`reqwest`].
 ///
@@ -29,8 +35,12 @@ use crate::transport::contract::{
 /// * with [`Limits::public_addresses_only`], only public addresses are dialled.
 ///
 /// What a proxy dials can't be seen from here. The proxies of the environment (`HTTPS_PROXY`,
-/// `NO_PROXY`) are used for hosts that the operator has named, but not for loopback ones, and not
-/// where only public addresses may be dialled.
+/// `ALL_PROXY`, `NO_PROXY`; HTTP and SOCKS ones) are used for hosts that the operator has named, but
+/// not for loopback ones, and not where only public addresses may be dialled.
+///
+/// Connections are kept for later exchanges. Once an exchange has timed out, or its connection broke,
+/// those that were kept are no longer used: they may hang likewise, an HTTP/2 connection for as long
+/// as it is used. Exchanges under way go on.
 ///
 /// ```no_run
 /// # fn example(pem: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
@@ -39,18 +49,20 @@ use crate::transport::contract::{
 /// use tower_bearer::transport::ReqwestTransport;
 ///
 /// // For an issuer with a certificate from an authority of one's own.
-/// let builder = reqwest::Client::builder()
-///     .connect_timeout(Duration::from_secs(3))
-///     .tls_certs_only([reqwest::Certificate::from_pem(pem)?]);
-/// let transport = ReqwestTransport::from_builder(builder)?;
+/// let authority = reqwest::Certificate::from_pem(pem)?;
+/// let transport = ReqwestTransport::from_fn(move || {
+///     reqwest::Client::builder()
+///         .connect_timeout(Duration::from_secs(3))
+///         .tls_certs_only([authority.clone()])
+/// })?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
 pub struct ReqwestTransport {
-    usual: Client,
+    usual: Arc<Renewable>,
     /// Without proxies, and for public addresses and `localhost` only.
-    direct: Option<Client>,
+    direct: Option<Arc<Renewable>>,
 }
 
 impl ReqwestTransport {
@@ -67,23 +79,26 @@ impl ReqwestTransport {
 
     #[cfg(feature = "aws-lc-rs")]
     pub(crate) fn with_connect_timeout(timeout: Duration) -> Result<Self, ConfigError> {
-        Self::with(|| Client::builder().connect_timeout(timeout), &(Arc::new(System) as _))
+        Self::with(move || Client::builder().connect_timeout(timeout), &(Arc::new(System) as _))
     }
 
     #[cfg(feature = "aws-lc-rs")]
     fn with(
-        builder: impl Fn() -> ClientBuilder,
+        builder: impl Fn() -> ClientBuilder + Clone + Send + Sync + 'static,
         names: &Arc<dyn Resolve>,
     ) -> Result<Self, ConfigError> {
-        let usual = build(builder(), Dial::Usual, Arc::clone(names))?;
-        let direct = build(builder().no_proxy(), Dial::Direct, Arc::clone(names))?;
+        let direct = builder.clone();
+        let usual = renewable(builder, Dial::Usual, Arc::clone(names))?;
+        let direct = renewable(move || direct().no_proxy(), Dial::Direct, Arc::clone(names))?;
         Ok(Self { usual, direct: Some(direct) })
     }
 
-    /// Creates a transport from a client builder, for certificates, proxies or TLS settings of
-    /// one's own. Its redirect policy and its resolver are replaced; it must not keep cookies, and
-    /// an address that it gives a name by [`ClientBuilder::resolve`] is dialled unseen. How long
-    /// connecting may take is for it to say ([`ClientBuilder::connect_timeout`]).
+    /// Creates a transport from client builders, for certificates, proxies or TLS settings of one's
+    /// own. The function is called again for each client that replaces another.
+    ///
+    /// The redirect policy, the resolver and the decompression of the builder are replaced; it must
+    /// not keep cookies, and an address that it gives a name by [`ClientBuilder::resolve`] is dialled
+    /// unseen. How long connecting may take is for it to say ([`ClientBuilder::connect_timeout`]).
     ///
     /// Where only public addresses may be dialled, such a transport refuses to send, since its
     /// proxies could dial others.
@@ -91,12 +106,29 @@ impl ReqwestTransport {
     /// # Errors
     ///
     /// If the client can't be built.
+    pub fn from_fn(
+        builder: impl Fn() -> ClientBuilder + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self { usual: renewable(builder, Dial::Usual, Arc::new(System))?, direct: None })
+    }
+
+    /// Creates a transport from one client builder, as [`from_fn`](Self::from_fn) does from many.
+    ///
+    /// Its client can't be replaced, so that no connection is kept that could hang: each exchange
+    /// costs a new one. Prefer [`from_fn`](Self::from_fn).
+    ///
+    /// # Errors
+    ///
+    /// If the client can't be built.
     pub fn from_builder(builder: ClientBuilder) -> Result<Self, ConfigError> {
-        Ok(Self { usual: build(builder, Dial::Usual, Arc::new(System))?, direct: None })
+        warn_of_unusable_proxies();
+        let client = build(builder.pool_max_idle_per_host(0), Dial::Usual, Arc::new(System))?;
+        let usual = Renewable::new(Arc::new(move || Ok(client.clone())))?;
+        Ok(Self { usual: Arc::new(usual), direct: None })
     }
 
     /// Chooses the client, after a look at an address that needs no resolving.
-    fn client(&self, url: &Url, limits: Limits) -> Result<&Client, TransportErrorKind> {
+    fn client(&self, url: &Url, limits: Limits) -> Result<&Arc<Renewable>, TransportErrorKind> {
         const BLOCKED: TransportErrorKind = TransportErrorKind::BlockedAddress;
         // `Url` has turned every spelling of an IPv4 address into the usual one.
         let host = url.host_str().ok_or(TransportErrorKind::Other)?;
@@ -117,12 +149,11 @@ impl Transport for ReqwestTransport {
     fn send(&self, request: Request<Bytes>, limits: Limits) -> ResponseFuture {
         let prepared = Url::parse(&request.uri().to_string())
             .map_err(|_| TransportErrorKind::Other)
-            .and_then(|url| Ok((self.client(&url, limits)?.clone(), url)));
+            .and_then(|url| Ok((Arc::clone(self.client(&url, limits)?), url)));
         Box::pin(async move {
-            let exchange = async {
-                let (client, url) = prepared?;
-                exchange(&client, url, request, limits.max_bytes).await
-            };
+            let (clients, url) = prepared.map_err(TransportError::new)?;
+            let mut attempt = Attempt::new(clients, limits.timeout);
+            let exchange = exchange(&mut attempt, url, request, limits.max_bytes);
             tokio::time::timeout(limits.timeout, exchange)
                 .await
                 .unwrap_or(Err(TransportErrorKind::Timeout))
@@ -131,36 +162,84 @@ impl Transport for ReqwestTransport {
     }
 }
 
+/// An exchange under way. Dropped without an answer, it leaves its client suspect.
+struct Attempt {
+    clients: Arc<Renewable>,
+    generation: Arc<Generation>,
+    began: Instant,
+    /// After this, that no answer came tells something.
+    patience: Duration,
+    /// What is to be thought of the client if the exchange ends now.
+    suspicion: Option<Suspicion>,
+}
+
+impl Attempt {
+    fn new(clients: Arc<Renewable>, timeout: Duration) -> Self {
+        let generation = clients.current();
+        // An exchange may also be given up from outside, by a deadline that is a little earlier.
+        let patience = timeout.checked_div(2).unwrap_or_default().min(Duration::from_secs(1));
+        let (began, suspicion) = (monotonic(), Some(Suspicion::Silent));
+        Self { clients, generation, began, patience, suspicion }
+    }
+
+    fn failed(&mut self, error: &reqwest::Error) -> TransportErrorKind {
+        let kind = kind(error);
+        self.suspicion = match kind {
+            // No connection that was kept is to blame.
+            _ if error.is_connect() => None,
+            TransportErrorKind::Timeout => {
+                self.patience = Duration::ZERO;
+                Some(Suspicion::Silent)
+            }
+            _ => Some(Suspicion::Broken),
+        };
+        kind
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let lasted = monotonic().saturating_duration_since(self.began);
+        match self.suspicion {
+            Some(Suspicion::Silent) if lasted < self.patience => {}
+            Some(suspicion) => self.clients.replace(&self.generation, suspicion),
+            None => {}
+        }
+    }
+}
+
 async fn exchange(
-    client: &Client,
+    attempt: &mut Attempt,
     url: Url,
     request: Request<Bytes>,
     max_bytes: usize,
 ) -> Result<Response<Bytes>, TransportErrorKind> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let client = attempt.generation.client(attempt.clients.make()).await.cloned();
+    let client = client.ok_or(TransportErrorKind::Other)?;
     let request = client.request(parts.method, url).headers(parts.headers).body(body);
-    let mut answer = request.send().await.map_err(|error| kind(&error))?;
-    if is_encoded(answer.headers()) {
-        return Err(TransportErrorKind::ContentEncoding);
-    }
-    let mut body = BytesMut::new();
-    // The chunks come decompressed, and only as fast as they are taken.
-    while let Some(chunk) = answer.chunk().await.map_err(|error| kind(&error))? {
-        if body.len().saturating_add(chunk.len()) > max_bytes {
-            return Err(TransportErrorKind::TooLarge);
+    let mut answer = request.send().await.map_err(|error| attempt.failed(&error))?;
+    let mut body = match Coding::of(answer.headers()) {
+        Coding::Identity => Body::new(false, max_bytes),
+        Coding::Gzip => Body::new(true, max_bytes),
+        Coding::Other => {
+            attempt.suspicion = None;
+            return Err(TransportErrorKind::ContentEncoding);
         }
-        body.extend_from_slice(&chunk);
+    };
+    while let Some(chunk) = answer.chunk().await.map_err(|error| attempt.failed(&error))? {
+        body.push(&chunk).inspect_err(|_| attempt.suspicion = None)?;
     }
-    let mut response = Response::new(body.freeze());
+    attempt.suspicion = None;
+    let mut response = Response::new(body.finish()?);
     *response.status_mut() = answer.status();
     *response.headers_mut() = std::mem::take(answer.headers_mut());
+    // They are those of what came over the wire.
+    if response.headers_mut().remove(CONTENT_ENCODING).is_some() {
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
     Ok(response)
-}
-
-/// Tells whether a content coding is left that `reqwest` hasn't undone.
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn kind(error: &reqwest::Error) -> TransportErrorKind {
@@ -192,13 +271,32 @@ fn is_tls(cause: &(dyn Error + 'static)) -> bool {
         .is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
 }
 
+fn renewable(
+    builder: impl Fn() -> ClientBuilder + Send + Sync + 'static,
+    dial: Dial,
+    names: Arc<dyn Resolve>,
+) -> Result<Arc<Renewable>, ConfigError> {
+    if matches!(dial, Dial::Usual) {
+        warn_of_unusable_proxies();
+    }
+    let make = move || build(builder(), dial, Arc::clone(&names));
+    Ok(Arc::new(Renewable::new(Arc::new(make))?))
+}
+
 fn build(
     builder: ClientBuilder,
     dial: Dial,
     names: Arc<dyn Resolve>,
 ) -> Result<Client, ConfigError> {
-    let builder =
-        builder.redirect(Policy::none()).referer(false).dns_resolver(Filter { names, dial });
+    let builder = builder
+        .redirect(Policy::none())
+        .referer(false)
+        .dns_resolver(Filter { names, dial })
+        // Another crate of the build may have turned them on.
+        .no_gzip()
+        .no_brotli()
+        .no_deflate()
+        .no_zstd();
     // Without a TLS provider `reqwest` panics.
     let built = catch_unwind(AssertUnwindSafe(|| builder.build())).map_err(|_| {
         ConfigError::new(
@@ -212,80 +310,6 @@ fn build(
     })
 }
 
-/// Which of a name's addresses are dialled.
-#[derive(Clone, Copy)]
-enum Dial {
-    /// All that aren't forbidden.
-    Usual,
-    /// Public ones.
-    #[cfg(feature = "aws-lc-rs")]
-    Direct,
-}
-
-impl Dial {
-    fn allows(self, host: &str, address: IpAddr) -> bool {
-        match self {
-            _ if is_localhost(host) => is_loopback(address),
-            Self::Usual => !is_forbidden(address),
-            #[cfg(feature = "aws-lc-rs")]
-            Self::Direct => is_public(address),
-        }
-    }
-}
-
-/// `localhost` and what lies below it (RFC 6761 §6.3).
-fn is_localhost(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    host == "localhost" || host.ends_with(".localhost")
-}
-
-/// Resolves names, and takes away what may not be dialled. This is the last look before the
-/// connection is made, so that a name that leads elsewhere the second time doesn't help.
-struct Filter {
-    names: Arc<dyn Resolve>,
-    dial: Dial,
-}
-
-impl Resolve for Filter {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (host, dial) = (name.as_str().to_owned(), self.dial);
-        let resolving = self.names.resolve(name);
-        Box::pin(async move {
-            let mut any = false;
-            let found = resolving.await.map_err(|_| Unresolved)?.inspect(|_| any = true);
-            let allowed: Vec<SocketAddr> =
-                found.filter(|address| dial.allows(&host, address.ip())).collect();
-            if allowed.is_empty() {
-                return Err(if any { Blocked.into() } else { Unresolved.into() });
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// The system's resolver.
-struct System;
-
-impl Resolve for System {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let lookup = move || (name.as_str(), 0).to_socket_addrs();
-            let found = tokio::task::spawn_blocking(lookup).await??;
-            Ok(Box::new(found) as Addrs)
-        })
-    }
-}
-
-/// Every address of a name is one that must not be dialled.
-#[derive(Debug, thiserror::Error)]
-#[error("the host's address must not be dialled")]
-struct Blocked;
-
-/// A name without any address.
-#[derive(Debug, thiserror::Error)]
-#[error("the host's name has no address")]
-struct Unresolved;
-
 impl fmt::Debug for ReqwestTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReqwestTransport")
@@ -294,8 +318,10 @@ impl fmt::Debug for ReqwestTransport {
 
 #[cfg(all(test, feature = "aws-lc-rs"))]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{SocketAddr, TcpListener};
     use std::sync::Mutex;
+
+    use reqwest::dns::{Addrs, Name, Resolving};
 
     use super::*;
 
@@ -420,7 +446,7 @@ mod tests {
         let (listener, port) = listener();
         let names: Arc<dyn Resolve> = Arc::new(Names(Mutex::new(vec![vec!["10.0.0.1"]])));
         let proxy = format!("http://127.0.0.1:{port}");
-        let builder = || Client::builder().proxy(reqwest::Proxy::all(&proxy).unwrap());
+        let builder = move || Client::builder().proxy(reqwest::Proxy::all(&proxy).unwrap());
         let transport = ReqwestTransport::with(builder, &names).unwrap();
         assert_eq!(get(&transport, "http://name.example/", true).await, BLOCKED);
         assert!(listener.accept().is_err(), "no connection was tried");

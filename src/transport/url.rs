@@ -34,6 +34,7 @@ impl PlainHttp {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum UrlFault {
     NotAUrl,
+    Host,
     Fragment,
     Userinfo,
     Port,
@@ -59,12 +60,28 @@ pub(crate) fn parse_url(text: &str, plain_http: PlainHttp) -> Result<Uri, UrlFau
     if !is_https && uri.scheme() != Some(&Scheme::HTTP) {
         return Err(UrlFault::Scheme);
     }
+    // The authority is compared whole: `http::Uri` lets anything follow "[::1]".
+    let rest = authority.as_str().strip_prefix(authority.host()).ok_or(UrlFault::Host)?;
+    if !is_host(authority.host()) || !(rest.is_empty() || rest.starts_with(':')) {
+        return Err(UrlFault::Host);
+    }
     port(&uri).ok_or(UrlFault::Port)?;
     match plain_http {
         _ if is_https => Ok(uri),
         PlainHttp::Dangerous => Ok(uri),
         PlainHttp::Loopback if is_loopback(authority.host()) => Ok(uri),
         PlainHttp::Loopback | PlainHttp::Refused => Err(UrlFault::PlainHttp),
+    }
+}
+
+/// Returns `true` for a name, an IPv4 address, or an IPv6 address in brackets, without a zone.
+/// Escapes are refused: what decodes them sees another host (RFC 3986 §3.2.2 has them).
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
+        None => host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')),
     }
 }
 
@@ -88,7 +105,11 @@ pub(crate) fn port(uri: &Uri) -> Option<u16> {
     let (_, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
     match host_and_port.strip_prefix(uri.host()?)? {
         "" | ":" => Some(if *uri.scheme()? == Scheme::HTTPS { 443 } else { 80 }),
-        _ => uri.port_u16(),
+        rest => {
+            let digits = rest.strip_prefix(':')?;
+            let legal = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|_| legal)
+        }
     }
 }
 
@@ -118,6 +139,10 @@ impl fmt::Display for UrlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAUrl => "it must be an absolute URL with a host",
+            Self::Host => {
+                "the host must be a name, an IPv4 address or an IPv6 address in brackets, and \
+                 nothing but a port may follow it"
+            }
             Self::Fragment => "take the fragment (\"#…\") away",
             Self::Userinfo => "take the user name and password away",
             Self::Port => "the port must be a number up to 65535",
@@ -172,6 +197,85 @@ mod tests {
         ] {
             assert_eq!(fault(url, PlainHttp::Loopback), Some(UrlFault::PlainHttp), "{url}");
             assert_eq!(fault(url, PlainHttp::Dangerous), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn fa11_the_authority_is_compared_whole() {
+        for url in [
+            "http://[::1]evil.example:80/",
+            "http://[::1]evil.example/",
+            "http://[::1].evil.example/",
+            "http://[::1]:80evil.example/",
+            "http://[::1]%2eevil.example/",
+            "http://[::1][::2]/",
+            "http://[::1]:80:90/",
+            "http://[::1]:+80/",
+            "http://[::1]:-1/",
+            "http://[::1%25eth0]/",
+            "http://[::1%eth0]/",
+            "http://[fe80::1%25lo]/",
+            "http://[v1.x]/",
+            "http://[127.0.0.1]/",
+            "http://[::1/",
+            "http://::1/",
+            "http://127.0.0.1:80:90/",
+            "http://127.0.0.1:+80/",
+            "http://127.0.0.1,evil.example/",
+            "http://127.0.0.1;evil.example/",
+            "http://127.0.0.1\\evil.example/",
+            "http://127%2e0%2e0%2e1/",
+            "http://127.0.0.1%2eevil.example/",
+            "http://127.0.0.1%00.evil.example/",
+            "http://loc%61lhost/",
+            "http://localhost%23.evil.example/",
+        ] {
+            for plain_http in [PlainHttp::Refused, PlainHttp::Loopback, PlainHttp::Dangerous] {
+                let found = fault(url, plain_http);
+                let refused = [Some(UrlFault::Host), Some(UrlFault::NotAUrl), Some(UrlFault::Port)];
+                assert!(refused.contains(&found), "{url}: {found:?}");
+                let https = url.replacen("http:", "https:", 1);
+                assert!(refused.contains(&fault(&https, plain_http)), "{https}");
+            }
+        }
+        for url in [
+            "http://[::1]@evil.example/",
+            "http://127.0.0.1:80@evil.example/",
+            "http://evil.example@[::1]/",
+        ] {
+            assert_eq!(fault(url, PlainHttp::Loopback), Some(UrlFault::Userinfo), "{url}");
+        }
+        for url in [
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1./",
+            "http://localhost./",
+            "http://a.localhost/",
+            "http://0177.0.0.1/",
+            "http://0x7f.1/",
+            "http://017700000001/",
+            "http://[::127.0.0.1]/",
+            "http://[::ffff:7f00:1]/",
+            "http://[64:ff9b::127.0.0.1]/",
+        ] {
+            assert_eq!(fault(url, PlainHttp::Loopback), Some(UrlFault::PlainHttp), "{url}");
+        }
+        for url in [
+            "http://[::1]/",
+            "http://[::1]",
+            "http://[::1]:",
+            "http://[::1]:8080/p",
+            "http://[0:0:0:0:0:0:0:1]:8080/p",
+            "http://127.0.0.1:/",
+            "http://localhost:65535/",
+        ] {
+            assert_eq!(fault(url, PlainHttp::Loopback), None, "{url}");
+        }
+        for url in [
+            "https://a_b.example/",
+            "https://xn--bcher-kva.example:8443",
+            "https://[2001:db8::1]:1",
+        ] {
+            assert_eq!(fault(url, PlainHttp::Refused), None, "{url}");
         }
     }
 

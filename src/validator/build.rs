@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::error::ConfigError;
+use crate::issuer::check_issuer_text;
 use crate::jose::{Algorithm, Backend, HmacKey};
 use crate::jwks::Jwks;
 use crate::token::{Sources, TrustDomain};
-use crate::transport::check_issuer_text;
 use crate::validator::builder::{KeySource, Kind, Settings, Source, ValidatorBuilder};
 use crate::validator::cache::Cache;
 use crate::validator::check::Headers;

@@ -246,3 +246,42 @@ async fn r13_a_large_answer_is_refused_however_good() {
     issuer.inject(Endpoint::Token, Fault::json(answer));
     assert_eq!(ask(grant_of(&issuer).build().unwrap()).await.unwrap(), token);
 }
+
+// FB4: metadata and token alike.
+#[tokio::test(start_paused = true)]
+async fn fb4_what_is_no_content_coding_is_passed_over() {
+    use tower_bearer::client::{ClientAuth, Grant, TokenErrorKind};
+    use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
+    use tower_bearer::transport::TransportErrorKind;
+
+    const METADATA: &str =
+        r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#;
+    for (coding, good) in [
+        ("", true),
+        ("identity", true),
+        (", ,", true),
+        ("aws-chunked", true),
+        ("utf-8", true),
+        ("br", false),
+        ("gzip", false),
+        ("identity, zstd", false),
+    ] {
+        for path in ["/token", "/.well-known/oauth-authorization-server"] {
+            let transport = ScriptedTransport::from_fn(move |request| {
+                let asked = request.uri().path();
+                let answer = match asked {
+                    "/token" => granted("t", 600),
+                    "/.well-known/oauth-authorization-server" => ScriptedAnswer::json(METADATA),
+                    _ => ScriptedAnswer::status(StatusCode::NOT_FOUND),
+                };
+                if asked == path { answer.header("content-encoding", coding) } else { answer }
+            });
+            let auth = ClientAuth::basic("me", "s");
+            let grant = Grant::discover("https://as.test", auth).build().unwrap();
+            let got = client(&transport).token(&grant).await;
+            let got = got.map(drop).map_err(|error| error.kind().clone());
+            let encoded = TokenErrorKind::Transport(TransportErrorKind::ContentEncoding);
+            assert_eq!(got, if good { Ok(()) } else { Err(encoded) }, "{coding} {path}");
+        }
+    }
+}

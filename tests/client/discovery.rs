@@ -176,17 +176,24 @@ fn issuer_with(first: fn() -> ScriptedAnswer) -> ScriptedTransport {
 // L4: what a place answers that has no metadata says nothing of the next.
 #[tokio::test(start_paused = true)]
 async fn l4_a_place_without_metadata_is_passed_over_whatever_it_answers() {
-    let passed_over: [fn() -> ScriptedAnswer; 5] = [
+    let passed_over: [fn() -> ScriptedAnswer; 12] = [
         || ScriptedAnswer::json("<html>"),
+        || ScriptedAnswer::json("{}"),
         || ScriptedAnswer::status(StatusCode::FORBIDDEN),
         || ScriptedAnswer::status(StatusCode::INTERNAL_SERVER_ERROR),
-        || ScriptedAnswer::error(TransportErrorKind::TooLarge),
-        || ScriptedAnswer::error(TransportErrorKind::ContentEncoding),
-    ];
-    let ends_the_search: [fn() -> ScriptedAnswer; 3] = [
         || ScriptedAnswer::status(StatusCode::TOO_MANY_REQUESTS),
         || ScriptedAnswer::status(StatusCode::BAD_GATEWAY),
+        || ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE),
+        || ScriptedAnswer::status(StatusCode::GATEWAY_TIMEOUT),
+        || ScriptedAnswer::error(TransportErrorKind::TooLarge),
+        || ScriptedAnswer::error(TransportErrorKind::ContentEncoding),
+        || ScriptedAnswer::error(TransportErrorKind::Other),
+        ScriptedAnswer::never,
+    ];
+    let ends_the_search: [fn() -> ScriptedAnswer; 3] = [
+        || ScriptedAnswer::error(TransportErrorKind::UnknownHost),
         || ScriptedAnswer::error(TransportErrorKind::Connect),
+        || ScriptedAnswer::error(TransportErrorKind::Tls),
     ];
     let get = async |transport: &ScriptedTransport| {
         let auth = ClientAuth::basic("me", "s");
@@ -272,13 +279,113 @@ async fn l4_a_token_endpoint_that_has_moved_is_found() {
 
 // R12
 #[tokio::test(start_paused = true)]
-async fn r12_an_issuer_that_is_down_is_not_asked_in_three_places() {
+async fn r12_an_issuer_that_is_down_is_asked_a_bounded_number_of_times() {
     let transport =
         ScriptedTransport::from_fn(|_| ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE));
     let grant = Grant::discover("https://as.test/a", ClientAuth::basic("me", "s")).build().unwrap();
     let error = client(&transport).token(&grant).await.unwrap_err();
     assert!(!error.is_permanent());
-    assert_eq!(transport.request_count(), 3, "three attempts, each in one place");
+    assert_eq!(transport.request_count(), 9, "three attempts, each in three places");
+}
+
+// FB3: neither are silent places waited for one after the other.
+#[tokio::test(start_paused = true)]
+async fn fb3_silent_places_leave_time_for_the_one_that_answers() {
+    for good in ["/a/.well-known/openid-configuration", "/a/.well-known/oauth-authorization-server"]
+    {
+        let transport = ScriptedTransport::from_fn(move |request| match request.uri().path() {
+            "/token" => granted("t", 600).delay(SECOND),
+            path if path == good => ScriptedAnswer::json(
+                r#"{"issuer":"https://as.test/a","token_endpoint":"https://as.test/token"}"#,
+            )
+            .delay(SECOND),
+            _ => ScriptedAnswer::never(),
+        });
+        let auth = ClientAuth::basic("me", "s");
+        let grant = Grant::discover("https://as.test/a", auth).build().unwrap();
+        let began = tokio::time::Instant::now();
+        client(&transport).token(&grant).await.unwrap();
+        assert!(began.elapsed() < 5 * SECOND);
+    }
+}
+
+// FB3
+#[tokio::test(start_paused = true)]
+async fn fb3_a_document_that_cant_be_read_is_told_from_none() {
+    for (document, expected) in [
+        ("<html>", DiscoveryFault::NoMetadata),
+        ("[]", DiscoveryFault::NoMetadata),
+        (r#"["https://as.test/a","https://as.test/token"]"#, DiscoveryFault::NoMetadata),
+        ("{}", DiscoveryFault::Unreadable),
+        (r#"{"issuer":"https://as.test/a""#, DiscoveryFault::Unreadable),
+        (r#"{"issuer":"https://as.test/a","token_endpoint":[]}"#, DiscoveryFault::Unreadable),
+        (r#"{"issuer":"https://as.test/a"}"#, DiscoveryFault::TokenEndpoint),
+    ] {
+        let transport = ScriptedTransport::from_fn(move |request| match request.uri().path() {
+            "/a/.well-known/openid-configuration" => ScriptedAnswer::json(document),
+            _ => ScriptedAnswer::status(StatusCode::NOT_FOUND),
+        });
+        let auth = ClientAuth::basic("me", "s");
+        let grant = Grant::discover("https://as.test/a", auth).build().unwrap();
+        let error = client(&transport).token(&grant).await.unwrap_err();
+        assert_eq!(*error.kind(), TokenErrorKind::Discovery(expected), "{document}");
+    }
+}
+
+// FC14
+#[tokio::test(start_paused = true)]
+async fn fc14_metadata_that_hangs_is_waited_for_once_an_hour() {
+    let hangs = Arc::new(AtomicBool::new(false));
+    let hanging = Arc::clone(&hangs);
+    let transport = ScriptedTransport::from_fn(move |request| {
+        if !request.uri().path().starts_with("/.well-known/") {
+            return granted("t", 600);
+        }
+        if hanging.load(Ordering::Relaxed) {
+            return ScriptedAnswer::never();
+        }
+        ScriptedAnswer::json(
+            r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token"}"#,
+        )
+    });
+    let client = client(&transport);
+    let get = async |scope: u32| {
+        let auth = ClientAuth::basic("me", "s3cret");
+        let grant = Grant::discover("https://as.test", auth).scope(&format!("s{scope}"));
+        let began = tokio::time::Instant::now();
+        client.token(&grant.build().unwrap()).await.unwrap();
+        began.elapsed() > SECOND
+    };
+    assert!(!get(0).await);
+    advance(3_600 * SECOND).await;
+    hangs.store(true, Ordering::Relaxed);
+    assert!(get(1).await, "the first waits");
+    for scope in 2..12 {
+        assert!(!get(scope).await, "and no other");
+        advance(300 * SECOND).await;
+    }
+    advance(601 * SECOND).await;
+    assert!(get(12).await);
+}
+
+// FC7: RFC 8705 §5.
+#[tokio::test(start_paused = true)]
+async fn fc7_a_client_with_a_certificate_asks_at_the_alias() {
+    const METADATA: &str = r#"{"issuer":"https://as.test","token_endpoint":"https://as.test/token",
+        "token_endpoint_auth_methods_supported":["tls_client_auth","client_secret_basic"],
+        "tls_client_certificate_bound_access_tokens":true,
+        "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.as.test/token"}}"#;
+    for (auth, host) in
+        [(ClientAuth::tls("me"), "mtls.as.test"), (ClientAuth::basic("me", "s"), "as.test")]
+    {
+        let transport = ScriptedTransport::from_fn(|request| match request.uri().path() {
+            "/token" => granted("t", 600),
+            _ => ScriptedAnswer::json(METADATA),
+        });
+        let grant = Grant::discover("https://as.test", auth).build().unwrap();
+        client(&transport).token(&grant).await.unwrap();
+        assert_eq!(transport.requests().last().unwrap().uri().host(), Some(host));
+    }
 }
 
 // L4: metadata that doesn't come is waited for once by all, and the older one serves.
@@ -315,5 +422,5 @@ async fn l4_grants_of_one_issuer_do_not_wait_for_its_metadata_one_after_the_othe
     for call in calls.collect::<Vec<_>>() {
         assert_eq!(call.await.unwrap(), "t");
     }
-    assert_eq!(transport.request_count(), 1 + 20 + 1 + 20);
+    assert_eq!(transport.request_count(), 1 + 20 + 2 + 20, "in two places");
 }

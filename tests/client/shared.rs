@@ -413,3 +413,29 @@ async fn e10_a_token_that_was_refused_before_the_last_one_is_not_taken_from_the_
     assert!(source.invalidate(&second));
     assert_eq!(token(&source).await, "t3");
 }
+
+// FC7: a token that came by a certificate may be bound to it, and each process may have its own.
+#[tokio::test(start_paused = true)]
+async fn fc7_tokens_that_came_by_a_certificate_are_not_shared() {
+    for (auth, shares) in [(ClientAuth::tls("me"), false), (ClientAuth::basic("me", "s"), true)] {
+        let (transport, store) = (counting(600), MemoryStore::default());
+        let clock = running_clock();
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let client = TokenClient::builder()
+                .transport(transport.clone())
+                .clock(clock.clone())
+                .shared(store.clone(), store_key())
+                .build()
+                .unwrap();
+            let grant = Grant::endpoint("https://as.test/token", auth.clone()).build().unwrap();
+            let source = client.source(&grant);
+            tokens.push((token(&source).await, token(&source).await));
+            tokio::time::sleep(SECOND).await;
+        }
+        let second = if shares { "t1" } else { "t2" };
+        assert_eq!(tokens[0], ("t1".into(), "t1".into()));
+        assert_eq!(tokens[1], (second.into(), second.into()));
+        assert_eq!(store.values().len(), usize::from(shares));
+    }
+}

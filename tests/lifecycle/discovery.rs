@@ -114,7 +114,7 @@ async fn the_error_tells_most_of_what_was_found() {
     let site = Site::new();
     assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(404)));
     site.page(OPENID, || ScriptedAnswer::json("{}"));
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(404)));
+    assert_eq!(site.discover().await.status().last_error, Some(FetchError::NoMetadata));
     site.metadata(OPENID, ISSUER, "file:///etc/passwd");
     let unacceptable = Some(FetchError::UnacceptableJwksUri);
     assert_eq!(site.discover().await.status().last_error, unacceptable);
@@ -125,23 +125,155 @@ async fn the_error_tells_most_of_what_was_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_cant_be_reached_is_asked_once() {
-    let site = Site::new();
-    site.page(INSERTED, || ScriptedAnswer::error(TransportErrorKind::Connect));
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::Connect));
-    assert_eq!(site.paths(), [INSERTED]);
-    let busy = || ScriptedAnswer::status(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "60");
-    site.page(INSERTED, busy);
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(429)));
-    assert_eq!(site.paths().len(), 2);
-    site.page(INSERTED, || ScriptedAnswer::status(StatusCode::BAD_GATEWAY));
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(502)));
-    assert_eq!(site.paths().len(), 3);
+async fn a_host_that_cant_be_reached_is_asked_once() {
+    for (kind, error) in [
+        (TransportErrorKind::UnknownHost, FetchError::UnknownHost),
+        (TransportErrorKind::Connect, FetchError::Connect),
+        (TransportErrorKind::Tls, FetchError::Tls),
+        (TransportErrorKind::BlockedAddress, FetchError::BlockedAddress),
+    ] {
+        let site = Site::new();
+        site.page(INSERTED, move || ScriptedAnswer::error(kind));
+        site.metadata(OPENID, ISSUER, &jwks_uri(KEYS)).keys(KEYS, &key("a"));
+        assert_eq!(site.discover().await.status().last_error, Some(error));
+        assert_eq!(site.paths(), [INSERTED]);
+    }
+}
 
-    // A mere 500 may be all that it has for a path it doesn't know.
-    site.page(INSERTED, || ScriptedAnswer::status(StatusCode::INTERNAL_SERVER_ERROR));
+/// What a proxy may answer for a path that isn't routed.
+fn faults() -> Vec<fn() -> ScriptedAnswer> {
+    vec![
+        || ScriptedAnswer::status(StatusCode::BAD_GATEWAY),
+        || ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE).header("retry-after", "60"),
+        || ScriptedAnswer::status(StatusCode::GATEWAY_TIMEOUT),
+        || ScriptedAnswer::status(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "60"),
+        || ScriptedAnswer::status(StatusCode::INTERNAL_SERVER_ERROR),
+        || ScriptedAnswer::status(StatusCode::FORBIDDEN),
+        || ScriptedAnswer::status(StatusCode::NO_CONTENT),
+        || ScriptedAnswer::status(StatusCode::NOT_MODIFIED),
+        || ScriptedAnswer::status(StatusCode::FOUND).header("location", "/login"),
+        || ScriptedAnswer::error(TransportErrorKind::Other),
+        || ScriptedAnswer::error(TransportErrorKind::TooLarge),
+        || ScriptedAnswer::error(TransportErrorKind::ContentEncoding),
+        || ScriptedAnswer::json("{}").header("content-encoding", "br"),
+        ScriptedAnswer::never,
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn fb3_a_place_that_fails_says_nothing_of_the_next() {
+    for (at, fault) in faults().into_iter().enumerate() {
+        for place in [OPENID, APPENDED] {
+            let site = Site::new();
+            site.page(INSERTED, fault).metadata(place, ISSUER, &jwks_uri(KEYS));
+            site.keys(KEYS, &key("a"));
+            let jwks = site.discover().await;
+            pass(4.0).await;
+            assert_eq!(jwks.status().state, State::Fresh, "{at} {place}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fb3_places_that_are_slow_are_waited_for_together() {
+    // None of them would be found in a third of the time.
+    for slow in [INSERTED, OPENID, APPENDED] {
+        let site = Site::new();
+        for silent in [INSERTED, OPENID, APPENDED] {
+            site.page(silent, ScriptedAnswer::never);
+        }
+        let metadata = json!({"issuer": ISSUER, "jwks_uri": jwks_uri(KEYS)}).to_string();
+        site.page(slow, move || ScriptedAnswer::json(metadata.clone()).delay(secs(2)));
+        site.keys(KEYS, &key("a"));
+        let jwks = site.discover().await;
+        pass(4.9).await;
+        assert_eq!(jwks.status().state, State::Fresh, "{slow}");
+    }
+    let site = Site::new();
+    for silent in [INSERTED, OPENID, APPENDED] {
+        site.page(silent, ScriptedAnswer::never);
+    }
+    let jwks = site.discover().await;
+    pass(5.1).await;
+    assert_eq!(jwks.status().last_error, Some(FetchError::Timeout));
+    assert_eq!(site.paths(), [INSERTED, OPENID, APPENDED]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fb3_what_the_operator_is_told_is_what_tells_most() {
+    let page = |page: &'static str| move || ScriptedAnswer::json(page);
+    let unreadable = r#"{"issuer":7}"#;
+    for (first, second, told) in [
+        (page(unreadable), page("<html>"), FetchError::NoMetadata),
+        (page("<html>"), page(unreadable), FetchError::NoMetadata),
+    ] {
+        let site = Site::new();
+        site.page(INSERTED, first);
+        assert_eq!(site.discover().await.status().last_error, Some(FetchError::NoMetadata));
+        site.page(OPENID, second);
+        assert_eq!(site.discover().await.status().last_error, Some(told));
+        // A server that is down for now may have it.
+        site.page(APPENDED, || ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(503)));
+        site.metadata(OPENID, "https://other.test", &jwks_uri(KEYS));
+        assert_eq!(site.discover().await.status().last_error, Some(FetchError::IssuerMismatch));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fb3_a_place_that_is_empty_isnt_asked_each_time_the_other_fails() {
+    let site = Site::new();
+    site.page(OPENID, || ScriptedAnswer::status(StatusCode::BAD_GATEWAY));
+    let jwks = site.discover().await;
+    assert_eq!(site.paths(), [INSERTED, OPENID, APPENDED]);
+    for _ in 0..20 {
+        let _ = jwks.refresh().await;
+    }
+    let asked = |path: &str| site.paths().iter().filter(|asked| *asked == path).count();
+    assert_eq!((asked(INSERTED), asked(APPENDED)), (1, 1));
+    assert!(asked(OPENID) >= 20);
+    // It may have come up since.
+    site.metadata(INSERTED, ISSUER, &jwks_uri(KEYS)).keys(KEYS, &key("a"));
+    pass(130.0).await;
+    assert_eq!(jwks.status().state, State::Fresh);
+}
+
+// A server that starts may have nothing for any path at first.
+#[tokio::test(start_paused = true)]
+async fn fb3_where_every_place_is_empty_every_place_is_asked() {
+    for first in [StatusCode::NOT_FOUND, StatusCode::BAD_GATEWAY] {
+        let site = Site::new();
+        site.page(OPENID, move || ScriptedAnswer::status(first));
+        let jwks = site.discover().await;
+        site.page(OPENID, || ScriptedAnswer::status(StatusCode::NOT_FOUND));
+        site.metadata(INSERTED, ISSUER, &jwks_uri(KEYS)).keys(KEYS, &key("a"));
+        assert_eq!(jwks.refresh().await, Ok(()), "{first}");
+    }
+}
+
+// Metadata that hangs doesn't hold up the keys.
+#[tokio::test(start_paused = true)]
+async fn fc14_metadata_that_hangs_is_waited_for_once_an_hour() {
+    let site = Site::new();
     site.metadata(OPENID, ISSUER, &jwks_uri(KEYS)).keys(KEYS, &key("a"));
-    assert_eq!(site.discover().await.status().state, State::Fresh);
+    let jwks = site.discover().await;
+    for silent in [INSERTED, OPENID, APPENDED] {
+        site.page(silent, ScriptedAnswer::never);
+    }
+    pass(86_400.0).await;
+    let waited = |since: tokio::time::Instant| since.elapsed().as_secs_f64() > 1.0;
+    let mut slow = 0;
+    for _ in 0..12 {
+        let before = tokio::time::Instant::now();
+        assert_eq!(jwks.refresh().await, Ok(()));
+        slow += u32::from(waited(before));
+        pass(300.0).await;
+    }
+    assert!(slow <= 2, "{slow}");
+    // It is found again.
+    site.metadata(OPENID, ISSUER, &jwks_uri("/moved")).keys("/moved", &key("b"));
+    pass(7_300.0).await;
+    assert_eq!(jwks.snapshot().unwrap().url(), jwks_uri("/moved"));
 }
 
 #[tokio::test(start_paused = true)]

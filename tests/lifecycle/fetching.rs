@@ -75,7 +75,15 @@ async fn refuses_a_coding_that_nobody_undid() {
     let coded = |coding: &'static str| {
         move |body: String| ScriptedAnswer::json(body).header("content-encoding", coding)
     };
-    assert_eq!(outcome(coded("identity")).await, Ok(()));
+    // FB4
+    for coding in ["identity", "", ",", "identity, ,", "aws-chunked", "UTF-8"] {
+        assert_eq!(outcome(coded(coding)).await, Ok(()), "{coding}");
+    }
+    let twice = |body: String| {
+        let answer = ScriptedAnswer::json(body).header("content-encoding", "");
+        answer.header("content-encoding", "br")
+    };
+    assert_eq!(outcome(twice).await, Err(FetchError::ContentEncoding));
     for coding in ["gzip", "br", "identity, gzip"] {
         assert_eq!(outcome(coded(coding)).await, Err(FetchError::ContentEncoding), "{coding}");
     }

@@ -3,7 +3,7 @@
 use http::Uri;
 
 use crate::error::ConfigError;
-use crate::transport::url::printable;
+use crate::transport::printable;
 
 /// Returns the places where metadata may lie, in the order in which to ask. RFC 8414 §3.1 inserts
 /// the well-known part before the issuer's path, OpenID appends it, and some servers append
@@ -34,12 +34,6 @@ pub(crate) fn check_issuer(issuer: &Uri) -> Result<(), ConfigError> {
         )));
     }
     Ok(())
-}
-
-/// Tells whether a server that answers so is down or wants rest. The other places are on the same
-/// server, and aren't asked then. (A mere 500 may be all that it has for a path it doesn't know.)
-pub(crate) const fn wants_rest(status: u16) -> bool {
-    matches!(status, 429 | 502 | 503 | 504)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What no token has as its issuer, whatever the server (RFC 8414 §2, Microsoft's documentation).
 
 use crate::error::ConfigError;
-use crate::transport::url::printable;
+use crate::transport::printable;
 
 /// Domains below which Microsoft Entra, its national clouds and its relatives answer.
 const ENTRA: [&str; 10] = [

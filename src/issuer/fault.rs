@@ -1,0 +1,77 @@
+use std::time::Duration;
+
+use crate::transport::TransportErrorKind;
+
+/// A question without a usable answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) kind: FaultKind,
+    /// How long the server asked us to stay away.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum FaultKind {
+    /// There was no answer.
+    Transport(TransportErrorKind),
+    /// The answer had another status than 200.
+    Status(u16),
+    /// The answer was a redirect that isn't followed.
+    Redirect,
+    /// The answer is no JSON object, such as a login page.
+    NotMetadata,
+    /// The answer looks like metadata and can't be read.
+    Unreadable,
+    /// The metadata names no address that may be used.
+    Unacceptable,
+    /// The metadata is that of this other issuer (RFC 8414 §3.3).
+    IssuerMismatch(Box<str>),
+}
+
+impl FaultKind {
+    /// Returns `true` if the host can't be reached. The other places are on the same host.
+    pub(crate) const fn ends_the_search(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(
+                TransportErrorKind::UnknownHost
+                    | TransportErrorKind::Connect
+                    | TransportErrorKind::Tls
+                    | TransportErrorKind::BlockedAddress
+            )
+        )
+    }
+
+    /// Returns `true` if the server has answered that nothing lies there.
+    pub(crate) const fn means_empty(&self) -> bool {
+        match self {
+            Self::NotMetadata | Self::Redirect => true,
+            Self::Status(status) => *status < 500 && !matches!(status, 408 | 425 | 429),
+            _ => false,
+        }
+    }
+
+    /// Returns how much a fault tells the operator. A passing one may hide metadata, so that it is
+    /// more than a document that can't be read, which is more than that there is none.
+    pub(crate) const fn rank(&self) -> u8 {
+        match self {
+            Self::IssuerMismatch(_) => 6,
+            Self::Unacceptable => 5,
+            Self::Transport(TransportErrorKind::TooLarge | TransportErrorKind::ContentEncoding) => {
+                3
+            }
+            Self::Transport(_) => 4,
+            Self::Unreadable => 3,
+            Self::NotMetadata => 2,
+            Self::Redirect => 1,
+            Self::Status(_) if self.means_empty() => 1,
+            Self::Status(_) => 4,
+        }
+    }
+}
+
+impl From<FaultKind> for Fault {
+    fn from(kind: FaultKind) -> Self {
+        Self { kind, retry_after: None }
+    }
+}

@@ -1,0 +1,18 @@
+//! The metadata of an authorization server (RFC 8414, OpenID Connect Discovery 1.0): where it lies,
+//! how it is asked for, and whose it is. What it says is for the key source and the token client to
+//! read.
+
+mod document;
+mod exchange;
+mod fault;
+mod places;
+mod race;
+mod search;
+mod text;
+
+pub(crate) use self::document::{Refused, read};
+pub(crate) use self::exchange::{Network, ask};
+pub(crate) use self::fault::{Fault, FaultKind};
+pub(crate) use self::places::check_issuer;
+pub(crate) use self::search::Search;
+pub(crate) use self::text::check_issuer_text;
