@@ -7,6 +7,7 @@
 mod address;
 mod contract;
 mod fields;
+mod grpc;
 mod metadata;
 #[cfg(feature = "reqwest")]
 mod reqwest;
@@ -14,6 +15,9 @@ mod url;
 
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
+pub(crate) use self::grpc::grpc_timeout;
+#[cfg(feature = "client")]
+pub(crate) use self::grpc::shorten_grpc_timeout;
 pub(crate) use self::metadata::{check_issuer, metadata_places, wants_rest};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
