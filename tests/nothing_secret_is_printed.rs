@@ -311,6 +311,10 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
         printed.debug(&service);
         let request = |uri: &str| Request::get(uri).body(SENTINEL.to_owned()).unwrap();
         printed.debug(&service.call(request(&format!("https://api.example/{SENTINEL}"))));
+        let mut misled = request("https://api.example/");
+        let host = format!("{SENTINEL}.example").parse().unwrap();
+        misled.headers_mut().insert(http::header::HOST, host);
+        printed.error(&service.call(misled).await.unwrap_err());
         // The host is named: an operator wants to know where the request went.
         let elsewhere =
             format!("https://{SENTINEL}:{SENTINEL}@elsewhere.example/{SENTINEL}?{SENTINEL}");
@@ -336,6 +340,7 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     errors_of_a_server_that_repeats_all(printed).await;
     // Inside of SendError, where it was printed.
     printed.types.insert("OriginRefused".into());
+    printed.types.insert("HostRefused".into());
 }
 
 /// Prints the errors of a server that repeats what it was sent, in a way of its own each time.

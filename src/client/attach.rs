@@ -1,15 +1,18 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Uri};
+use tokio::time::Instant;
 use tower_layer::Layer;
 
 use crate::client::attach_service::AttachToken;
 use crate::client::origin::Origin;
-use crate::client::send_error::OriginRefused;
+use crate::client::send_error::{HostRefused, OriginRefused, SendError};
 use crate::client::token::Token;
 use crate::client::token_source::TokenSource;
+use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::telemetry::{count, observe};
 use crate::transport::PlainHttp;
@@ -55,6 +58,7 @@ pub struct AttachTokenLayer {
 pub(crate) struct Policy {
     pub(crate) tokens: TokenSource,
     pub(crate) replay_limit: usize,
+    token_timeout: Option<Duration>,
     origins: Vec<Origin>,
     /// Whether an address without a host is that of the one origin.
     channel: bool,
@@ -63,16 +67,17 @@ pub(crate) struct Policy {
 }
 
 /// What becomes of a request.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum Verdict {
     Attach,
     Pass,
-    Refuse(OriginRefused),
+    Refuse(SendError),
 }
 
 impl AttachTokenLayer {
     /// Sends tokens to these origins, such as `https://orders.example`: `https`, or `http` on a
-    /// loopback address. Requests to any other are refused with an error, and not sent.
+    /// loopback address. Requests to any other are refused with an error, and not sent; so are those
+    /// whose `Host` field names another host than their address.
     ///
     /// # Errors
     ///
@@ -98,6 +103,7 @@ impl AttachTokenLayer {
             policy: Arc::new(Policy {
                 tokens,
                 replay_limit: REPLAY_LIMIT,
+                token_timeout: None,
                 origins,
                 channel: false,
                 pass_others: false,
@@ -171,6 +177,18 @@ impl AttachTokenLayer {
         self.set(|policy| policy.replay_limit = bytes)
     }
 
+    /// Sets how long a request waits for a token, each time that it has to; by default as long as
+    /// getting one may take ([`TokenClientBuilder::timeout`](crate::client::TokenClientBuilder::timeout)).
+    ///
+    /// A gRPC call waits no longer than its `grpc-timeout` anyway, and a request given to
+    /// [`send`](Self::send) no longer than its own timeout. A request without a token by then fails
+    /// with [`TokenErrorKind::Deadline`](crate::client::TokenErrorKind::Deadline); one that has an
+    /// answer already, which refuses the token, gets that.
+    #[must_use]
+    pub fn token_timeout(self, timeout: Duration) -> Self {
+        self.set(|policy| policy.token_timeout = Some(timeout))
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(Arc::make_mut(&mut self.policy));
         self
@@ -182,18 +200,35 @@ impl Policy {
         if !self.replace && headers.contains_key(AUTHORIZATION) {
             return Verdict::Pass;
         }
-        if self.allows(uri) {
-            Verdict::Attach
-        } else if self.pass_others {
-            Verdict::Pass
-        } else {
-            Verdict::Refuse(self.refusal(uri))
+        match self.origin(uri) {
+            Some(origin) if is_named_by(origin, headers) => Verdict::Attach,
+            Some(_) => Verdict::Refuse(SendError::Host(HostRefused)),
+            None if self.pass_others => Verdict::Pass,
+            None => Verdict::Refuse(SendError::Origin(self.refusal(uri))),
         }
     }
 
-    pub(crate) fn allows(&self, uri: &Uri) -> bool {
+    /// Returns which of the origins an address is of.
+    fn origin(&self, uri: &Uri) -> Option<&Origin> {
         let nowhere = uri.authority().is_none() && uri.scheme().is_none();
-        (self.channel && nowhere) || self.origins.iter().any(|origin| origin.contains(uri))
+        if self.channel && nowhere {
+            return self.origins.first();
+        }
+        self.origins.iter().find(|origin| origin.contains(uri))
+    }
+
+    /// Notes that the server at this address has refused the token; returns `true` if there is use
+    /// in another.
+    pub(crate) fn refuse(&self, token: &Token, uri: &Uri) -> bool {
+        let origin = self.origin(uri).map(ToString::to_string).unwrap_or_default();
+        self.tokens.refuse(token, &origin)
+    }
+
+    /// Returns until when a request that has `timeout` in all, from `began` on, may wait for a token.
+    pub(crate) fn deadline(&self, began: Instant, timeout: Option<Duration>) -> Option<Instant> {
+        let wait = self.token_timeout.and_then(|timeout| monotonic().checked_add(timeout));
+        let all = timeout.and_then(|timeout| began.checked_add(timeout));
+        wait.into_iter().chain(all).min()
     }
 
     pub(crate) fn refusal(&self, uri: &Uri) -> OriginRefused {
@@ -206,6 +241,13 @@ impl Policy {
         observe!("client_token_age_seconds", token.age().as_secs_f64());
         headers.insert(AUTHORIZATION, token.header_value());
     }
+}
+
+/// A server, or a proxy before it, may go by the `Host` field and not by where the request was sent
+/// (RFC 9110 §7.2).
+fn is_named_by(origin: &Origin, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    hosts.all(|host| host.to_str().is_ok_and(|host| origin.is_at(host)))
 }
 
 impl<S> Layer<S> for AttachTokenLayer {

@@ -9,17 +9,21 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::client::attach::Policy;
 use crate::client::challenge::refuses_token;
 use crate::client::error::TokenError;
 use crate::client::replay::{Replay, ReplayBody};
-use crate::client::send_error::{OriginRefused, SendError};
+use crate::client::send_error::SendError;
 use crate::client::token::Token;
+use crate::clock::monotonic;
 use crate::telemetry::{count, event};
+use crate::transport::{grpc_timeout, shorten_grpc_timeout};
 
 type TokenFuture = Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send>>;
+type OtherFuture = Pin<Box<dyn Future<Output = Option<Token>> + Send>>;
 
 pin_project! {
     /// The future of an [`AttachToken`](crate::client::AttachToken).
@@ -35,13 +39,13 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, F, B, R> {
-        Refused { refused: OriginRefused },
+        Refused { error: Option<SendError> },
         /// Waits for a token.
         Token { token: TokenFuture, start: Option<Start<S, B>> },
         /// Waits for an answer; `again` is there if the request may be sent once more.
         Sent { #[pin] answer: F, again: Option<Again<S, B>> },
         /// Waits for another token.
-        Renewal { token: TokenFuture, again: Option<Again<S, B>>, first: Option<Response<R>> },
+        Renewal { token: OtherFuture, again: Option<Again<S, B>>, first: Option<Response<R>> },
         /// Waits until the service can take the second request.
         Ready { service: S, request: Option<Request<ReplayBody<B>>> },
     }
@@ -52,6 +56,7 @@ struct Start<S, B> {
     service: S,
     policy: Arc<Policy>,
     request: Request<B>,
+    began: Instant,
 }
 
 /// What a second request is made of.
@@ -61,6 +66,7 @@ struct Again<S, B> {
     head: Parts,
     replay: Replay<B>,
     token: Token,
+    began: Instant,
 }
 
 impl<S, B, R> AttachFuture<S, B, R>
@@ -70,11 +76,12 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     pub(crate) fn attach(service: S, policy: Arc<Policy>, request: Request<B>) -> Self {
-        let token = policy.tokens.ready();
-        let start = Start { service, policy, request };
+        let began = monotonic();
+        let token = policy.tokens.ready(began);
+        let start = Start { service, policy, request, began };
         let state = match token {
             Some(token) => start.send(token),
-            None => State::Token { token: fetch(&start.policy), start: Some(start) },
+            None => State::Token { token: start.fetch(), start: Some(start) },
         };
         Self { state }
     }
@@ -83,14 +90,9 @@ where
         Self { state: State::Sent { answer, again: None } }
     }
 
-    pub(crate) fn refuse(refused: OriginRefused) -> Self {
-        Self { state: State::Refused { refused } }
+    pub(crate) const fn refuse(error: SendError) -> Self {
+        Self { state: State::Refused { error: Some(error) } }
     }
-}
-
-fn fetch(policy: &Policy) -> TokenFuture {
-    let tokens = policy.tokens.clone();
-    Box::pin(async move { tokens.token().await })
 }
 
 impl<S, B> Start<S, B>
@@ -98,35 +100,64 @@ where
     S: Service<Request<ReplayBody<B>>> + Clone,
     B: Body,
 {
+    fn fetch(&self) -> TokenFuture {
+        let tokens = self.policy.tokens.clone();
+        let deadline = self.policy.deadline(self.began, grpc_timeout(self.request.headers()));
+        Box::pin(async move { tokens.token_until(deadline).await })
+    }
+
+    /// Sends what has waited for its token.
+    fn send_late<R>(mut self, token: Token) -> State<S, S::Future, B, R> {
+        let elapsed = monotonic().saturating_duration_since(self.began);
+        shorten_grpc_timeout(self.request.headers_mut(), elapsed);
+        self.send(token)
+    }
+
     fn send<R>(self, token: Token) -> State<S, S::Future, B, R> {
-        let Self { mut service, policy, request } = self;
+        let Self { mut service, policy, request, began } = self;
         let (head, body) = request.into_parts();
         let (body, replay) = ReplayBody::new(body, policy.replay_limit);
         let mut request = Request::from_parts(head.clone(), body);
         policy.attach(request.headers_mut(), &token);
         let spare = service.clone();
         let answer = service.call(request);
-        State::Sent { answer, again: Some(Again { service: spare, policy, head, replay, token }) }
+        let again = Again { service: spare, policy, head, replay, token, began };
+        State::Sent { answer, again: Some(again) }
     }
 }
 
 impl<S, B> Again<S, B> {
-    /// Tells whether the first answer calls for another token, and the request can be sent again.
+    /// Returns `true` if the first answer calls for another token, and the request can be sent again.
     fn wants_another<R>(&self, answer: &Response<R>) -> bool {
-        refuses_token(answer.status(), answer.headers())
-            && self.policy.tokens.invalidate(&self.token)
-            && self.replay.is_possible()
+        let tokens = &self.policy.tokens;
+        if !refuses_token(answer.status(), answer.headers())
+            || !self.policy.refuse(&self.token, &self.head.uri)
+        {
+            return false;
+        }
+        let possible = self.replay.is_possible();
+        if !possible {
+            // The next request is to have another.
+            tokens.renew_in_background();
+        }
+        possible
     }
 
-    /// Makes the second request; `None` if it would be no other than the first, or can't be made.
+    fn fetch(&self) -> OtherFuture {
+        let (tokens, refused) = (self.policy.tokens.clone(), self.token.clone());
+        let deadline = self.policy.deadline(self.began, grpc_timeout(&self.head.headers));
+        Box::pin(async move { tokens.other_than(&refused, deadline).await })
+    }
+
+    /// Makes the second request; `None` if it can't be made.
     fn request(self, token: &Token) -> Option<(S, Request<ReplayBody<B>>)> {
-        if token.is_same(&self.token) {
-            return None;
-        }
         let mut request = Request::from_parts(self.head, self.replay.again()?);
         count!("client_retry_401_total");
         event!(DEBUG, "client_retry_401: the token was refused, sending another");
         self.policy.attach(request.headers_mut(), token);
+        // What the first has taken of a gRPC call's time, the second has less.
+        let elapsed = monotonic().saturating_duration_since(self.began);
+        shorten_grpc_timeout(request.headers_mut(), elapsed);
         Some((self.service, request))
     }
 }
@@ -144,19 +175,20 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Refused { refused } => {
-                    return Poll::Ready(Err(SendError::Origin(refused.clone())));
+                StateProjection::Refused { error } => {
+                    let Some(error) = error.take() else { return Poll::Pending };
+                    return Poll::Ready(Err(error));
                 }
                 StateProjection::Token { token, start } => {
                     let token = ready!(token.as_mut().poll(cx)).map_err(SendError::Token)?;
                     let Some(start) = start.take() else { return Poll::Pending };
-                    start.send(token)
+                    start.send_late(token)
                 }
                 StateProjection::Sent { answer, again } => {
                     let answer = ready!(answer.poll(cx)).map_err(SendError::service)?;
                     let again = again.take().filter(|again| again.wants_another(&answer));
                     let Some(again) = again else { return Poll::Ready(Ok(answer)) };
-                    let token = fetch(&again.policy);
+                    let token = again.fetch();
                     State::Renewal { token, again: Some(again), first: Some(answer) }
                 }
                 StateProjection::Renewal { token, again, first } => {
@@ -165,7 +197,7 @@ where
                         return Poll::Pending;
                     };
                     // Without another token, the first answer stands.
-                    match token.ok().and_then(|token| again.request(&token)) {
+                    match token.and_then(|token| again.request(&token)) {
                         Some((service, request)) => {
                             State::Ready { service, request: Some(request) }
                         }

@@ -53,7 +53,7 @@ where
                 let request = request.map(|body| ReplayBody::new(body, 0).0);
                 AttachFuture::pass(self.inner.call(request))
             }
-            Verdict::Refuse(refused) => AttachFuture::refuse(refused),
+            Verdict::Refuse(error) => AttachFuture::refuse(error),
         }
     }
 }

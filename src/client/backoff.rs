@@ -21,7 +21,7 @@ pub(crate) struct Cause {
 
 /// Returns how long nobody asks again after the `count`th failure in a row (from 1).
 ///
-/// The wait doubles with each failure. `jitter` (0 to 1) adds up to a half of it, or a tenth of what
+/// The wait doubles with each failure, up to the longest one. `jitter` (0 to 1) adds up to a half of it, or a tenth of what
 /// the server asked for: it has asked everybody else for the same.
 pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
     let (first, longest) = if cause.permanent {
@@ -30,7 +30,8 @@ pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
         (FIRST_TRANSIENT, LONGEST_TRANSIENT)
     };
     let factor = 1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
-    let doubled = first.saturating_mul(factor).min(longest);
+    // The longest wait is spread, too: with the jitter it is no longer than promised.
+    let doubled = first.saturating_mul(factor).min(longest.mul_f64(2.0 / 3.0));
     let asked = cause.retry_after.unwrap_or_default().min(LONGEST);
     let spread = doubled.mul_f64(0.5).max(asked.mul_f64(0.1)).mul_f64(jitter.clamp(0.0, 1.0));
     doubled.max(asked).saturating_add(spread).min(LONGEST)
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn r12_permanent_failures_rest_ten_seconds_to_five_minutes() {
         let rests: Vec<f64> = (1..=7).map(|count| seconds(LASTING, count)).collect();
-        assert_eq!(rests, [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]);
+        assert_eq!(rests, [10.0, 20.0, 40.0, 80.0, 160.0, 200.0, 200.0]);
         assert_eq!(rest(LASTING, u32::MAX, 1.0), LONGEST);
         assert_eq!(rest(LASTING, 1, 1.0), 15 * SECOND);
     }
@@ -81,8 +82,18 @@ mod tests {
     #[test]
     fn r12_transient_failures_rest_half_a_second_to_a_minute() {
         let rests: Vec<f64> = (0..=9).map(|count| seconds(PASSING, count)).collect();
-        assert_eq!(rests, [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
-        assert_eq!(rest(PASSING, 40, 1.0), 90 * SECOND);
+        assert_eq!(rests, [0.5, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 40.0, 40.0]);
+    }
+
+    #[test]
+    fn fc14_no_wait_is_longer_than_a_minute_or_five_with_the_jitter() {
+        for count in 1..100 {
+            assert!(rest(PASSING, count, 1.0) <= 60 * SECOND, "{count}");
+            assert!(rest(LASTING, count, 1.0) <= 300 * SECOND, "{count}");
+        }
+        assert_eq!(rest(PASSING, 40, 1.0), 60 * SECOND);
+        assert_eq!(rest(LASTING, 40, 1.0), 300 * SECOND);
+        assert!(rest(PASSING, 40, 0.1) < rest(PASSING, 40, 0.9), "the longest is spread as well");
     }
 
     // R12

@@ -5,24 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::backoff;
-use crate::client::digest::jitter;
 use crate::client::error::{TokenError, TokenErrorKind};
-use crate::client::expiry::Ages;
+use crate::client::failed::{Failed, Refused};
+use crate::client::held::Held;
+use crate::client::refusals::{Invalidation, Refusals};
 use crate::client::secret_source::Known;
-use crate::client::shared::Sealed;
+use crate::client::slots::Urgency;
 use crate::client::token::Token;
 use crate::clock::{UnixTime, monotonic};
-
-/// A token that servers refuse is replaced no more often than this: if the new one is refused as
-/// well, the token isn't what is wrong.
-const COOLDOWN: Duration = Duration::from_secs(30);
-
-/// While the secret is refused, its provider is asked this often whether there is a new one.
-const PROBE: Duration = Duration::from_secs(1);
 
 /// What one grant has: a token, or the reason why not.
 #[derive(Default)]
@@ -33,49 +27,49 @@ pub(crate) struct Entry {
     used: AtomicU64,
 }
 
-/// A token, and when it is due.
-pub(crate) struct Held {
-    pub(crate) token: Token,
-    pub(crate) obtained: UnixTime,
-    soft: Instant,
-    hard: Instant,
-    sealed: Option<Sealed>,
-}
-
 #[derive(Default)]
 struct State {
-    flight: Option<Arrival>,
+    flight: Option<Flying>,
+    /// How many fetches were begun.
+    begun: u64,
     failed: Option<Failed>,
+    refusals: Refusals,
     /// The last token that a server has refused.
-    rejected: Option<(Token, Instant)>,
+    rejected: Option<Token>,
     /// When the newest token that was refused was obtained.
     floor: Option<UnixTime>,
-    /// What is still to be taken out of the shared store.
-    stale: Option<Sealed>,
-}
-
-struct Failed {
-    error: TokenError,
-    /// How often in a row.
-    count: u32,
-    until: Instant,
-    /// Nobody noticed: a token served meanwhile.
-    unnoticed: bool,
-    /// The secrets that were refused.
-    refused: Vec<Known>,
-    probed: Instant,
 }
 
 /// What a fetch ends with, for all who wait for it.
 type Arrival = watch::Receiver<Option<Result<Token, TokenError>>>;
 
+/// A fetch under way, for those who wait for it.
+#[derive(Clone)]
+pub(crate) struct Flying {
+    pub(crate) arrival: Arrival,
+    /// Where it runs.
+    pub(crate) runtime: Option<Handle>,
+    urgency: Urgency,
+    number: u64,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// The token that a server has refused: this one won't do.
+    pub(crate) unlike: Option<&'a Token>,
+    pub(crate) secret_can_change: bool,
+    /// Where a fetch would run.
+    pub(crate) runtime: Option<&'a Handle>,
+}
+
 /// What is to be done for a token.
 pub(crate) enum Step {
     Serve(Token),
     Fail(TokenError),
-    Wait(Arrival),
-    /// Fetch; if a token serves meanwhile, nobody need wait.
-    Fetch(Box<Order>, Arrival, Option<Token>),
+    Wait(Flying),
+    /// Fetch; if a token serves meanwhile, no caller need wait.
+    Fetch(Box<Order>, Flying, Option<Token>),
 }
 
 /// A fetch to be carried out, once.
@@ -88,11 +82,13 @@ pub(crate) struct Order {
     pub(crate) rejected: Option<Token>,
     /// Nor what was obtained no later than this.
     pub(crate) floor: Option<UnixTime>,
-    /// What is to be taken out of the shared store.
-    pub(crate) stale: Option<Sealed>,
+    /// Whether a server has refused what is held.
+    pub(crate) suspect: bool,
     /// The error that stands unless there is another secret than these.
     pub(crate) probe: Option<(TokenError, Vec<Known>)>,
     serves: bool,
+    number: u64,
+    pub(crate) urgency: Urgency,
     pub(crate) polled: Polled,
 }
 
@@ -107,44 +103,6 @@ impl Polled {
         let polled = poll();
         self.0.store(false, Ordering::Relaxed);
         polled
-    }
-}
-
-/// A fetch that failed.
-pub(crate) struct Refused {
-    pub(crate) error: TokenError,
-    /// The secrets that were refused.
-    pub(crate) secrets: Vec<Known>,
-}
-
-/// What a server's refusal of a token means for the next.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Invalidation {
-    /// Another token is to be had, or is there.
-    AskAgain,
-    /// It was replaced just now, to no avail.
-    Pointless,
-}
-
-impl Held {
-    /// Holds a token of this age; `None` if it serves no more.
-    pub(crate) fn new(
-        token: Token,
-        age: Duration,
-        lifetime: Duration,
-        now: Instant,
-        obtained: UnixTime,
-        sealed: Option<Sealed>,
-    ) -> Option<Self> {
-        let ages = Ages::of(lifetime, jitter())?;
-        let hard = ages.hard.checked_sub(age).filter(|left| !left.is_zero())?;
-        let soft = ages.soft.saturating_sub(age);
-        let (soft, hard) = (now.checked_add(soft)?, now.checked_add(hard)?);
-        Some(Self { token, obtained, soft, hard, sealed })
-    }
-
-    pub(crate) fn serves_for(&self, now: Instant) -> Duration {
-        self.hard.saturating_duration_since(now)
     }
 }
 
@@ -164,47 +122,71 @@ impl Entry {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Returns `true` if what is known here is more than a token: a failure that stands, or a fetch
+    /// under way.
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        let state = self.lock();
+        let flies = state.flight.as_ref().is_some_and(Flying::is_alive);
+        flies || state.failed.as_ref().is_some_and(|failed| failed.is_remembered(now))
+    }
+
     /// Decides what is to be done for a token.
-    pub(crate) fn next(self: &Arc<Self>, now: Instant, secret_can_change: bool) -> Step {
+    pub(crate) fn next(self: &Arc<Self>, now: Instant, ask: Ask<'_>) -> Step {
         let mut state = self.lock();
         let held = self.held.load_full();
-        let serving = held.as_ref().filter(|held| now < held.hard).map(|held| held.token.clone());
         if let Some(held) = held.as_ref().filter(|held| now < held.soft) {
             return Step::Serve(held.token.clone());
         }
-        if let Some(flight) = state.flight.as_ref().filter(|flight| flight.has_changed().is_ok()) {
+        let held_serves = held.as_ref().filter(|held| now < held.hard);
+        let usable = held_serves.is_some();
+        let refused = |token: &Token| ask.unlike.is_some_and(|unlike| unlike.is_same(token));
+        let serving = held_serves.map(|held| held.token.clone()).filter(|token| !refused(token));
+        if let Some(flight) = state.flight.as_ref().filter(|flight| flight.is_alive()) {
             return match serving {
                 Some(token) => Step::Serve(token),
-                None => Step::Wait(flight.clone()),
+                None => {
+                    flight.urgency.raise();
+                    Step::Wait(flight.clone())
+                }
             };
         }
         let mut probe = None;
-        if let Some(failed) = state.failed.as_mut().filter(|failed| !failed.is_over(now, &serving))
-        {
-            if !(secret_can_change && serving.is_none() && failed.may_probe(now)) {
+        if let Some(failed) = state.failed.as_mut().filter(|failed| !failed.is_over(now, usable)) {
+            if !(ask.secret_can_change && !usable && failed.may_probe(now)) {
                 return serving.map_or_else(|| Step::Fail(failed.error.clone()), Step::Serve);
             }
             probe = Some((failed.error.clone(), failed.refused.clone()));
         }
         let (sender, arrival) = watch::channel(None);
-        state.flight = Some(arrival.clone());
+        let urgency = Urgency::new(serving.is_none());
+        state.begun = state.begun.wrapping_add(1);
+        let flying = Flying {
+            arrival,
+            runtime: ask.runtime.cloned(),
+            urgency: urgency.clone(),
+            number: state.begun,
+        };
+        state.flight = Some(flying.clone());
+        let suspect = held.as_ref().is_some_and(|held| state.refusals.suspects(&held.token));
         let order = Order {
             entry: Arc::clone(self),
             arrival: sender,
             held,
-            rejected: state.rejected.as_ref().map(|(token, _)| token.clone()),
+            rejected: state.rejected.clone(),
             floor: state.floor,
-            stale: state.stale.take(),
+            suspect,
             probe,
-            serves: serving.is_some(),
+            serves: usable,
+            number: state.begun,
+            urgency,
             polled: Polled::default(),
         };
-        Step::Fetch(Box::new(order), arrival, serving)
+        Step::Fetch(Box::new(order), flying, serving)
     }
 
     /// Ends a fetch: keeps the token, or the failure, and wakes all who wait.
     ///
-    /// A token that can't be held is handed to those who wait, and to nobody after them.
+    /// A token that can't be held is handed to those who wait, and to no caller after them.
     pub(crate) fn land(
         &self,
         order: Order,
@@ -216,54 +198,87 @@ impl Entry {
 
     fn end(&self, order: &Order, result: Result<(Token, Option<Held>), Refused>, now: Instant) {
         let mut state = self.lock();
+        let is_current = state.flight.as_ref().is_some_and(|it| it.number == order.number);
         let result = match result {
             Ok((token, held)) => {
-                state.failed = None;
-                self.held.store(held.map(Arc::new));
+                if is_current || self.is_news(held.as_ref()) {
+                    state.failed = None;
+                    state.refusals.replaced(now);
+                    self.held.store(held.map(Arc::new));
+                }
                 Ok(token)
             }
             Err(refused) => {
                 let error = refused.error.clone();
-                state.fail(refused, order.serves, now);
+                if is_current {
+                    let before = state.failed.take();
+                    state.failed = Some(Failed::after(before, refused, order.serves, now));
+                }
                 Err(error)
             }
         };
-        state.flight = None;
+        if is_current {
+            state.flight = None;
+        }
         drop(state);
         order.arrival.send_replace(Some(result));
     }
 
+    /// Returns `true` if a fetch that was given up has brought something after all.
+    fn is_news(&self, held: Option<&Held>) -> bool {
+        let before = self.held.load();
+        held.is_some_and(|held| {
+            before.as_ref().is_none_or(|before| before.obtained < held.obtained)
+        })
+    }
+
     /// Ends a fetch that found nothing new: the failure stands as it is.
     pub(crate) fn land_unchanged(&self, order: Order, error: TokenError) {
-        self.lock().flight = None;
+        self.abandon(order.number);
         order.arrival.send_replace(Some(Err(error)));
     }
 
-    /// Drops the token if it is still this one, unless that was done just now (E11).
-    pub(crate) fn invalidate(&self, token: &Token, now: Instant) -> Invalidation {
+    /// Gives up a fetch whose runtime isn't run: the next call makes another.
+    pub(crate) fn give_up(&self, flying: &Flying) {
+        self.abandon(flying.number);
+    }
+
+    fn abandon(&self, number: u64) {
+        let mut state = self.lock();
+        if state.flight.as_ref().is_some_and(|flight| flight.number == number) {
+            state.flight = None;
+        }
+    }
+
+    /// Notes that a server has refused a token. If that is the one held, it is due from now on: it
+    /// serves until there is another.
+    pub(crate) fn refuse(&self, token: &Token, origin: &str, now: Instant) -> Invalidation {
         let mut state = self.lock();
         let held = self.held.load_full();
-        if held.as_ref().is_some_and(|held| !held.token.is_same(token)) {
-            return Invalidation::AskAgain;
+        let flies = state.flight.as_ref().is_some_and(Flying::is_alive);
+        match &held {
+            Some(held) if !held.token.is_same(token) => return Invalidation::AskAgain,
+            None if flies => return Invalidation::AskAgain,
+            _ => {}
         }
-        if let Some((rejected, at)) = &state.rejected {
-            if held.is_none() && rejected.is_same(token) {
-                return Invalidation::AskAgain;
-            }
-            if now.saturating_duration_since(*at) < COOLDOWN {
-                return Invalidation::Pointless;
-            }
+        let suspected = state.refusals.suspects(token);
+        let verdict = state.refusals.note(token, origin, now);
+        if suspected || verdict == Invalidation::Pointless {
+            return verdict;
         }
-        self.held.store(None);
-        state.rejected = Some((token.clone(), now));
-        if let Some(held) = &held {
+        state.rejected = Some(token.clone());
+        if let Some(held) = held {
             state.floor = Some(state.floor.map_or(held.obtained, |floor| floor.max(held.obtained)));
+            self.held.store(Some(Arc::new(held.due(now))));
         }
-        // If there is none, an earlier one may still have to be taken out.
-        if let Some(sealed) = held.and_then(|held| held.sealed.clone()) {
-            state.stale = Some(sealed);
-        }
-        Invalidation::AskAgain
+        verdict
+    }
+
+    /// Forgets failures and refusals: the next call for a token that is due asks the server.
+    pub(crate) fn reset(&self) {
+        let mut state = self.lock();
+        state.failed = None;
+        state.refusals = Refusals::default();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -285,38 +300,9 @@ impl Drop for Order {
     }
 }
 
-impl State {
-    fn fail(&mut self, refused: Refused, unnoticed: bool, now: Instant) {
-        let before = self.failed.as_ref().filter(|failed| failed.unnoticed == unnoticed);
-        let count = before.map_or(1, |failed| failed.count.saturating_add(1));
-        let rest = backoff::rest(refused.error.cause(), count, jitter());
-        self.failed = Some(Failed {
-            error: refused.error,
-            count,
-            until: now.checked_add(rest).unwrap_or(now),
-            unnoticed,
-            refused: refused.secrets,
-            probed: now,
-        });
-    }
-}
-
-impl Failed {
-    /// Tells whether the server may be asked again.
-    fn is_over(&self, now: Instant, serving: &Option<Token>) -> bool {
-        // While a token served, there was time to wait; now somebody needs one. What the server
-        // asked for is kept nevertheless.
-        let urgent = self.unnoticed && serving.is_none() && self.error.retry_after().is_none();
-        urgent || now >= self.until
-    }
-
-    /// Tells whether it is time to see if there is another secret, and notes that it was.
-    fn may_probe(&mut self, now: Instant) -> bool {
-        let may =
-            self.error.blames_credentials() && now.saturating_duration_since(self.probed) >= PROBE;
-        if may {
-            self.probed = now;
-        }
-        may
+impl Flying {
+    /// Returns `true` unless it ended with its runtime.
+    fn is_alive(&self) -> bool {
+        self.arrival.has_changed().is_ok()
     }
 }

@@ -3,18 +3,33 @@
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
-/// Tells whether an answer says that the token is no good, so that another could be.
+/// Returns `true` if an answer to a request with a token says that the token is no good, so that
+/// another could be.
 ///
 /// That is a 401, or gRPC's `UNAUTHENTICATED` in the head of an answer, which names the error
-/// `invalid_token` or challenges nobody. Other errors are not the token's; a challenge without an
-/// error means that the server has seen no token.
+/// `invalid_token`, challenges no scheme, or challenges Bearer without an error: some servers, such as
+/// Microsoft Graph, do so for expired tokens. Other errors, and other schemes, are not the token's.
 pub(crate) fn refuses_token(status: StatusCode, headers: &HeaderMap) -> bool {
     if status != StatusCode::UNAUTHORIZED && !is_grpc_unauthenticated(status, headers) {
         return false;
     }
     let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().peekable();
-    challenges.peek().is_none()
-        || challenges.any(|value| bearer_errors(value.as_bytes()).any(|it| it == b"invalid_token"))
+    if challenges.peek().is_none() {
+        return true;
+    }
+    let (mut bearer, mut other_error) = (false, false);
+    for field in challenges {
+        let mut reader = Reader::new(field.as_bytes());
+        while let Some(error) = reader.next_error() {
+            match error {
+                b"invalid_token" => return true,
+                b"" => {}
+                _ => other_error = true,
+            }
+        }
+        bearer |= reader.met_bearer;
+    }
+    bearer && !other_error
 }
 
 fn is_grpc_unauthenticated(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -24,23 +39,12 @@ fn is_grpc_unauthenticated(status: StatusCode, headers: &HeaderMap) -> bool {
         && headers.get("grpc-status").is_some_and(|value| value == "16")
 }
 
-/// Returns the `error` of each Bearer challenge in a field, quotes taken away.
-fn bearer_errors(field: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut reader = Reader { rest: field, bearer: false };
-    std::iter::from_fn(move || {
-        while let Some(parameter) = reader.next() {
-            if reader.bearer && parameter.name.eq_ignore_ascii_case(b"error") {
-                return Some(parameter.value);
-            }
-        }
-        None
-    })
-}
-
 struct Reader<'a> {
     rest: &'a [u8],
     /// Whether the scheme read last is Bearer.
     bearer: bool,
+    /// Whether any was.
+    met_bearer: bool,
 }
 
 struct Parameter<'a> {
@@ -49,6 +53,20 @@ struct Parameter<'a> {
 }
 
 impl<'a> Reader<'a> {
+    const fn new(field: &'a [u8]) -> Self {
+        Self { rest: field, bearer: false, met_bearer: false }
+    }
+
+    /// Returns the `error` of the next Bearer challenge that has one, quotes taken away.
+    fn next_error(&mut self) -> Option<&'a [u8]> {
+        while let Some(parameter) = self.next() {
+            if self.bearer && parameter.name.eq_ignore_ascii_case(b"error") {
+                return Some(parameter.value);
+            }
+        }
+        None
+    }
+
     /// Returns the next parameter, and notes the schemes on the way. What is neither is skipped.
     fn next(&mut self) -> Option<Parameter<'a>> {
         while !self.rest.is_empty() {
@@ -62,6 +80,7 @@ impl<'a> Reader<'a> {
             let Some(rest) = self.rest.strip_prefix(b"=") else {
                 self.rest = after_word;
                 self.bearer = word.eq_ignore_ascii_case(b"bearer");
+                self.met_bearer |= self.bearer;
                 continue;
             };
             self.rest = rest;
@@ -137,15 +156,13 @@ mod tests {
     #[test]
     fn e10_e12_nothing_else_is() {
         for challenge in [
-            "Bearer",
-            r#"Bearer realm="api""#,
             r#"Bearer error="insufficient_scope", scope="a""#,
+            r#"Bearer realm="a", Bearer error="insufficient_scope""#,
+            r#"Bearer realm="", error="insufficient_claims", claims="eyJ9""#,
             r#"Bearer error="invalid_request""#,
             r#"Bearer error="insufficient_user_authentication", acr_values="x""#,
-            r#"Bearer realm="error=\"invalid_token\"""#,
             r#"Basic realm="a\" Bearer error=invalid_token""#,
             r#"Basic realm="a\\", Basic realm="Bearer error=invalid_token""#,
-            r#"Bearer error_description="invalid_token""#,
             r#"Basic realm="a", error="invalid_token""#,
             r#"DPoP error="invalid_token""#,
             r#"DPoP error="use_dpop_nonce""#,
@@ -158,6 +175,30 @@ mod tests {
             assert!(!refuses(status, &[]), "{status}");
             assert!(!refuses(status, &[r#"Bearer error="invalid_token""#]), "{status}");
         }
+    }
+
+    // E10: the token was sent, and the server says nothing of it.
+    #[test]
+    fn fc12_a_bearer_challenge_without_an_error_is_about_the_token() {
+        let graph = "Bearer realm=\"\", \
+             authorization_uri=\"https://login.microsoftonline.example/common/oauth2/authorize\", \
+             client_id=\"00000003-0000-0000-c000-000000000000\"";
+        for challenge in [
+            graph,
+            "Bearer",
+            "bearer",
+            r#"Bearer realm="api""#,
+            r#"Bearer error="""#,
+            r#"Bearer realm="error=\"insufficient_scope\"""#,
+            r#"Bearer error_description="expired""#,
+            r#"Basic realm="a", Bearer realm="b""#,
+            r#"Bearer, DPoP algs="ES256""#,
+        ] {
+            assert!(refuses(401, &[challenge]), "{challenge}");
+        }
+        assert!(refuses(401, &["Negotiate", graph]));
+        assert!(!refuses(401, &[graph, r#"Bearer error="insufficient_scope""#]));
+        assert!(!refuses(403, &[graph]));
     }
 
     // E10: gRPC's own way to say 401.
@@ -175,7 +216,8 @@ mod tests {
         let invalid = r#"Bearer error="invalid_token""#;
         assert!(answer("16", "application/grpc", None));
         assert!(answer("16", "application/grpc+proto", Some(invalid)));
-        assert!(!answer("16", "application/grpc", Some("Bearer realm=\"a\"")));
+        assert!(answer("16", "application/grpc", Some("Bearer realm=\"a\"")));
+        assert!(!answer("16", "application/grpc", Some("Basic realm=\"a\"")));
         assert!(!answer("7", "application/grpc", Some(invalid)));
         assert!(!answer("0", "application/grpc", None));
         assert!(!answer("16", "text/plain", None));
@@ -184,7 +226,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_field_is_read_to_its_end(field: Vec<u8>) {
-            prop_assert!(bearer_errors(&field).count() <= field.len());
+            let mut reader = Reader::new(&field);
+            let errors = std::iter::from_fn(|| reader.next_error()).count();
+            prop_assert!(errors <= field.len());
         }
     }
 }

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::client::discovery::Discoveries;
 use crate::client::shared::Shared;
+use crate::client::slots::Slots;
 use crate::clock::Clock;
 use crate::transport::{Limits, Transport};
 
@@ -14,6 +15,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shared: Option<Shared>,
     pub(crate) discoveries: Discoveries,
+    pub(crate) slots: Slots,
     /// Of one exchange.
     pub(crate) limits: Limits,
     /// Of one fetch, with all its exchanges.

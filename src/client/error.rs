@@ -42,8 +42,8 @@ struct Failure {
     kind: TokenErrorKind,
     description: Option<Box<str>>,
     retry_after: Option<Duration>,
-    /// The server's status said that it doesn't know the client.
-    unauthenticated: bool,
+    /// With which status the server refused.
+    status: Option<StatusCode>,
     /// The error that it comes from; the kind has its text, what lies behind is the source.
     origin: Option<Arc<dyn Error + Send + Sync>>,
     /// For whom the token was to be.
@@ -65,7 +65,7 @@ impl TokenError {
             kind,
             description,
             retry_after,
-            unauthenticated: false,
+            status: None,
             origin: None,
             party: None,
             endpoint: None,
@@ -79,9 +79,8 @@ impl TokenError {
         description: Option<Box<str>>,
         retry_after: Option<Duration>,
     ) -> Self {
-        let unauthenticated = status == StatusCode::UNAUTHORIZED;
         Self::with(TokenErrorKind::Refused(code), description, retry_after)
-            .change(|failure| failure.unauthenticated = unauthenticated)
+            .change(|failure| failure.status = Some(status))
     }
 
     /// The client's secret or key could not be had, or is no good.
@@ -152,23 +151,31 @@ impl TokenError {
         self.0.retry_after
     }
 
-    /// Tells whether asking again won't help until somebody changes something: the secret, the
+    /// Returns `true` if asking again won't help until an operator changes something: the secret, the
     /// registration of the client, the address. Everything else passes, or may pass, by itself.
+    ///
+    /// What a proxy answers instead of the server passes: any status without an OAuth error.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             TokenErrorKind::Refused(code) => {
-                !matches!(code, ErrorCode::TemporarilyUnavailable | ErrorCode::ServerError)
-            }
-            TokenErrorKind::Status(status) => {
                 // 408 Request Timeout, 425 Too Early, 429 Too Many Requests.
-                !status.is_server_error() && !matches!(status.as_u16(), 408 | 425 | 429)
+                let passes = self.0.status.is_some_and(|status| {
+                    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+                });
+                !passes && code.is_permanent(self.0.status)
             }
-            TokenErrorKind::Answer(fault) => !matches!(fault, AnswerFault::NotJson),
-            TokenErrorKind::Discovery(_) | TokenErrorKind::MissingScopes(_) => true,
+            TokenErrorKind::Answer(fault) => !matches!(
+                fault,
+                AnswerFault::NotJson | AnswerFault::NoAccessToken | AnswerFault::Redirect
+            ),
+            TokenErrorKind::Discovery(fault) => !matches!(fault, DiscoveryFault::NoMetadata),
+            TokenErrorKind::MissingScopes(_) => true,
             TokenErrorKind::Credentials(kind) => matches!(kind, SecretErrorKind::Malformed),
-            TokenErrorKind::Transport(_) | TokenErrorKind::TimedOut | TokenErrorKind::NoRuntime => {
-                false
-            }
+            TokenErrorKind::Status(_)
+            | TokenErrorKind::Transport(_)
+            | TokenErrorKind::TimedOut
+            | TokenErrorKind::Deadline
+            | TokenErrorKind::NoRuntime => false,
         }
     }
 
@@ -184,7 +191,7 @@ impl TokenError {
             // So Keycloak calls a wrong secret, with 400 or 401.
             | TokenErrorKind::Refused(ErrorCode::UnauthorizedClient) => true,
             // Others have codes of their own, such as `access_denied`.
-            TokenErrorKind::Refused(_) => self.0.unauthenticated,
+            TokenErrorKind::Refused(_) => self.0.status == Some(StatusCode::UNAUTHORIZED),
             // Some servers give no reason.
             TokenErrorKind::Status(status) => {
                 matches!(*status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
@@ -217,6 +224,7 @@ impl TokenError {
             TokenErrorKind::Transport(TransportErrorKind::Timeout) | TokenErrorKind::TimedOut => {
                 "timeout"
             }
+            TokenErrorKind::Deadline => "deadline",
             TokenErrorKind::Transport(_) => "transport",
             TokenErrorKind::Credentials(_) => "credentials",
             TokenErrorKind::Discovery(_) => "discovery",
@@ -292,19 +300,59 @@ mod tests {
             assert_eq!(matches!(parsed, ErrorCode::Other(_)), code == "scope_invalid");
             assert_eq!(error(TokenErrorKind::Refused(parsed)).is_permanent(), permanent, "{code}");
         }
-        for (status, permanent) in
-            [(400, true), (401, true), (403, true), (404, true), (408, false), (429, false)]
-        {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(error(TokenErrorKind::Status(status)).is_permanent(), permanent, "{status}");
-        }
-        for status in 500..=599 {
+        for status in 300..=599 {
             let status = StatusCode::from_u16(status).unwrap();
             assert!(!error(TokenErrorKind::Status(status)).is_permanent());
         }
         for kind in [TransportErrorKind::Timeout, TransportErrorKind::Connect] {
             assert!(!error(TokenErrorKind::Transport(kind)).is_permanent());
         }
+    }
+
+    #[test]
+    fn fc10_only_an_oauth_error_is_permanent() {
+        let refused = |status: u16, code: &str| {
+            let status = StatusCode::from_u16(status).unwrap();
+            TokenError::refused(ErrorCode::from_text(code), status, None, None).is_permanent()
+        };
+        for (status, code) in [
+            (400, "invalid_client"),
+            (401, "invalid_client"),
+            (403, "access_denied"),
+            (404, "invalid_client"),
+            (400, "invalid_scope"),
+            (200, "incorrect_client_credentials"),
+            (401, "access_denied"),
+        ] {
+            assert!(refused(status, code), "{status} {code}");
+        }
+        for (status, code) in [
+            (404, "Not Found"),
+            (404, "not_found"),
+            (403, "Forbidden"),
+            (401, "Unauthorized"),
+            (400, "Bad Request"),
+            (405, "METHOD_NOT_ALLOWED"),
+            (400, ""),
+            (400, "temporarily_unavailable"),
+            (429, "too_many_requests"),
+            (429, "slow_down"),
+            (429, "invalid_request"),
+            (503, "invalid_client"),
+            (500, "server_error"),
+            (502, "bad_gateway"),
+            (408, "request_timeout"),
+        ] {
+            assert!(!refused(status, code), "{status} {code}");
+        }
+        for fault in [AnswerFault::NotJson, AnswerFault::NoAccessToken, AnswerFault::Redirect] {
+            assert!(!error(TokenErrorKind::Answer(fault)).is_permanent(), "{fault}");
+        }
+        assert!(error(TokenErrorKind::Answer(AnswerFault::TokenType)).is_permanent());
+        let discovery = |fault| error(TokenErrorKind::Discovery(fault)).is_permanent();
+        assert!(!discovery(DiscoveryFault::NoMetadata));
+        assert!(discovery(DiscoveryFault::IssuerMismatch));
+        assert!(discovery(DiscoveryFault::AuthMethod));
     }
 
     // R11

@@ -28,8 +28,12 @@ pub enum TokenErrorKind {
     MissingScopes(ScopeSet),
     /// It took too long.
     TimedOut,
+    /// The caller's own time was over before there was a token: that of its request, of its gRPC call
+    /// (`grpc-timeout`), or of [`AttachTokenLayer::token_timeout`](crate::client::AttachTokenLayer::token_timeout).
+    /// The fetch goes on, and the next call may find its token.
+    Deadline,
     /// The runtime that fetched the token ended before it was there, or there was none: this crate
-    /// works within a tokio runtime. A transport, store or provider that panics looks the same.
+    /// works within a tokio runtime that has timers. A transport, store or provider that panics looks the same.
     NoRuntime,
 }
 
@@ -122,6 +126,23 @@ impl ErrorCode {
         }
     }
 
+    /// Returns `true` if the code is one of OAuth's, or of the server's own, that doesn't pass. The
+    /// errors of proxies and frameworks repeat the words of their status, such as `Not Found`.
+    pub(crate) fn is_permanent(&self, status: Option<StatusCode>) -> bool {
+        let letters = |text: &str| -> String {
+            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+        };
+        match self {
+            Self::TemporarilyUnavailable | Self::ServerError => false,
+            Self::Other(code) => {
+                let code = letters(code);
+                let reason = status.and_then(|status| status.canonical_reason()).map(letters);
+                !code.is_empty() && reason != Some(code)
+            }
+            _ => true,
+        }
+    }
+
     pub(crate) const fn label(&self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
@@ -154,9 +175,10 @@ impl fmt::Display for TokenErrorKind {
                 write!(f, "the server didn't grant these scopes: {scopes}")
             }
             Self::TimedOut => f.write_str("it took too long"),
-            Self::NoRuntime => {
-                f.write_str("the fetch panicked, or its tokio runtime ended, or there is none")
-            }
+            Self::Deadline => f.write_str("it wasn't there within the caller's time"),
+            Self::NoRuntime => f.write_str(
+                "the fetch panicked, or its tokio runtime ended, or there is none with timers",
+            ),
         }
     }
 }

@@ -8,14 +8,15 @@ use tokio::time::{Instant, sleep};
 use crate::client::assertion::Recipient;
 use crate::client::authentication::Proof;
 use crate::client::backoff;
-use crate::client::cache::Refused;
 use crate::client::core::Core;
 use crate::client::digest::jitter;
 use crate::client::error::{AnswerFault, TokenError, TokenErrorKind};
+use crate::client::failed::Refused;
 use crate::client::grant::{Definition, Server};
 use crate::client::request::token_request;
 use crate::client::response::{self, Granted, Lifetime, jwt_expiry};
 use crate::client::secret_source::Known;
+use crate::client::slots::Urgency;
 use crate::client::token::Token;
 use crate::clock::{UnixTime, monotonic};
 use crate::scope::ScopeSet;
@@ -38,6 +39,14 @@ pub(crate) struct Fetched {
 /// one.
 const MOST_SECRETS: usize = 3;
 
+/// When a fetch may use the network.
+#[derive(Clone, Copy)]
+pub(crate) struct Gate<'a> {
+    pub(crate) urgency: &'a Urgency,
+    /// When the fetch ends.
+    pub(crate) deadline: Instant,
+}
+
 /// Fetches a token, with pauses between attempts that may help, and with another secret if this one
 /// is refused. `secrets` are those that were refused before.
 pub(crate) async fn fetch(
@@ -45,6 +54,7 @@ pub(crate) async fn fetch(
     grant: &Definition,
     known: Option<Known>,
     mut secrets: Vec<Known>,
+    gate: Gate<'_>,
 ) -> Result<Fetched, Refused> {
     let source = grant.auth.source();
     let mut known = known;
@@ -52,7 +62,10 @@ pub(crate) async fn fetch(
     let mut attempt = 0_u32;
     loop {
         attempt = attempt.saturating_add(1);
-        let error = match attempt_once(core, grant, known.clone()).await {
+        let slot = core.slots.enter(grant.server.authority(), gate.urgency, gate.deadline).await;
+        let fetched = attempt_once(core, grant, known.clone()).await;
+        drop(slot);
+        let error = match fetched {
             Ok(fetched) => {
                 if let (Some(source), Some(known)) = (source, &known) {
                     source.accepted(known);

@@ -5,84 +5,55 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
-use crate::client::cache::{Entry, Held, Order, Refused, Step};
+use crate::client::cache::{Entry, Order};
 use crate::client::core::Core;
 use crate::client::credentials::{SecretError, SecretErrorKind};
 use crate::client::digest::{Digest, jitter};
 use crate::client::error::{TokenError, TokenErrorKind};
-use crate::client::exchange::{Fetched, fetch};
+use crate::client::exchange::{Fetched, Gate, fetch};
 use crate::client::expiry;
+use crate::client::failed::Refused;
 use crate::client::grant::Grant;
+use crate::client::held::Held;
 use crate::client::seal::{Names, Stored};
 use crate::client::secret_source::Known;
 use crate::client::shared::{Lease, Locked, Sealed, Shared};
+use crate::client::slots::Urgency;
 use crate::client::token::Token;
 use crate::clock::monotonic;
 use crate::scope::ScopeSet;
 use crate::telemetry::{count, event, observe};
 
-/// Gets a token, by whatever way is the shortest.
-pub(crate) async fn token(
+/// Starts a fetch.
+pub(crate) fn start(
     core: &Arc<Core>,
     grant: &Grant,
     entry: &Arc<Entry>,
-) -> Result<Token, TokenError> {
-    let secret_can_change =
-        grant.definition().auth.source().is_some_and(|source| source.fixed().is_none());
-    let mut arrival = match entry.next(monotonic(), secret_can_change) {
-        Step::Serve(token) => {
-            count!("client_cache_hit_total", "cache" => "l1");
-            return Ok(token);
-        }
-        Step::Fail(error) => return Err(error),
-        Step::Wait(arrival) => {
-            count!("client_single_flight_waiters_total");
-            arrival
-        }
-        Step::Fetch(order, arrival, serving) => {
-            // Without a runtime the order is dropped, and the next call makes another.
-            let started = Handle::try_current().map(|runtime| {
-                let flight = Flight {
-                    core: Arc::clone(core),
-                    grant: grant.clone(),
-                    entry: Arc::clone(entry),
-                    deadline: after(monotonic(), core.timeout),
-                };
-                let polled = order.polled.clone();
-                let mut run = Box::pin(flight.run(*order));
-                runtime.spawn(poll_fn(move |cx| polled.during(|| run.as_mut().poll(cx))));
-            });
-            match (serving, started) {
-                (Some(token), _) => return Ok(token),
-                (None, Ok(())) => arrival,
-                (None, Err(_)) => return Err(TokenError::new(TokenErrorKind::NoRuntime)),
-            }
-        }
+    order: Order,
+    runtime: &Handle,
+) {
+    let flight = Flight {
+        core: Arc::clone(core),
+        grant: grant.clone(),
+        entry: Arc::clone(entry),
+        deadline: after(monotonic(), core.timeout),
+        urgency: order.urgency.clone(),
     };
-    // The fetch itself ends in time, unless its runtime stands still.
-    let patience = core.timeout.saturating_add(Duration::from_secs(1));
-    wait(&mut arrival, patience).await
+    let polled = order.polled.clone();
+    let mut run = Box::pin(flight.run(order));
+    runtime.spawn(poll_fn(move |cx| polled.during(|| run.as_mut().poll(cx))));
 }
 
-async fn wait(
-    arrival: &mut watch::Receiver<Option<Result<Token, TokenError>>>,
-    patience: Duration,
-) -> Result<Token, TokenError> {
-    let gone = || Err(TokenError::new(TokenErrorKind::NoRuntime));
-    // The fetch may be in another runtime than who waits for it.
-    if Handle::try_current().is_err() {
-        return gone();
-    }
-    let arrived = timeout(patience, arrival.wait_for(Option::is_some)).await;
-    match arrived {
-        Ok(Ok(result)) => result.clone().unwrap_or_else(gone),
-        Ok(Err(_)) => gone(),
-        Err(_) => Err(TokenError::new(TokenErrorKind::TimedOut)),
-    }
+/// Returns `false` if tasks in this runtime get no time: it is kept, and not run.
+pub(crate) async fn is_run(runtime: &Handle) -> bool {
+    let (tell, told) = oneshot::channel();
+    runtime.spawn(async move { tell.send(()) });
+    // A runtime that has ended has dropped the fetch, which is another matter.
+    timeout(Duration::from_secs(1), told).await.is_ok()
 }
 
 /// Between two looks at what another process is fetching.
@@ -97,6 +68,7 @@ struct Flight {
     grant: Grant,
     entry: Arc<Entry>,
     deadline: Instant,
+    urgency: Urgency,
 }
 
 /// What the shared cache gave.
@@ -136,7 +108,10 @@ impl Flight {
         };
         let fingerprint = known.as_ref().map(|known| *known.fingerprint()).unwrap_or_default();
         let names = self.names(shared, &fingerprint);
-        let lease = match self.consult(shared, &names, &mut order).await {
+        // It serves others until there is another, which takes its place in the store.
+        let stale = order.held.as_ref().filter(|_| order.suspect);
+        let stale = stale.and_then(|held| held.sealed.clone());
+        let lease = match self.consult(shared, &names, &order).await {
             Consulted::Found(held) => {
                 count!("client_cache_hit_total", "cache" => "l2");
                 let token = held.token.clone();
@@ -153,8 +128,14 @@ impl Flight {
                 let ttl = held.as_ref().map(|held| held.serves_for(monotonic()));
                 // Those who wait needn't wait for the store.
                 self.entry.land(order, Ok((fetched.token, held)), monotonic());
-                if let (Some(sealed), Some(ttl)) = (sealed, ttl) {
-                    shared.put(&sealed, ttl).await;
+                if let (Some(sealed), Some(ttl)) = (&sealed, ttl) {
+                    shared.put(sealed, ttl).await;
+                }
+                if let Some(stale) = stale {
+                    let replaced = sealed.is_some_and(|sealed| sealed.key == stale.key);
+                    if !replaced {
+                        shared.remove(&stale).await;
+                    }
                 }
             }
             Err(refused) => self.failed(order, refused),
@@ -179,7 +160,8 @@ impl Flight {
 
     async fn fetch(&self, known: Option<Known>, refused: Vec<Known>) -> Result<Fetched, Refused> {
         let started = monotonic();
-        let fetching = fetch(&self.core, self.grant.definition(), known, refused);
+        let gate = Gate { urgency: &self.urgency, deadline: self.deadline };
+        let fetching = fetch(&self.core, self.grant.definition(), known, refused, gate);
         let result = within(self.deadline, fetching).await;
         observe!(
             "client_retrieval_seconds",
@@ -221,10 +203,7 @@ impl Flight {
     }
 
     /// Looks for the token that another process has fetched, or is fetching, for a bounded time.
-    async fn consult(&self, shared: &Shared, names: &Names, order: &mut Order) -> Consulted {
-        if let Some(stale) = order.stale.take() {
-            shared.remove(&stale).await;
-        }
+    async fn consult(&self, shared: &Shared, names: &Names, order: &Order) -> Consulted {
         if let Some(held) = self.find(shared, names, order).await {
             return Consulted::Found(held);
         }

@@ -62,6 +62,14 @@ pub(crate) enum Server {
     Issuer { uri: Uri, issuer: String },
 }
 
+impl Server {
+    /// Returns the host and the port that the operator has named.
+    pub(crate) fn authority(&self) -> &str {
+        let (Self::Endpoint { uri, .. } | Self::Issuer { uri, .. }) = self;
+        uri.authority().map(http::uri::Authority::as_str).unwrap_or_default()
+    }
+}
+
 impl Grant {
     /// Asks at this token endpoint. A query in its address is kept.
     pub fn endpoint(token_endpoint: &str, auth: ClientAuth) -> GrantBuilder {

@@ -94,18 +94,30 @@
 //!
 //! *A fetch that fails* is tried three times if that can help, within ten seconds
 //! ([`TokenClientBuilder::timeout`]). What can't pass by itself ([`TokenError::is_permanent`]) is
-//! then believed for ten seconds, doubling up to five minutes; everything else for half a second,
-//! doubling up to a minute, or for as long as `Retry-After` says, up to five minutes. Calls meanwhile
-//! get the same error at once.
+//! then believed for ten seconds, doubling up to five minutes; everything else, such as a proxy's 404,
+//! for half a second, doubling up to a minute, or for as long as `Retry-After` says, up to five
+//! minutes. Calls meanwhile get the same error at once. [`TokenSource::reset`] and
+//! [`TokenClient::reset`] forget it.
 //!
-//! *A server that refuses the token*, with 401 (or gRPC's `UNAUTHENTICATED`) and `invalid_token` or no
-//! challenge at all, gets the request once more with another token, if the body could be kept
-//! ([`AttachTokenLayer::replay_up_to`]). Its second answer is the caller's. If new tokens are refused
-//! as well, they aren't what is wrong, and within thirty seconds no other is fetched for that reason.
+//! *Many fetches at once* share 64 places ([`TokenClientBuilder::concurrent_fetches`]), of which one
+//! authorization server gets half. The others wait for their turn: first those that a caller waits
+//! for, then those that replace a token ahead of its expiry.
+//!
+//! *A caller with little time* gets an error when it is over, while the fetch goes on: after its
+//! request's timeout, its `grpc-timeout`, or [`AttachTokenLayer::token_timeout`]. What the wait has
+//! taken, the request has less.
+//!
+//! *A server that refuses the token*, with 401 (or gRPC's `UNAUTHENTICATED`) and `invalid_token`, no
+//! error, or no challenge at all, gets the request once more with another token, if the body could be
+//! kept ([`AttachTokenLayer::replay_up_to`]). Its second answer is the caller's. Meanwhile, and if
+//! there is no other token to be had, all other requests go with the one there is: it may be good
+//! elsewhere. If new tokens are refused as well, they aren't what is wrong, and within thirty seconds
+//! no other is fetched for that origin.
 //!
 //! *Without a token nothing is sent*, and no token is sent to where it doesn't belong: only to the
 //! origins named, only over `https` or to a loopback address (within a mesh that encrypts by itself, see
-//! [`AttachTokenLayer::dangerous_allow_http`] and [`GrantBuilder::dangerous_allow_http`]). A request that has an `Authorization`
+//! [`AttachTokenLayer::dangerous_allow_http`] and [`GrantBuilder::dangerous_allow_http`]), and with no
+//! `Host` field that names another. A request that has an `Authorization`
 //! field already goes as it is ([`AttachTokenLayer::replace_existing`]).
 //!
 //! # Secrets that change
@@ -147,16 +159,20 @@
 //! | what | bound | setting |
 //! |---|---|---|
 //! | getting a token, all attempts together | 10 s, one exchange half of it | [`TokenClientBuilder::timeout`] |
+//! | waiting for a token, for a request with less time | its own timeout | [`AttachTokenLayer::token_timeout`] |
+//! | fetches at the same time | 64, half of them for one server | [`TokenClientBuilder::concurrent_fetches`] |
 //! | requests for one token | 5: three attempts, three secrets | |
 //! | how long an error stands | 5 min | |
 //! | the token endpoint's answer | 64 KiB | |
 //! | an issuer's metadata, kept for an hour, and another if there is no newer | 256 KiB | |
 //! | searching for it, in all its places together | half of the timeout | [`TokenClientBuilder::timeout`] |
 //! | grants in the cache, and issuers known | 1,024 | [`TokenClientBuilder::capacity`] |
+//! | grants that made room while they were being fetched or had failed | 4,096, or four times the capacity | |
 //! | grants of one tenant | 64 | [`TokenClientBuilder::per_tenant`] |
 //! | a token's lifetime | a year | |
 //! | what is kept of a request's body | 64 KiB | [`AttachTokenLayer::replay_up_to`] |
 //! | a request, after a 401 | sent once more | |
+//! | new tokens because one origin refuses them | 1 in 30 s | |
 //! | asking a [`SecretProvider`] | 5 s | |
 //! | asking it again while the server refuses its secret | once a second for 5 s, then ever more seldom, every 30 s at last | |
 //! | a file with a secret | 64 KiB | |
@@ -213,17 +229,20 @@ mod error;
 mod error_kind;
 mod exchange;
 mod expiry;
+mod failed;
 mod file;
 mod flight;
 mod form;
 mod grant;
 mod grant_builder;
+mod held;
 mod origin;
 mod party;
 mod pool;
 mod private_key;
 #[cfg(feature = "redis")]
 mod redis;
+mod refusals;
 mod replay;
 mod request;
 #[cfg(feature = "reqwest")]
@@ -235,10 +254,12 @@ mod secret_text;
 mod send_error;
 mod shared;
 mod sign;
+mod slots;
 mod store;
 mod token;
 mod token_client;
 mod token_source;
+mod wait;
 
 pub use self::algorithm::AssertionAlgorithm;
 pub use self::assertion::{Assertion, AssertionAudience};
@@ -259,7 +280,7 @@ pub use self::grant_builder::GrantBuilder;
 pub use self::redis::RedisStore;
 pub use self::replay::ReplayBody;
 pub use self::secret_source::SecretSource;
-pub use self::send_error::{OriginRefused, SendError};
+pub use self::send_error::{HostRefused, OriginRefused, SendError};
 pub use self::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
 pub use self::token::Token;
 pub use self::token_client::{TokenClient, TokenClientBuilder};

@@ -54,6 +54,14 @@ impl Origin {
             || v6(host).is_some_and(|address| v6(&self.host) == Some(address))
     }
 
+    /// Returns `true` if `authority`, as a `Host` field has it, is this origin's: the port may be left
+    /// out if it is the default.
+    pub(crate) fn is_at(&self, authority: &str) -> bool {
+        let scheme = if self.https { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+        !authority.contains('@') && uri.is_ok_and(|uri| self.contains(&uri))
+    }
+
     /// Tells whether an absolute address is of this origin.
     pub(crate) fn contains(&self, uri: &Uri) -> bool {
         is_https(uri) == Some(self.https)

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::client::cache::Entry;
 use crate::client::digest::Digest;
 use crate::client::grant::Grant;
@@ -13,8 +15,19 @@ use crate::telemetry::{count, gauge};
 pub(crate) struct Pool {
     capacity: usize,
     per_tenant: usize,
-    entries: RwLock<HashMap<Digest, Kept>>,
+    entries: RwLock<Entries>,
 }
+
+#[derive(Default)]
+struct Entries {
+    kept: HashMap<Digest, Kept>,
+    /// What had to make room while it was being fetched, or has just failed: otherwise more grants
+    /// than there is room for would ask again and again.
+    evicted: HashMap<Digest, Arc<Entry>>,
+}
+
+/// So many evicted ones are remembered, or four for each that is kept.
+const FEWEST_EVICTED: usize = 4_096;
 
 struct Kept {
     entry: Arc<Entry>,
@@ -27,48 +40,80 @@ impl Pool {
     }
 
     /// Returns the entry of a grant, if need be a new one.
-    pub(crate) fn entry(&self, grant: &Grant, since: Duration) -> Arc<Entry> {
+    pub(crate) fn entry(&self, grant: &Grant, since: Duration, now: Instant) -> Arc<Entry> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = entries.get(grant.key()) {
+        if let Some(kept) = entries.kept.get(grant.key()) {
             kept.entry.touch(since);
             return Arc::clone(&kept.entry);
         }
         drop(entries);
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = entries.get(grant.key()) {
+        if let Some(kept) = entries.kept.get(grant.key()) {
             return Arc::clone(&kept.entry);
         }
-        self.make_room(&mut entries, grant.tenant());
-        let entry = Arc::new(Entry::default());
+        let known = entries.evicted.remove(grant.key());
+        self.make_room(&mut entries, grant.tenant(), now);
+        let entry = known.unwrap_or_default();
         entry.touch(since);
         let kept = Kept { entry: Arc::clone(&entry), tenant: *grant.tenant() };
-        entries.insert(*grant.key(), kept);
-        gauge!("client_cache_entries", gauge_of(entries.len()));
+        entries.kept.insert(*grant.key(), kept);
+        gauge!("client_cache_entries", gauge_of(entries.kept.len()));
         entry
     }
 
     /// Removes what was unused for longest: of the same tenant, if it has its quota, else of all.
     ///
     /// It looks at all entries, but only where a token is about to be fetched.
-    fn make_room(&self, entries: &mut HashMap<Digest, Kept>, tenant: &Digest) {
-        let own = entries.values().filter(|kept| kept.tenant == *tenant).count();
+    fn make_room(&self, entries: &mut Entries, tenant: &Digest, now: Instant) {
+        let own = entries.kept.values().filter(|kept| kept.tenant == *tenant).count();
         let of_tenant = own >= self.per_tenant;
-        if !of_tenant && entries.len() < self.capacity {
+        if !of_tenant && entries.kept.len() < self.capacity {
             return;
         }
         let oldest = entries
+            .kept
             .iter()
             .filter(|(_, kept)| !of_tenant || kept.tenant == *tenant)
             .min_by_key(|(_, kept)| kept.entry.last_used())
             .map(|(key, _)| *key);
-        if let Some(oldest) = oldest {
-            entries.remove(&oldest);
-            count!("client_cache_evicted_total");
+        let Some((key, kept)) = oldest.and_then(|key| entries.kept.remove_entry(&key)) else {
+            return;
+        };
+        count!("client_cache_evicted_total");
+        if kept.entry.is_busy(now) {
+            self.remember(&mut entries.evicted, key, kept.entry, now);
         }
     }
 
+    fn remember(
+        &self,
+        evicted: &mut HashMap<Digest, Arc<Entry>>,
+        key: Digest,
+        entry: Arc<Entry>,
+        now: Instant,
+    ) {
+        let most = self.capacity.saturating_mul(4).max(FEWEST_EVICTED);
+        if evicted.len() >= most {
+            evicted.retain(|_, entry| entry.is_busy(now));
+        }
+        if evicted.len() >= most {
+            let oldest = evicted.iter().min_by_key(|(_, entry)| entry.last_used());
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                evicted.remove(&oldest);
+            }
+        }
+        evicted.insert(key, entry);
+    }
+
+    /// Has all entries forget their failures.
+    pub(crate) fn reset(&self) {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.kept.values().for_each(|kept| kept.entry.reset());
+        entries.evicted.values().for_each(|entry| entry.reset());
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).kept.len()
     }
 }
 
@@ -80,6 +125,7 @@ fn gauge_of(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use crate::client::authentication::ClientAuth;
+    use crate::clock::monotonic;
 
     use super::*;
 
@@ -96,11 +142,11 @@ mod tests {
     impl Test {
         fn entry(&mut self, tenant: &str, scope: &str) -> Arc<Entry> {
             self.1 += 1;
-            self.0.entry(&grant(tenant, scope), Duration::from_secs(self.1))
+            self.0.entry(&grant(tenant, scope), Duration::from_secs(self.1), monotonic())
         }
 
         fn has(&self, tenant: &str, scope: &str) -> bool {
-            self.0.entries.read().unwrap().contains_key(grant(tenant, scope).key())
+            self.0.entries.read().unwrap().kept.contains_key(grant(tenant, scope).key())
         }
     }
 

@@ -1,17 +1,17 @@
 use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::{fmt, mem};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 /// A request's body that can be sent once more, if the server refuses the token.
 ///
-/// What passes is kept, up to a limit, and until the request is answered; beyond that the body is
-/// sent as usual, but only once. A body that is still being sent when the refusal comes goes on where
+/// What passes is copied and kept, up to a limit, and until the request is answered; beyond that the
+/// body is sent as usual, but only once. A body that is still being sent when the refusal comes goes on where
 /// it was.
 pub struct ReplayBody<B> {
     source: Option<Source<B>>,
@@ -20,14 +20,11 @@ pub struct ReplayBody<B> {
 struct Source<B> {
     state: Arc<Mutex<State<B>>>,
     turn: u8,
-    /// Which of the kept frames comes next.
-    next: usize,
 }
 
 struct State<B> {
     body: Pin<Box<B>>,
-    kept: Vec<Kept>,
-    bytes: usize,
+    kept: Kept,
     limit: usize,
     /// Which of the two bodies may read.
     turn: u8,
@@ -37,14 +34,16 @@ struct State<B> {
     ended: bool,
 }
 
-#[derive(Clone)]
-enum Kept {
-    Data(Bytes),
-    Trailers(HeaderMap),
+/// What has passed. Data is copied: a frame may be a small part of a large buffer, which it would
+/// keep alive.
+#[derive(Default)]
+struct Kept {
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
 }
 
-/// So many frames are kept: small ones take more memory than their bytes do.
-const MOST_FRAMES: usize = 1_024;
+/// A field of trailers takes about so much memory beside its name and value.
+const FIELD: usize = 64;
 
 /// Makes the second body. When it is dropped, nothing more is kept.
 pub(crate) struct Replay<B>(Option<Arc<Mutex<State<B>>>>);
@@ -55,17 +54,18 @@ impl<B: Body> ReplayBody<B> {
         if body.is_end_stream() {
             return (Self { source: None }, Replay(None));
         }
+        // Nothing is copied of a body that says that it is too long.
+        let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes <= limit);
         let state = Arc::new(Mutex::new(State {
             body: Box::pin(body),
-            kept: Vec::new(),
-            bytes: 0,
+            kept: Kept::default(),
             limit,
             turn: 0,
             waiting: None,
-            keeping: limit > 0,
+            keeping: limit > 0 && fits,
             ended: false,
         }));
-        let source = Source { state: Arc::clone(&state), turn: 0, next: 0 };
+        let source = Source { state: Arc::clone(&state), turn: 0 };
         (Self { source: Some(source) }, Replay(Some(state)))
     }
 }
@@ -91,7 +91,7 @@ impl<B> Replay<B> {
         if let Some(waiting) = waiting {
             waiting.wake();
         }
-        Some(ReplayBody { source: Some(Source { state, turn: 1, next: 0 }) })
+        Some(ReplayBody { source: Some(Source { state, turn: 1 }) })
     }
 }
 
@@ -120,9 +120,8 @@ where
         if state.turn != source.turn {
             return Poll::Ready(Some(Err(Box::new(Superseded))));
         }
-        if let Some(kept) = state.kept.get(source.next) {
-            source.next = source.next.saturating_add(1);
-            return Poll::Ready(Some(Ok(kept.clone().into_frame())));
+        if let Some(frame) = state.take(source.turn) {
+            return Poll::Ready(Some(Ok(frame)));
         }
         if state.ended {
             return Poll::Ready(None);
@@ -144,13 +143,9 @@ where
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                let Some(kept) = Kept::from_frame(frame) else {
-                    state.keep_no_more();
-                    return Poll::Ready(Some(Ok(Frame::data(Bytes::new()))));
-                };
-                state.keep(&kept);
-                source.next = state.kept.len();
-                Poll::Ready(Some(Ok(kept.into_frame())))
+                let frame = into_bytes(frame);
+                state.keep(&frame);
+                Poll::Ready(Some(Ok(frame)))
             }
         }
     }
@@ -158,14 +153,15 @@ where
     fn is_end_stream(&self) -> bool {
         let Some(source) = &self.source else { return true };
         let state = lock(&source.state);
-        source.next >= state.kept.len() && (state.ended || state.body.is_end_stream())
+        let kept = source.turn > 0 && !state.kept.is_empty();
+        !kept && (state.ended || state.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         let Some(source) = &self.source else { return SizeHint::with_exact(0) };
         let state = lock(&source.state);
-        let kept = state.kept.iter().skip(source.next).map(Kept::len);
-        let kept = kept.fold(0_u64, u64::saturating_add);
+        let kept = if source.turn > 0 { state.kept.data.len() } else { 0 };
+        let kept = u64::try_from(kept).unwrap_or(u64::MAX);
         let rest = if state.ended { SizeHint::with_exact(0) } else { state.body.size_hint() };
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
@@ -177,52 +173,76 @@ where
 }
 
 impl<B> State<B> {
-    fn keep(&mut self, frame: &Kept) {
-        if !self.keeping || frame.is_empty() {
+    fn keep(&mut self, frame: &Frame<Bytes>) {
+        if !self.keeping {
             return;
         }
-        self.bytes = self.bytes.saturating_add(usize::try_from(frame.len()).unwrap_or(usize::MAX));
-        if self.bytes > self.limit || self.kept.len() >= MOST_FRAMES {
+        let kept = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => self.kept.add(data, self.limit),
+            (_, Some(trailers)) => self.kept.add_trailers(trailers, self.limit),
+            // Of a kind that isn't known: it can't be made again.
+            (None, None) => false,
+        };
+        if !kept {
             self.keep_no_more();
-        } else {
-            self.kept.push(frame.clone());
         }
+    }
+
+    /// Returns what the second body has to repeat.
+    fn take(&mut self, turn: u8) -> Option<Frame<Bytes>> {
+        if turn == 0 {
+            return None;
+        }
+        if !self.kept.data.is_empty() {
+            return Some(Frame::data(mem::take(&mut self.kept.data).into()));
+        }
+        self.kept.trailers.take().map(Frame::trailers)
     }
 
     fn keep_no_more(&mut self) {
         if self.keeping {
             self.keeping = false;
-            self.kept = Vec::new();
+            self.kept = Kept::default();
         }
     }
 }
 
 impl Kept {
-    fn from_frame<D: bytes::Buf>(frame: Frame<D>) -> Option<Self> {
-        match frame.into_data() {
-            Ok(mut data) => Some(Self::Data(data.copy_to_bytes(data.remaining()))),
-            Err(frame) => frame.into_trailers().ok().map(Self::Trailers),
+    /// Copies data; returns `false` if there is no room for it.
+    fn add(&mut self, data: &[u8], limit: usize) -> bool {
+        let needed = self.data.len().saturating_add(data.len());
+        if needed > limit {
+            return false;
         }
+        if needed > self.data.capacity() {
+            // Doubled, but never more than the limit.
+            let capacity = needed.max(self.data.capacity().saturating_mul(2)).min(limit);
+            self.data.reserve_exact(capacity.saturating_sub(self.data.len()));
+        }
+        self.data.extend_from_slice(data);
+        true
     }
 
-    fn into_frame(self) -> Frame<Bytes> {
-        match self {
-            Self::Data(data) => Frame::data(data),
-            Self::Trailers(trailers) => Frame::trailers(trailers),
+    fn add_trailers(&mut self, trailers: &HeaderMap, limit: usize) -> bool {
+        let sizes = trailers.iter().map(|(name, value)| {
+            FIELD.saturating_add(name.as_str().len()).saturating_add(value.len())
+        });
+        let size = sizes.fold(self.data.len(), usize::saturating_add);
+        if size > limit || self.trailers.is_some() {
+            return false;
         }
+        self.trailers = Some(trailers.clone());
+        true
     }
 
     fn is_empty(&self) -> bool {
-        matches!(self, Self::Data(data) if data.is_empty())
+        self.data.is_empty() && self.trailers.is_none()
     }
+}
 
-    /// Returns how many bytes of the body it has.
-    fn len(&self) -> u64 {
-        match self {
-            Self::Data(data) => u64::try_from(data.len()).unwrap_or(u64::MAX),
-            Self::Trailers(_) => 0,
-        }
-    }
+/// Makes the data of a frame one piece.
+fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
 
 fn lock<B>(state: &Mutex<State<B>>) -> MutexGuard<'_, State<B>> {
@@ -329,18 +349,71 @@ mod tests {
 
     // E10: no growth by frames that are hardly any bytes.
     #[tokio::test]
-    async fn e10_many_small_frames_are_not_kept() {
-        for (frame, count, replayable, kept) in [
-            ("x", MOST_FRAMES, true, MOST_FRAMES),
-            ("x", MOST_FRAMES + 1, false, 0),
-            ("", 10 * MOST_FRAMES, true, 0),
-        ] {
-            let (first, replay) = ReplayBody::new(chunks(&vec![frame; count]), 64 * 1024);
+    async fn e10_many_small_frames_are_kept_as_their_bytes() {
+        for (frame, count, replayable, kept) in
+            [("x", 4_096, true, 4_096), ("x", 4_097, false, 0), ("", 10_000, true, 0)]
+        {
+            let (first, replay) = ReplayBody::new(chunks(&vec![frame; count]), 4_096);
             assert_eq!(bytes(first).await.len(), frame.len() * count);
-            assert_eq!(lock(replay.0.as_ref().unwrap()).kept.len(), kept);
+            assert_eq!(lock(replay.0.as_ref().unwrap()).kept.data.len(), kept);
+            assert!(lock(replay.0.as_ref().unwrap()).kept.data.capacity() <= 4_096);
             assert_eq!(replay.is_possible(), replayable);
             assert_eq!(replay.again().is_some(), replayable);
         }
+    }
+
+    /// A buffer that says when it is given back.
+    struct Buffer(Vec<u8>, Arc<std::sync::atomic::AtomicUsize>);
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Buffer {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn fc14_what_is_kept_of_a_buffer_does_not_keep_the_buffer() {
+        let given_back = Arc::default();
+        let frames = (0..100).map(|n: u8| {
+            let buffer = Bytes::from_owner(Buffer(vec![n; 1 << 16], Arc::clone(&given_back)));
+            Ok::<_, Infallible>(Frame::data(buffer.slice(1..3)))
+        });
+        let body = StreamBody::new(tokio_stream::iter(frames.collect::<Vec<_>>()));
+        let (first, replay) = ReplayBody::new(body, 64 * 1024);
+        let sent = first.collect().await.unwrap().to_bytes();
+        assert_eq!(given_back.load(std::sync::atomic::Ordering::Relaxed), 100);
+        assert_eq!(replay.again().unwrap().collect().await.unwrap().to_bytes(), sent);
+    }
+
+    #[tokio::test]
+    async fn fc14_trailers_count() {
+        for (length, replayable) in [(900, true), (1_024, false)] {
+            let value = "x".repeat(length).parse().unwrap();
+            let trailers = HeaderMap::from_iter([("x-a".parse().unwrap(), value)]);
+            let frames = [Ok::<Frame<Bytes>, Infallible>(Frame::trailers(trailers.clone()))];
+            let body = StreamBody::new(tokio_stream::iter(frames));
+            let (mut first, replay) = ReplayBody::new(body, 1_024);
+            first.frame().await.unwrap().unwrap();
+            let second = replay.again();
+            assert_eq!(second.is_some(), replayable);
+            if let Some(second) = second {
+                assert_eq!(second.collect().await.unwrap().trailers(), Some(&trailers));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn fc14_nothing_is_copied_of_a_body_that_says_that_it_is_too_long() {
+        let (mut first, replay) = ReplayBody::new(Full::new(Bytes::from_static(b"abcde")), 4);
+        assert!(!replay.is_possible());
+        assert_eq!(first.frame().await.unwrap().unwrap().into_data().unwrap(), "abcde");
+        assert!(replay.again().is_none());
     }
 
     // E10: what could not be read can't be sent again, and must not look complete.
@@ -363,7 +436,7 @@ mod tests {
         let state = Arc::clone(replay.0.as_ref().unwrap());
         first.frame().await.unwrap().unwrap();
         assert_eq!(bytes(replay.again().unwrap()).await, "abcdef");
-        assert_eq!(lock(&state).kept.len(), 1);
+        assert!(lock(&state).kept.is_empty());
     }
 
     // E10: a stream that goes on after the answer keeps nothing of it.
@@ -371,9 +444,9 @@ mod tests {
     async fn e10_after_the_answer_nothing_is_kept() {
         let (mut first, replay) = ReplayBody::new(chunks(&["ab", "cd", "ef"]), 64);
         let state = Arc::clone(replay.0.as_ref().unwrap());
-        let kept = || lock(&state).kept.len();
+        let kept = || lock(&state).kept.data.len();
         first.frame().await.unwrap().unwrap();
-        assert_eq!(kept(), 1);
+        assert_eq!(kept(), 2);
         drop(replay);
         assert_eq!(kept(), 0);
         assert_eq!(bytes(first).await, "cdef");

@@ -40,6 +40,8 @@ pub enum SendError {
     Token(TokenError),
     /// Tokens may not be sent there. The request wasn't sent.
     Origin(OriginRefused),
+    /// The request's `Host` field names another host than its address. The request wasn't sent.
+    Host(HostRefused),
     /// The service that sends requests failed, with this error of its own.
     Service(Box<dyn Error + Send + Sync>),
 }
@@ -79,6 +81,19 @@ impl OriginRefused {
     }
 }
 
+/// A request whose `Host` field would lead a token to another host than its address names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HostRefused;
+
+impl fmt::Display for HostRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request's Host field names another host than its address")
+    }
+}
+
+impl Error for HostRefused {}
+
 impl fmt::Display for OriginRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin() {
@@ -110,6 +125,7 @@ impl fmt::Display for SendError {
         match self {
             Self::Token(error) => error.fmt(f),
             Self::Origin(error) => error.fmt(f),
+            Self::Host(error) => error.fmt(f),
             Self::Service(error) => error.fmt(f),
         }
     }
@@ -121,6 +137,7 @@ impl Error for SendError {
             // The text of the others is passed on as it is; their sources are ours.
             Self::Token(error) => error.source(),
             Self::Origin(error) => error.source(),
+            Self::Host(error) => error.source(),
             Self::Service(error) => error.source(),
         }
     }

@@ -9,6 +9,7 @@ use crate::client::grant::Grant;
 use crate::client::pool::Pool;
 use crate::client::seal::Seal;
 use crate::client::shared::Shared;
+use crate::client::slots::Slots;
 use crate::client::store::TokenStore;
 use crate::client::token::Token;
 use crate::client::token_source::TokenSource;
@@ -28,8 +29,9 @@ const MAX_BYTES: usize = 64 * 1024;
 /// [`TokenSource::new`] is shorter.
 ///
 /// A fetch runs in the Tokio runtime of the call that began it. If that one is kept but not run, such
-/// as one of the current thread after `block_on`, those elsewhere who want the same token wait for
-/// the fetch in vain, until it ends.
+/// as one of the current thread after `block_on`, callers elsewhere who want the same token notice
+/// within two seconds, and one of them fetches it instead. A runtime needs timers
+/// (`Builder::enable_time`); in one without, a call that has to wait fails.
 ///
 /// ```
 /// # fn example() -> Result<(), tower_bearer::ConfigError> {
@@ -60,6 +62,7 @@ pub struct TokenClientBuilder {
     capacity: usize,
     per_tenant: usize,
     timeout: Duration,
+    concurrent_fetches: usize,
     public_addresses_only: bool,
 }
 
@@ -73,6 +76,7 @@ impl TokenClient {
             capacity: 1_024,
             per_tenant: 64,
             timeout: Duration::from_secs(10),
+            concurrent_fetches: 64,
             public_addresses_only: false,
         }
     }
@@ -82,8 +86,9 @@ impl TokenClient {
     /// Two sources of equal grants share their token. A source keeps working when the cache has
     /// dropped its grant; it then shares no more.
     pub fn source(&self, grant: &Grant) -> TokenSource {
-        let since = monotonic().saturating_duration_since(self.core.started);
-        let entry = self.pool.entry(grant, since);
+        let now = monotonic();
+        let since = now.saturating_duration_since(self.core.started);
+        let entry = self.pool.entry(grant, since, now);
         TokenSource::assemble(Arc::clone(&self.core), grant.clone(), entry)
     }
 
@@ -94,6 +99,12 @@ impl TokenClient {
     /// Those of [`TokenSource::token`].
     pub async fn token(&self, grant: &Grant) -> Result<Token, TokenError> {
         self.source(grant).token().await
+    }
+
+    /// Forgets, for all grants, that fetches have failed and that tokens were refused: see
+    /// [`TokenSource::reset`].
+    pub fn reset(&self) {
+        self.pool.reset();
     }
 
     /// Returns how many grants the cache holds.
@@ -146,6 +157,16 @@ impl TokenClientBuilder {
         self
     }
 
+    /// Sets how many fetches use the network at the same time, from 1 to 10,000; 64 by default. One
+    /// authorization server gets half of them, rounded up.
+    ///
+    /// The others wait for their turn within the [timeout](Self::timeout): first those that a caller
+    /// waits for, then those that replace a token ahead of its expiry.
+    pub fn concurrent_fetches(mut self, fetches: usize) -> Self {
+        self.concurrent_fetches = fetches;
+        self
+    }
+
     /// Dials public addresses only: for issuers that tenants have named, and that could lead into
     /// the operator's own network.
     pub fn public_addresses_only(mut self) -> Self {
@@ -165,6 +186,12 @@ impl TokenClientBuilder {
             ));
         }
         within("timeout", self.timeout, Duration::from_millis(1)..=HOUR)?;
+        if !(1..=10_000).contains(&self.concurrent_fetches) {
+            return Err(ConfigError::new(format!(
+                "{} concurrent fetches can't be had: name a number from 1 to 10000",
+                self.concurrent_fetches
+            )));
+        }
         let shared = match self.shared {
             Some((store, key)) => Some(Shared::new(store, Seal::new(&key)?)),
             None => None,
@@ -181,6 +208,7 @@ impl TokenClientBuilder {
             clock: self.clock,
             shared,
             discoveries: Discoveries::new(self.capacity),
+            slots: Slots::new(self.concurrent_fetches, self.timeout),
             limits,
             timeout: self.timeout,
             started: monotonic(),
@@ -219,6 +247,7 @@ impl fmt::Debug for TokenClientBuilder {
             .field("capacity", &self.capacity)
             .field("per_tenant", &self.per_tenant)
             .field("timeout", &self.timeout)
+            .field("concurrent_fetches", &self.concurrent_fetches)
             .field("shared", &self.shared.is_some())
             .finish_non_exhaustive()
     }

@@ -1,16 +1,21 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::client::cache::{Entry, Invalidation};
+use tokio::time::Instant;
+
+use crate::client::cache::Entry;
 use crate::client::core::Core;
 use crate::client::error::TokenError;
-use crate::client::flight;
 use crate::client::grant::Grant;
+use crate::client::origin::Origin;
+use crate::client::refusals::Invalidation;
 use crate::client::token::Token;
 use crate::client::token_client::TokenClient;
+use crate::client::wait;
 use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::telemetry::count;
+use crate::transport::PlainHttp;
 
 /// Gives the token of one grant: the one that is kept, or a new one.
 ///
@@ -33,9 +38,10 @@ use crate::telemetry::count;
 ///
 /// let token = tokens.token().await?;
 /// let mut answer = send(request().header(AUTHORIZATION, token.header_value()).body(())?).await?;
-/// if answer.status() == 401 && tokens.invalidate(&token) {
-///     let token = tokens.token().await?;
-///     answer = send(request().header(AUTHORIZATION, token.header_value()).body(())?).await?;
+/// if answer.status() == 401 {
+///     if let Some(newer) = tokens.renew(&token, "https://orders.example").await {
+///         answer = send(request().header(AUTHORIZATION, newer.header_value()).body(())?).await?;
+///     }
 /// }
 /// # Ok(())
 /// # }
@@ -82,37 +88,81 @@ impl TokenSource {
     /// If no token can be had. The same error is returned for a while without asking again, the
     /// longer the less likely it is to pass.
     pub async fn token(&self) -> Result<Token, TokenError> {
-        match self.ready() {
+        self.token_until(None).await
+    }
+
+    /// Returns a token, or [`TokenErrorKind::Deadline`](crate::client::TokenErrorKind::Deadline)
+    /// when the caller's time is over. The fetch goes on then.
+    pub(crate) async fn token_until(&self, deadline: Option<Instant>) -> Result<Token, TokenError> {
+        match self.ready(monotonic()) {
             Some(token) => Ok(token),
             None => {
-                let token = flight::token(&self.core, &self.grant, &self.entry).await;
+                let token = wait::token(&self.core, &self.grant, &self.entry, None, deadline).await;
                 token.map_err(|error| error.about(self.grant.party()))
             }
         }
     }
 
     /// Returns the token if nothing need be done for it.
-    pub(crate) fn ready(&self) -> Option<Token> {
-        let now = monotonic();
+    pub(crate) fn ready(&self, now: Instant) -> Option<Token> {
         self.entry.touch(now.saturating_duration_since(self.core.started));
         let token = self.entry.fresh(now)?;
         count!("client_cache_hit_total", "cache" => "l1");
         Some(token)
     }
 
-    /// Drops a token that a server has refused, unless it was replaced meanwhile; tells whether
-    /// asking for another one makes sense.
+    /// Returns another token than this one, which the server at `origin` has refused; `None` if there
+    /// is none to be had, or no use in one.
     ///
-    /// A token is dropped at most once in 30 seconds: if the next is refused too, the fault isn't
-    /// the token's, and the authorization server must not pay for it.
-    pub fn invalidate(&self, token: &Token) -> bool {
-        let invalidation = self.entry.invalidate(token, monotonic());
+    /// If the token was replaced meanwhile, that is the newer one. Otherwise another is fetched, once
+    /// for all callers. Until it is there, and if it can't be had, the refused one keeps serving
+    /// [`token`](Self::token): other servers may accept it.
+    ///
+    /// The refusals of one origin, such as `https://orders.example`, cause at most one new token in
+    /// 30 seconds: if the next is refused too, the fault isn't the token's, and the authorization
+    /// server must not pay for it.
+    pub async fn renew(&self, refused: &Token, origin: &str) -> Option<Token> {
+        let parsed = Origin::parse(origin, PlainHttp::Dangerous);
+        let origin = parsed.map_or_else(|_| origin.into(), |it| it.to_string());
+        if !self.refuse(refused, &origin) {
+            return None;
+        }
+        self.other_than(refused, None).await
+    }
+
+    /// Notes that `origin` has refused a token; returns `true` if there is use in another.
+    pub(crate) fn refuse(&self, token: &Token, origin: &str) -> bool {
+        let invalidation = self.entry.refuse(token, origin, monotonic());
         let label = match invalidation {
             Invalidation::AskAgain => "ask_again",
             Invalidation::Pointless => "pointless",
         };
         count!("client_token_invalidated_total", "result" => label);
         invalidation == Invalidation::AskAgain
+    }
+
+    /// Returns another token than one that was [refused](Self::refuse).
+    pub(crate) async fn other_than(
+        &self,
+        refused: &Token,
+        deadline: Option<Instant>,
+    ) -> Option<Token> {
+        let other = wait::token(&self.core, &self.grant, &self.entry, Some(refused), deadline);
+        other.await.ok().filter(|token| !token.is_same(refused))
+    }
+
+    /// Starts to fetch another token than one that was [refused](Self::refuse).
+    pub(crate) fn renew_in_background(&self) {
+        wait::renew(&self.core, &self.grant, &self.entry);
+    }
+
+    /// Forgets that fetches have failed and that tokens were refused: the next call that needs a new
+    /// token asks the authorization server at once.
+    ///
+    /// For an operator who has fixed what was wrong: without it, an error stands for up to five
+    /// minutes. A token that serves stays.
+    pub fn reset(&self) {
+        self.entry.reset();
     }
 
     /// Returns what the tokens are for.

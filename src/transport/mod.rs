@@ -15,6 +15,7 @@ mod contract;
 #[cfg(feature = "reqwest")]
 mod dial;
 mod fields;
+mod grpc;
 #[cfg(feature = "reqwest")]
 mod gunzip;
 #[cfg(feature = "reqwest")]
@@ -28,6 +29,9 @@ mod url;
 pub(crate) use self::coding::Coding;
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
+pub(crate) use self::grpc::grpc_timeout;
+#[cfg(feature = "client")]
+pub(crate) use self::grpc::shorten_grpc_timeout;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

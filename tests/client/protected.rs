@@ -160,7 +160,10 @@ async fn e10_reqwest_sends_a_stream_once() {
     let stream = || reqwest::Body::wrap(Full::new(Bytes::from_static(b"hi")));
     let request = || http.post(format!("{b}/whoami")).body(stream());
     assert_eq!(orders.send(request()).await.unwrap().status(), 401);
+    let refused = tokens.token().await.unwrap();
+    assert!(tokens.renew(&refused, &b).await.is_some() || granted_by(&issuer) == 2);
     assert_eq!(orders.send(request()).await.unwrap().status(), 200);
+    assert_eq!(granted_by(&issuer), 2);
 }
 
 // E10: the same token again is no other.

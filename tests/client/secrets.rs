@@ -28,7 +28,7 @@ async fn run(printed: &mut String) {
         // Sent with reqwest, refused, sent again.
         let http = reqwest::Client::new();
         let _ = layer.send(http.get(issuer.jwks_uri())).await.unwrap();
-        let _ = source.invalidate(&token);
+        let _ = source.renew(&token, issuer.issuer()).await;
         for fault in [
             Fault::login_page(),
             Fault::garbage(),

@@ -124,9 +124,8 @@ async fn e8_a_store_in_trouble_costs_a_bounded_delay() {
         assert!(started.elapsed() <= longest, "{:?}", started.elapsed());
         // It is left alone for a second: the next fetch loses no time at all.
         let again = source.token().await.unwrap();
-        source.invalidate(&again);
         let started = Instant::now();
-        assert_eq!(token(&source).await, "t2");
+        assert_eq!(renewed(&source, &again).await.unwrap(), "t2");
         assert!(started.elapsed() <= Duration::from_millis(5), "{:?}", started.elapsed());
         // And used again when it is well.
         store.set(Mode::Works);
@@ -290,19 +289,69 @@ async fn e10_a_refused_token_leaves_the_store() {
     tokio::time::sleep(SECOND).await;
     let refused = b.token().await.unwrap();
     assert_eq!(refused.expose_secret(), "t1");
-    a.invalidate(&a.token().await.unwrap());
-    assert_eq!(token(&a).await, "t2");
+    let held = a.token().await.unwrap();
+    assert_eq!(renewed(&a, &held).await.unwrap(), "t2");
     tokio::time::sleep(SECOND).await;
     // The other process had the same token; it takes the newer one from the store.
-    assert!(b.invalidate(&refused));
-    assert_eq!(token(&b).await, "t2");
+    assert_eq!(renewed(&b, &refused).await.unwrap(), "t2");
     assert_eq!(transport.request_count(), 2);
-    // One that came from the store leaves it in the same way.
+    // One that came from the store is replaced there in the same way.
     advance(31 * SECOND).await;
-    b.invalidate(&b.token().await.unwrap());
+    let held = b.token().await.unwrap();
     store.calls();
-    assert_eq!(token(&b).await, "t3");
-    assert_eq!(store.calls()[..2], ["remove", "get"]);
+    assert_eq!(renewed(&b, &held).await.unwrap(), "t3");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(store.calls(), ["get", "lock", "get", "put", "unlock"]);
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t3");
+}
+
+// FC2: what one server refuses is the others' token still, and that of processes that start.
+#[tokio::test(start_paused = true)]
+async fn fc2_a_refused_token_stays_in_the_store_until_there_is_another() {
+    let transport = ScriptedTransport::new();
+    transport.push(granted("t1", 600));
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let source = process(&transport, &store, &clock);
+    let held = source.token().await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    // The authorization server is down.
+    assert_eq!(renewed(&source, &held).await, None);
+    assert_eq!(token(&source).await, "t1");
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t1");
+    tokio::time::sleep(100 * SECOND).await;
+    transport.push(granted("t2", 600));
+    assert_eq!(renewed(&source, &held).await.unwrap(), "t2");
+    tokio::time::sleep(SECOND).await;
+    assert_eq!(token(&process(&transport, &store, &clock)).await, "t2");
+}
+
+// FC2: the secret was replaced as well, so that the new token lies elsewhere.
+#[tokio::test(start_paused = true)]
+async fn fc2_a_refused_token_leaves_the_store_if_the_new_one_does_not_take_its_place() {
+    struct Keeper(Arc<AtomicUsize>);
+    impl SecretProvider for Keeper {
+        fn secret(&self) -> SecretFuture<'_> {
+            let secret = format!("secret {}", self.0.load(Ordering::Relaxed));
+            Box::pin(async move { Ok(Secret::new(secret)) })
+        }
+    }
+    let (transport, version) = (counting(600), Arc::new(AtomicUsize::new(0)));
+    let (store, clock) = (MemoryStore::default(), running_clock());
+    let client = TokenClient::builder().transport(transport).clock(clock);
+    let client = client.shared(store.clone(), store_key()).build().unwrap();
+    let secret = SecretSource::from(Keeper(Arc::clone(&version))).max_age(SECOND);
+    let auth = ClientAuth::basic("me", secret);
+    let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+    let source = client.source(&grant);
+    let held = source.token().await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    let before: Vec<String> = store.values().into_keys().collect();
+    version.store(1, Ordering::Relaxed);
+    assert_eq!(renewed(&source, &held).await.unwrap(), "t2");
+    tokio::time::sleep(SECOND).await;
+    let after: Vec<String> = store.values().into_keys().collect();
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert_ne!(before, after);
 }
 
 // E10: it isn't taken from there again, even if it couldn't be taken out.
@@ -312,11 +361,10 @@ async fn e10_a_refused_token_is_not_taken_from_the_store_again() {
     let source = process(&transport, &store, &clock);
     let refused = source.token().await.unwrap();
     tokio::time::sleep(SECOND).await;
-    source.invalidate(&refused);
     store.remove_nothing();
     store.calls();
-    assert_eq!(token(&source).await, "t2");
-    assert_eq!(store.calls()[..4], ["remove", "get", "lock", "get"]);
+    assert_eq!(renewed(&source, &refused).await.unwrap(), "t2");
+    assert_eq!(store.calls()[..3], ["get", "lock", "get"]);
 }
 
 // E5: under the secret that was good, not under the one that was tried first.
@@ -404,13 +452,12 @@ async fn e10_a_token_that_was_refused_before_the_last_one_is_not_taken_from_the_
     tokio::time::sleep(SECOND).await;
     assert_eq!(store.values().len(), 1);
     store.set(Mode::Gone);
-    assert!(source.invalidate(&first));
-    let second = source.token().await.unwrap();
+    let second = source.renew(&first, ORIGIN).await.unwrap();
     assert_eq!(second.expose_secret(), "t2");
     settle().await;
     store.set(Mode::Works);
     advance(31 * SECOND).await;
-    assert!(source.invalidate(&second));
+    assert_eq!(renewed(&source, &second).await.unwrap(), "t3");
     assert_eq!(token(&source).await, "t3");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use tower_bearer::client::{
-    ClientAuth, Grant, GrantBuilder, StoreError, StoreErrorKind, StoreFuture, TokenClient,
+    ClientAuth, Grant, GrantBuilder, StoreError, StoreErrorKind, StoreFuture, Token, TokenClient,
     TokenSource, TokenStore,
 };
 use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport, TestIssuer};
@@ -62,6 +62,14 @@ pub(crate) fn refused(status: u16, error: &str) -> ScriptedAnswer {
 
 pub(crate) async fn token(source: &TokenSource) -> String {
     source.token().await.unwrap().expose_secret().to_owned()
+}
+
+/// A server that refuses tokens.
+pub(crate) const ORIGIN: &str = "https://orders.test";
+
+/// The token after this one was refused.
+pub(crate) async fn renewed(source: &TokenSource, refused: &Token) -> Option<String> {
+    source.renew(refused, ORIGIN).await.map(|token| token.expose_secret().to_owned())
 }
 
 /// Lets every task go on until all of them wait.
