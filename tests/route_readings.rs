@@ -172,7 +172,22 @@ async fn fa1_an_extended_connect_counts_as_get() {
     for (scope, status) in [("admin", 403), ("live", 403), ("admin live", 200)] {
         assert_eq!(connect(&app, Version::HTTP_2, scope).await, status, "{scope}");
     }
-    let only = RouteTable::builder().route(Method::CONNECT, "/admin/live", Access::scope("live"));
+    // What stands for `GET` is met all the same, whichever entry that is.
+    let connect_only =
+        || RouteTable::builder().route(Method::CONNECT, "/admin/live", Access::scope("live"));
+    for table in [
+        connect_only().any("/admin/live", Access::scope("admin")),
+        connect_only().route(Method::GET, "/admin/{page}", Access::scope("admin")),
+        connect_only()
+            .any("/admin/live", Access::scope("admin"))
+            .any("/admin/live/", Access::public()),
+    ] {
+        let app = open(table);
+        for (scope, status) in [("admin", 403), ("live", 403), ("admin live", 200)] {
+            assert_eq!(connect(&app, Version::HTTP_2, scope).await, status, "{scope}");
+        }
+    }
+    let only = connect_only();
     let app = open(only);
     for (scope, status) in [("", 403), ("live", 200)] {
         assert_eq!(connect(&app, Version::HTTP_2, scope).await, status, "{scope}");
@@ -537,6 +552,80 @@ async fn fa3_an_app_that_is_nested_keeps_its_table() {
     let app = Router::new().nest("/orders", handlers().layer(issuer.layer().routes(table)));
     assert_eq!(ask(&app, &issuer, "GET", "/orders/list", "orders").await, 200);
     assert_eq!(ask(&app, &issuer, "GET", "/orders/list", "list").await, 403);
+}
+
+// The first segment of an app's own pattern isn't the nesting that it doesn't know of.
+#[tokio::test]
+async fn fa3_parameters_of_an_app_that_is_nested_do_not_stand_for_the_nesting() {
+    let issuer = Issuer::new();
+    let handlers = || {
+        let routes = ["/", "/{id}", "/{id}/lines"];
+        routes.into_iter().fold(Router::new(), |app, path| app.route(path, any(async || "in")))
+    };
+    let layer = || {
+        issuer.layer().routes(built(
+            RouteTable::builder()
+                .any("/", Access::scope("list"))
+                .any("/{id}", Access::scope("read"))
+                .any("/{id}/lines", Access::public()),
+        ))
+    };
+    for nesting in ["/orders", "/{tenant}"] {
+        for app in [
+            Router::new().nest(nesting, handlers().layer(layer())),
+            Router::new().nest_service(nesting, handlers().layer(layer())),
+            Router::new().nest_service(nesting, layer().layer(handlers())),
+        ] {
+            for (path, scope, status) in [
+                ("/orders", "read", 403),
+                ("/orders", "list read", 200),
+                ("/orders/lines", "", 403),
+                ("/orders/lines", "read", 200),
+                ("/orders/7", "", 403),
+                ("/orders/7", "read", 200),
+                ("/orders/7/lines", "", 200),
+            ] {
+                let said = ask(&app, &issuer, "GET", path, scope).await;
+                assert_eq!(said, status, "{nesting} {path} {scope}");
+            }
+        }
+    }
+    // A table that knows of the nesting names it as the router does.
+    let table = RouteTable::builder()
+        .any("/{tenant}/{page}", Access::public())
+        .any("/{page}", Access::scope("page"));
+    let app =
+        Router::new().nest("/{tenant}", handlers().layer(issuer.layer().routes(built(table))));
+    assert_eq!(ask(&app, &issuer, "GET", "/orders/7", "").await, 200);
+}
+
+#[tokio::test]
+async fn fa14_the_most_specific_pattern_decides_about_a_slash_that_is_appended() {
+    let issuer = Issuer::new();
+    let table = RouteTable::builder()
+        .subtree("/users/{id}/keys", Access::scope("keys"))
+        .subtree("/users/me", Access::token());
+    let app = Router::new().route("/users/{id}/keys", any(async || "in"));
+    let app = app.layer(issuer.layer().routes(built(table)));
+    assert_eq!(ask(&app, &issuer, "GET", "/users/me/keys", "").await, 200);
+    assert_eq!(ask(&app, &issuer, "GET", "/users/1/keys", "").await, 403);
+    assert_eq!(ask(&app, &issuer, "GET", "/users/1/keys", "keys").await, 200);
+}
+
+// All suffixes of what was matched are read: 30 000 of them would take a second.
+#[tokio::test]
+async fn fa2_a_long_path_that_was_rewritten_after_it_was_matched_is_refused() {
+    let issuer = Issuer::new();
+    let table = RouteTable::builder().subtree("/", Access::public());
+    let inner = Router::new()
+        .route("/x/{*rest}", any(async || "in"))
+        .layer(issuer.layer().routes(built(table)))
+        .layer(rewrite(|path| format!("/y{path}")));
+    let app = Router::new().fallback_service(rewrite(|path| format!("/x{path}")).layer(inner));
+    for (segments, status) in [(1, 200), (60, 200), (70, 400), (30_000, 400)] {
+        let path = "/a".repeat(segments);
+        assert_eq!(ask(&app, &issuer, "GET", &path, "").await, status, "{segments}");
+    }
 }
 
 #[test]

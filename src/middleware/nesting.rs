@@ -53,7 +53,7 @@ impl<'a> Paths<'a> {
 
     /// Returns the part of the nesting that axum takes off a path. It doesn't where a segment of the
     /// prefix is more than a parameter, or has a brace.
-    fn taken_off(&self) -> &'a str {
+    pub(crate) fn taken_off(&self) -> &'a str {
         let nested = self.nested.unwrap_or_default().trim_end_matches('/');
         let mut from = 0;
         for segment in nested.split('/') {

@@ -180,7 +180,6 @@ impl Index {
         let places: BTreeMap<String, usize> =
             self.forms.keys().enumerate().map(|(at, form)| (form.clone(), at)).collect();
         for (form, listed) in &mut self.forms {
-            listed.catch_all_after = form.strip_suffix("{*}").map(path::segments);
             listed.bare = form.strip_suffix('/').and_then(|bare| places.get(bare)).copied();
         }
         let mut forms: Vec<_> = self.forms.into_values().collect();

@@ -40,8 +40,6 @@ pub(crate) struct Form {
     pub(crate) bare: Option<usize>,
     /// Whether the form without the slash says the same, and fits the same paths but for that slash.
     pub(crate) same_as_bare: bool,
-    /// For a catch-all, the number of segments before it.
-    pub(crate) catch_all_after: Option<usize>,
 }
 
 impl Form {
@@ -56,6 +54,16 @@ impl Form {
     /// Returns the entry for a method.
     fn entry(&self, method: &Method) -> Option<usize> {
         self.by_name(method).or(self.any)
+    }
+
+    /// Returns `true` if a pattern begins with the segments of a nesting, parameters by the same names.
+    pub(crate) fn begins_with(&self, nesting: &str) -> bool {
+        let nesting = path::decode_pattern(nesting);
+        self.patterns.iter().any(|pattern| {
+            let pattern = path::decode_pattern(pattern);
+            let mut segments = pattern.split('/');
+            nesting.split('/').all(|segment| segments.next() == Some(segment))
+        })
     }
 
     fn ends_with_slash(&self) -> bool {
@@ -184,12 +192,19 @@ pub(crate) enum Methods<'a> {
 }
 
 impl<'a> Methods<'a> {
-    fn iter(self) -> impl Iterator<Item = &'a Method> {
-        let (first, second) = match self {
-            Self::One(method) => (method, None),
-            Self::ExtendedConnect => (&Method::GET, Some(&Method::CONNECT)),
-        };
-        std::iter::once(first).chain(second)
+    const fn first(self) -> &'a Method {
+        match self {
+            Self::One(method) => method,
+            Self::ExtendedConnect => &Method::GET,
+        }
+    }
+
+    /// Returns the method whose entry must be met as well, if it is listed by name.
+    const fn second(self) -> Option<&'a Method> {
+        match self {
+            Self::One(_) => None,
+            Self::ExtendedConnect => Some(&Method::CONNECT),
+        }
     }
 }
 
@@ -272,10 +287,11 @@ impl<'a> Look<'a, '_> {
             Some(_) if form.is_some_and(|form| form.ends_with_slash() && self.says(form)) => None,
             Some(bare) => self.table.all.at(as_, bare).map(|at| (Cow::Borrowed(bare), at)),
             None if self.table.slashed.empty => None,
-            None => {
-                let at = self.table.slashed.at(as_, path);
-                at.map(|at| (Cow::Owned(format!("{path}/")), at))
-            }
+            None => self.table.slashed.at(as_, path).and_then(|_| {
+                let twin = format!("{path}/");
+                // Another pattern may be more specific than the one with that slash.
+                self.table.all.at(as_, &twin).map(|at| (Cow::Owned(twin), at))
+            }),
         };
         if let Some((twin, at)) = twin
             && let Some(other) = self.table.forms.get(at)
@@ -290,37 +306,40 @@ impl<'a> Look<'a, '_> {
         form
     }
 
-    /// Returns `true` if there is an entry for the request's method.
+    /// Returns `true` if there is an entry for the request's method, and that alone decides.
     fn says(self, form: &Form) -> bool {
-        form.any.is_some() || self.methods.iter().any(|method| form.by_name(method).is_some())
+        form.any.is_some() || form.by_name(self.methods.first()).is_some()
     }
 
     /// Adds the rules of what is listed for a path.
     fn listed(self, as_: Spelling, path: &str, form: &'a Form, needed: &mut Needed<'a>) {
-        let mut by_name = self.methods.iter().filter_map(|method| form.by_name(method)).peekable();
-        if by_name.peek().is_some() {
-            by_name.for_each(|at| self.entry(at, needed));
-        } else if let Some(at) = form.any {
+        let (first, connect) = (self.methods.first(), self.methods.second());
+        let connect = connect
+            .and_then(|method| form.by_name(method).or_else(|| self.wider(as_, path, method)));
+        if let Some(at) = form.entry(first) {
             self.entry(at, needed);
-        } else {
+        } else if let Some(at) = self.wider(as_, path, first) {
+            self.entry(at, needed);
+        } else if connect.is_none() {
             self.other_method(as_, path, needed);
         }
+        if let Some(at) = connect {
+            self.entry(at, needed);
+        }
+    }
+
+    /// Returns the entry that a wider pattern has for a method by name.
+    fn wider(self, as_: Spelling, path: &str, method: &Method) -> Option<usize> {
+        let table = self.table;
+        let (_, matchers) = table.by_method.iter().find(|(listed, _)| listed == method)?;
+        let at = matchers.at(as_, path)?;
+        table.entries.get(at)?.for_method.then_some(at)
     }
 
     /// Adds the rules of a path that is listed, but not for the request's method: a handler for any
     /// method may lie behind what is listed for another. So nothing that is listed is weakened.
     fn other_method(self, as_: Spelling, path: &str, needed: &mut Needed<'a>) {
         let table = self.table;
-        let wider = |method| {
-            let (_, matchers) = table.by_method.iter().find(|(listed, _)| listed == method)?;
-            let at = matchers.at(as_, path)?;
-            table.entries.get(at)?.for_method.then_some(at)
-        };
-        let mut by_name = self.methods.iter().filter_map(wider).peekable();
-        if by_name.peek().is_some() {
-            by_name.for_each(|at| self.entry(at, needed));
-            return;
-        }
         match table.other_methods.at(as_, path) {
             Some(at) => self.entry(at, needed),
             None => needed.also(self.otherwise),

@@ -29,8 +29,10 @@ use crate::middleware::route_lookup::{Form, Look, Methods, Needed, Table};
 ///
 /// A path is the full path of the request, before any router of axum's has taken a prefix away: the
 /// table is the same wherever the layer lies (feature `axum`). If there is no entry for the full path,
-/// or only a catch-all that is wider than the nesting, but one for the path within what is nested,
-/// that entry must be met, too: an app with a table of its own keeps it when it is nested elsewhere.
+/// or only one whose pattern doesn't begin with that of the nesting (`/{id}` for what is nested at
+/// `/orders`), but one for the path within what is nested, that entry must be met, too: an app with a
+/// table of its own keeps it when it is nested elsewhere. Parameters of the nesting have the same names
+/// in a pattern that begins with it.
 ///
 /// If something else rewrites the path on the way, before the layer, then the entries for where it
 /// leads must be met as well as those for the full path. Where that can't be told, the request is
@@ -97,6 +99,9 @@ impl RouteTable {
     }
 }
 
+/// How many segments a path may have that was rewritten after it had been matched.
+const MAX_SEGMENTS: usize = 64;
+
 impl<'a> Look<'a, '_> {
     /// Adds what is needed since the path was changed on the way: by nesting, or by something else.
     fn on_the_way(
@@ -116,8 +121,7 @@ impl<'a> Look<'a, '_> {
             }
         }
         if rewritten.is_empty() && paths.are_matched() {
-            let is_wider = |form: &Form| form.catch_all_after.is_some_and(|n| n < paths.depth());
-            if form.is_none_or(is_wider) {
+            if form.is_none_or(|form| !form.begins_with(paths.taken_off())) {
                 self.within(paths.full, paths.depth(), needed)?;
             }
             return Ok(());
@@ -159,6 +163,11 @@ impl<'a> Look<'a, '_> {
                 || rewritten.iter().any(|path| same(&matched, &slashless(path)))
             {
                 continue;
+            }
+            // Each suffix is read by itself: in all, that mustn't be quadratic.
+            let all = rewritten.iter().chain([&matched]);
+            if all.into_iter().any(|path| path::segments(path) > MAX_SEGMENTS) {
+                return Err(Doubt::Ambiguous);
             }
             // Routers within others put their patterns behind those of the outer ones.
             let appended = rewritten.iter().flat_map(|path| path::suffixes(path));
