@@ -29,6 +29,7 @@ pub mod client;
 mod clock;
 mod error;
 pub mod jose;
+mod json;
 pub mod jwks;
 mod kinds;
 pub mod middleware;

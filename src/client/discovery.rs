@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::client::authentication::ClientAuth;
 use crate::client::error::{DiscoveryFault, TokenError, TokenErrorKind};
 use crate::clock::monotonic;
+use crate::json;
 use crate::telemetry::event;
 use crate::transport::{
     Limits, PlainHttp, Transport, TransportErrorKind, is_plain_loopback, metadata_places,
@@ -240,8 +241,7 @@ fn read(body: &[u8], issuer: &str, plain_http: PlainHttp) -> Result<Metadata, Di
         token_endpoint_auth_methods_supported: Option<Vec<String>>,
         token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     }
-    let document: Document =
-        serde_json::from_slice(body).map_err(|_| DiscoveryFault::NoMetadata)?;
+    let document: Document = json::parse(body).map_err(|_| DiscoveryFault::NoMetadata)?;
     // RFC 8414 §3.3: identical, character by character.
     if document.issuer != issuer {
         event!(
@@ -285,11 +285,18 @@ mod tests {
         let read = |body: &str| read(body.as_bytes(), ISSUER, PlainHttp::Refused);
         let found = read(&document("https://login.example/token?a=b")).unwrap();
         assert_eq!(found.token_endpoint, "https://login.example/token?a=b");
+        let mark = "\u{feff}";
+        assert!(read(&format!("{mark}{}", document("https://as.example/token"))).is_ok());
+        let with = |x: &str| document("https://as.example/token").replace("[1]", &format!("[{x}]"));
+        assert!(read(&with("{\"a\":1}")).is_ok());
         let other = document("https://as.example/token").replace("realms/a", "realms/a/");
         assert_eq!(read(&other).unwrap_err(), DiscoveryFault::IssuerMismatch);
         for (body, fault) in [
             ("<html>", DiscoveryFault::NoMetadata),
             ("{}", DiscoveryFault::NoMetadata),
+            (r#"[{"issuer":"https://as.example/realms/a"}]"#, DiscoveryFault::NoMetadata),
+            (&with("{\"$serde_json::private::RawValue\":\"1\"}"), DiscoveryFault::NoMetadata),
+            (&with("{\"a\":1,\"a\":1}"), DiscoveryFault::NoMetadata),
             (r#"{"issuer":"https://as.example/realms/a"}"#, DiscoveryFault::TokenEndpoint),
             (&document("http://as.example/token"), DiscoveryFault::TokenEndpoint),
             (&document("http://127.0.0.1/token"), DiscoveryFault::TokenEndpoint),

@@ -8,7 +8,7 @@ use serde::de::{MapAccess, Visitor};
 use tokio::time::Instant;
 
 use crate::clock::{UnixTime, monotonic};
-use crate::jose::{Any, Budget, Names, Value, read_object};
+use crate::json::{Any, Budget, Names, Value, read_document};
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::schedule::after;
 use crate::jwks::source::{Fault, Network, Question, ask};
@@ -94,7 +94,7 @@ impl Discovery {
     fn read(&self, body: &[u8]) -> Result<Uri, FetchError> {
         let budget = Budget::new();
         let document =
-            read_object(body, DocumentVisitor(&budget)).map_err(|_| FetchError::NoMetadata)?;
+            read_document(body, DocumentVisitor(&budget)).map_err(|_| FetchError::NoMetadata)?;
         let issuer = document.issuer.and_then(Value::into_text).ok_or(FetchError::NoMetadata)?;
         if *issuer != *self.issuer {
             event!(
@@ -209,8 +209,19 @@ mod tests {
             r#"{"issuer":7}"#,
             r#"{"issuer":null}"#,
             r#"{"issuer":"https://a.example","issuer":"https://a.example"}"#,
+            r#"{"issuer":"https://a.example","a":{"$serde_json::private::RawValue":"1"}}"#,
+            r#"{"$serde_json::private::RawValue":"{}"}"#,
+            "\u{feff}\u{feff}{\"issuer\":\"https://a.example\"}",
         ] {
             assert_eq!(read("https://a.example", body), Err(FetchError::NoMetadata), "{body}");
+        }
+    }
+
+    #[test]
+    fn fb7_a_byte_order_mark_and_members_that_are_null_dont_matter() {
+        let body = r#"{"issuer":"https://a.example","jwks_uri":"https://a.example/k","a":null}"#;
+        for body in [body.to_owned(), format!("\u{feff}{body}")] {
+            assert!(read("https://a.example", &body).is_ok(), "{body:?}");
         }
     }
 
