@@ -11,6 +11,7 @@ use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, Una
 use crate::token::{AccessToken, Claims, RawClaims, Verified};
 use crate::validator::cache::Term;
 use crate::validator::handle::{Inner, Trust, Validator};
+use crate::validator::metered;
 use crate::validator::policy::unsupported_algorithm;
 use crate::validator::table::Table;
 
@@ -139,9 +140,12 @@ impl<C: DeserializeOwned> Validator<C> {
             Err(RejectionKind::BadSignature.into())
         };
         if let Some(cache) = cache {
-            cache.remember(token, term, &checked);
+            match &checked {
+                Ok((accepted, held)) => cache.remember_accepted(token, term, *held, accepted),
+                Err(rejection) => cache.remember_refused(token, term, rejection),
+            }
         }
-        Ok(checked?)
+        Ok(checked?.0)
     }
 
     /// Holds a header against the policy.
@@ -156,24 +160,23 @@ impl<C: DeserializeOwned> Validator<C> {
         Ok(Vetted { algorithm, kid: header.kid })
     }
 
-    /// Makes the claims of a genuine token its own. Only now is anything of the application's done
-    /// with what the token says.
+    /// Builds the owned claims. The application's own claims are deserialized only after the
+    /// signature was verified. Returns with them how much those hold.
     fn accept(
         &self,
         claims: &RawClaims<'_>,
         payload: &[u8],
         header: Vetted<'_>,
-    ) -> Result<AccessToken<C>, Rejection> {
+    ) -> Result<(AccessToken<C>, usize), Rejection> {
         let policy = &self.inner.policy;
-        let extra =
-            C::deserialize(&mut serde_json::Deserializer::from_slice(payload)).map_err(|_| {
-                let note = Detail::Note("the application's own claims can't be read");
-                Rejection::with(RejectionKind::MalformedClaim, note)
-            })?;
+        let (extra, held) = metered::read(payload).map_err(|_| {
+            let note = Detail::Note("the application's own claims can't be read");
+            Rejection::with(RejectionKind::MalformedClaim, note)
+        })?;
         let scopes = claims.scopes(payload, &policy.scope_source)?;
         let issuer = Arc::clone(&policy.issuer);
         let claims = Claims::new(issuer, claims, scopes, header.algorithm, header.kid.as_deref());
-        Ok(AccessToken::new(Verified { claims, extra }))
+        Ok((AccessToken::new(Verified { claims, extra }), held))
     }
 }
 
