@@ -68,4 +68,11 @@ for file in sorted((FIXTURES / "tokens").glob("*.json")):
                 pass
 for file in sorted((FIXTURES / "jwks").glob("*.json")):
     seed("jwk_set", file.read_bytes())
+seed("jwk_set", b"\xef\xbb\xbf" + (FIXTURES / "jwks" / "good.json").read_bytes())
+for name in ("RawValue", "Number"):
+    name = f"$serde_json::private::{name}"
+    inner = json.dumps({name: json.dumps({"a": 1, name: "[]"})}).encode()
+    claims = b'{"iss":"https://issuer.example","aud":"https://api.example","exp":1800000600,"x":'
+    seed("compact_jws", b'1{"alg":"EdDSA","kid":"ed25519"}\0' + claims + inner + b"}")
+    seed("jwk_set", b'{"x":' + inner + b',"keys":[' + inner + b"]}")
 print(count)

@@ -30,6 +30,7 @@ mod clock;
 mod error;
 mod issuer;
 pub mod jose;
+mod json;
 pub mod jwks;
 mod kinds;
 pub mod middleware;

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_bearer::Validator;
 use tower_bearer::jose::Backend;
-use tower_bearer_fuzz::{AUDIENCE, Extra, ISSUER, NOW, at_once, validator};
+use tower_bearer_fuzz::{AUDIENCE, Extra, ISSUER, NOW, at_once, is_strict, validator};
 
 static VALIDATORS: LazyLock<[Validator<Extra>; 2]> =
     LazyLock::new(|| [validator(Backend::AwsLcRs), validator(Backend::RustCrypto)]);
@@ -36,11 +36,13 @@ fn token(data: &[u8]) -> Option<String> {
     Some(format!("{message}.{signature}"))
 }
 
-fn check_accepted(token: &str, has_es512: bool) {
-    let mut segments = token.split('.').map(|it| URL_SAFE_NO_PAD.decode(it).unwrap());
-    let header: Value = serde_json::from_slice(&segments.next().unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&segments.next().unwrap()).unwrap();
-    assert_eq!(segments.count(), 1);
+fn check_accepted(token: &str, extra: &Extra, has_es512: bool) {
+    let segments: Vec<_> = token.split('.').map(|it| URL_SAFE_NO_PAD.decode(it).unwrap()).collect();
+    let [header, claims, _] = segments.as_slice() else { panic!("{} segments", segments.len()) };
+    assert!(is_strict(header) && is_strict(claims));
+    let header: Value = serde_json::from_slice(header).unwrap();
+    let claims: Value = serde_json::from_slice(claims).unwrap();
+    assert_eq!(claims.as_object(), Some(extra), "the application sees what was checked");
     assert!(has_es512 || header["alg"] != "ES512");
     assert!(!header["alg"].as_str().unwrap().starts_with("HS"));
     assert!(header.get("crit").is_none() && header.get("enc").is_none());
@@ -68,7 +70,9 @@ fuzz_target!(|data: &[u8]| {
         if let Err(refusal) = &checked {
             let _ = refusal.to_string();
         }
-        checked.map(|token| token.scopes().to_string()).map_err(|refusal| refusal.code())
+        checked
+            .map(|token| (token.scopes().to_string(), token.extra().clone()))
+            .map_err(|refusal| refusal.code())
     });
     if aws != rust {
         // The one difference there is: `rust-crypto` has no ES512.
@@ -76,7 +80,7 @@ fuzz_target!(|data: &[u8]| {
         let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
         assert_eq!(serde_json::from_slice::<Value>(&header).unwrap()["alg"], "ES512");
     }
-    if aws.is_ok() {
-        check_accepted(&token, true);
+    if let Ok((_, extra)) = &aws {
+        check_accepted(&token, extra, true);
     }
 });

@@ -16,6 +16,10 @@ fuzz_target!(|data: &[u8]| {
         // It has neither P-521 nor RSA beyond 4096 bits.
         assert!(fewer <= used, "only rust-crypto takes a key: {fewer} of {used}");
     }
+    // A byte order mark at the beginning changes nothing, but a second one is no JSON.
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let marked = count_keys(&[MARK, data].concat(), Backend::AwsLcRs);
+    assert_eq!(marked, aws.filter(|_| !data.starts_with(MARK)));
     if let Ok(text) = std::str::from_utf8(data) {
         let built = Jwks::static_set(ISSUER, text);
         assert_eq!(built.is_ok(), aws.is_some_and(|(used, _)| used > 0));

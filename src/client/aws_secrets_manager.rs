@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::client::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
 use crate::error::Reason;
+use crate::json;
 use crate::secret::Secret;
 
 /// How long a request may take, the SDK's own retries included.
@@ -120,8 +121,7 @@ fn whole(answer: GetSecretValueOutput) -> Result<Zeroizing<Vec<u8>>, SecretError
 
 fn field(object: &[u8], name: &str) -> Option<Secret> {
     // The other fields may be secrets as well: they stay where they are.
-    let object = object.strip_prefix(b"\xef\xbb\xbf").unwrap_or(object);
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
+    let fields: BTreeMap<String, &RawValue> = json::parse(object).ok()?;
     let value: String = serde_json::from_str(fields.get(name)?.get()).ok()?;
     Some(Secret::new(value))
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::client::algorithm::{AssertionAlgorithm, Curve, Family};
 use crate::client::der::{self, Reader, Wiped};
+use crate::json;
 
 /// A private key for one family of algorithms.
 pub(crate) struct PrivateKey {
@@ -242,7 +243,7 @@ struct Jwk<'a> {
 }
 
 fn read_jwk(text: &str, family: Family) -> Result<PrivateKey, KeyFault> {
-    let jwk: Jwk<'_> = serde_json::from_str(text)
+    let jwk: Jwk<'_> = json::parse(text.as_bytes())
         .map_err(|_| KeyFault::Unreadable("it isn't the JSON of one JWK with a \"kty\""))?;
     let der = match (&*jwk.kty, jwk.crv.as_deref(), family) {
         ("RSA", _, Family::Rsa) => rsa_of_jwk(&jwk)?,
@@ -356,6 +357,22 @@ mod tests {
         let both = read(&format!("{curve}{key}")).unwrap();
         assert_eq!(*both.der, *read(key).unwrap().der);
         assert!(matches!(read(curve).err(), Some(KeyFault::Unreadable(_))));
+    }
+
+    #[test]
+    fn fa7_a_key_is_read_as_strictly_as_everything() {
+        let jwk = str::from_utf8(P256_JWK).unwrap();
+        let p256 = Family::Ec(Curve::P256);
+        let with = |more: &str| jwk.replacen('{', &format!("{{{more},"), 1);
+        assert!(PrivateKey::read(with(r#""x5c":[{"a":1}]"#).as_bytes(), p256).is_ok());
+        for more in [
+            r#""x5c":[{"a":1,"a":1}]"#,
+            r#""x5c":[{"$serde_json::private::RawValue":"1"}]"#,
+            r#""$serde_json::private::Number":"1""#,
+        ] {
+            let fault = fault(with(more).as_bytes(), p256);
+            assert!(matches!(fault, KeyFault::Unreadable(_)), "{more}");
+        }
     }
 
     // T16

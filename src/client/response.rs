@@ -12,6 +12,7 @@ use crate::client::echo::is_free_of;
 use crate::client::error::{AnswerFault, ErrorCode, TokenError, TokenErrorKind, printable};
 use crate::client::expiry;
 use crate::clock::UnixTime;
+use crate::json;
 use crate::scope::ScopeSet;
 use crate::transport::retry_after;
 
@@ -68,8 +69,7 @@ struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// Reads an object. What is derived would take an array, too.
     fn read(body: &'a [u8]) -> Option<Self> {
-        let is_object = body.trim_ascii_start().starts_with(b"{");
-        serde_json::from_slice(body).ok().filter(|_| is_object)
+        json::parse(body).ok()
     }
 
     /// Returns `true` if there is an access token.
@@ -250,7 +250,7 @@ pub(crate) fn jwt_expiry(token: &[u8]) -> Option<UnixTime> {
     let mut parts = token.split(|byte| *byte == b'.');
     let payload = parts.nth(1)?;
     let payload = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?);
-    let claims: Claims = serde_json::from_slice(&payload).ok()?;
+    let claims: Claims = json::parse(&payload).ok()?;
     UnixTime::from_secs_f64(claims.exp)
 }
 
@@ -302,6 +302,11 @@ mod tests {
     #[test]
     fn r1_r2_r14_what_is_no_token_is_a_typed_error() {
         use AnswerFault as Fault;
+        let with = |name: &str| {
+            format!(r#"{{"access_token":"t","token_type":"Bearer","a":[{{"{name}":"1"}}]}}"#)
+        };
+        let reserved = with("$serde_json::private::RawValue");
+        assert!(answer(200, &with("$serde_json")).is_ok());
         for (body, fault) in [
             ("", Fault::NotJson),
             ("<html><title>Log in</title></html>", Fault::NotJson),
@@ -311,6 +316,8 @@ mod tests {
             (r#"{"access_token":"t","token_type":"Bearer""#, Fault::NotJson),
             (r#"{"access_token":"t","access_token":"u","token_type":"Bearer"}"#, Fault::NotJson),
             (r#"{"access_token":1,"token_type":"Bearer"}"#, Fault::NotJson),
+            (r#"{"access_token":"t","token_type":"Bearer","a":{"b":1,"b":1}}"#, Fault::NotJson),
+            (&reserved, Fault::NotJson),
             (r#"{"access_token":"t","token_type":"Bearer"} x"#, Fault::NotJson),
             (r#"{"token_type":"Bearer"}"#, Fault::NoAccessToken),
             (r#"{"access_token":"","token_type":"Bearer"}"#, Fault::NoAccessToken),

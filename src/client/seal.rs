@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::client::digest::{Digest, Parts, hex, random};
 use crate::clock::UnixTime;
 use crate::error::ConfigError;
+use crate::json;
 use crate::secret::Secret;
 
 /// The first byte of every value: this format. Others are as good as no value.
@@ -116,7 +117,7 @@ impl Seal {
         self.cipher
             .decrypt_inout_detached(&nonce, &associated, text.as_mut_slice().into(), &tag)
             .ok()?;
-        let plain: Plain<'_> = serde_json::from_slice(&text).ok()?;
+        let plain: Plain<'_> = json::parse(&text).ok()?;
         Some(Stored {
             access_token: Zeroizing::new(plain.access_token.into_owned()),
             scopes: plain.scopes.map(Cow::into_owned),
@@ -186,6 +187,25 @@ mod tests {
             assert!(seal.open("one", &value[..at]).is_none(), "{at}");
         }
         assert!(seal.open("one", &[value, vec![0]].concat()).is_none());
+    }
+
+    #[test]
+    fn fa7_a_value_is_read_as_strictly_as_everything() {
+        let seal = seal(KEY);
+        let sealed = |text: &str| {
+            let mut text = text.as_bytes().to_vec();
+            let nonce = XNonce::from([7; NONCE]);
+            let associated = associated("one");
+            let tag =
+                seal.cipher.encrypt_inout_detached(&nonce, &associated, text.as_mut_slice().into());
+            [&[VERSION][..], &nonce, &text, &tag.unwrap()].concat()
+        };
+        let value = |more: &str| sealed(&format!(r#"{{"t":"a","s":null,"o":1.5,"l":9{more}}}"#));
+        assert!(seal.open("one", &value("")).is_some());
+        assert!(seal.open("one", &value(r#","a":{"b":1}"#)).is_some());
+        for more in [r#","a":{"$serde_json::private::RawValue":"1"}"#, r#","a":{"b":1,"b":1}"#] {
+            assert!(seal.open("one", &value(more)).is_none(), "{more}");
+        }
     }
 
     // E8, L1

@@ -2,6 +2,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::issuer::fault::FaultKind;
+use crate::json;
 
 /// Why metadata of the right issuer can't be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,11 +22,9 @@ impl From<Refused> for FaultKind {
     }
 }
 
-/// Reads the members that `T` has. Each may be there only once.
+/// Reads the members that `T` has.
 pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, Refused> {
-    // A derived reader takes an array for an object.
-    let object = is_object(document).then(|| serde_json::from_slice(without_mark(document)));
-    object.and_then(Result::ok).ok_or(Refused::Unreadable)
+    json::parse(document).map_err(|_| Refused::Unreadable)
 }
 
 /// Checks whose metadata it is: the issuer must be the same, character by character (RFC 8414

@@ -1,4 +1,5 @@
 use std::cell::Cell;
+use std::hint::black_box;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -53,9 +54,11 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// Room to decode a token in, which a thread uses again for the next one.
+/// Room to decode a token in, which a thread uses again for the next one. It is wiped in between.
 pub(crate) struct Scratch {
     bytes: Vec<u8>,
+    /// How much of it this token may have written to.
+    used: usize,
 }
 
 thread_local! {
@@ -69,18 +72,21 @@ impl Scratch {
         if bytes.len() < token_len {
             bytes.resize(token_len, 0);
         }
-        Self { bytes }
+        Self { bytes, used: token_len }
     }
 
+    /// Returns room for as many bytes as the token has.
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self.bytes.get_mut(..self.used).unwrap_or_default()
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        // Without its thread, nobody will need it again.
+        self.room().fill(0);
+        // The compiler must not find that nothing reads the zeros.
+        let bytes = black_box(std::mem::take(&mut self.bytes));
+        // While its thread ends there is no place for it.
         let _ = SPARE.try_with(|spare| spare.set(bytes));
     }
 }
@@ -238,6 +244,33 @@ mod tests {
         drop(two);
         drop(one);
         let mut again = Scratch::take(5);
-        assert_eq!((again.room().as_ptr(), again.room().len()), (at, 8));
+        assert_eq!((again.room().as_ptr(), again.room().len()), (at, 5));
+    }
+
+    #[test]
+    fn fa13_nothing_of_a_token_stays_in_the_room() {
+        let long = vec![b'Q'; 400];
+        for (segment, good) in
+            [(&b"QUFBQUFB"[..], true), (&long[..], true), (b"QUFBQUFBQUF=", false)]
+        {
+            let mut scratch = Scratch::take(2 * segment.len() + 2);
+            let decoded = decode_into(segment, scratch.room());
+            assert_eq!(decoded.is_ok(), good);
+            if let Ok((_, room)) = decoded {
+                assert!(decode_into(segment, room).is_ok());
+                assert!(scratch.bytes.contains(&b'A'), "the test sees what is written");
+            }
+            drop(scratch);
+            let spare = SPARE.take();
+            assert!(spare.len() >= 2 * segment.len());
+            assert!(spare.iter().all(|byte| *byte == 0), "{good}");
+            SPARE.set(spare);
+        }
+        let unwound = std::panic::catch_unwind(|| {
+            let mut scratch = Scratch::take(100);
+            scratch.room().fill(7);
+            panic!("as the application's claims may");
+        });
+        assert!(unwound.is_err() && SPARE.take().iter().all(|byte| *byte == 0));
     }
 }

@@ -3,7 +3,7 @@ use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 
-use crate::jose::json::{Any, Budget, Names, Value, read_object};
+use crate::json::{Any, Budget, Names, Value, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 
 /// A `kid` longer than this is refused, in a token as in a key set.
@@ -160,6 +160,8 @@ mod tests {
             "{\"alg\":\"ES256\",\"typ\":[]}",
             "{\"alg\":\"ES256\",\"x\":1,\"x\":2}",
             "\u{feff}{\"alg\":\"ES256\"}",
+            "{\"alg\":\"ES256\",\"x\":{\"$serde_json::private::RawValue\":\"1\"}}",
+            "{\"$serde_json::private::RawValue\":\"{\\\"alg\\\":\\\"ES256\\\"}\"}",
         ] {
             assert_eq!(refused(json), Some(RejectionKind::MalformedToken), "{json}");
         }

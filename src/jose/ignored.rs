@@ -4,21 +4,25 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum IgnoredReason {
-    /// It isn't a JSON object with each member once and of its type, or lacks one.
+    /// It isn't a JSON object with each member once and of its type, or lacks one. A member that
+    /// is null counts as absent.
     Malformed,
+    /// A number or coordinate ends with `=`: base64url is written without padding here
+    /// (RFC 7515 §2).
+    Padded,
     /// It is longer than a JWK may be, or its `kid` is.
     TooLarge,
     /// `kty` is none of `RSA`, `EC` and `OKP`.
     UnsupportedKeyType,
     /// `crv` isn't a curve that signatures are checked on.
     UnsupportedCurve,
-    /// `alg` isn't a signature algorithm that is known, or the backend hasn't got it.
+    /// `alg` is empty or isn't a signature algorithm that is known, or the backend hasn't got it.
     UnsupportedAlgorithm,
     /// `alg` doesn't fit `kty` and `crv`.
     AlgorithmMismatch,
-    /// `use` isn't `sig` (RFC 7517 §4.2).
+    /// `use` is there and isn't `sig` (RFC 7517 §4.2); an empty string isn't.
     NotForSignatures,
-    /// `key_ops` lacks `verify`, has duplicates, or contradicts `use` (RFC 7517 §4.3).
+    /// `key_ops` is there and lacks `verify`, has duplicates, or contradicts `use` (RFC 7517 §4.3).
     NotForVerification,
     /// The set gives the private key away. Its owner should replace it.
     PrivateKey,
@@ -38,6 +42,7 @@ impl IgnoredReason {
     pub const fn code(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::Padded => "padded_base64url",
             Self::TooLarge => "too_large",
             Self::UnsupportedKeyType => "unsupported_key_type",
             Self::UnsupportedCurve => "unsupported_curve",

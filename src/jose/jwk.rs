@@ -1,15 +1,17 @@
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::jose::alg::{Algorithm, Backend};
 use crate::jose::compact::decode_segment;
 use crate::jose::header::MAX_KID_BYTES;
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::json::{Any, Budget, Names, Value, read_object};
 use crate::jose::key::{KeyType, Material, VerificationKey};
+use crate::json::{Any, Budget, Names, Value, elements, read_document, read_object};
 use crate::refusal::Excerpt;
 
 /// A JWK longer than this is ignored.
@@ -84,7 +86,7 @@ pub(crate) fn parse_keys(
     purpose: Purpose,
 ) -> Result<ParsedKeySet, KeySetError> {
     let budget = Budget::new();
-    let keys = match read_object(text, SetVisitor(&budget)).map_err(|_| KeySetError::NotJson)? {
+    let keys = match read_document(text, SetVisitor(&budget)).map_err(|_| KeySetError::NotJson)? {
         Some(Keys::Array(keys)) => keys,
         Some(Keys::Other) | None => return Err(KeySetError::NoKeysArray),
     };
@@ -143,11 +145,7 @@ impl<'de> Visitor<'de> for SetVisitor<'_> {
         while let Some(name) = names.next(&mut map, self.0)? {
             if name == "keys" {
                 let raw: &RawValue = map.next_value()?;
-                keys = Some(if raw.get().starts_with('[') {
-                    Keys::Array(serde_json::from_str(raw.get()).map_err(de::Error::custom)?)
-                } else {
-                    Keys::Other
-                });
+                keys = Some(elements(raw).map_or(Keys::Other, Keys::Array));
             } else {
                 map.next_value_seed(Any::skip(self.0))?;
             }
@@ -199,13 +197,15 @@ impl<'de> Visitor<'de> for JwkVisitor<'_> {
                 other => {
                     // RFC 7518 §6.2.2, §6.3.2, §6.4.1; `priv` is that of AKP keys.
                     let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
-                    jwk.private |= private.contains(&other);
-                    jwk.symmetric |= other == "k";
-                    map.next_value_seed(Any::skip(self.0))?;
+                    let (private, symmetric) = (private.contains(&other), other == "k");
+                    let there = map.next_value_seed(Any::skip(self.0))? != Value::Null;
+                    jwk.private |= private && there;
+                    jwk.symmetric |= symmetric && there;
                     continue;
                 }
             };
-            *slot = Some(map.next_value_seed(Any::keep(self.0))?);
+            // Servers write members that they have no value for as null: that is as if absent.
+            *slot = Some(map.next_value_seed(Any::keep(self.0))?).filter(|it| *it != Value::Null);
         }
         Ok(jwk)
     }
@@ -263,21 +263,27 @@ impl RawJwk<'_> {
 /// RFC 7517 §4.3.
 fn check_key_ops(operations: Value<'_>, for_signatures: bool) -> Result<(), IgnoredReason> {
     let Value::Array(Some(operations)) = operations else { return Err(IgnoredReason::Malformed) };
-    let duplicate = operations
-        .iter()
-        .enumerate()
-        .any(|(at, operation)| operations.iter().take(at).any(|earlier| earlier == operation));
     let inconsistent = for_signatures
         && operations.iter().any(|operation| operation != "verify" && operation != "sign");
-    if duplicate || inconsistent || !operations.iter().any(|operation| operation == "verify") {
+    if !all_differ(&operations)
+        || inconsistent
+        || !operations.iter().any(|operation| operation == "verify")
+    {
         return Err(IgnoredReason::NotForVerification);
     }
     Ok(())
 }
 
+fn all_differ<T: Eq + Hash>(items: &[T]) -> bool {
+    let mut seen = HashSet::with_capacity(items.len());
+    items.iter().all(|item| seen.insert(item))
+}
+
 fn octets(value: Option<Value<'_>>) -> Result<Vec<u8>, IgnoredReason> {
     let encoded = text(value)?.ok_or(IgnoredReason::Malformed)?;
-    decode_segment(encoded.as_bytes()).map_err(|_| IgnoredReason::Malformed)
+    decode_segment(encoded.as_bytes()).map_err(|_| {
+        if encoded.ends_with('=') { IgnoredReason::Padded } else { IgnoredReason::Malformed }
+    })
 }
 
 /// Reads a `Base64urlUInt` (RFC 7518 §2). Leading zeros are against the text but don't change the
@@ -306,4 +312,171 @@ fn ec_point(
     }
     let point = [&[4], x.as_slice(), y.as_slice()].concat().into();
     Ok(Material::Ec { curve, point })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::hash::Hasher;
+
+    use super::*;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    const MARK: &str = "\u{feff}";
+
+    fn parsed(set: &str) -> Result<ParsedKeySet, KeySetError> {
+        parse_jwk_set(set.as_bytes(), 100, Backend::preferred().unwrap())
+    }
+
+    /// Reads the good key with these members added, or set if they are there; `None` if it is used.
+    fn reason_with(members: &[(&str, &str)]) -> Option<IgnoredReason> {
+        let mut key = vec![
+            ("kty", "\"OKP\"".to_owned()),
+            ("crv", "\"Ed25519\"".to_owned()),
+            ("kid", "\"k\"".to_owned()),
+            ("x", format!("\"{X}\"")),
+        ];
+        for (name, value) in members {
+            key.retain(|(there, _)| there != name);
+            key.push((name, (*value).to_owned()));
+        }
+        let key: Vec<_> = key.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let parsed = parsed(&format!("{{\"keys\":[{{{}}}]}}", key.join(","))).unwrap();
+        assert_eq!(parsed.keys.len() + parsed.ignored.len(), 1);
+        parsed.ignored.first().map(|key| key.reason)
+    }
+
+    #[test]
+    fn fb7_members_that_are_null_are_absent() {
+        let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv", "k"];
+        let all: Vec<_> = private.iter().map(|name| (*name, "null")).collect();
+        assert_eq!(reason_with(&all), None);
+        let optional = ["alg", "use", "kid", "key_ops", "y", "n", "e", "x5c", "x5t", "ext", "iat"];
+        for name in private.into_iter().chain(optional) {
+            assert_eq!(reason_with(&[(name, "null")]), None, "{name}");
+        }
+        for name in ["kty", "crv", "x"] {
+            assert_eq!(reason_with(&[(name, "null")]), Some(IgnoredReason::Malformed), "{name}");
+        }
+        for name in &private[..8] {
+            for value in ["\"\"", "0", "false", "[]", "[null]", "{}"] {
+                let reason = reason_with(&[(name, value)]);
+                assert_eq!(reason, Some(IgnoredReason::PrivateKey), "{name} {value}");
+            }
+        }
+        assert_eq!(reason_with(&[("k", "\"\"")]), Some(IgnoredReason::SymmetricKey));
+        let twice =
+            format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","x":"{X}","d":null,"d":""}}]}}"#);
+        assert_eq!(parsed(&twice).unwrap().ignored[0].reason, IgnoredReason::Malformed);
+    }
+
+    // RFC 7517 §4.2, §4.3, §4.4: what is there has to be what it must be.
+    #[test]
+    fn fb7_empty_members_are_there() {
+        assert_eq!(reason_with(&[("kid", "\"\"")]), None, "a name like any other");
+        for (name, value, reason) in [
+            ("use", "\"\"", IgnoredReason::NotForSignatures),
+            ("alg", "\"\"", IgnoredReason::UnsupportedAlgorithm),
+            ("key_ops", "[]", IgnoredReason::NotForVerification),
+            ("kty", "\"\"", IgnoredReason::UnsupportedKeyType),
+            ("crv", "\"\"", IgnoredReason::UnsupportedCurve),
+            ("x", "\"\"", IgnoredReason::Malformed),
+        ] {
+            assert_eq!(reason_with(&[(name, value)]), Some(reason), "{name}");
+        }
+    }
+
+    #[test]
+    fn fb7_a_mark_may_begin_a_set() {
+        let set = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"{X}"}}]}}"#);
+        for text in [set.clone(), format!("{MARK}{set}"), format!("{MARK}\r\n{set}\r\n")] {
+            assert_eq!(parsed(&text).unwrap().keys.len(), 1, "{text:?}");
+        }
+        for text in [format!("{MARK}{MARK}{set}"), format!("{set}{MARK}"), MARK.to_owned()] {
+            assert_eq!(parsed(&text).unwrap_err(), KeySetError::NotJson, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn fb7_padding_is_refused_and_named() {
+        for x in [format!("\"{X}=\""), format!("\"{X}==\""), "\"=\"".to_owned()] {
+            assert_eq!(reason_with(&[("x", &x)]), Some(IgnoredReason::Padded), "{x}");
+        }
+        let rsa = |n: &str, e: &str| {
+            reason_with(&[
+                ("kty", "\"RSA\""),
+                ("n", &format!("\"{n}\"")),
+                ("e", &format!("\"{e}\"")),
+            ])
+        };
+        let n = serde_json::from_str::<serde_json::Value>(include_str!(
+            "../../fixtures/jwks/public_rsa2048.json"
+        ))
+        .unwrap()["keys"][0]["n"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(rsa(&n, "AQAB"), None);
+        assert_eq!(rsa(&format!("{n}=="), "AQAB"), Some(IgnoredReason::Padded));
+        assert_eq!(rsa(&n, "AQAB="), Some(IgnoredReason::Padded));
+        assert_eq!(rsa(&format!("{n} "), "AQAB"), Some(IgnoredReason::Malformed));
+    }
+
+    #[test]
+    fn fa7_a_reserved_name_spoils_its_key_or_its_set() {
+        let good = format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"k1","x":"{X}"}}"#);
+        for name in ["$serde_json::private::RawValue", "\\u0024serde_json::private::Number"] {
+            let bad =
+                format!(r#"{{"kty":"OKP","crv":"Ed25519","x":"{X}","a":[{{"{name}":"1"}}]}}"#);
+            let set = parsed(&format!(r#"{{"keys":[{bad},{good}]}}"#)).unwrap();
+            assert_eq!((set.keys.len(), set.ignored[0].reason), (1, IgnoredReason::Malformed));
+            for text in [
+                format!(r#"{{"{name}":"{{}}","keys":[{good}]}}"#),
+                format!(r#"{{"keys":[{good}],"a":{{"{name}":"{{}}"}}}}"#),
+                format!(r#"{{"{name}":"{{\"keys\":[]}}"}}"#),
+            ] {
+                assert_eq!(parsed(&text).unwrap_err(), KeySetError::NotJson, "{text}");
+            }
+        }
+    }
+
+    /// An operation that counts how often it is compared.
+    struct Counted<'a>(u32, &'a Cell<u32>);
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.1.set(self.1.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Counted<'_> {}
+
+    impl Hash for Counted<'_> {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    #[test]
+    fn fa9_to_find_duplicates_takes_no_more_comparisons_than_there_are_items() {
+        for (len, again) in [(3_200, false), (3_200, true), (1, false), (0, false)] {
+            let comparisons = Cell::new(0);
+            let last = again.then_some(0);
+            let items: Vec<_> = (0..len).chain(last).map(|it| Counted(it, &comparisons)).collect();
+            assert_eq!(all_differ(&items), !again, "{len}");
+            assert!(comparisons.get() <= len, "{} comparisons of {len}", comparisons.get());
+        }
+    }
+
+    #[test]
+    fn fa9_many_operations_are_read_and_duplicates_refused() {
+        let operations = |count: usize, last: &str| {
+            let all: Vec<_> = (0..count).map(|it| format!("\"{it:x}\"")).collect();
+            reason_with(&[("key_ops", &format!("[{},\"{last}\"]", all.join(",")))])
+        };
+        assert_eq!(operations(2_000, "verify"), None);
+        assert_eq!(operations(2_000, "0"), Some(IgnoredReason::NotForVerification));
+        assert_eq!(operations(2_000, "sign"), Some(IgnoredReason::NotForVerification));
+    }
 }

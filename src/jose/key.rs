@@ -9,7 +9,7 @@ use crate::jose::ed25519;
 use crate::jose::ignored::IgnoredReason;
 
 /// The kinds of keys that can check a signature.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum KeyType {
     Rsa,
     P256,
@@ -56,7 +56,7 @@ impl KeyType {
 }
 
 /// A public key's numbers.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Eq, Hash, PartialEq)]
 pub(crate) enum Material {
     /// Big-endian, without leading zeros.
     Rsa {
@@ -89,6 +89,14 @@ pub(crate) struct VerificationKey {
     declared: Option<Algorithm>,
     material: Material,
     verifier: Verifier,
+}
+
+/// What makes a key the same as another one.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(crate) struct Identity<'a> {
+    kid: Option<&'a str>,
+    material: &'a Material,
+    declared: Option<Algorithm>,
 }
 
 enum Verifier {
@@ -149,9 +157,9 @@ impl VerificationKey {
         )
     }
 
-    /// Tells whether two keys are the same, whatever they are called.
-    pub(crate) fn same_material(&self, other: &Self) -> bool {
-        self.material == other.material && self.declared == other.declared
+    /// Returns what makes a key the same as another one.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity { kid: self.kid(), material: &self.material, declared: self.declared }
     }
 
     /// Tells whether the signature holds.

@@ -12,7 +12,6 @@ mod ed25519;
 mod header;
 mod hmac;
 mod ignored;
-mod json;
 mod jwk;
 mod key;
 mod pem;
@@ -28,13 +27,10 @@ pub(crate) use self::header::Header;
 pub use self::hmac::HmacAlgorithm;
 pub(crate) use self::hmac::HmacKey;
 pub use self::ignored::IgnoredReason;
-pub(crate) use self::json::{
-    Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object,
-};
 pub(crate) use self::jwk::{
     IgnoredKey, KeySetError, ParsedKeySet, Purpose, parse_jwk_set, parse_keys,
 };
-pub(crate) use self::key::VerificationKey;
+pub(crate) use self::key::{Identity, VerificationKey};
 pub(crate) use self::pem::key_from_pem;
 #[cfg(feature = "test-util")]
 pub(crate) use self::sign::{SigningKey, hmac_sha256, random_id, signing_input};

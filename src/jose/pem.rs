@@ -149,7 +149,7 @@ mod tests {
             "kty": "EC", "crv": public("crv"), "x": public("x"), "y": public("y"),
         }]});
         let set = crate::jose::parse_jwk_set(jwk.to_string().as_bytes(), 1, backend()).unwrap();
-        assert!(set.keys[0].same_material(&pem));
+        assert!(set.keys[0].identity() == pem.identity());
     }
 
     #[test]

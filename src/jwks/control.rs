@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, IgnoredKey};
 use crate::jwks::config::Config;
 use crate::jwks::discovery::Metadata;
 use crate::jwks::fetch_error::FetchError;
@@ -22,6 +22,8 @@ pub(crate) struct Control {
     pub(crate) misses: Misses,
     pub(crate) metadata: Option<Metadata>,
     pub(crate) log: Log,
+    /// The first keys of the set that the last attempt brought, if none of them is usable.
+    pub(crate) unusable: Box<[IgnoredKey]>,
     /// The number of the latest attempt.
     pub(crate) sequence: u64,
     pub(crate) flying: Option<Flying>,
@@ -75,6 +77,7 @@ impl Control {
             misses: Misses::new(config.cooldown),
             metadata: None,
             log: Log::default(),
+            unusable: Box::default(),
             sequence: 0,
             flying: None,
             refresh: false,

@@ -130,6 +130,14 @@ mod tests {
     }
 
     #[test]
+    fn fb7_a_byte_order_mark_and_members_that_are_null_dont_matter() {
+        let body = r#"{"issuer":"https://a.example","jwks_uri":"https://a.example/k","a":null}"#;
+        for body in [body.to_owned(), format!("\u{feff}{body}")] {
+            assert!(read("https://a.example", &body).is_ok(), "{body:?}");
+        }
+    }
+
+    #[test]
     fn the_jwks_uri_is_checked_like_a_configured_one() {
         let try_uri = |issuer: &str, jwks_uri: &str| {
             read(issuer, &format!(r#"{{"issuer":"{issuer}","jwks_uri":{jwks_uri}}}"#)).is_ok()

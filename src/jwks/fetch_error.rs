@@ -41,7 +41,8 @@ pub enum FetchError {
     NotAKeySet,
     /// The set had more keys than allowed.
     TooManyKeys,
-    /// The set had no usable key.
+    /// The set had no usable key. [`Status::refused_keys`](crate::jwks::Status::refused_keys) and the
+    /// event `jwks_fetch_failed` have the reasons.
     NoUsableKey,
     /// The transport panicked.
     Panic,

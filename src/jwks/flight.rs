@@ -7,7 +7,7 @@ use http::header::{ETAG, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::clock::{UnixTime, monotonic};
-use crate::jose::{Backend, KeySetError, ParsedKeySet, parse_keys};
+use crate::jose::{Backend, IgnoredKey, KeySetError, ParsedKeySet, parse_keys};
 use crate::jwks::config::{EmptySet, Fetching, Target};
 use crate::jwks::discovery::Metadata;
 use crate::jwks::fetch_error::FetchError;
@@ -43,7 +43,25 @@ pub(crate) struct Landed {
     /// The metadata, if it was found anew.
     pub(crate) metadata: Option<Metadata>,
     pub(crate) result: Result<Fetched, Fault>,
+    /// The first keys of a set that has no usable one.
+    pub(crate) unusable: Box<[IgnoredKey]>,
 }
+
+/// Why an answer brought no keys.
+#[derive(Debug)]
+pub(crate) struct NotFetched {
+    fault: Fault,
+    unusable: Box<[IgnoredKey]>,
+}
+
+impl<E: Into<Fault>> From<E> for NotFetched {
+    fn from(error: E) -> Self {
+        Self { fault: error.into(), unusable: Box::default() }
+    }
+}
+
+/// So many keys of a set without a usable one are reported.
+pub(crate) const REPORTED: usize = 8;
 
 /// A successful answer.
 #[derive(Debug)]
@@ -64,10 +82,14 @@ pub(crate) async fn fly(
 ) -> Landed {
     let (jwks_uri, metadata) = match locate(fetching, &plan, &now).await {
         Ok(located) => located,
-        Err(fault) => return Landed { metadata: None, result: Err(fault) },
+        Err(fault) => {
+            return Landed { metadata: None, result: Err(fault), unusable: Box::default() };
+        }
     };
-    let result = fetch(fetching, backend, &plan, &jwks_uri, &now).await;
-    Landed { metadata, result }
+    match fetch(fetching, backend, &plan, &jwks_uri, &now).await {
+        Ok(fetched) => Landed { metadata, result: Ok(fetched), unusable: Box::default() },
+        Err(NotFetched { fault, unusable }) => Landed { metadata, result: Err(fault), unusable },
+    }
 }
 
 /// Returns where the set lies, and the metadata that says so if it was found anew.
@@ -109,7 +131,7 @@ async fn fetch(
     plan: &Plan,
     uri: &Uri,
     now: &impl Fn() -> UnixTime,
-) -> Result<Fetched, Fault> {
+) -> Result<Fetched, NotFetched> {
     let url = uri.to_string();
     let before = plan.origin.as_deref().filter(|origin| *origin.url == *url);
     let second = matches!(plan.purpose, Purpose::Forced { second: true, .. });
@@ -154,15 +176,17 @@ pub(crate) fn parse(
     body: &[u8],
     fetching: &Fetching,
     backend: Backend,
-) -> Result<ParsedKeySet, FetchError> {
+) -> Result<ParsedKeySet, NotFetched> {
     let parsed = parse_keys(body, fetching.max_keys, backend, fetching.purpose);
-    let parsed = parsed.map_err(|error| match error {
+    let mut parsed = parsed.map_err(|error| match error {
         KeySetError::NotJson | KeySetError::NoKeysArray => FetchError::NotAKeySet,
         KeySetError::TooManyKeys => FetchError::TooManyKeys,
     })?;
     let revokes = fetching.empty_set == EmptySet::RevokeAll && parsed.ignored.is_empty();
     if parsed.keys.is_empty() && !revokes {
-        return Err(FetchError::NoUsableKey);
+        parsed.ignored.truncate(REPORTED);
+        let (fault, unusable) = (FetchError::NoUsableKey.into(), parsed.ignored.into());
+        return Err(NotFetched { fault, unusable });
     }
     Ok(parsed)
 }

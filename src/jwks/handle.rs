@@ -7,16 +7,19 @@ use tokio::time::Instant;
 use crate::clock::{SystemClock, UnixTime, monotonic};
 use crate::error::ConfigError;
 use crate::jose::{
-    Algorithm, Backend, KeySetError, ParsedKeySet, Purpose, key_from_pem, parse_jwk_set, parse_keys,
+    Algorithm, Backend, IgnoredKey, KeySetError, ParsedKeySet, Purpose, key_from_pem,
+    parse_jwk_set, parse_keys,
 };
 use crate::jwks::builder::JwksBuilder;
 use crate::jwks::config::Config;
 use crate::jwks::control::Control;
 use crate::jwks::fetch_error::FetchError;
+use crate::jwks::flight::REPORTED;
 use crate::jwks::health::{Health, KeyStatus, State, Status};
 use crate::jwks::key_set::KeySet;
 use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::Shared;
+use crate::jwks::report::listed;
 use crate::jwks::snapshot::Snapshot;
 use crate::jwks::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::wait::Miss;
@@ -132,12 +135,10 @@ impl Jwks {
         backend: Backend,
     ) -> Result<Self, ConfigError> {
         if parsed.keys.is_empty() {
-            let reason = parsed.ignored.first().map_or_else(
-                || "it has none".to_owned(),
-                |key| format!("the first is refused because of \"{}\"", key.reason),
-            );
+            let first = parsed.ignored.get(..REPORTED).unwrap_or(&parsed.ignored);
+            let reasons = listed(first).unwrap_or_else(|| "it is empty".to_owned());
             return Err(ConfigError::new(format!(
-                "the key set has no usable key, so no token could ever be accepted: {reason}"
+                "the key set has no usable key, so no token could ever be accepted: {reasons}"
             )));
         }
         let config = Config::fixed(issuer.into(), purpose, backend, Arc::new(SystemClock));
@@ -228,6 +229,7 @@ impl Jwks {
         };
         let control = self.shared().control();
         let (log, next) = (control.log, control.schedule.next());
+        let refused_keys = control.unusable.iter().map(ignored_status).collect();
         drop(control);
         let at = |instant: Option<Instant>| instant.map(|instant| to_wall(instant, now, wall));
         let state = loaded.exact_state();
@@ -247,6 +249,7 @@ impl Jwks {
             last_error: log.last_error,
             next_refresh: at(next.filter(|_| state != State::ShutDown)),
             keys: key_status(loaded.keys()),
+            refused_keys,
         }
     }
 
@@ -329,14 +332,17 @@ fn key_status(set: &KeySet) -> Vec<KeyStatus> {
         ignored: None,
         retiring: set.retires(key).is_some(),
     });
-    let ignored = set.ignored().iter().map(|key| KeyStatus {
+    usable.chain(set.ignored().iter().map(ignored_status)).collect()
+}
+
+fn ignored_status(key: &IgnoredKey) -> KeyStatus {
+    KeyStatus {
         kid: key.kid.map(|kid| kid.as_str().to_owned()),
         kty: key.kty.map(|kty| kty.as_str().to_owned()),
         alg: None,
         ignored: Some(key.reason),
         retiring: false,
-    });
-    usable.chain(ignored).collect()
+    }
 }
 
 impl fmt::Debug for Jwks {

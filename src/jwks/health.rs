@@ -118,6 +118,10 @@ pub struct Status {
     pub next_refresh: Option<UnixTime>,
     /// The keys of the set, the unusable ones included.
     pub keys: Vec<KeyStatus>,
+    /// The first eight keys of the set that the last attempt brought, if it was refused because
+    /// none of them is usable ([`FetchError::NoUsableKey`]); else none, and then it isn't serialized.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused_keys: Vec<KeyStatus>,
 }
 
 /// One key of the set.

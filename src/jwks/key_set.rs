@@ -1,11 +1,11 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use crate::jose::{Algorithm, Algorithms, IgnoredKey, ParsedKeySet, VerificationKey};
+use crate::jose::{Algorithm, Algorithms, Identity, IgnoredKey, ParsedKeySet, VerificationKey};
 use crate::refusal::{Excerpt, listed};
 
 /// How many keys are tried on one token.
@@ -131,9 +131,10 @@ impl KeySet {
         grace_ends: Instant,
     ) -> Succession {
         let mut keys: Vec<_> = parsed.keys.into_iter().map(Arc::new).collect();
+        let named: HashSet<&str> = keys.iter().filter_map(|new| new.kid()).collect();
+        let published = identities(keys.iter().map(AsRef::as_ref));
         let gone = |key: &VerificationKey| {
-            !keys.iter().any(|new| is_same(new, key))
-                && (key.kid().is_none() || !keys.iter().any(|new| new.kid() == key.kid()))
+            !published.contains(&key.identity()) && key.kid().is_none_or(|kid| !named.contains(kid))
         };
         // An empty set gets here only where it revokes all keys.
         let revoked = keys.is_empty();
@@ -171,8 +172,7 @@ impl KeySet {
         retiring: Box<[Retiring]>,
     ) -> Succession {
         let changed = keys.len() != self.keys.len()
-            || !keys.iter().all(|new| self.keys().any(|old| is_same(new, old)))
-            || !self.keys().all(|old| keys.iter().any(|new| is_same(new, old)));
+            || identities(keys.iter().map(AsRef::as_ref)) != identities(self.keys());
         let generation = self.generation.saturating_add(u64::from(changed));
         let set = Self::new(generation, keys, ignored, retiring);
         let (mut removed, mut reused) = (Vec::new(), Vec::new());
@@ -180,7 +180,9 @@ impl KeySet {
             let (old, new) = (self.of_kid(kid), set.of_kid(kid));
             if new.is_empty() {
                 removed.push(kid.clone());
-            } else if !old.iter().any(|old| new.iter().any(|new| is_same(&new.key, &old.key))) {
+            } else if identities(old.iter().map(|held| &*held.key))
+                .is_disjoint(&identities(new.iter().map(|held| &*held.key)))
+            {
                 reused.push(kid.clone());
             }
         }
@@ -259,6 +261,6 @@ impl KeySet {
     }
 }
 
-fn is_same(a: &VerificationKey, b: &VerificationKey) -> bool {
-    a.kid() == b.kid() && a.same_material(b)
+fn identities<'a>(keys: impl Iterator<Item = &'a VerificationKey>) -> HashSet<Identity<'a>> {
+    keys.map(VerificationKey::identity).collect()
 }

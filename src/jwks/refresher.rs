@@ -167,16 +167,19 @@ impl Shared {
     fn land(&self, landed: Result<Landed, JoinError>, now: Instant, jitter: f64) {
         let mut control = self.control();
         let Some(flight) = control.flying.take() else { return };
+        control.unusable = Box::default();
         let result = match landed {
             Ok(landed) => {
                 if landed.metadata.is_some() {
                     control.metadata = landed.metadata;
                 }
+                control.unusable = landed.unusable;
                 landed.result
             }
             Err(_) => Err(FetchError::Panic.into()),
         };
-        self.report.landing(&result, now.saturating_duration_since(flight.begun));
+        let took = now.saturating_duration_since(flight.begun);
+        self.report.landing(&result, &control.unusable, took);
         let error = match result {
             Ok(fetched) => {
                 self.succeed(&mut control, flight, fetched, now, jitter);
@@ -325,7 +328,10 @@ async fn launch(shared: &Shared, plan: Plan) -> Landed {
         Some(fetching) => {
             fly(fetching, shared.config.backend, plan, || shared.config.clock.now()).await
         }
-        None => Landed { metadata: None, result: Err(FetchError::ShutDown.into()) },
+        None => {
+            let result = Err(FetchError::ShutDown.into());
+            Landed { metadata: None, result, unusable: Box::default() }
+        }
     }
 }
 

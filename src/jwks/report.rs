@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::jose::IgnoredKey;
 use crate::jwks::control::Control;
 use crate::jwks::fetch_error::FetchError;
 use crate::jwks::flight::Fetched;
@@ -82,16 +83,27 @@ impl Reporter {
     }
 
     /// A fetch has ended.
-    pub(crate) fn landing(&self, result: &Result<Fetched, Fault>, took: Duration) {
+    pub(crate) fn landing(
+        &self,
+        result: &Result<Fetched, Fault>,
+        unusable: &[IgnoredKey],
+        took: Duration,
+    ) {
         let ended = match result {
             Ok(Fetched { parsed: None, .. }) => Ok("not_modified"),
             Ok(_) => Ok("ok"),
             Err(fault) => Err(fault.error),
         };
-        self.note(move |this| this.tell_landing(ended, took));
+        let ignored = listed(unusable);
+        self.note(move |this| this.tell_landing(ended, ignored.as_deref(), took));
     }
 
-    fn tell_landing(&self, ended: Result<&'static str, FetchError>, took: Duration) {
+    fn tell_landing(
+        &self,
+        ended: Result<&'static str, FetchError>,
+        _ignored: Option<&str>,
+        took: Duration,
+    ) {
         observe!("jwks_fetch_seconds", took.as_secs_f64(), "issuer" => self.issuer());
         let code = ended.unwrap_or_else(|error| error.code());
         count!("jwks_fetch_total", "issuer" => self.issuer(), "result" => code);
@@ -110,6 +122,7 @@ impl Reporter {
                 WARN,
                 issuer = &*self.issuer,
                 error = %_error,
+                ignored = _ignored,
                 took_ms = took.as_millis(),
                 "jwks_fetch_failed: the key set couldn't be fetched"
             ),
@@ -218,6 +231,7 @@ impl Reporter {
             event!(
                 WARN,
                 issuer = &*self.issuer,
+                kid = _key.kid.as_ref().map(crate::refusal::Excerpt::as_str),
                 reason = %_key.reason,
                 "jwks_key_ignored: a key of the set can't be used"
             );
@@ -248,4 +262,13 @@ impl Reporter {
     pub(crate) fn waits_no_longer(&self) {
         change!("jwks_refresh_waiters", -1.0, "issuer" => self.issuer());
     }
+}
+
+/// Returns why keys are ignored, with their `kid`s; `None` for no keys.
+pub(crate) fn listed(keys: &[IgnoredKey]) -> Option<String> {
+    let one = |key: &IgnoredKey| match &key.kid {
+        Some(kid) => format!("{} ({kid})", key.reason),
+        None => key.reason.to_string(),
+    };
+    (!keys.is_empty()).then(|| keys.iter().map(one).collect::<Vec<_>>().join(", "))
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixTime;
 use crate::error::ConfigError;
+use crate::json;
 use crate::jwks::store::Origin;
 use crate::transport::printable;
 
@@ -54,7 +55,7 @@ impl Snapshot {
     ///
     /// If it is something else.
     pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        let snapshot: Self = serde_json::from_str(json).map_err(|_| unreadable())?;
+        let snapshot: Self = json::parse(json.as_bytes()).map_err(|_| unreadable())?;
         UnixTime::from_secs_f64(snapshot.fetched_at).ok_or_else(unreadable)?;
         Ok(snapshot)
     }

@@ -23,7 +23,7 @@ pub(crate) fn authenticate<'s>(
     let malformed = || refuse("the assertion isn't a JWT");
     let compact = Compact::split(assertion.as_bytes()).map_err(|_| malformed())?;
     let payload = decode_segment(compact.payload).map_err(|_| malformed())?;
-    let claims: Value = serde_json::from_slice(&payload).map_err(|_| malformed())?;
+    let claims: Value = crate::json::parse(&payload).map_err(|_| malformed())?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str);
 
     let client_id = text("iss").ok_or(refuse("the assertion has no iss"))?;

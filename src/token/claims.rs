@@ -71,6 +71,15 @@ impl Claims {
         }
     }
 
+    /// Returns how much it takes to know where each audience is.
+    pub(crate) fn places_bytes(&self) -> usize {
+        if self.audience.spilled() {
+            self.audience.capacity().saturating_mul(size_of::<Span>())
+        } else {
+            0
+        }
+    }
+
     fn part(&self, span: Span) -> &str {
         let range = span.start as usize..span.end as usize;
         self.text.get(range).unwrap_or_default()

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::jose::Value;
+use crate::json::Value;
 use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
 
 /// A claim that only other tokens than access tokens have, or that names their type.

@@ -7,7 +7,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
-use crate::jose::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
+use crate::json::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::token::client_id_source::ClientIdSource;
@@ -286,7 +286,7 @@ impl<'de> DeserializeSeed<'de> for AudienceSeed<'_> {
         match Any::keep(self.0).deserialize(deserializer)? {
             Value::Text(one) => Ok(Audience::One(one)),
             Value::Array(Some(many)) if !many.is_empty() => Ok(Audience::Many(many)),
-            Value::Array(_) | Value::Bool(_) | Value::Other => Err(wrong_type()),
+            Value::Array(_) | Value::Bool(_) | Value::Null | Value::Other => Err(wrong_type()),
         }
     }
 }
@@ -303,7 +303,7 @@ impl<'de> DeserializeSeed<'de> for ScopesSeed<'_> {
         match Any::keep(self.0).deserialize(deserializer)? {
             Value::Text(list) => Ok(ScopeText::List(list)),
             Value::Array(Some(elements)) => Ok(ScopeText::Array(elements)),
-            Value::Array(None) | Value::Bool(_) | Value::Other => Err(wrong_type()),
+            Value::Array(None) | Value::Bool(_) | Value::Null | Value::Other => Err(wrong_type()),
         }
     }
 }
@@ -429,6 +429,9 @@ mod tests {
             "{\"iss\":\"a\",\"\\u0069ss\":\"b\"}",
             "{}{}",
             "{\"a\":{\"b\":1,\"b\":2}}",
+            "{\"$serde_json::private::RawValue\":\"{}\"}",
+            "{\"a\":{\"\\u0024serde_json::private::RawValue\":\"{}\"}}",
+            "{\"$serde_json::private::Number\":\"1\"}",
         ] {
             assert_eq!(refused(json), Some(RejectionKind::MalformedToken), "{json}");
         }

@@ -274,9 +274,15 @@ impl<C> ValidatorBuilder<C> {
         self
     }
 
-    /// Sets how many bytes the remembered tokens may hold: each counts twice its own length and
-    /// some 600 bytes for its claims. What the application's own claims hold beyond what the token
-    /// says isn't counted.
+    /// Sets how many bytes the remembered tokens may hold.
+    ///
+    /// Each counts twice its own length and some 600 bytes for its claims, and what the
+    /// application's own claims hold on the heap. That is estimated from the sizes of all values
+    /// that are deserialized into them, so that it is the most that the collections of the standard
+    /// library, `serde_json` and `indexmap` can take: some times of what they do take. A struct with a
+    /// few texts counts for a few hundred bytes, a [`serde_json::Value`] of a usual token for some ten
+    /// thousand: read what is needed, or raise this. What the claims' `Deserialize` allocates apart
+    /// from what it reads isn't counted.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.settings.cache_bytes = bytes;

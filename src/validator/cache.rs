@@ -8,7 +8,7 @@ use crate::validator::table::Table;
 const REFUSED_ENTRIES: usize = 512;
 const REFUSED_BYTES: usize = 1_024 * 1_024;
 
-/// What an accepted token's claims hold beyond its own length.
+/// What an accepted token's claims hold beyond its own length and the places of its audiences.
 const CLAIMS_BYTES: usize = 512;
 
 /// What was decided about tokens once their signatures were checked, so that they needn't be again.
@@ -79,24 +79,24 @@ impl<C> Cache<C> {
         self.refused.find(token, |known| known.if_it_holds(now, generation))
     }
 
-    /// Remembers what was decided with a token's signature known.
-    pub(crate) fn remember(
+    /// Remembers a token that was accepted, whose application claims hold this many bytes outside
+    /// of themselves.
+    pub(crate) fn remember_accepted(
         &self,
         token: &[u8],
         term: Term,
-        decided: &Result<AccessToken<C>, Rejection>,
+        held: usize,
+        accepted: &AccessToken<C>,
     ) {
-        match decided {
-            Ok(accepted) => {
-                // What the claims say is no longer than the token, in ours and in the application's.
-                let claims =
-                    token.len().saturating_add(CLAIMS_BYTES).saturating_add(size_of::<C>());
-                self.accepted.insert(token, claims, Known { term, what: accepted.clone() });
-            }
-            Err(rejection) => {
-                self.refused.insert(token, 0, Known { term, what: rejection.clone() });
-            }
-        }
+        // The texts of our own claims are parts of the token.
+        let claims = [token.len(), accepted.places_bytes(), CLAIMS_BYTES, size_of::<C>()];
+        let bytes = claims.into_iter().fold(held, usize::saturating_add);
+        self.accepted.insert(token, bytes, Known { term, what: accepted.clone() });
+    }
+
+    /// Remembers a token that was refused with its signature known.
+    pub(crate) fn remember_refused(&self, token: &[u8], term: Term, rejection: &Rejection) {
+        self.refused.insert(token, 0, Known { term, what: rejection.clone() });
     }
 }
 

@@ -13,6 +13,7 @@ use crate::refusal::{
 use crate::token::{AccessToken, Claims, RawClaims, Verified};
 use crate::validator::cache::Term;
 use crate::validator::handle::{Inner, Trust, Validator};
+use crate::validator::metered;
 use crate::validator::policy::unsupported_algorithm;
 use crate::validator::table::Table;
 use crate::validator::unreadable::without_values;
@@ -144,9 +145,12 @@ impl<C: DeserializeOwned> Validator<C> {
             Err(RejectionKind::BadSignature.into())
         };
         if let Some(cache) = cache {
-            cache.remember(token, term, &checked);
+            match &checked {
+                Ok((accepted, held)) => cache.remember_accepted(token, term, *held, accepted),
+                Err(rejection) => cache.remember_refused(token, term, rejection),
+            }
         }
-        Ok(checked?)
+        Ok(checked?.0)
     }
 
     /// Holds a header against the policy.
@@ -161,28 +165,26 @@ impl<C: DeserializeOwned> Validator<C> {
         Ok(Vetted { algorithm, kid: header.kid, typed })
     }
 
-    /// Makes the claims of a genuine token its own. Only now is anything of the application's done
-    /// with what the token says.
+    /// Builds the owned claims. The application's own claims are deserialized only after the
+    /// signature was verified. Returns with them how much those hold.
     fn accept(
         &self,
         claims: &RawClaims<'_>,
         payload: &[u8],
         header: Vetted<'_>,
-    ) -> Result<AccessToken<C>, Rejection> {
+    ) -> Result<(AccessToken<C>, usize), Rejection> {
         let policy = &self.inner.policy;
-        let extra = C::deserialize(&mut serde_json::Deserializer::from_slice(payload)).map_err(
-            |error| {
-                let reason = without_values(&error.to_string()).into();
-                Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
-            },
-        )?;
+        let (extra, held) = metered::read(payload).map_err(|error| {
+            let reason = without_values(&error.to_string()).into();
+            Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
+        })?;
         let sources = &policy.sources;
         let scopes = claims.scopes(payload, &sources.scope)?;
         let client_id = claims.client_id(&sources.client_id);
         let issuer = policy.issuer_of(claims);
         let kid = header.kid.as_deref();
         let claims = Claims::new(issuer, claims, client_id, scopes, header.algorithm, kid);
-        Ok(AccessToken::new(Verified { claims, extra }))
+        Ok((AccessToken::new(Verified { claims, extra }), held))
     }
 }
 

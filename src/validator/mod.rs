@@ -5,6 +5,7 @@ mod builder;
 mod cache;
 mod check;
 mod handle;
+mod metered;
 mod policy;
 mod table;
 mod unreadable;

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 use tower_bearer::RejectionKind;
-use tower_bearer::jwks::{FetchError, Health, State};
+use tower_bearer::jwks::{FetchError, Health, Jwks, State};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::transport::TransportErrorKind;
@@ -229,6 +229,57 @@ async fn lc10_a_set_without_usable_keys_replaces_nothing() {
         assert!(validator.validate(&issuer.token(&a)).await.is_ok(), "{set}");
         assert_eq!((jwks.status().generation, jwks.status().last_error), (1, Some(error)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fb6_the_status_says_why_no_key_of_a_set_is_usable() {
+    let a = key("a");
+    let padded = format!("{}=", a.public_jwk()["x"].as_str().unwrap());
+    let mut bad = vec![
+        json!({"kty": "oct", "k": "c2VjcmV0", "kid": "secret"}),
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "padded", "x": padded}),
+        json!("nonsense"),
+    ];
+    bad.extend(vec![json!({"kty": "AKP", "alg": "ML-DSA-65"}); 20]);
+    let issuer = Issuer::with(&[&a]);
+    let (_validator, jwks) = issuer.ready(issuer.jwks()).await;
+    assert!(jwks.status().refused_keys.is_empty());
+    issuer.publish_json(json!({ "keys": bad.clone() }));
+    assert_eq!(jwks.refresh().await, Err(FetchError::NoUsableKey));
+    let status = jwks.status();
+    let refused = &status.refused_keys;
+    let reasons: Vec<_> =
+        refused.iter().map(|key| (key.kid.as_deref(), key.ignored.unwrap().code())).collect();
+    assert_eq!(
+        reasons[..4],
+        [
+            (Some("secret"), "symmetric_key"),
+            (Some("padded"), "padded_base64url"),
+            (None, "malformed"),
+            (None, "unsupported_key_type"),
+        ]
+    );
+    assert_eq!((refused.len(), status.keys.len()), (8, 1), "the first ones; the old key serves");
+    let json = serde_json::to_value(&status).unwrap();
+    assert_eq!(json["refused_keys"][1]["ignored"], "padded_base64url");
+    // Another failure, or success, takes their place.
+    issuer.die();
+    jwks.refresh().await.unwrap_err();
+    assert!(jwks.status().refused_keys.is_empty());
+    issuer.heal();
+    issuer.publish_json(json!({ "keys": bad }));
+    jwks.refresh().await.unwrap_err();
+    assert_eq!(jwks.status().refused_keys.len(), 8);
+    issuer.publish_json(json!({ "keys": [] }));
+    assert_eq!(jwks.refresh().await, Err(FetchError::NoUsableKey));
+    assert!(jwks.status().refused_keys.is_empty(), "it has none");
+    issuer.publish(&[&a]);
+    jwks.refresh().await.unwrap();
+    assert!(jwks.status().refused_keys.is_empty());
+    // A configured set says so at once.
+    let set = json!({ "keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "secret"}, 1] }).to_string();
+    let error = Jwks::static_set("https://issuer.test", &set).unwrap_err().to_string();
+    assert!(error.contains("symmetric_key (\"secret\"), malformed"), "{error}");
 }
 
 // LC11

@@ -150,6 +150,10 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         jwks.refresh().await.unwrap();
         issuer.publish(&[&key("default")]);
         jwks.refresh().await.unwrap();
+        issuer.publish_json(json!({
+            "keys": [{"kty": "oct", "k": "sentinel", "kid": "shared"}, {"kty": "sentinel"}],
+        }));
+        jwks.refresh().await.unwrap_err();
         issuer.fail(|| {
             let html = http::Response::builder().header("content-type", "text/sentinel");
             ScriptedAnswer::new(html.body("<sentinel>".into()).unwrap())
@@ -167,6 +171,7 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         "jwks_key_ignored",
         "jwks_content_type",
         "WARN jwks_fetch_failed",
+        "no_usable_key symmetric_key unsupported_key_type shared",
         "to=\"stale\"",
         "ERROR jwks_state",
         "jwks_fetch{host=\"issuer.test\"}",

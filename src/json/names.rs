@@ -1,0 +1,100 @@
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde::de::{self, MapAccess};
+
+use crate::json::budget::Budget;
+use crate::json::value::Text;
+use crate::kinds::Kinds;
+
+/// Names by which `serde_json` passes values to itself: an object whose first member has one is read
+/// by `serde_json::Value` as what the member's text says. Nobody else has a use for them.
+const RESERVED: &str = "$serde_json::private::";
+
+/// The member names seen so far in one object.
+#[derive(Debug)]
+pub(crate) struct Names<'de> {
+    few: [&'de str; FEW],
+    len: usize,
+    more: Option<HashSet<Cow<'de, str>>>,
+    kinds: Kinds,
+}
+
+/// Objects with up to this many members need no allocation.
+const FEW: usize = 24;
+
+impl<'de> Names<'de> {
+    pub(crate) fn new() -> Self {
+        Self { few: [""; FEW], len: 0, more: None, kinds: Kinds::default() }
+    }
+
+    /// Reads the next name; `None` at the end of the object.
+    ///
+    /// # Errors
+    ///
+    /// If the name was there before or is reserved, or the budget is spent.
+    pub(crate) fn next<A: MapAccess<'de>>(
+        &mut self,
+        map: &mut A,
+        budget: &Budget,
+    ) -> Result<Option<Cow<'de, str>>, A::Error> {
+        let name = next_name(map, budget)?;
+        name.clone().map_or(Ok(()), |name| self.add(name))?;
+        Ok(name)
+    }
+
+    /// Adds a name.
+    ///
+    /// # Errors
+    ///
+    /// If it was there before.
+    pub(crate) fn add<E: de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
+        if self.kinds.add(name.as_bytes()) && self.has(&name) {
+            return Err(duplicate());
+        }
+        match (name, self.few.get_mut(self.len)) {
+            (Cow::Borrowed(name), Some(slot)) => {
+                *slot = name;
+                self.len = self.len.saturating_add(1);
+            }
+            (name, _) => {
+                self.more.get_or_insert_default().insert(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.few.iter().take(self.len).any(|seen| *seen == name)
+            || self.more.as_ref().is_some_and(|more| more.contains(name))
+    }
+}
+
+/// Reads the next name of an object, whether it was there before or not; `None` at its end.
+///
+/// # Errors
+///
+/// If the name is reserved, or the budget is spent.
+pub(crate) fn next_name<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    budget: &Budget,
+) -> Result<Option<Cow<'de, str>>, A::Error> {
+    let name = map.next_key_seed(Text)?;
+    if let Some(name) = &name {
+        check_name(name, budget)?;
+    }
+    Ok(name)
+}
+
+/// Spends what a name costs, and refuses reserved ones.
+pub(crate) fn check_name<E: de::Error>(name: &str, budget: &Budget) -> Result<(), E> {
+    if name.starts_with(RESERVED) {
+        return Err(E::custom("reserved member name"));
+    }
+    budget.spend()
+}
+
+/// The error for a name that was there before (RFC 7515 §4, RFC 7519 §4).
+pub(crate) fn duplicate<E: de::Error>() -> E {
+    E::custom("duplicate member name")
+}
