@@ -55,6 +55,8 @@ impl Budget {
     /// leaves a rotation hidden for as long.
     const FAILING: Duration = millis(9_000);
 
+    /// The least that ends a flood: one token every so often must not be a new one each time.
+    const QUIET: Duration = millis(30_000);
     const BURST: Duration = millis(10_000);
     const PAUSE: Duration = millis(12_000);
     const LASTING: Duration = millis(60_000);
@@ -65,9 +67,9 @@ impl Budget {
     const YOUNG: &[(usize, Duration)] = &[(8, millis(14_900)), (9, millis(22_500)), (10, WINDOW)];
     const OLD: &[(usize, Duration)] = &[(2, millis(11_240)), (3, millis(20_670)), (4, WINDOW)];
 
-    pub(crate) const fn new(quiet: Duration) -> Self {
+    pub(crate) fn new(quiet: Duration) -> Self {
         Self {
-            quiet,
+            quiet: quiet.max(Self::QUIET),
             starts: VecDeque::new(),
             last_miss: None,
             flood: None,

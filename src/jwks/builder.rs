@@ -169,7 +169,8 @@ impl JwksBuilder {
     }
 
     /// Sets how long a token whose key the issuer doesn't have is refused without asking again, and
-    /// for how long no unknown `kid` must come until fetches for them are as frequent as at first.
+    /// for how long, though at least 30 seconds, no unknown `kid` must come until fetches for them
+    /// are as frequent as at first.
     /// A key that the issuer has removed isn't asked for during four cooldowns.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {

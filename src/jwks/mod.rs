@@ -70,7 +70,8 @@
 //! - That is at most 10 refreshes in any 30 seconds, and at most 4 once a flood has lasted a minute.
 //!   A `Retry-After` of the issuer is obeyed, up to five minutes.
 //!
-//! The issuer is asked as at first again after a cooldown without unknown `kid`s.
+//! The issuer is asked as at first again after a cooldown without unknown `kid`s, or 30 seconds if that
+//! is longer.
 //!
 //! Sets change whole. A key that isn't in the new set verifies nothing from then on, unless
 //! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that

@@ -24,6 +24,7 @@ impl Coding {
     /// names are passed over, with a warning.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::Identity;
+        let mut warned = false;
         for field in headers.get_all(CONTENT_ENCODING) {
             for member in field.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 let name = member.to_ascii_lowercase();
@@ -31,18 +32,21 @@ impl Coding {
                     (_, b"" | b"identity") => found,
                     (Self::Identity, b"gzip" | b"x-gzip") => Self::Gzip,
                     (_, name) if changes_nothing(name) => {
-                        event!(
-                            WARN,
-                            name = %String::from_utf8_lossy(name),
-                            "content_encoding: the answer's Content-Encoding names what is no \
-                             content coding; it is ignored"
-                        );
+                        // Once: a field has room for thousands.
+                        if !std::mem::replace(&mut warned, true) {
+                            event!(
+                                WARN,
+                                name = %shown(name),
+                                "content_encoding: the answer's Content-Encoding names what is no \
+                                 content coding; it is ignored"
+                            );
+                        }
                         found
                     }
                     (_, _name) => {
                         event!(
                             WARN,
-                            name = %String::from_utf8_lossy(_name),
+                            name = %shown(_name),
                             "content_encoding: the answer has a content coding that wasn't asked \
                              for"
                         );
@@ -53,6 +57,13 @@ impl Coding {
         }
         found
     }
+}
+
+/// Returns the beginning of a name, printable.
+#[cfg(feature = "tracing")]
+fn shown(name: &[u8]) -> String {
+    let printable = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
+    name.iter().take(32).map(printable).collect()
 }
 
 /// Returns `true` for framings of AWS, charsets, and other words that name no content coding.
