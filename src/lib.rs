@@ -24,9 +24,15 @@ pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
 #[cfg(feature = "client")]
+mod cause;
+#[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub mod client;
 mod clock;
+#[cfg(feature = "client")]
+mod credentials;
+#[cfg(feature = "client")]
+mod digest;
 mod error;
 mod issuer;
 pub mod jose;

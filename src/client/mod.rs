@@ -208,80 +208,33 @@
 //!
 //! Refresh tokens (the grant has none; one that is sent is dropped), DPoP, and any other grant.
 
-mod algorithm;
-mod assertion;
 mod attach;
-mod attach_future;
-mod attach_service;
-mod authentication;
-#[cfg(feature = "aws-secrets-manager")]
-mod aws_secrets_manager;
-mod backoff;
-mod cache;
-mod challenge;
-mod core;
-mod credentials;
-mod der;
-mod digest;
-mod discovery;
-mod echo;
-mod error;
-mod error_kind;
-mod exchange;
-mod expiry;
-mod failed;
-mod file;
-mod flight;
-mod form;
 mod grant;
-mod grant_builder;
-mod held;
-mod origin;
-mod party;
-mod pool;
-mod private_key;
-#[cfg(feature = "redis")]
-mod redis;
-mod refusals;
-mod replay;
-mod request;
-#[cfg(feature = "reqwest")]
-mod reqwest;
-mod response;
-mod seal;
-mod secret_source;
-mod secret_text;
-mod send_error;
 mod shared;
-mod sign;
-mod slots;
-mod store;
-mod token;
-mod token_client;
-mod token_source;
-mod wait;
-
-pub use self::algorithm::AssertionAlgorithm;
-pub use self::assertion::{Assertion, AssertionAudience};
-pub use self::attach::AttachTokenLayer;
-pub use self::attach_future::AttachFuture;
-pub use self::attach_service::AttachToken;
-pub use self::authentication::{BasicEncoding, ClientAuth};
-#[cfg(feature = "aws-secrets-manager")]
-#[cfg_attr(docsrs, doc(cfg(feature = "aws-secrets-manager")))]
-pub use self::aws_secrets_manager::AwsSecretsManager;
-pub use self::credentials::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
-pub use self::error::{AnswerFault, DiscoveryFault, ErrorCode, TokenError, TokenErrorKind};
-pub use self::file::FileSecret;
-pub use self::grant::Grant;
-pub use self::grant_builder::GrantBuilder;
+mod tokens;
+pub use self::attach::error::{HostRefused, OriginRefused, SendError};
+pub use self::attach::future::AttachFuture;
+pub use self::attach::layer::AttachTokenLayer;
+pub use self::attach::replay::ReplayBody;
+pub use self::attach::service::AttachToken;
+pub use self::grant::builder::GrantBuilder;
+pub use self::grant::definition::Grant;
+pub use self::grant::error::{AnswerFault, DiscoveryFault, ErrorCode, TokenError, TokenErrorKind};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::RedisStore;
-pub use self::replay::ReplayBody;
-pub use self::secret_source::SecretSource;
-pub use self::send_error::{HostRefused, OriginRefused, SendError};
-pub use self::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
-pub use self::token::Token;
-pub use self::token_client::{TokenClient, TokenClientBuilder};
-pub use self::token_source::TokenSource;
+pub use self::shared::redis::RedisStore;
+pub use self::shared::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
+pub use self::tokens::client::{TokenClient, TokenClientBuilder};
+pub use self::tokens::source::TokenSource;
+pub use self::tokens::token::Token;
+pub use crate::credentials::algorithm::AssertionAlgorithm;
+pub use crate::credentials::assertion::{Assertion, AssertionAudience};
+pub use crate::credentials::authentication::{BasicEncoding, ClientAuth};
+#[cfg(feature = "aws-secrets-manager")]
+#[cfg_attr(docsrs, doc(cfg(feature = "aws-secrets-manager")))]
+pub use crate::credentials::aws_secrets_manager::AwsSecretsManager;
+pub use crate::credentials::file::FileSecret;
+pub use crate::credentials::provider::{
+    SecretError, SecretErrorKind, SecretFuture, SecretProvider,
+};
+pub use crate::credentials::source::SecretSource;

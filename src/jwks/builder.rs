@@ -7,12 +7,12 @@ use crate::error::{ConfigError, within};
 use crate::issuer::{Network, check_issuer_text};
 use crate::jose::{Backend, Purpose};
 use crate::jwks::config::{Config, EmptySet, Fetching, Target};
+use crate::jwks::fetch::target::{default_transport, target};
 use crate::jwks::handle::Jwks;
-use crate::jwks::schedule::Timing;
-use crate::jwks::seed::{check_origin, seed};
-use crate::jwks::snapshot::Snapshot;
-use crate::jwks::store::Published;
-use crate::jwks::target::{default_transport, target};
+use crate::jwks::kept::seed::{check_origin, seed};
+use crate::jwks::kept::snapshot::Snapshot;
+use crate::jwks::kept::store::Published;
+use crate::jwks::timing::schedule::Timing;
 use crate::token::TrustDomain;
 use crate::transport::{Limits, PlainHttp, Transport, printable};
 

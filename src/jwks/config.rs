@@ -6,8 +6,8 @@ use http::Uri;
 use crate::clock::Clock;
 use crate::issuer::Network;
 use crate::jose::{Backend, Purpose};
-use crate::jwks::discovery::Discovery;
-use crate::jwks::schedule::Timing;
+use crate::jwks::fetch::discovery::Discovery;
+use crate::jwks::timing::schedule::Timing;
 
 /// The settings of a key source, checked.
 #[derive(Debug)]

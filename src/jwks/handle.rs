@@ -12,17 +12,17 @@ use crate::jose::{
 };
 use crate::jwks::builder::JwksBuilder;
 use crate::jwks::config::Config;
-use crate::jwks::control::Control;
-use crate::jwks::fetch_error::FetchError;
-use crate::jwks::flight::REPORTED;
+use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::flight::REPORTED;
 use crate::jwks::health::{Health, KeyStatus, State, Status};
-use crate::jwks::key_set::KeySet;
+use crate::jwks::kept::key_set::KeySet;
+use crate::jwks::kept::snapshot::Snapshot;
+use crate::jwks::kept::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::Shared;
 use crate::jwks::report::listed;
-use crate::jwks::snapshot::Snapshot;
-use crate::jwks::store::{LoadedKeys, Published, Tenure};
-use crate::jwks::wait::Miss;
+use crate::jwks::timing::control::Control;
+use crate::jwks::timing::wait::Miss;
 use crate::token::TrustDomain;
 
 /// How many keys a set in the configuration may have.

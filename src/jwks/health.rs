@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, IgnoredReason};
-use crate::jwks::fetch_error::FetchError;
+use crate::jwks::fetch::error::FetchError;
 
 /// How far the keys may be relied upon.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

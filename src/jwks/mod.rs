@@ -126,39 +126,24 @@
 //! fetch and each search for metadata. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
 //! cut and made printable.
 
-mod awaited;
-mod budget;
 mod builder;
-mod clocks;
 mod config;
-mod control;
-mod discovery;
-mod fetch_error;
-mod flight;
-mod freshness;
+mod fetch;
 mod handle;
 mod health;
-mod key_set;
-mod lru;
-mod misses;
+mod kept;
 mod not_ready;
 mod refresher;
 mod report;
-mod schedule;
-mod seed;
-mod snapshot;
-mod source;
-mod store;
-mod target;
-mod wait;
+mod timing;
 
 pub use self::builder::{JwksBuilder, Start};
 pub use self::config::EmptySet;
-pub use self::fetch_error::FetchError;
+pub use self::fetch::error::FetchError;
 pub use self::handle::Jwks;
 pub use self::health::{Health, KeyStatus, State, Status};
-pub(crate) use self::key_set::{Candidates, KeySet};
+pub(crate) use self::kept::key_set::{Candidates, KeySet};
+pub use self::kept::snapshot::Snapshot;
+pub(crate) use self::kept::store::KeysState;
 pub use self::not_ready::NotReady;
-pub use self::snapshot::Snapshot;
-pub(crate) use self::store::KeysState;
-pub(crate) use self::wait::{KeyWait, Miss};
+pub(crate) use self::timing::wait::{KeyWait, Miss};

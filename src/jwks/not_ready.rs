@@ -6,7 +6,7 @@ use http::Uri;
 use tokio::runtime::Handle;
 
 use crate::jwks::config::Target;
-use crate::jwks::fetch_error::FetchError;
+use crate::jwks::fetch::error::FetchError;
 use crate::jwks::refresher::Shared;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;

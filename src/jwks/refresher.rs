@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use crate::clock::monotonic;
 use crate::jwks::config::Config;
-use crate::jwks::control::{Control, Flying, Progress};
-use crate::jwks::fetch_error::FetchError;
-use crate::jwks::flight::{Fetched, Landed, Plan, fly};
-use crate::jwks::key_set::{KeySet, Succession};
+use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::flight::{Fetched, Landed, Plan, fly};
+use crate::jwks::fetch::source::Fault;
+use crate::jwks::kept::key_set::{KeySet, Succession};
+use crate::jwks::kept::store::{Published, Store, Tenure};
 use crate::jwks::report::Reporter;
-use crate::jwks::schedule::after;
-use crate::jwks::source::Fault;
-use crate::jwks::store::{Published, Store, Tenure};
+use crate::jwks::timing::control::{Control, Flying, Progress};
+use crate::jwks::timing::schedule::after;
 
 /// After so many failures in a row the metadata may have changed.
 const FAILURES_BEFORE_REDISCOVERY: u32 = 2;

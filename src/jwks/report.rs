@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::jose::IgnoredKey;
-use crate::jwks::control::Control;
-use crate::jwks::fetch_error::FetchError;
-use crate::jwks::flight::Fetched;
+use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::flight::Fetched;
+use crate::jwks::fetch::source::Fault;
 use crate::jwks::health::State;
-use crate::jwks::key_set::{KeySet, Succession};
-use crate::jwks::source::Fault;
-use crate::jwks::store::Published;
+use crate::jwks::kept::key_set::{KeySet, Succession};
+use crate::jwks::kept::store::Published;
+use crate::jwks::timing::control::Control;
 use crate::telemetry::{change, count, event, gauge, observe};
 
 /// Tells about the keys of one issuer.

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 
-use crate::middleware::access::no_credentials;
 use crate::middleware::context::{Context, refuse};
 use crate::middleware::required_scopes::RequiredScopes;
+use crate::middleware::routes::access::no_credentials;
 use crate::refusal::Refusal;
 use crate::scope::ScopeSet;
 use crate::token::{AccessToken, Claims, ErasedToken};

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Extensions, Response};
 
-use crate::middleware::access::{insufficient_scope, no_credentials};
+use crate::middleware::routes::access::{insufficient_scope, no_credentials};
 use crate::middleware::settings::{Settings, refuse_without_layer};
 use crate::refusal::renderer::RequestHead;
 use crate::refusal::{Misconfigured, Refusal};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::error::ConfigError;
-use crate::middleware::access::{Access, Rule};
-use crate::middleware::route_table::RouteTable;
+use crate::middleware::routes::access::{Access, Rule};
+use crate::middleware::routes::table::RouteTable;
 use crate::middleware::service::{Authority, BearerAuth};
 use crate::middleware::settings::Settings;
 use crate::refusal::challenge::Challenges;

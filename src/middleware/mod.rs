@@ -87,7 +87,6 @@
 //! reason, and what was compared, where that is known. It is of the level `DEBUG` if callers can cause it at
 //! will, `WARN` if there are no keys, and `ERROR` if the service is put together wrongly.
 
-mod access;
 #[cfg(feature = "axum")]
 mod axum;
 mod bearer;
@@ -96,24 +95,20 @@ mod context;
 mod future;
 mod grpc_timeout;
 mod layer;
-mod nesting;
-mod path;
 mod required_scopes;
-mod route_builder;
-mod route_lookup;
-mod route_table;
+mod routes;
 mod scope_guard;
 mod service;
 mod settings;
 
-pub use self::access::Access;
 #[cfg(feature = "axum")]
 pub use self::axum::{RequireScope, TokenRejection};
 pub use self::body::ResponseBody;
 pub use self::future::ResponseFuture;
 pub use self::layer::BearerAuthLayer;
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
-pub use self::route_builder::RouteTableBuilder;
-pub use self::route_table::RouteTable;
+pub use self::routes::access::Access;
+pub use self::routes::builder::RouteTableBuilder;
+pub use self::routes::table::RouteTable;
 pub use self::scope_guard::{GuardFuture, ScopeGuard, ScopeGuardLayer};
 pub use self::service::BearerAuth;

@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::jwks::KeyWait;
-use crate::middleware::access::NotAdmitted;
 use crate::middleware::bearer::{self, Credentials, is_b64token};
 use crate::middleware::body::{RefusalBody, ResponseBody};
 use crate::middleware::context::Context;
 use crate::middleware::future::ResponseFuture;
+use crate::middleware::routes::access::NotAdmitted;
 use crate::middleware::settings::{self, Settings};
 use crate::refusal::{Absent, Refusal, Rejection, RejectionKind};
 use crate::telemetry::count;
@@ -109,8 +109,8 @@ impl<T: Into<Refusal>> From<T> for Refused {
     }
 }
 
-impl From<NotAdmitted<'_>> for Refused {
-    fn from(NotAdmitted { rejection, hidden, .. }: NotAdmitted<'_>) -> Self {
+impl From<NotAdmitted> for Refused {
+    fn from(NotAdmitted { rejection, hidden, .. }: NotAdmitted) -> Self {
         Self { refusal: rejection.into(), hidden }
     }
 }
@@ -143,7 +143,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         match rules.admit(token.as_deref(), &settings.implications) {
             Ok(()) => Verdict::Pass(token),
             Err(refused) => {
-                let refused = settings.explain(refused, request);
+                let refused = settings.explain(refused, &rules, request);
                 Verdict::Refuse(settings.conceal(refused, token.as_deref()).into())
             }
         }

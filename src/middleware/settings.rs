@@ -6,10 +6,10 @@ use http::{Method, Request, Response, Version};
 #[cfg(feature = "axum")]
 use smallvec::SmallVec;
 
-use crate::middleware::access::{NotAdmitted, Rule, Rules};
-use crate::middleware::nesting::{Doubt, Parameters, Paths};
-use crate::middleware::route_lookup::Methods;
-use crate::middleware::route_table::RouteTable;
+use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
+use crate::middleware::routes::lookup::Methods;
+use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
+use crate::middleware::routes::table::RouteTable;
 use crate::refusal::challenge::Challenges;
 use crate::refusal::renderer::{RequestHead, answer};
 use crate::refusal::table::Disclosure;
@@ -51,12 +51,13 @@ impl Settings {
     }
 
     /// Adds to a refusal that the table has no entry for the request, if that is why.
-    pub(crate) fn explain<'a, B>(
+    pub(crate) fn explain<B>(
         &self,
-        mut refused: NotAdmitted<'a>,
+        mut refused: NotAdmitted,
+        rules: &Rules<'_>,
         request: &Request<B>,
-    ) -> NotAdmitted<'a> {
-        if self.routes.is_some() && refused.is_denied_by(&self.otherwise) {
+    ) -> NotAdmitted {
+        if self.routes.is_some() && rules.is_denied_by(&refused, &self.otherwise) {
             let request = format!("{} {}", request.method(), paths(request, None).full);
             let request = Excerpt::new(&request);
             refused.rejection =
@@ -75,11 +76,7 @@ impl Settings {
     }
 
     /// Replaces the refusal of what hides by that of what isn't there, if it has one of its own.
-    pub(crate) fn conceal<'a>(
-        &'a self,
-        hiding: NotAdmitted<'a>,
-        token: Option<&Claims>,
-    ) -> NotAdmitted<'a> {
+    pub(crate) fn conceal(&self, hiding: NotAdmitted, token: Option<&Claims>) -> NotAdmitted {
         if hiding.hidden.is_none() {
             return hiding;
         }

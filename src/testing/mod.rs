@@ -146,35 +146,20 @@
 //! curl -u test-client:test-secret -d grant_type=client_credentials -d scope=orders:read $ISSUER/token
 //! ```
 
-mod answer;
-mod assertion;
-mod body;
-mod builder;
-mod client;
 mod clock;
-mod endpoint;
-mod fault;
-mod form;
-mod in_process;
 mod issuer;
-mod key;
-mod mint;
 mod misuse;
-mod ring;
 mod scripted;
-mod server;
-mod state;
-mod token;
-mod token_endpoint;
+mod tokens;
 
-pub use self::builder::TestIssuerBuilder;
-pub use self::client::{AuthMethod, TestClient};
 pub use self::clock::ManualClock;
-pub use self::endpoint::{Counters, Endpoint};
-pub use self::fault::Fault;
-pub use self::in_process::IssuerTransport;
-pub use self::issuer::TestIssuer;
-pub use self::key::TestKey;
+pub use self::issuer::builder::TestIssuerBuilder;
+pub use self::issuer::client::{AuthMethod, TestClient};
+pub use self::issuer::endpoint::{Counters, Endpoint};
+pub use self::issuer::fault::Fault;
+pub use self::issuer::handle::TestIssuer;
+pub use self::issuer::in_process::IssuerTransport;
+pub use self::issuer::state::Discovery;
 pub use self::scripted::{Gate, ScriptedAnswer, ScriptedTransport};
-pub use self::state::Discovery;
-pub use self::token::TokenBuilder;
+pub use self::tokens::key::TestKey;
+pub use self::tokens::token::TokenBuilder;

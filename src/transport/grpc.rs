@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
+#[cfg(feature = "client")]
+use http::HeaderValue;
 
 const NAME: &str = "grpc-timeout";
 

@@ -1,0 +1,144 @@
+use std::error::Error;
+use std::fmt;
+
+use http::Uri;
+
+use crate::cause::Report;
+use crate::client::attach::origin::Origin;
+use crate::client::grant::error::TokenError;
+
+/// A request that got no answer.
+///
+/// `Display` is one sentence, and `Debug` the sentence with its causes, as `main` prints it.
+///
+/// tonic makes `Unknown` of errors that it doesn't know, and this is one. Where gRPC's `UNAVAILABLE` is
+/// wanted, have the client's stack say so, outside of the [`AttachTokenLayer`]:
+///
+/// ```
+/// # fn example(tokens: tower_bearer::client::TokenSource) -> Result<(), Box<dyn std::error::Error>> {
+/// use tonic::{Status, body::Body, transport::Channel};
+/// use tower::ServiceBuilder;
+/// use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError};
+///
+/// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
+/// let channel = ServiceBuilder::new()
+///     .map_err(|error: SendError| match error {
+///         SendError::Service(error) => Status::from_error(error),
+///         ours => Status::unavailable(ours.to_string()),
+///     })
+///     .layer(AttachTokenLayer::for_channel(tokens, "http://[::1]:50051")?)
+///     .map_request(|request: http::Request<ReplayBody<Body>>| request.map(Body::new))
+///     .service(channel);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`AttachTokenLayer`]: crate::client::AttachTokenLayer
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no token. The request wasn't sent.
+    Token(TokenError),
+    /// Tokens may not be sent there. The request wasn't sent.
+    Origin(OriginRefused),
+    /// The request's `Host` field names another host than its address. The request wasn't sent.
+    Host(HostRefused),
+    /// The service that sends requests failed, with this error of its own.
+    Service(Box<dyn Error + Send + Sync>),
+}
+
+impl SendError {
+    pub(crate) fn service(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Service(error.into())
+    }
+}
+
+/// An address that isn't of the allowed origins. It names both, without path, query or user.
+#[derive(Clone, Eq, PartialEq)]
+pub struct OriginRefused(Box<Sides>);
+
+#[derive(Clone, Eq, PartialEq)]
+struct Sides {
+    refused: Option<String>,
+    allowed: String,
+}
+
+impl OriginRefused {
+    pub(crate) fn new(uri: &Uri, allowed: &[Origin]) -> Self {
+        let refused = Origin::of(uri).map(|origin| origin.to_string());
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        Self(Box::new(Sides { refused, allowed: allowed.join(", ") }))
+    }
+
+    /// Returns the request's origin, such as `https://orders.example:8443`; `None` if its address
+    /// names no host, or is neither `https` nor `http`.
+    pub fn origin(&self) -> Option<&str> {
+        self.0.refused.as_deref()
+    }
+
+    /// Returns the origins that tokens may be sent to, separated by `, `.
+    pub fn allowed(&self) -> &str {
+        &self.0.allowed
+    }
+}
+
+/// A request whose `Host` field would lead a token to another host than its address names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct HostRefused;
+
+impl fmt::Display for HostRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request's Host field names another host than its address")
+    }
+}
+
+impl Error for HostRefused {}
+
+impl fmt::Display for OriginRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.origin() {
+            Some(origin) => write!(f, "no token may be sent to {origin}")?,
+            None => {
+                f.write_str("no token may be sent to an address without an https or http host")?
+            }
+        }
+        write!(f, ", only to {}", self.allowed())
+    }
+}
+
+impl fmt::Debug for OriginRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Error for OriginRefused {}
+
+impl fmt::Debug for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(error) => error.fmt(f),
+            Self::Origin(error) => error.fmt(f),
+            Self::Host(error) => error.fmt(f),
+            Self::Service(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            // The text of the others is passed on as it is; their sources are ours.
+            Self::Token(error) => error.source(),
+            Self::Origin(error) => error.source(),
+            Self::Host(error) => error.source(),
+            Self::Service(error) => error.source(),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, Uri};
+use tokio::time::Instant;
+use tower_layer::Layer;
+
+use crate::client::attach::error::{HostRefused, OriginRefused, SendError};
+use crate::client::attach::origin::Origin;
+use crate::client::attach::service::AttachToken;
+use crate::client::tokens::source::TokenSource;
+use crate::client::tokens::token::Token;
+use crate::clock::monotonic;
+use crate::error::ConfigError;
+use crate::telemetry::{count, observe};
+use crate::transport::PlainHttp;
+
+/// Of a request's body, this much is kept by default.
+const REPLAY_LIMIT: usize = 64 * 1024;
+
+/// Sends a token with each request, to the right server only.
+///
+/// If the server refuses the token, another is fetched and the request sent once more. See the
+/// [module](crate::client) for the rules, and for how it goes with tonic and reqwest.
+///
+/// # Examples
+///
+/// Around hyper-util's client:
+///
+/// ```
+/// # async fn example(
+/// #     tokens: tower_bearer::client::TokenSource,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower::{Layer, ServiceExt};
+/// use tower_bearer::client::{AttachTokenLayer, ReplayBody};
+///
+/// let hyper = Client::builder(TokioExecutor::new()).build_http::<ReplayBody<Full<Bytes>>>();
+/// let orders = AttachTokenLayer::new(tokens, ["http://127.0.0.1:8080"])?.layer(hyper);
+///
+/// let request = Request::get("http://127.0.0.1:8080/orders/7").body(Full::default())?;
+/// let answer = orders.oneshot(request).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AttachTokenLayer {
+    pub(crate) policy: Arc<Policy>,
+}
+
+/// What is sent where.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) tokens: TokenSource,
+    pub(crate) replay_limit: usize,
+    token_timeout: Option<Duration>,
+    origins: Vec<Origin>,
+    /// Whether an address without a host is that of the one origin.
+    channel: bool,
+    pass_others: bool,
+    replace: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Attach,
+    Pass,
+    Refuse(SendError),
+}
+
+impl AttachTokenLayer {
+    /// Sends tokens to these origins, such as `https://orders.example`: `https`, or `http` on a
+    /// loopback address. Requests to any other are refused with an error, and not sent; so are those
+    /// whose `Host` field names another host than their address.
+    ///
+    /// # Errors
+    ///
+    /// If there is no origin, or one that can't be used.
+    pub fn new<O: AsRef<str>>(
+        tokens: TokenSource,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Result<Self, ConfigError> {
+        Self::with(tokens, origins, PlainHttp::Loopback)
+    }
+
+    fn with<O: AsRef<str>>(
+        tokens: TokenSource,
+        origins: impl IntoIterator<Item = O>,
+        plain_http: PlainHttp,
+    ) -> Result<Self, ConfigError> {
+        let parsed = origins.into_iter().map(|origin| Origin::parse(origin.as_ref(), plain_http));
+        let origins: Vec<Origin> = parsed.collect::<Result<_, _>>()?;
+        if origins.is_empty() {
+            return Err(ConfigError::new("name at least one origin that tokens may be sent to"));
+        }
+        Ok(Self {
+            policy: Arc::new(Policy {
+                tokens,
+                replay_limit: REPLAY_LIMIT,
+                token_timeout: None,
+                origins,
+                channel: false,
+                pass_others: false,
+                replace: false,
+            }),
+        })
+    }
+
+    /// Like [`new`](Self::new), but `http` origins may be any host: for a mesh whose proxies encrypt
+    /// what leaves the machine.
+    ///
+    /// Where nothing does, everybody on the way can read the token and use it.
+    ///
+    /// # Errors
+    ///
+    /// If there is no origin, or one that can't be used.
+    pub fn dangerous_allow_http<O: AsRef<str>>(
+        tokens: TokenSource,
+        origins: impl IntoIterator<Item = O>,
+    ) -> Result<Self, ConfigError> {
+        Self::with(tokens, origins, PlainHttp::Dangerous)
+    }
+
+    /// Sends tokens through a service that has only one peer, such as tonic's `Channel`, whose
+    /// requests needn't name a host. The origin is the peer's.
+    ///
+    /// Where that service really connects to, and whether with TLS, can't be seen from here: a
+    /// `Channel` to `http://…` sends the token in the clear, even if the origin named is `https://…`.
+    /// Take both from the same setting.
+    ///
+    /// # Errors
+    ///
+    /// If the origin can't be used.
+    pub fn for_channel(tokens: TokenSource, origin: &str) -> Result<Self, ConfigError> {
+        Ok(Self::new(tokens, [origin])?.set(|policy| policy.channel = true))
+    }
+
+    /// Like [`for_channel`](Self::for_channel), but an `http` origin may be any host, as with
+    /// [`dangerous_allow_http`](Self::dangerous_allow_http).
+    ///
+    /// # Errors
+    ///
+    /// If the origin can't be used.
+    pub fn dangerous_allow_http_for_channel(
+        tokens: TokenSource,
+        origin: &str,
+    ) -> Result<Self, ConfigError> {
+        let layer = Self::dangerous_allow_http(tokens, [origin])?;
+        Ok(layer.set(|policy| policy.channel = true))
+    }
+
+    /// Sends requests to other origins too, without a token.
+    #[must_use]
+    pub fn pass_other_origins(self) -> Self {
+        self.set(|policy| policy.pass_others = true)
+    }
+
+    /// Replaces an `Authorization` field that a request has already. By default such a request is
+    /// sent as it is.
+    #[must_use]
+    pub fn replace_existing(self) -> Self {
+        self.set(|policy| policy.replace = true)
+    }
+
+    /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
+    /// request with a longer body, or with one of more than 1,024 frames, isn't sent again; with 0,
+    /// only those without a body are. What [`send`](Self::send) is given, `reqwest` has in memory
+    /// already: it is sent again however long it is, unless it is a stream.
+    #[must_use]
+    pub fn replay_up_to(self, bytes: usize) -> Self {
+        self.set(|policy| policy.replay_limit = bytes)
+    }
+
+    /// Sets how long a request waits for a token, each time that it has to; by default as long as
+    /// getting one may take ([`TokenClientBuilder::timeout`](crate::client::TokenClientBuilder::timeout)).
+    ///
+    /// A gRPC call waits no longer than its `grpc-timeout` anyway, and a request given to
+    /// [`send`](Self::send) no longer than its own timeout. A request without a token by then fails
+    /// with [`TokenErrorKind::Deadline`](crate::client::TokenErrorKind::Deadline); one that has an
+    /// answer already, which refuses the token, gets that.
+    #[must_use]
+    pub fn token_timeout(self, timeout: Duration) -> Self {
+        self.set(|policy| policy.token_timeout = Some(timeout))
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
+        self
+    }
+}
+
+impl Policy {
+    pub(crate) fn judge(&self, uri: &Uri, headers: &HeaderMap) -> Verdict {
+        if !self.replace && headers.contains_key(AUTHORIZATION) {
+            return Verdict::Pass;
+        }
+        match self.origin(uri) {
+            Some(origin) if is_named_by(origin, headers) => Verdict::Attach,
+            Some(_) => Verdict::Refuse(SendError::Host(HostRefused)),
+            None if self.pass_others => Verdict::Pass,
+            None => Verdict::Refuse(SendError::Origin(self.refusal(uri))),
+        }
+    }
+
+    /// Returns which of the origins an address is of.
+    fn origin(&self, uri: &Uri) -> Option<&Origin> {
+        let nowhere = uri.authority().is_none() && uri.scheme().is_none();
+        if self.channel && nowhere {
+            return self.origins.first();
+        }
+        self.origins.iter().find(|origin| origin.contains(uri))
+    }
+
+    /// Notes that the server at this address has refused the token; returns `true` if there is use
+    /// in another.
+    pub(crate) fn refuse(&self, token: &Token, uri: &Uri) -> bool {
+        let origin = self.origin(uri).map(ToString::to_string).unwrap_or_default();
+        self.tokens.refuse(token, &origin)
+    }
+
+    /// Returns until when a request that has `timeout` in all, from `began` on, may wait for a token.
+    pub(crate) fn deadline(&self, began: Instant, timeout: Option<Duration>) -> Option<Instant> {
+        let wait = self.token_timeout.and_then(|timeout| monotonic().checked_add(timeout));
+        let all = timeout.and_then(|timeout| began.checked_add(timeout));
+        wait.into_iter().chain(all).min()
+    }
+
+    pub(crate) fn refusal(&self, uri: &Uri) -> OriginRefused {
+        OriginRefused::new(uri, &self.origins)
+    }
+
+    /// Writes the token into a request: the one `Authorization` field that it has.
+    pub(crate) fn attach(&self, headers: &mut HeaderMap, token: &Token) {
+        count!("client_token_used_total");
+        observe!("client_token_age_seconds", token.age().as_secs_f64());
+        headers.insert(AUTHORIZATION, token.header_value());
+    }
+}
+
+/// A server, or a proxy before it, may go by the `Host` field and not by where the request was sent
+/// (RFC 9110 §7.2).
+fn is_named_by(origin: &Origin, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    hosts.all(|host| host.to_str().is_ok_and(|host| origin.is_at(host)))
+}
+
+impl<S> Layer<S> for AttachTokenLayer {
+    type Service = AttachToken<S>;
+
+    fn layer(&self, inner: S) -> AttachToken<S> {
+        AttachToken::new(inner, Arc::clone(&self.policy))
+    }
+}
+
+impl fmt::Debug for AttachTokenLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.policy.fmt(f)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttachTokenLayer")
+            .field("tokens", &self.tokens)
+            .field("origins", &self.origins)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! What is sent along: the token, to which origins, and what happens after a 401.
+
+pub(crate) mod challenge;
+pub(crate) mod error;
+pub(crate) mod future;
+pub(crate) mod layer;
+pub(crate) mod origin;
+pub(crate) mod replay;
+#[cfg(feature = "reqwest")]
+pub(crate) mod reqwest;
+pub(crate) mod service;

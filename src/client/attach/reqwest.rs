@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use http::Uri;
+use reqwest::{Request, RequestBuilder, Response, Url};
+use tokio::time::Instant;
+
+use crate::client::attach::challenge::refuses_token;
+use crate::client::attach::error::SendError;
+use crate::client::attach::layer::{AttachTokenLayer, Verdict};
+use crate::clock::monotonic;
+use crate::telemetry::{count, event};
+
+impl AttachTokenLayer {
+    /// Sends a request of `reqwest` with a token, by the client that the request was made with.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_bearer::client::{AttachTokenLayer, TokenSource};
+    ///
+    /// let orders = AttachTokenLayer::new(TokenSource::from_env()?, ["https://orders.example"])?;
+    /// let http = reqwest::Client::new();
+    ///
+    /// let answer = orders.send(http.get("https://orders.example/orders")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A request's own timeout ([`RequestBuilder::timeout`]) covers all of it: the wait for the token,
+    /// and the second request after a refusal. That of the client, which can't be seen from here,
+    /// covers each of the two; [`token_timeout`](Self::token_timeout) bounds the wait then.
+    ///
+    /// A request whose body is a stream isn't sent again. On a redirect to another host or port,
+    /// `reqwest` takes the token away; one to `http` on the same host and port it would follow with the
+    /// token, unless the client is built with `https_only(true)`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no token in time, if the address is of another origin, if the `Host` field names
+    /// another host, or if sending fails. An answer
+    /// of the server is no error, whatever its status.
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, SendError> {
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(SendError::service)?;
+        let began = monotonic();
+        let policy = &self.policy;
+        let other_origin = || SendError::Origin(policy.refusal(&Uri::default()));
+        let address = uri(request.url()).ok_or_else(other_origin)?;
+        match policy.judge(&address, request.headers()) {
+            Verdict::Attach => {}
+            Verdict::Pass => return client.execute(request).await.map_err(SendError::service),
+            Verdict::Refuse(error) => return Err(error),
+        }
+        let timeout = request.timeout().copied();
+        let deadline = policy.deadline(began, timeout);
+        let token = policy.tokens.token_until(deadline).await.map_err(SendError::Token)?;
+        let (again, origin) = (request.try_clone(), request.url().origin());
+        policy.attach(request.headers_mut(), &token);
+        bound(&mut request, timeout, began);
+        let answer = client.execute(request).await.map_err(SendError::service)?;
+        // After a redirect to elsewhere, the server hasn't seen the token.
+        if answer.url().origin() != origin
+            || !refuses_token(answer.status(), answer.headers())
+            || !policy.refuse(&token, &address)
+        {
+            return Ok(answer);
+        }
+        let Some(mut again) = again else {
+            policy.tokens.renew_in_background();
+            return Ok(answer);
+        };
+        let deadline = policy.deadline(began, timeout);
+        let Some(newer) = policy.tokens.other_than(&token, deadline).await else {
+            return Ok(answer);
+        };
+        count!("client_retry_401_total");
+        event!(DEBUG, "client_retry_401: the token was refused, sending another");
+        policy.attach(again.headers_mut(), &newer);
+        bound(&mut again, timeout, began);
+        client.execute(again).await.map_err(SendError::service)
+    }
+}
+
+/// Leaves a request what there is left of its time.
+fn bound(request: &mut Request, timeout: Option<Duration>, began: Instant) {
+    if let Some(timeout) = timeout {
+        let elapsed = monotonic().saturating_duration_since(began);
+        *request.timeout_mut() = Some(timeout.saturating_sub(elapsed));
+    }
+}
+
+fn uri(url: &Url) -> Option<Uri> {
+    url.as_str().parse().ok()
+}

@@ -1,0 +1,65 @@
+use std::error::Error;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::client::attach::error::SendError;
+use crate::client::attach::future::AttachFuture;
+use crate::client::attach::layer::{Policy, Verdict};
+use crate::client::attach::replay::ReplayBody;
+
+/// The service that an [`AttachTokenLayer`](crate::client::AttachTokenLayer) makes.
+#[derive(Clone)]
+pub struct AttachToken<S> {
+    inner: S,
+    policy: Arc<Policy>,
+}
+
+impl<S> AttachToken<S> {
+    pub(crate) const fn new(inner: S, policy: Arc<Policy>) -> Self {
+        Self { inner, policy }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for AttachToken<S>
+where
+    S: Service<Request<ReplayBody<B>>, Response = Response<R>> + Clone,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<R>;
+    type Error = SendError;
+    type Future = AttachFuture<S, B, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx).map_err(SendError::service)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.policy.judge(request.uri(), request.headers()) {
+            Verdict::Attach => {
+                // The one that is ready is taken, its clone stays.
+                let spare = self.inner.clone();
+                let ready = mem::replace(&mut self.inner, spare);
+                AttachFuture::attach(ready, Arc::clone(&self.policy), request)
+            }
+            Verdict::Pass => {
+                let request = request.map(|body| ReplayBody::new(body, 0).0);
+                AttachFuture::pass(self.inner.call(request))
+            }
+            Verdict::Refuse(error) => AttachFuture::refuse(error),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for AttachToken<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttachToken").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

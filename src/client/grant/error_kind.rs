@@ -1,0 +1,214 @@
+//! What can go wrong on the way to a token, in types and in words.
+
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::credentials::provider::SecretErrorKind;
+use crate::scope::ScopeSet;
+use crate::transport::TransportErrorKind;
+
+/// Why a token could not be had.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TokenErrorKind {
+    /// The server said no, and why (RFC 6749 §5.2).
+    Refused(ErrorCode),
+    /// The server answered with this status, and no reason.
+    Status(StatusCode),
+    /// The server's answer can't be used.
+    Answer(AnswerFault),
+    /// The server gave no answer.
+    Transport(TransportErrorKind),
+    /// The client's own secret or key could not be had.
+    Credentials(SecretErrorKind),
+    /// The token endpoint could not be found.
+    Discovery(DiscoveryFault),
+    /// The server granted less than was asked for, and all of it was required.
+    MissingScopes(ScopeSet),
+    /// It took too long.
+    TimedOut,
+    /// The caller's own time was over before there was a token: that of its request, of its gRPC call
+    /// (`grpc-timeout`), or of [`AttachTokenLayer::token_timeout`](crate::client::AttachTokenLayer::token_timeout).
+    /// The fetch goes on, and the next call may find its token.
+    Deadline,
+    /// The runtime that fetched the token ended before it was there, or there was none: this crate
+    /// works within a tokio runtime that has timers. A transport, store or provider that panics looks the same.
+    NoRuntime,
+}
+
+/// The `error` of an error answer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// `invalid_request`
+    InvalidRequest,
+    /// `invalid_client`: the secret is wrong, the client is unknown, or it may not authenticate in
+    /// this way.
+    InvalidClient,
+    /// `invalid_grant`
+    InvalidGrant,
+    /// `unauthorized_client`: the client may not use the client-credentials grant.
+    UnauthorizedClient,
+    /// `unsupported_grant_type`
+    UnsupportedGrantType,
+    /// `invalid_scope`
+    InvalidScope,
+    /// `invalid_target` (RFC 8707 §2)
+    InvalidTarget,
+    /// `temporarily_unavailable`
+    TemporarilyUnavailable,
+    /// `server_error`
+    ServerError,
+    /// Any other, cut to 64 printable characters.
+    Other(Box<str>),
+}
+
+/// What is wrong with an answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum AnswerFault {
+    /// It isn't a JSON object, or one of its members is of a wrong type: often a login page, or the
+    /// page of a proxy.
+    NotJson,
+    /// It has no `access_token`.
+    NoAccessToken,
+    /// Its `access_token` has characters that can't be in a header (RFC 6750 §2.1).
+    AccessTokenCharacters,
+    /// It has no `token_type`.
+    NoTokenType,
+    /// Its `token_type` isn't `Bearer`, nor another that the grant accepts.
+    TokenType,
+    /// It is a token with status 201, which the grant doesn't accept.
+    Created,
+    /// It is a redirect, which isn't followed: it would carry the secret elsewhere.
+    Redirect,
+}
+
+/// Why the token endpoint could not be found.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DiscoveryFault {
+    /// There is no metadata, neither of RFC 8414 nor of OpenID Connect.
+    NoMetadata,
+    /// What lies where the metadata should be can't be read.
+    Unreadable,
+    /// The metadata is that of another issuer.
+    IssuerMismatch,
+    /// The metadata names no token endpoint, or one that must not be used.
+    TokenEndpoint,
+    /// The server doesn't offer the chosen way of authentication, or its algorithm.
+    AuthMethod,
+}
+
+impl ErrorCode {
+    /// Takes an `error` that was made printable.
+    pub(crate) fn from_text(code: &str) -> Self {
+        match code {
+            "invalid_request" => Self::InvalidRequest,
+            "invalid_client" => Self::InvalidClient,
+            "invalid_grant" => Self::InvalidGrant,
+            "unauthorized_client" => Self::UnauthorizedClient,
+            "unsupported_grant_type" => Self::UnsupportedGrantType,
+            "invalid_scope" => Self::InvalidScope,
+            "invalid_target" => Self::InvalidTarget,
+            "temporarily_unavailable" => Self::TemporarilyUnavailable,
+            "server_error" => Self::ServerError,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    /// Returns the code as the server wrote it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Other(code) => code,
+            known => known.label(),
+        }
+    }
+
+    /// Returns `true` if the code is one of OAuth's, or of the server's own, that doesn't pass. The
+    /// errors of proxies and frameworks repeat the words of their status, such as `Not Found`.
+    pub(crate) fn is_permanent(&self, status: Option<StatusCode>) -> bool {
+        let letters = |text: &str| -> String {
+            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+        };
+        match self {
+            Self::TemporarilyUnavailable | Self::ServerError => false,
+            Self::Other(code) => {
+                let code = letters(code);
+                let reason = status.and_then(|status| status.canonical_reason()).map(letters);
+                !code.is_empty() && reason != Some(code)
+            }
+            _ => true,
+        }
+    }
+
+    pub(crate) const fn label(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+impl fmt::Display for TokenErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(code) if code.as_str().is_empty() => {
+                f.write_str("the server refused, and its error code can't be shown")
+            }
+            Self::Refused(code) => write!(f, "the server refused: {}", code.as_str()),
+            Self::Status(status) => write!(f, "the server answered {}", status.as_u16()),
+            Self::Answer(fault) => write!(f, "the server's answer can't be used: {fault}"),
+            Self::Transport(kind) => write!(f, "{}", crate::transport::TransportError::new(*kind)),
+            Self::Credentials(kind) => kind.fmt(f),
+            Self::Discovery(fault) => write!(f, "{fault}"),
+            Self::MissingScopes(scopes) => {
+                write!(f, "the server didn't grant these scopes: {scopes}")
+            }
+            Self::TimedOut => f.write_str("it took too long"),
+            Self::Deadline => f.write_str("it wasn't there within the caller's time"),
+            Self::NoRuntime => f.write_str(
+                "the fetch panicked, or its tokio runtime ended, or there is none with timers",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for AnswerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotJson => "it isn't the JSON of a token",
+            Self::NoAccessToken => "it has no access_token",
+            Self::AccessTokenCharacters => "its access_token has illegal characters",
+            Self::NoTokenType => {
+                "it has no token_type (GrantBuilder::accept_missing_token_type takes it as Bearer)"
+            }
+            Self::TokenType => {
+                "its token_type isn't Bearer (GrantBuilder::accept_token_type names another)"
+            }
+            Self::Created => "it has status 201 (GrantBuilder::accept_created takes it as 200)",
+            Self::Redirect => "it is a redirect",
+        })
+    }
+}
+
+impl fmt::Display for DiscoveryFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoMetadata => "the issuer's metadata wasn't found",
+            Self::Unreadable => "the issuer's metadata can't be read",
+            Self::IssuerMismatch => "the metadata found is that of another issuer",
+            Self::TokenEndpoint => "the issuer's metadata names no usable token endpoint",
+            Self::AuthMethod => "the issuer doesn't offer the chosen client authentication",
+        })
+    }
+}

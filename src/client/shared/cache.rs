@@ -1,0 +1,169 @@
+//! The store that several processes share, held at arm's length: every call is short, and none that
+//! fails matters.
+
+use std::future::Future;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::time::{Instant, timeout};
+use zeroize::Zeroizing;
+
+use crate::client::shared::seal::{Names, Seal, Stored};
+use crate::client::shared::store::{StoreError, StoreErrorKind, TokenStore};
+use crate::clock::monotonic;
+use crate::digest::{Digest, hex, random};
+use crate::json;
+use crate::telemetry::{count, event};
+
+/// How long one call may take.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a store that failed is left alone.
+const REST: Duration = Duration::from_secs(1);
+
+/// A [`TokenStore`], and the key to what is in it.
+pub(crate) struct Shared {
+    store: Box<dyn TokenStore>,
+    seal: Seal,
+    rests_until: Mutex<Option<Instant>>,
+}
+
+/// The value as it lies in the store, by which it can be taken out again.
+#[derive(Clone)]
+pub(crate) struct Sealed {
+    pub(crate) key: String,
+    pub(crate) value: Vec<u8>,
+}
+
+/// The right to fetch, which no other process has at the same time, as long as the store works.
+pub(crate) struct Lease {
+    key: String,
+    owner: String,
+}
+
+/// What became of asking for a [`Lease`].
+pub(crate) enum Locked {
+    Taken(Lease),
+    /// By another process.
+    Busy,
+    /// The store doesn't work.
+    Unknown,
+}
+
+impl Shared {
+    pub(crate) fn new(store: Box<dyn TokenStore>, seal: Seal) -> Self {
+        Self { store, seal, rests_until: Mutex::new(None) }
+    }
+
+    pub(crate) fn names(&self, distinction: &Digest, fingerprint: &Digest) -> Names {
+        self.seal.names(distinction, fingerprint)
+    }
+
+    /// Returns the token under this key, and how it lies there.
+    pub(crate) async fn get(&self, key: &str) -> Option<(Stored, Sealed)> {
+        let value = self.call("get", self.store.get(key)).await??;
+        let stored = self.seal.open(key, &value);
+        if stored.is_none() {
+            count!("client_store_failed_total", "call" => "open");
+            event!(WARN, "client_store_failed: the shared cache holds what this key can't open");
+        }
+        Some((stored?, Sealed { key: key.into(), value }))
+    }
+
+    /// Makes a token ready to be put; `None` if it would be no good to others.
+    pub(crate) fn seal(&self, key: &str, stored: &Stored) -> Option<Sealed> {
+        if is_bound(stored.access_token.as_bytes()) {
+            return None;
+        }
+        Some(Sealed { key: key.into(), value: self.seal.seal(key, stored)? })
+    }
+
+    pub(crate) async fn put(&self, sealed: &Sealed, ttl: Duration) {
+        self.call("put", self.store.put(&sealed.key, sealed.value.clone(), ttl)).await;
+    }
+
+    pub(crate) async fn remove(&self, sealed: &Sealed) {
+        self.call("remove", self.store.remove(&sealed.key, &sealed.value)).await;
+    }
+
+    /// Asks for the right to fetch, for as long as a fetch can take.
+    pub(crate) async fn lock(&self, key: &str, ttl: Duration) -> Locked {
+        let Ok(owner) = random::<16>() else { return Locked::Unknown };
+        let owner = hex(&owner);
+        match self.call("lock", self.store.lock(key, &owner, ttl)).await {
+            Some(true) => Locked::Taken(Lease { key: key.into(), owner }),
+            Some(false) => Locked::Busy,
+            None => Locked::Unknown,
+        }
+    }
+
+    pub(crate) async fn unlock(&self, lease: &Lease) {
+        self.call("unlock", self.store.unlock(&lease.key, &lease.owner)).await;
+    }
+
+    /// Makes a call, unless one has failed just now. `None` is a failure.
+    async fn call<T>(
+        &self,
+        call: &'static str,
+        future: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<T> {
+        let resting = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if resting.is_some_and(|until| monotonic() < until) {
+            return None;
+        }
+        let timed_out = Err(StoreError::new(StoreErrorKind::Timeout));
+        let error = match timeout(PATIENCE, future).await.unwrap_or(timed_out) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        count!("client_store_failed_total", "call" => call);
+        event!(WARN, call, error = %crate::cause::Report(&error), "client_store_failed: getting on without the shared cache");
+        // A full store can still be read.
+        if error.kind() != StoreErrorKind::Full {
+            let until = monotonic().checked_add(REST);
+            *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        }
+        None
+    }
+}
+
+/// Returns `true` for a JWT that says that it is bound to a key or certificate (`cnf`, RFC 7800 §3.1):
+/// that of the process which asked for it, and no other's.
+fn is_bound(token: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Claims {
+        cnf: Option<IgnoredAny>,
+    }
+    let payload = token.split(|byte| *byte == b'.').nth(1);
+    let payload = payload.and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
+    let payload = Zeroizing::new(payload.unwrap_or_default());
+    // An object that can't be read strictly may say anything.
+    payload.trim_ascii_start().starts_with(b"{")
+        && json::parse(&payload).map_or(true, |claims: Claims| claims.cnf.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fc7_a_bound_token_says_so() {
+        let jwt = |claims: &str| format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        for bound in [
+            r#"{"cnf":{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}}"#,
+            r#"{"sub":"a","cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}"#,
+            r#"{"cnf":{}}"#,
+        ] {
+            assert!(is_bound(jwt(bound).as_bytes()), "{bound}");
+        }
+        for free in ["{}", r#"{"cnf":null}"#, r#"{"act":{"cnf":{}}}"#, "[{}]", "x"] {
+            assert!(!is_bound(jwt(free).as_bytes()), "{free}");
+        }
+        for opaque in ["", "t1", ".", "a.b.c", "a.e30"] {
+            assert!(!is_bound(opaque.as_bytes()), "{opaque}");
+        }
+    }
+}

@@ -1,0 +1,435 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, RedisResult, Value, cmd};
+use tokio::time::Instant;
+
+use crate::cause::Reason;
+use crate::client::shared::redis::failure::Failure;
+use crate::client::shared::redis::link::Link;
+use crate::client::shared::redis::target::{Connection, MAX_VALUE, Target};
+use crate::client::shared::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
+use crate::clock::monotonic;
+use crate::digest::{hex, random};
+use crate::error::ConfigError;
+
+/// Redis counts lives in milliseconds, and takes neither none nor what ends after its clock does.
+const LIVES: (u64, u64) = (1, 366 * 24 * 60 * 60 * 1000);
+
+/// How long each step of [`RedisStore::check`] may take.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// From when on a request without an answer speaks against its connection.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Deletes a key only if it has this value, in one step. It is sent whole each time: Redis knows it
+/// again, and a Redis that was restarted doesn't have to be taught it.
+const DELETE_IF: &str =
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+
+/// A cache in Redis (or Valkey), which several processes share.
+///
+/// One connection, made when it is first needed, carries all requests. When it fails it is made
+/// anew, after a pause of 100 milliseconds that doubles up to a second while the failures go on;
+/// until then every request fails at once. So a Redis that is slow or gone costs each request at
+/// most the [timeout](Self::timeout) and most requests nothing, and one that is there again is in
+/// use a second later. Nothing is sent twice, and an empty value is none.
+///
+/// The Redis may be one server, a primary behind a name that follows a failover, or a proxy; not a
+/// cluster's node, which answers for its own keys only. The commands are `GETRANGE`, `SET`, `EVAL`
+/// and, from within the script, `GET` and `DEL`. Set its `maxmemory-policy` to an `allkeys-…` one:
+/// with the default, a full Redis takes no more tokens until some have expired.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_bearer::client::RedisStore;
+///
+/// let store = RedisStore::new("rediss://:secret@cache.example:6379/0")?
+///     .timeout(Duration::from_millis(100));
+/// # Ok::<(), tower_bearer::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    link: Arc<Link>,
+    timeout: Duration,
+    prefix: Arc<str>,
+}
+
+impl RedisStore {
+    /// Creates a store from a URL, without connecting.
+    ///
+    /// The URL is `redis://[[user]:password@]host[:port][/database]`, `rediss://…` with TLS, or
+    /// `redis+unix:///path/to/socket[?db=…&user=…&pass=…]`; `valkey` may stand for `redis`. TLS
+    /// trusts the system's certificates, and always checks the server's.
+    ///
+    /// # Errors
+    ///
+    /// If the URL is not one of these, has a fragment (`#insecure` among them) or an unknown
+    /// parameter, or if it asks for TLS and there is no provider of it. The error repeats nothing of
+    /// the URL.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        let link = Link::new(Target::parse(url)?);
+        Ok(Self { link, timeout: Duration::from_millis(150), prefix: "".into() })
+    }
+
+    /// Sets how long a request may take, the wait for a connection included. It is 150 milliseconds
+    /// if not set. A token client waits for 200 milliseconds at most.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets what all keys begin with, such as `app:` where the ACL of the Redis permits `~app:*`. By
+    /// default nothing is put before the names that the token client gives, which begin with
+    /// `tower-bearer:`.
+    ///
+    /// Processes that share tokens have the same prefix.
+    #[must_use]
+    pub fn key_prefix(mut self, prefix: &str) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Does once all that a token client does, on a key of its own: for a start that fails, and says
+    /// why, where the cache would never be of use. Each of its steps may take 5 seconds.
+    ///
+    /// A token client gets on without its store, so no start needs to call this.
+    ///
+    /// # Errors
+    ///
+    /// If the Redis can't be reached or refuses the login, a command or the key's name.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_bearer::client::RedisStore;
+    ///
+    /// let store = RedisStore::new("redis://svc:secret@cache.example")?.key_prefix("app:");
+    /// store.check().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let name = random::<16>().map_err(|_| StoreError::new(StoreErrorKind::Other))?;
+        let key = format!("tower-bearer:check:{}", hex(&name));
+        let patient = Self { timeout: CHECK, ..self.clone() };
+        let life = CHECK.saturating_mul(2);
+        let taken = patient.lock(&key, "check", life).await?;
+        patient.put(&key, b"check".to_vec(), life).await?;
+        let found = patient.get(&key).await?;
+        patient.remove(&key, b"check").await?;
+        let left = patient.get(&key).await?;
+        if taken && found.as_deref() == Some(b"check") && left.is_none() {
+            return Ok(());
+        }
+        let why = Reason("the Redis doesn't keep what it is given".into());
+        Err(StoreError::new(StoreErrorKind::Other).with_source(why))
+    }
+
+    /// Trusts the certificates in this PEM instead of the system's, for a Redis with a certificate
+    /// from an authority of one's own.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate in it, or the URL doesn't ask for TLS.
+    pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        self.link = Link::new(self.link.target().clone().with_roots(pem.as_ref())?);
+        Ok(self)
+    }
+
+    /// Sends a command once, and has its answer in time or not at all.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let exchange = async {
+            let connection = self.link.connection().await?;
+            let mut request = Request::new(&self.link, connection, self.timeout);
+            let answer = command.query_async(&mut request.connection.requests).await;
+            request.end(answer)
+        };
+        let answer = tokio::time::timeout(self.timeout, exchange).await;
+        answer.unwrap_or(Err(Failure::SLOW)).map_err(Failure::error)
+    }
+
+    fn name(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    async fn delete_if(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        let _how_many: u64 =
+            self.ask(cmd("EVAL").arg(DELETE_IF).arg(1).arg(self.name(key)).arg(value)).await?;
+        Ok(())
+    }
+}
+
+impl TokenStore for RedisStore {
+    fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async move {
+            // One byte more than there may be tells what is too large from what just fits.
+            let value: Vec<u8> =
+                self.ask(cmd("GETRANGE").arg(self.name(key)).arg(0).arg(MAX_VALUE)).await?;
+            match value.len() {
+                // What Redis says of a key that isn't there.
+                0 => Ok(None),
+                1..=MAX_VALUE => Ok(Some(value)),
+                _ => Err(StoreError::new(StoreErrorKind::Other)),
+            }
+        })
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            if value.len() > MAX_VALUE {
+                return Err(StoreError::new(StoreErrorKind::Other));
+            }
+            match self
+                .ask(cmd("SET").arg(self.name(key)).arg(value).arg("PX").arg(millis(ttl)))
+                .await?
+            {
+                Value::Okay => Ok(()),
+                _ => Err(StoreError::new(StoreErrorKind::Other)),
+            }
+        })
+    }
+
+    fn remove<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()> {
+        Box::pin(self.delete_if(key, value))
+    }
+
+    fn lock<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            self.ask(cmd("SET").arg(self.name(key)).arg(owner).arg("NX").arg("PX").arg(millis(ttl)))
+                .await
+        })
+    }
+
+    fn unlock<'a>(&'a self, key: &'a str, owner: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(self.delete_if(key, owner.as_bytes()))
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("target", self.link.target())
+            .field("timeout", &self.timeout)
+            .field("key_prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request under way.
+struct Request<'a> {
+    link: &'a Link,
+    connection: Connection,
+    began: Instant,
+    patience: Duration,
+    ended: bool,
+}
+
+impl<'a> Request<'a> {
+    fn new(link: &'a Link, connection: Connection, timeout: Duration) -> Self {
+        let patience = timeout.min(SLOW);
+        Self { link, connection, began: monotonic(), patience, ended: false }
+    }
+
+    fn end<T>(mut self, answer: RedisResult<T>) -> Result<T, Failure> {
+        self.ended = true;
+        let answer = answer.map_err(|error| Failure::of(&error));
+        match &answer {
+            Err(failure) if failure.connection_lost => self.link.lost(&self.connection, *failure),
+            _ => self.link.answered(&self.connection),
+        }
+        answer
+    }
+}
+
+/// A request that is given up on after some time, here or by who made it, takes the connection with
+/// it: it may be that nothing comes over it ever again.
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        if !self.ended && monotonic().saturating_duration_since(self.began) >= self.patience {
+            self.link.lost(&self.connection, Failure::SLOW);
+        }
+    }
+}
+
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(LIVES.0, LIVES.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::clock::monotonic;
+
+    /// What a Redis says that has the value `value` for every key.
+    const WELL: &[u8] = b"$5\r\nvalue\r\n";
+
+    /// A Redis that accepts every login and gives its answers in turn, the last one for ever.
+    struct Scripted {
+        store: RedisStore,
+        connections: Arc<AtomicUsize>,
+        sent: Arc<AtomicUsize>,
+    }
+
+    impl Scripted {
+        async fn new<const N: usize>(answers: [&[u8]; N]) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("redis://{}", listener.local_addr().unwrap());
+            let store = RedisStore::new(&url).unwrap().timeout(Duration::from_millis(300));
+            let answers = answers.iter().rev().map(|answer| answer.to_vec()).collect();
+            let answers = Arc::new(Mutex::new(answers));
+            let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+            let [connections, sent] = counts.clone();
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    connections.fetch_add(1, Ordering::Relaxed);
+                    tokio::spawn(serve(stream, Arc::clone(&answers), Arc::clone(&sent)));
+                }
+            });
+            let [connections, sent] = counts;
+            Self { store, connections, sent }
+        }
+
+        /// Awaits an error, which has to come in time.
+        async fn failure(&self) -> StoreErrorKind {
+            let began = monotonic();
+            let kind = self.store.get("key").await.unwrap_err().kind();
+            assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+            kind
+        }
+
+        fn connections(&self) -> usize {
+            self.connections.load(Ordering::Relaxed)
+        }
+    }
+
+    type Answers = Arc<Mutex<Vec<Vec<u8>>>>;
+
+    async fn serve(mut stream: TcpStream, answers: Answers, sent: Arc<AtomicUsize>) {
+        let mut buffer = vec![0; 65_536];
+        let mut login = true;
+        while matches!(stream.read(&mut buffer).await, Ok(1..)) {
+            let answer = match std::mem::take(&mut login) {
+                true => b"+OK\r\n+OK\r\n".to_vec(),
+                false => {
+                    let mut answers = answers.lock().unwrap();
+                    if answers.len() > 1 { answers.pop() } else { answers.last().cloned() }.unwrap()
+                }
+            };
+            let endless = answer.starts_with(b"$999999999");
+            while stream.write_all(&answer).await.is_ok() {
+                sent.fetch_add(answer.len(), Ordering::Relaxed);
+                if !endless {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_are_told_apart() {
+        use StoreErrorKind::{Authentication, Cluster, Full, Other, Permission, Unavailable};
+        let cases: [(&[u8], StoreErrorKind, usize); 15] = [
+            (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", Full, 1),
+            (b"-LOADING Redis is loading the dataset in memory\r\n", Unavailable, 1),
+            (b"-MISCONF Errors writing to disk\r\n", Unavailable, 1),
+            (b"-NOREPLICAS Not enough good replicas to write.\r\n", Unavailable, 1),
+            (b"-BUSY Redis is busy running a script.\r\n", Unavailable, 1),
+            (b"-CLUSTERDOWN The cluster is down\r\n", Cluster, 1),
+            (b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Cluster, 1),
+            (b"-MOVED 3999 127.0.0.1:6381\r\n", Cluster, 1),
+            (b"-READONLY You can't write against a read only replica.\r\n", Unavailable, 2),
+            (b"-MASTERDOWN Link with MASTER is down\r\n", Unavailable, 2),
+            (b"-NOAUTH Authentication required.\r\n", Authentication, 2),
+            (b"-NOPERM User svc has no permissions to run the 'get' command\r\n", Permission, 1),
+            (b"-WRONGTYPE Operation against a key\r\n", Other, 1),
+            (b"-ERR unknown command\r\n", Other, 1),
+            (b"-\r\n", Other, 1),
+        ];
+        for (answer, kind, connections) in cases {
+            let text = String::from_utf8_lossy(answer);
+            let redis = Scripted::new([answer, WELL]).await;
+            assert_eq!(redis.failure().await, kind, "{text}");
+            tokio::time::sleep(Duration::from_millis(110)).await;
+            assert_eq!(redis.store.get("key").await, Ok(Some(b"value".to_vec())), "{text}");
+            assert_eq!(redis.connections(), connections, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_an_error_in_time_and_costs_the_connection() {
+        let deep = b"*1\r\n".repeat(1000);
+        let cases: [&[u8]; 17] = [
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            b"\r\n",
+            b"\0\0\0\0",
+            b"$5\r\nval",
+            b"$5\r\nvalue--",
+            b"$x\r\n",
+            b"$9223372036854775807\r\nvalue\r\n",
+            b"$99999999999999999999999\r\nvalue\r\n",
+            b"*9223372036854775807\r\n",
+            b"*2147483647\r\n:1\r\n",
+            b"%9223372036854775807\r\n",
+            b"~4611686018427387904\r\n",
+            b"|4611686018427387904\r\n",
+            b"+\xff\xfe\r\n",
+            b"*1\r\n+OK\r\n",
+            b"%1\r\n+a\r\n+b\r\n",
+            &deep,
+        ];
+        for answer in cases {
+            let text = String::from_utf8_lossy(answer);
+            let redis = Scripted::new([answer, WELL]).await;
+            let kind = redis.failure().await;
+            assert!(matches!(kind, StoreErrorKind::Other | StoreErrorKind::Timeout), "{text}");
+            tokio::time::sleep(Duration::from_millis(110)).await;
+            assert_eq!(redis.store.get("key").await, Ok(Some(b"value".to_vec())), "{text}");
+            assert_eq!(redis.connections(), 2, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_not_kept() {
+        let endless = [b"$999999999\r\n".as_slice(), &[b'x'; 65_536]].concat();
+        let redis = Scripted::new([&endless, WELL]).await;
+        let kind = redis.failure().await;
+        assert!(matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Timeout), "{kind:?}");
+        tokio::time::sleep(Duration::from_millis(110)).await;
+        assert_eq!(redis.store.get("key").await, Ok(Some(b"value".to_vec())));
+        // What was taken, and what the sockets hold.
+        let sent = redis.sent.load(Ordering::Relaxed);
+        assert!(sent < 32 * 1024 * 1024, "{sent}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_means_nothing_is_no_success() {
+        for answer in [b"$-1\r\n".as_slice(), b":1\r\n", b"+QUEUED\r\n", b"*0\r\n"] {
+            let text = String::from_utf8_lossy(answer);
+            let redis = Scripted::new([answer, WELL]).await;
+            let put = redis.store.put("key", b"value".to_vec(), Duration::from_secs(1)).await;
+            assert_eq!(put, Err(StoreError::new(StoreErrorKind::Other)), "{text}");
+        }
+        let redis = Scripted::new([b"+OK\r\n"]).await;
+        assert_eq!(redis.store.put("key", vec![1], Duration::from_secs(1)).await, Ok(()));
+    }
+
+    #[test]
+    fn lives_are_what_redis_takes() {
+        assert_eq!(millis(Duration::ZERO), 1);
+        assert_eq!(millis(Duration::from_nanos(1)), 1);
+        assert_eq!(millis(Duration::from_millis(1500)), 1500);
+        assert_eq!(millis(Duration::MAX), LIVES.1);
+    }
+}

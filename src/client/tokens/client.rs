@@ -1,0 +1,254 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client::grant::definition::Grant;
+use crate::client::grant::discovery::Discoveries;
+use crate::client::grant::error::TokenError;
+use crate::client::shared::cache::Shared;
+use crate::client::shared::seal::Seal;
+use crate::client::shared::store::TokenStore;
+use crate::client::tokens::core::Core;
+use crate::client::tokens::pool::Pool;
+use crate::client::tokens::slots::Slots;
+use crate::client::tokens::source::TokenSource;
+use crate::client::tokens::token::Token;
+use crate::clock::{Clock, SystemClock, monotonic};
+use crate::error::{ConfigError, within};
+use crate::secret::Secret;
+use crate::transport::{Limits, Transport};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// An answer with a token is never longer (R13).
+const MAX_BYTES: usize = 64 * 1024;
+
+/// Gets and keeps the tokens of any number of grants, kept apart from each other.
+///
+/// One handle serves all tenants; clones share the cache. For a single grant,
+/// [`TokenSource::new`] is shorter.
+///
+/// A fetch runs in the Tokio runtime of the call that began it. If that one is kept but not run, such
+/// as one of the current thread after `block_on`, callers elsewhere who want the same token notice
+/// within two seconds, and one of them fetches it instead. A runtime needs timers
+/// (`Builder::enable_time`); in one without, a call that has to wait fails.
+///
+/// ```
+/// # fn example() -> Result<(), tower_bearer::ConfigError> {
+/// use tower_bearer::client::{ClientAuth, Grant, TokenClient};
+///
+/// let client = TokenClient::builder().capacity(10_000).per_tenant(20).build()?;
+/// let grant = |tenant: &str, secret: &str| {
+///     let issuer = format!("https://issuer.example/{tenant}");
+///     Grant::discover(&issuer, ClientAuth::basic("billing", secret)).scope("orders:read").build()
+/// };
+/// let acme = client.source(&grant("acme", "one secret")?);
+/// let umbrella = client.source(&grant("umbrella", "another")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenClient {
+    core: Arc<Core>,
+    pool: Arc<Pool>,
+}
+
+/// Prepares a [`TokenClient`].
+#[must_use = "a client isn't there until it is built"]
+pub struct TokenClientBuilder {
+    transport: Option<Arc<dyn Transport>>,
+    clock: Arc<dyn Clock>,
+    shared: Option<(Box<dyn TokenStore>, Secret)>,
+    capacity: usize,
+    per_tenant: usize,
+    timeout: Duration,
+    concurrent_fetches: usize,
+    public_addresses_only: bool,
+}
+
+impl TokenClient {
+    /// Prepares a client.
+    pub fn builder() -> TokenClientBuilder {
+        TokenClientBuilder {
+            transport: None,
+            clock: Arc::new(SystemClock),
+            shared: None,
+            capacity: 1_024,
+            per_tenant: 64,
+            timeout: Duration::from_secs(10),
+            concurrent_fetches: 64,
+            public_addresses_only: false,
+        }
+    }
+
+    /// Returns a source of the tokens of one grant, which is the quickest way to them.
+    ///
+    /// Two sources of equal grants share their token. A source keeps working when the cache has
+    /// dropped its grant; it then shares no more.
+    pub fn source(&self, grant: &Grant) -> TokenSource {
+        let now = monotonic();
+        let since = now.saturating_duration_since(self.core.started);
+        let entry = self.pool.entry(grant, since, now);
+        TokenSource::assemble(Arc::clone(&self.core), grant.clone(), entry)
+    }
+
+    /// Returns a token: the one that is kept, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TokenSource::token`].
+    pub async fn token(&self, grant: &Grant) -> Result<Token, TokenError> {
+        self.source(grant).token().await
+    }
+
+    /// Forgets, for all grants, that fetches have failed and that tokens were refused: see
+    /// [`TokenSource::reset`].
+    pub fn reset(&self) {
+        self.pool.reset();
+    }
+
+    /// Returns how many grants the cache holds.
+    pub fn cached_grants(&self) -> usize {
+        self.pool.len()
+    }
+}
+
+impl TokenClientBuilder {
+    /// Sends requests by other means than `ReqwestTransport`.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Reads the time of day elsewhere than from the system.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Shares tokens with other processes through a store.
+    ///
+    /// What is put there is encrypted with this key, of at least 32 random bytes, which all the
+    /// processes have. A store that fails costs a fetch a fifth of a second at most, is then left alone
+    /// for a second, and is never the cause of an error.
+    pub fn shared(mut self, store: impl TokenStore, key: Secret) -> Self {
+        self.shared = Some((Box::new(store), key));
+        self
+    }
+
+    /// Sets how many grants the cache holds, at least one; 1,024 by default. Which were unused for
+    /// longest, go.
+    pub fn capacity(mut self, grants: usize) -> Self {
+        self.capacity = grants;
+        self
+    }
+
+    /// Sets how many of these one tenant may have, at least one; 64 by default. A tenant that exceeds
+    /// it loses its own, and nobody else's.
+    pub fn per_tenant(mut self, grants: usize) -> Self {
+        self.per_tenant = grants;
+        self
+    }
+
+    /// Sets how long getting a token may take, with all attempts: up to an hour, 10 seconds by
+    /// default. One exchange may take half of it.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets how many fetches use the network at the same time, from 1 to 10,000; 64 by default. One
+    /// authorization server gets half of them, rounded up.
+    ///
+    /// The others wait for their turn within the [timeout](Self::timeout): first those that a caller
+    /// waits for, then those that replace a token ahead of its expiry.
+    pub fn concurrent_fetches(mut self, fetches: usize) -> Self {
+        self.concurrent_fetches = fetches;
+        self
+    }
+
+    /// Dials public addresses only: for issuers that tenants have named, and that could lead into
+    /// the operator's own network.
+    pub fn public_addresses_only(mut self) -> Self {
+        self.public_addresses_only = true;
+        self
+    }
+
+    /// Builds the client. Nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// If a bound isn't within its range, if the shared cache's key is too short, or if there is no transport.
+    pub fn build(self) -> Result<TokenClient, ConfigError> {
+        if self.capacity == 0 || self.per_tenant == 0 {
+            return Err(ConfigError::new(
+                "the cache must hold at least one grant, and of each tenant",
+            ));
+        }
+        within("timeout", self.timeout, Duration::from_millis(1)..=HOUR)?;
+        if !(1..=10_000).contains(&self.concurrent_fetches) {
+            return Err(ConfigError::new(format!(
+                "{} concurrent fetches can't be had: name a number from 1 to 10000",
+                self.concurrent_fetches
+            )));
+        }
+        let shared = match self.shared {
+            Some((store, key)) => Some(Shared::new(store, Seal::new(&key)?)),
+            None => None,
+        };
+        let transport = match self.transport {
+            Some(transport) => transport,
+            None => default_transport()?,
+        };
+        let half = self.timeout.checked_div(2).unwrap_or_default();
+        let mut limits = Limits::new(MAX_BYTES, half);
+        limits.public_addresses_only = self.public_addresses_only;
+        let core = Core {
+            transport,
+            clock: self.clock,
+            shared,
+            discoveries: Discoveries::new(self.capacity),
+            slots: Slots::new(self.concurrent_fetches, self.timeout),
+            limits,
+            timeout: self.timeout,
+            started: monotonic(),
+        };
+        Ok(TokenClient {
+            core: Arc::new(core),
+            pool: Arc::new(Pool::new(self.capacity, self.per_tenant)),
+        })
+    }
+}
+
+#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
+fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
+    Ok(Arc::new(crate::transport::ReqwestTransport::new()?))
+}
+
+#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
+fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
+    Err(ConfigError::new(
+        "there is nothing to send requests with: turn on the features \"reqwest\" and \
+         \"aws-lc-rs\" of tower-bearer, or bring a transport of your own",
+    ))
+}
+
+impl fmt::Debug for TokenClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenClient")
+            .field("cached_grants", &self.cached_grants())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TokenClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenClientBuilder")
+            .field("capacity", &self.capacity)
+            .field("per_tenant", &self.per_tenant)
+            .field("timeout", &self.timeout)
+            .field("concurrent_fetches", &self.concurrent_fetches)
+            .field("shared", &self.shared.is_some())
+            .finish_non_exhaustive()
+    }
+}

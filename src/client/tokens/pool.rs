@@ -1,0 +1,190 @@
+//! The tokens of many tenants, bounded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::grant::definition::Grant;
+use crate::client::tokens::cache::Entry;
+use crate::digest::Digest;
+use crate::telemetry::{count, gauge};
+
+/// An entry for each grant that was used of late.
+pub(crate) struct Pool {
+    capacity: usize,
+    per_tenant: usize,
+    entries: RwLock<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    kept: HashMap<Digest, Kept>,
+    /// What had to make room while it was being fetched, or has just failed: otherwise more grants
+    /// than there is room for would ask again and again.
+    evicted: HashMap<Digest, Arc<Entry>>,
+}
+
+/// So many evicted ones are remembered, or four for each that is kept.
+const FEWEST_EVICTED: usize = 4_096;
+
+struct Kept {
+    entry: Arc<Entry>,
+    tenant: Digest,
+}
+
+impl Pool {
+    pub(crate) fn new(capacity: usize, per_tenant: usize) -> Self {
+        Self { capacity, per_tenant, entries: RwLock::default() }
+    }
+
+    /// Returns the entry of a grant, if need be a new one.
+    pub(crate) fn entry(&self, grant: &Grant, since: Duration, now: Instant) -> Arc<Entry> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = entries.kept.get(grant.key()) {
+            kept.entry.touch(since);
+            return Arc::clone(&kept.entry);
+        }
+        drop(entries);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = entries.kept.get(grant.key()) {
+            return Arc::clone(&kept.entry);
+        }
+        let known = entries.evicted.remove(grant.key());
+        self.make_room(&mut entries, grant.tenant(), now);
+        let entry = known.unwrap_or_default();
+        entry.touch(since);
+        let kept = Kept { entry: Arc::clone(&entry), tenant: *grant.tenant() };
+        entries.kept.insert(*grant.key(), kept);
+        gauge!("client_cache_entries", gauge_of(entries.kept.len()));
+        entry
+    }
+
+    /// Removes what was unused for longest: of the same tenant, if it has its quota, else of all.
+    ///
+    /// It looks at all entries, but only where a token is about to be fetched.
+    fn make_room(&self, entries: &mut Entries, tenant: &Digest, now: Instant) {
+        let own = entries.kept.values().filter(|kept| kept.tenant == *tenant).count();
+        let of_tenant = own >= self.per_tenant;
+        if !of_tenant && entries.kept.len() < self.capacity {
+            return;
+        }
+        let oldest = entries
+            .kept
+            .iter()
+            .filter(|(_, kept)| !of_tenant || kept.tenant == *tenant)
+            .min_by_key(|(_, kept)| kept.entry.last_used())
+            .map(|(key, _)| *key);
+        let Some((key, kept)) = oldest.and_then(|key| entries.kept.remove_entry(&key)) else {
+            return;
+        };
+        count!("client_cache_evicted_total");
+        if kept.entry.is_busy(now) {
+            self.remember(&mut entries.evicted, key, kept.entry, now);
+        }
+    }
+
+    fn remember(
+        &self,
+        evicted: &mut HashMap<Digest, Arc<Entry>>,
+        key: Digest,
+        entry: Arc<Entry>,
+        now: Instant,
+    ) {
+        let most = self.capacity.saturating_mul(4).max(FEWEST_EVICTED);
+        if evicted.len() >= most {
+            evicted.retain(|_, entry| entry.is_busy(now));
+        }
+        if evicted.len() >= most {
+            let oldest = evicted.iter().min_by_key(|(_, entry)| entry.last_used());
+            if let Some(oldest) = oldest.map(|(key, _)| *key) {
+                evicted.remove(&oldest);
+            }
+        }
+        evicted.insert(key, entry);
+    }
+
+    /// Has all entries forget their failures.
+    pub(crate) fn reset(&self) {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.kept.values().for_each(|kept| kept.entry.reset());
+        entries.evicted.values().for_each(|entry| entry.reset());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).kept.len()
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "no cache has 2^52 entries")]
+fn gauge_of(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::monotonic;
+    use crate::credentials::authentication::ClientAuth;
+
+    use super::*;
+
+    fn grant(tenant: &str, scope: &str) -> Grant {
+        Grant::endpoint("https://as.example/token", ClientAuth::basic("me", "secret"))
+            .tenant(tenant)
+            .scope(scope)
+            .build()
+            .unwrap()
+    }
+
+    struct Test(Pool, u64);
+
+    impl Test {
+        fn entry(&mut self, tenant: &str, scope: &str) -> Arc<Entry> {
+            self.1 += 1;
+            self.0.entry(&grant(tenant, scope), Duration::from_secs(self.1), monotonic())
+        }
+
+        fn has(&self, tenant: &str, scope: &str) -> bool {
+            self.0.entries.read().unwrap().kept.contains_key(grant(tenant, scope).key())
+        }
+    }
+
+    // E7
+    #[test]
+    fn e7_the_least_recently_used_goes_first() {
+        let mut test = Test(Pool::new(3, 3), 0);
+        let first = test.entry("a", "1");
+        test.entry("a", "2");
+        test.entry("a", "3");
+        assert!(Arc::ptr_eq(&first, &test.entry("a", "1")));
+        test.entry("a", "4");
+        assert_eq!(test.0.len(), 3);
+        assert!(!test.has("a", "2"));
+        assert!(test.has("a", "1") && test.has("a", "3") && test.has("a", "4"));
+    }
+
+    // E7
+    #[test]
+    fn e7_a_tenant_evicts_its_own_and_not_the_rest() {
+        let mut test = Test(Pool::new(10, 3), 0);
+        test.entry("quiet", "1");
+        for n in 0..100 {
+            test.entry("noisy", &n.to_string());
+        }
+        assert_eq!(test.0.len(), 4);
+        assert!(test.has("quiet", "1"));
+        assert!((97..100).all(|n| test.has("noisy", &n.to_string())));
+    }
+
+    // E7
+    #[test]
+    fn e7_the_whole_is_bounded_whatever_the_tenants() {
+        let mut test = Test(Pool::new(10, 3), 0);
+        for n in 0..1_000 {
+            test.entry(&n.to_string(), "1");
+        }
+        assert_eq!(test.0.len(), 10);
+        assert!((990..1_000).all(|n| test.has(&n.to_string(), "1")));
+    }
+}

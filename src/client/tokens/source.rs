@@ -1,0 +1,178 @@
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::client::attach::origin::Origin;
+use crate::client::grant::definition::Grant;
+use crate::client::grant::error::TokenError;
+use crate::client::tokens::cache::Entry;
+use crate::client::tokens::client::TokenClient;
+use crate::client::tokens::core::Core;
+use crate::client::tokens::refusals::Invalidation;
+use crate::client::tokens::token::Token;
+use crate::client::tokens::wait;
+use crate::clock::monotonic;
+use crate::error::ConfigError;
+use crate::telemetry::count;
+use crate::transport::PlainHttp;
+
+/// Gives the token of one grant: the one that is kept, or a new one.
+///
+/// Clones share the token. See the [module](crate::client) for what happens when.
+///
+/// # Examples
+///
+/// For an HTTP client that no layer fits around:
+///
+/// ```no_run
+/// use http::header::AUTHORIZATION;
+/// use tower_bearer::client::TokenSource;
+///
+/// # async fn send(_: http::Request<()>) -> Result<http::Response<()>, std::io::Error> {
+/// #     Ok(http::Response::new(()))
+/// # }
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = TokenSource::from_env()?;
+/// let request = || http::Request::get("https://orders.example/orders/7");
+///
+/// let token = tokens.token().await?;
+/// let mut answer = send(request().header(AUTHORIZATION, token.header_value()).body(())?).await?;
+/// if answer.status() == 401 {
+///     if let Some(newer) = tokens.renew(&token, "https://orders.example").await {
+///         answer = send(request().header(AUTHORIZATION, newer.header_value()).body(())?).await?;
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TokenSource {
+    core: Arc<Core>,
+    grant: Grant,
+    entry: Arc<Entry>,
+}
+
+impl TokenSource {
+    /// Creates a source with a cache and a transport of its own.
+    ///
+    /// # Errors
+    ///
+    /// If there is no transport: without the features `reqwest` and `aws-lc-rs`, one must be given
+    /// to a [`TokenClient`].
+    pub fn new(grant: Grant) -> Result<Self, ConfigError> {
+        Ok(TokenClient::builder().capacity(1).build()?.source(&grant))
+    }
+
+    /// Creates a source from the environment: see [`Grant::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Grant::from_env`], [`GrantBuilder::build`](crate::client::GrantBuilder::build) and
+    /// [`new`](Self::new).
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Grant::from_env()?.source()
+    }
+
+    pub(crate) fn assemble(core: Arc<Core>, grant: Grant, entry: Arc<Entry>) -> Self {
+        Self { core, grant, entry }
+    }
+
+    /// Returns a token.
+    ///
+    /// As long as one serves, this doesn't wait, even if a newer one is being fetched. Otherwise it
+    /// waits for the one fetch that all callers share; dropping the future doesn't end the fetch.
+    ///
+    /// # Errors
+    ///
+    /// If no token can be had. The same error is returned for a while without asking again, the
+    /// longer the less likely it is to pass.
+    pub async fn token(&self) -> Result<Token, TokenError> {
+        self.token_until(None).await
+    }
+
+    /// Returns a token, or [`TokenErrorKind::Deadline`](crate::client::TokenErrorKind::Deadline)
+    /// when the caller's time is over. The fetch goes on then.
+    pub(crate) async fn token_until(&self, deadline: Option<Instant>) -> Result<Token, TokenError> {
+        match self.ready(monotonic()) {
+            Some(token) => Ok(token),
+            None => {
+                let token = wait::token(&self.core, &self.grant, &self.entry, None, deadline).await;
+                token.map_err(|error| error.about(self.grant.party()))
+            }
+        }
+    }
+
+    /// Returns the token if nothing need be done for it.
+    pub(crate) fn ready(&self, now: Instant) -> Option<Token> {
+        self.entry.touch(now.saturating_duration_since(self.core.started));
+        let token = self.entry.fresh(now)?;
+        count!("client_cache_hit_total", "cache" => "l1");
+        Some(token)
+    }
+
+    /// Returns another token than this one, which the server at `origin` has refused; `None` if there
+    /// is none to be had, or no use in one.
+    ///
+    /// If the token was replaced meanwhile, that is the newer one. Otherwise another is fetched, once
+    /// for all callers. Until it is there, and if it can't be had, the refused one keeps serving
+    /// [`token`](Self::token): other servers may accept it.
+    ///
+    /// The refusals of one origin, such as `https://orders.example`, cause at most one new token in
+    /// 30 seconds: if the next is refused too, the fault isn't the token's, and the authorization
+    /// server must not pay for it.
+    pub async fn renew(&self, refused: &Token, origin: &str) -> Option<Token> {
+        let parsed = Origin::parse(origin, PlainHttp::Dangerous);
+        let origin = parsed.map_or_else(|_| origin.into(), |it| it.to_string());
+        if !self.refuse(refused, &origin) {
+            return None;
+        }
+        self.other_than(refused, None).await
+    }
+
+    /// Notes that `origin` has refused a token; returns `true` if there is use in another.
+    pub(crate) fn refuse(&self, token: &Token, origin: &str) -> bool {
+        let invalidation = self.entry.refuse(token, origin, monotonic());
+        let label = match invalidation {
+            Invalidation::AskAgain => "ask_again",
+            Invalidation::Pointless => "pointless",
+        };
+        count!("client_token_invalidated_total", "result" => label);
+        invalidation == Invalidation::AskAgain
+    }
+
+    /// Returns another token than one that was [refused](Self::refuse).
+    pub(crate) async fn other_than(
+        &self,
+        refused: &Token,
+        deadline: Option<Instant>,
+    ) -> Option<Token> {
+        let other = wait::token(&self.core, &self.grant, &self.entry, Some(refused), deadline);
+        other.await.ok().filter(|token| !token.is_same(refused))
+    }
+
+    /// Starts to fetch another token than one that was [refused](Self::refuse).
+    pub(crate) fn renew_in_background(&self) {
+        wait::renew(&self.core, &self.grant, &self.entry);
+    }
+
+    /// Forgets that fetches have failed and that tokens were refused: the next call that needs a new
+    /// token asks the authorization server at once.
+    ///
+    /// For an operator who has fixed what was wrong: without it, an error stands for up to five
+    /// minutes. A token that serves stays.
+    pub fn reset(&self) {
+        self.entry.reset();
+    }
+
+    /// Returns what the tokens are for.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenSource").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,467 @@
+//! Private keys as they are kept: PEM (RFC 7468) or JWK (RFC 7517), made into one form of DER.
+
+use std::borrow::Cow;
+
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::credentials::algorithm::{AssertionAlgorithm, Curve, Family};
+use crate::credentials::der::{self, Reader, Wiped};
+use crate::json;
+
+/// A private key for one family of algorithms.
+pub(crate) struct PrivateKey {
+    /// RSA: PKCS #1 (RFC 8017 appendix A.1.2); others: PKCS #8 (RFC 5208).
+    pub(crate) der: Wiped,
+    /// The JWK's.
+    pub(crate) kid: Option<Box<str>>,
+}
+
+/// Why a text can't be the key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum KeyFault {
+    /// Neither PEM of a private key nor a JWK: what it is instead, or what is wrong with it.
+    Unreadable(&'static str),
+    Encrypted,
+    /// Another kind of key than the algorithm needs: this one.
+    WrongType(&'static str),
+    /// An RSA modulus below 2048 bits.
+    Weak,
+    /// A public key.
+    Public(&'static str),
+}
+
+impl KeyFault {
+    /// Says what is wrong with a key that is to sign with this algorithm. Nothing of the key is
+    /// repeated.
+    pub(crate) fn advice(self, algorithm: AssertionAlgorithm) -> String {
+        match self {
+            Self::Unreadable(what) => format!(
+                "{what}; it must be PEM (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\") or \
+                 a private JWK"
+            ),
+            Self::Encrypted => "it is encrypted: decrypt it first".into(),
+            Self::WrongType(found) => {
+                let needed = match algorithm.family() {
+                    Family::Rsa => "an RSA key",
+                    Family::Ec(curve) => curve.name(),
+                    Family::Ed25519 => "an Ed25519 key",
+                    Family::Hmac => "a shared secret",
+                };
+                format!("it is {found}, a key for another algorithm: {algorithm} needs {needed}")
+            }
+            Self::Weak => "its RSA modulus has less than 2048 bits".into(),
+            Self::Public(what) => format!("it is {what}, not a private key"),
+        }
+    }
+}
+
+const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+
+impl Curve {
+    const fn oid(self) -> &'static [u8] {
+        match self {
+            Self::P256 => &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+            Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
+            Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
+        }
+    }
+
+    fn of(oid: Option<&[u8]>) -> Option<Self> {
+        [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| Some(curve.oid()) == oid)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "P-256",
+            Self::P384 => "P-384",
+            Self::P521 => "P-521",
+        }
+    }
+
+    const fn width(self) -> usize {
+        match self {
+            Self::P256 => 32,
+            Self::P384 => 48,
+            Self::P521 => 66,
+        }
+    }
+}
+
+impl PrivateKey {
+    /// Reads a key that is to sign with an algorithm of this family.
+    pub(crate) fn read(text: &[u8], family: Family) -> Result<Self, KeyFault> {
+        let text = str::from_utf8(text).map_err(|_| match text {
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => KeyFault::Unreadable("it is UTF-16"),
+            [0x30, ..] => KeyFault::Unreadable("it is DER"),
+            _ => KeyFault::Unreadable("it isn't text"),
+        })?;
+        let text = text.trim();
+        let key = if text.starts_with('{') {
+            read_jwk(text, family)?
+        } else {
+            Self { der: read_pem(text, family)?, kid: None }
+        };
+        if family == Family::Rsa && rsa_bits(&key.der).is_none_or(|bits| bits < 2048) {
+            return Err(KeyFault::Weak);
+        }
+        Ok(key)
+    }
+}
+
+fn read_pem(text: &str, family: Family) -> Result<Wiped, KeyFault> {
+    // `openssl ecparam -genkey` writes the curve before the key.
+    let text = text.split_once("-----END EC PARAMETERS-----").map_or(text, |(_, rest)| rest);
+    let none = KeyFault::Unreadable("it has neither a PEM block nor the JSON of a JWK");
+    let cut = KeyFault::Unreadable("its PEM block has no end");
+    let (_, text) = text.split_once("-----BEGIN ").ok_or(none)?;
+    let (label, text) = text.split_once("-----").ok_or(cut)?;
+    let (body, _) = text.split_once("-----END ").ok_or(cut)?;
+    // "DEK-Info" is the header of the old encryption (RFC 1421 §4.6.1.3).
+    if label == "ENCRYPTED PRIVATE KEY" || body.contains("DEK-Info") {
+        return Err(KeyFault::Encrypted);
+    }
+    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
+    base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    let der = Zeroizing::new(
+        BASE64_STANDARD
+            .decode(&*base64)
+            .map_err(|_| KeyFault::Unreadable("its PEM block isn't base64"))?,
+    );
+    match (label, family) {
+        ("PRIVATE KEY", _) => from_pkcs8(&der, family),
+        ("RSA PRIVATE KEY", Family::Rsa) => Ok(der),
+        ("EC PRIVATE KEY", Family::Ec(curve)) => Ok(pkcs8_of_ec(&der, curve)),
+        ("RSA PRIVATE KEY", _) => Err(KeyFault::WrongType("an RSA key")),
+        ("EC PRIVATE KEY", _) => Err(KeyFault::WrongType("a key of an elliptic curve")),
+        ("PUBLIC KEY" | "RSA PUBLIC KEY", _) => Err(KeyFault::Public("a public key")),
+        ("CERTIFICATE", _) => Err(KeyFault::Public("a certificate")),
+        ("CERTIFICATE REQUEST", _) => Err(KeyFault::Public("a certificate request")),
+        ("OPENSSH PRIVATE KEY", _) => {
+            Err(KeyFault::Unreadable("it is a key of OpenSSH's own format"))
+        }
+        ("DSA PRIVATE KEY", _) => Err(KeyFault::WrongType("a DSA key")),
+        _ => Err(KeyFault::Unreadable("its PEM block has another label")),
+    }
+}
+
+/// Checks of which kind a PKCS #8 key is, and takes RSA keys out of it.
+fn from_pkcs8(pkcs8: &[u8], family: Family) -> Result<Wiped, KeyFault> {
+    let Pkcs8 { algorithm, parameters, key } = read_pkcs8(pkcs8)
+        .ok_or(KeyFault::Unreadable("its PEM block isn't the DER of a private key (PKCS #8)"))?;
+    let fits = match family {
+        Family::Rsa => algorithm == RSA,
+        Family::Ec(curve) => algorithm == EC && parameters == Some(curve.oid()),
+        Family::Ed25519 => algorithm == ED25519,
+        Family::Hmac => false,
+    };
+    match family {
+        _ if !fits => Err(KeyFault::WrongType(match (algorithm, parameters) {
+            (RSA, _) => "an RSA key",
+            (EC, curve) => Curve::of(curve).map_or("a key of another curve", Curve::name),
+            (ED25519, _) => "an Ed25519 key",
+            _ => "a key of another kind",
+        })),
+        Family::Rsa => Ok(Zeroizing::new(key.to_vec())),
+        Family::Ec(_) | Family::Ed25519 | Family::Hmac => Ok(Zeroizing::new(pkcs8.to_vec())),
+    }
+}
+
+struct Pkcs8<'a> {
+    algorithm: &'a [u8],
+    /// The algorithm's parameter, if it is an object identifier.
+    parameters: Option<&'a [u8]>,
+    key: &'a [u8],
+}
+
+fn read_pkcs8(pkcs8: &[u8]) -> Option<Pkcs8<'_>> {
+    let mut fields = Reader::new(pkcs8).read_sequence()?;
+    fields.read(der::INTEGER)?;
+    let mut algorithm = fields.read_sequence()?;
+    Some(Pkcs8 {
+        algorithm: algorithm.read(der::OBJECT_IDENTIFIER)?,
+        parameters: algorithm.read(der::OBJECT_IDENTIFIER),
+        key: fields.read(der::OCTET_STRING)?,
+    })
+}
+
+fn pkcs8(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Wiped {
+    let algorithm = der::write(der::OBJECT_IDENTIFIER, &[algorithm]);
+    let identifier = der::write(der::SEQUENCE, &[&algorithm, parameters]);
+    let version = der::write_integer(&[]);
+    der::write(der::SEQUENCE, &[&version, &identifier, &der::write(der::OCTET_STRING, &[key])])
+}
+
+/// Wraps an `ECPrivateKey` (RFC 5915 §3).
+fn pkcs8_of_ec(key: &[u8], curve: Curve) -> Wiped {
+    pkcs8(EC, &der::write(der::OBJECT_IDENTIFIER, &[curve.oid()]), key)
+}
+
+fn rsa_bits(pkcs1: &[u8]) -> Option<usize> {
+    let mut fields = Reader::new(pkcs1).read_sequence()?;
+    fields.read(der::INTEGER)?;
+    let modulus = fields.read(der::INTEGER)?;
+    let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
+    let modulus = modulus.get(zeros..)?;
+    let unused = modulus.first()?.leading_zeros();
+    modulus.len().checked_mul(8)?.checked_sub(usize::try_from(unused).ok()?)
+}
+
+/// A private JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2). All is borrowed from a text that is wiped,
+/// unless it has escapes, which base64url never needs.
+#[derive(Deserialize)]
+struct Jwk<'a> {
+    #[serde(borrow)]
+    kty: Cow<'a, str>,
+    #[serde(borrow)]
+    crv: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    kid: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    n: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    e: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    d: Option<&'a str>,
+    #[serde(borrow)]
+    p: Option<&'a str>,
+    #[serde(borrow)]
+    q: Option<&'a str>,
+    #[serde(borrow)]
+    dp: Option<&'a str>,
+    #[serde(borrow)]
+    dq: Option<&'a str>,
+    #[serde(borrow)]
+    qi: Option<&'a str>,
+    #[serde(borrow)]
+    x: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    y: Option<Cow<'a, str>>,
+}
+
+fn read_jwk(text: &str, family: Family) -> Result<PrivateKey, KeyFault> {
+    let jwk: Jwk<'_> = json::parse(text.as_bytes())
+        .map_err(|_| KeyFault::Unreadable("it isn't the JSON of one JWK with a \"kty\""))?;
+    let der = match (&*jwk.kty, jwk.crv.as_deref(), family) {
+        ("RSA", _, Family::Rsa) => rsa_of_jwk(&jwk)?,
+        ("EC", Some(name), Family::Ec(curve)) if name == curve.name() => ec_of_jwk(&jwk, curve)?,
+        ("OKP", Some("Ed25519"), Family::Ed25519) => {
+            let seed = private(jwk.d)?;
+            if seed.len() != 32 {
+                return Err(WIDTH);
+            }
+            pkcs8(ED25519, &[], &der::write(der::OCTET_STRING, &[&seed]))
+        }
+        (kty, crv, _) => {
+            return Err(KeyFault::WrongType(match (kty, crv) {
+                ("RSA", _) => "an RSA key",
+                ("EC", Some("P-256")) => "P-256",
+                ("EC", Some("P-384")) => "P-384",
+                ("EC", Some("P-521")) => "P-521",
+                ("OKP", Some("Ed25519")) => "an Ed25519 key",
+                ("oct", _) => "a shared secret",
+                _ => "a key of another kind",
+            }));
+        }
+    };
+    Ok(PrivateKey { der, kid: jwk.kid.map(Into::into) })
+}
+
+fn rsa_of_jwk(jwk: &Jwk<'_>) -> Result<Wiped, KeyFault> {
+    let mut fields = vec![der::write_integer(&[])];
+    for public in [&jwk.n, &jwk.e] {
+        fields.push(der::write_integer(&decode(public.as_deref())?));
+    }
+    for part in [jwk.d, jwk.p, jwk.q, jwk.dp, jwk.dq, jwk.qi] {
+        fields.push(der::write_integer(&private(part)?));
+    }
+    let fields: Vec<&[u8]> = fields.iter().map(|field| &***field).collect();
+    Ok(der::write(der::SEQUENCE, &fields))
+}
+
+fn ec_of_jwk(jwk: &Jwk<'_>, curve: Curve) -> Result<Wiped, KeyFault> {
+    let (x, y) = (decode(jwk.x.as_deref())?, decode(jwk.y.as_deref())?);
+    let d = private(jwk.d)?;
+    if [&d, &x, &y].iter().any(|number| number.len() != curve.width()) {
+        return Err(WIDTH);
+    }
+    // An uncompressed point, in a bit string without unused bits, tagged [1].
+    let point = der::write(der::BIT_STRING, &[&[0, 4], &x, &y]);
+    let key = der::write(
+        der::SEQUENCE,
+        &[
+            &der::write_integer(&[1]),
+            &der::write(der::OCTET_STRING, &[&d]),
+            &der::write(0xa1, &[&point]),
+        ],
+    );
+    Ok(pkcs8_of_ec(&key, curve))
+}
+
+const WIDTH: KeyFault = KeyFault::Unreadable("a number of the JWK is of the wrong length");
+
+fn private(part: Option<&str>) -> Result<Wiped, KeyFault> {
+    if part.is_none() { Err(KeyFault::Public("a public JWK")) } else { decode(part) }
+}
+
+fn decode(part: Option<&str>) -> Result<Wiped, KeyFault> {
+    let part = part.ok_or(KeyFault::Unreadable("a member of the JWK is missing"))?;
+    let decoded = BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| KeyFault::Unreadable("a member of the JWK isn't base64url"))?;
+    Ok(Zeroizing::new(decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSA_PEM: &[u8] = include_bytes!("../../fixtures/keys/rsa2048.pem");
+    const P256_PEM: &[u8] = include_bytes!("../../fixtures/keys/p256.pem");
+    const P256_JWK: &[u8] = include_bytes!("../../tests/client/keys/p256.jwk.json");
+
+    fn fault(text: &[u8], family: Family) -> KeyFault {
+        PrivateKey::read(text, family).err().unwrap()
+    }
+
+    #[test]
+    fn every_form_of_an_rsa_key_is_the_same_key() {
+        let read = |text: &[u8]| PrivateKey::read(text, Family::Rsa).unwrap();
+        let pkcs8 = read(RSA_PEM);
+        let pkcs1 = read(include_bytes!("../../tests/client/keys/rsa2048.traditional.pem"));
+        let jwk = read(include_bytes!("../../tests/client/keys/rsa2048.jwk.json"));
+        assert_eq!(*pkcs8.der, *pkcs1.der);
+        assert_eq!(*pkcs8.der, *jwk.der);
+        assert_eq!((pkcs8.kid, jwk.kid.as_deref()), (None, Some("rsa2048")));
+    }
+
+    #[test]
+    fn lines_may_end_as_they_like() {
+        let text = str::from_utf8(P256_PEM).unwrap();
+        let family = Family::Ec(Curve::P256);
+        let expected = PrivateKey::read(P256_PEM, family).unwrap().der;
+        for text in [text.replace('\n', "\r\n"), format!("a comment\n\n{text}\n\n")] {
+            assert_eq!(*PrivateKey::read(text.as_bytes(), family).unwrap().der, *expected);
+        }
+    }
+
+    #[test]
+    fn a_key_as_openssl_writes_it_is_read() {
+        let key = include_str!("../../tests/client/keys/p256.traditional.pem");
+        let curve =
+            "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+        let read = |text: &str| PrivateKey::read(text.as_bytes(), Family::Ec(Curve::P256));
+        let both = read(&format!("{curve}{key}")).unwrap();
+        assert_eq!(*both.der, *read(key).unwrap().der);
+        assert!(matches!(read(curve).err(), Some(KeyFault::Unreadable(_))));
+    }
+
+    #[test]
+    fn fa7_a_key_is_read_as_strictly_as_everything() {
+        let jwk = str::from_utf8(P256_JWK).unwrap();
+        let p256 = Family::Ec(Curve::P256);
+        let with = |more: &str| jwk.replacen('{', &format!("{{{more},"), 1);
+        assert!(PrivateKey::read(with(r#""x5c":[{"a":1}]"#).as_bytes(), p256).is_ok());
+        for more in [
+            r#""x5c":[{"a":1,"a":1}]"#,
+            r#""x5c":[{"$serde_json::private::RawValue":"1"}]"#,
+            r#""$serde_json::private::Number":"1""#,
+        ] {
+            let fault = fault(with(more).as_bytes(), p256);
+            assert!(matches!(fault, KeyFault::Unreadable(_)), "{more}");
+        }
+    }
+
+    // T16
+    #[test]
+    fn t16_weak_and_unfit_keys_are_refused() {
+        let p256 = Family::Ec(Curve::P256);
+        let weak = [
+            &include_bytes!("../../fixtures/keys/rsa1024.pem")[..],
+            include_bytes!("../../fixtures/keys/rsa2047.pem"),
+        ];
+        for weak in weak {
+            assert_eq!(fault(weak, Family::Rsa), KeyFault::Weak);
+        }
+        let wrong_type: [(&[u8], Family); 9] = [
+            (RSA_PEM, p256),
+            (RSA_PEM, Family::Ed25519),
+            (RSA_PEM, Family::Hmac),
+            (P256_PEM, Family::Rsa),
+            (P256_PEM, Family::Ec(Curve::P384)),
+            (P256_JWK, Family::Ec(Curve::P384)),
+            (P256_JWK, Family::Rsa),
+            (include_bytes!("../../tests/client/keys/rsa2048.traditional.pem"), p256),
+            (include_bytes!("../../fixtures/keys/ed448.pem"), Family::Ed25519),
+        ];
+        for (text, family) in wrong_type {
+            assert!(matches!(fault(text, family), KeyFault::WrongType(_)), "{family:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_private_key_is_told_apart() {
+        let p256 = Family::Ec(Curve::P256);
+        let encrypted = [
+            &include_bytes!("../../tests/client/keys/encrypted.pem")[..],
+            include_bytes!("../../tests/client/keys/encrypted-traditional.pem"),
+        ];
+        for encrypted in encrypted {
+            assert_eq!(fault(encrypted, p256), KeyFault::Encrypted);
+        }
+        for public in [
+            &include_bytes!("../../fixtures/keys/p256.pub.pem")[..],
+            include_bytes!("../../fixtures/keys/p256.jwk.json"),
+        ] {
+            assert!(matches!(fault(public, p256), KeyFault::Public(_)));
+        }
+        let text = str::from_utf8(P256_PEM).unwrap();
+        let cut = text.replace("MIGHAgEA", "MIGH");
+        let unended = text.split("-----END").next().unwrap();
+        for unreadable in
+            ["", "{}", "{", "[]", "secret", "-----BEGIN PRIVATE KEY-----", unended, &cut]
+        {
+            let fault = fault(unreadable.as_bytes(), p256);
+            assert!(matches!(fault, KeyFault::Unreadable(_)), "{unreadable}");
+        }
+        assert_eq!(fault(&[0xff, 0xfe], p256), KeyFault::Unreadable("it is UTF-16"));
+        let narrow = str::from_utf8(P256_JWK).unwrap().replace("ra9qvHNW8mpOc7XlK3BPd", "ra9qv");
+        assert_eq!(fault(narrow.as_bytes(), p256), WIDTH);
+    }
+    // FC8
+    #[test]
+    fn fc8_a_bad_key_says_why_and_repeats_nothing_of_it() {
+        use AssertionAlgorithm::{ES256, RS256};
+        let pem =
+            |label: &str| format!("-----BEGIN {label}-----\nY2FuYXJ5\n-----END {label}-----\n");
+        let p384 = str::from_utf8(P256_JWK).unwrap().replace("\"P-256\"", "\"P-384\"");
+        let p256 = str::from_utf8(P256_PEM).unwrap();
+        let encrypted = include_str!("../../tests/client/keys/encrypted.pem");
+        for (text, algorithm, why) in [
+            (pem("CERTIFICATE"), ES256, "it is a certificate, not a private key"),
+            (pem("PUBLIC KEY"), ES256, "it is a public key"),
+            (pem("OPENSSH PRIVATE KEY"), ES256, "OpenSSH"),
+            (pem("CANARY"), ES256, "another label"),
+            (pem("PRIVATE KEY"), ES256, "PKCS #8"),
+            (pem("RSA PRIVATE KEY"), ES256, "it is an RSA key"),
+            (p384, ES256, "it is P-384, a key for another algorithm: ES256 needs P-256"),
+            (
+                p256.into(),
+                RS256,
+                "it is P-256, a key for another algorithm: RS256 needs an RSA key",
+            ),
+            (encrypted.into(), ES256, "encrypted"),
+            (include_str!("../../fixtures/keys/rsa1024.pem").into(), RS256, "2048 bits"),
+            ("canary".into(), ES256, "neither a PEM block nor"),
+            ("{\"canary\":1}".into(), ES256, "kty"),
+            (p256.replace("-----END", ""), ES256, "no end"),
+        ] {
+            let advice = fault(text.as_bytes(), algorithm.family()).advice(algorithm);
+            assert!(advice.contains(why), "{advice}");
+            assert!(!advice.to_lowercase().contains("canary"), "{advice}");
+        }
+    }
+}

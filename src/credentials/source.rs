@@ -1,0 +1,635 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::clock::monotonic;
+use crate::credentials::provider::{SecretError, SecretErrorKind, SecretProvider};
+use crate::credentials::text::trim;
+use crate::digest::{Digest, Parts};
+use crate::secret::Secret;
+use crate::telemetry::{count, event};
+
+/// How long a provider's secret is used before it is asked again.
+const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// How long a provider may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A provider isn't asked twice within this time because of a refusal, or after it failed.
+const COOLDOWN: Duration = Duration::from_secs(1);
+
+/// So often a provider is asked at that pace while a server refuses what it has: a new secret may be
+/// on its way.
+const PROMPT: u32 = 5;
+
+/// From then on, the time between two inquiries doubles up to this.
+const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
+
+/// Where the client's secret, or its private key, comes from: a value, or a [`SecretProvider`].
+///
+/// Wherever one is needed, a [`Secret`], a string or a provider does. Of what is given, wherever it
+/// comes from, a byte order mark and one line end (`\n` or `\r\n`) at the end are not part of the secret,
+/// since editors, consoles and `echo` add them. A secret that is sent, or is the key of an HMAC, must
+/// then be printable ASCII (`%x20-7E`, RFC 6749 appendix A.2): a value that isn't is refused when the
+/// grant is built, and a provider's when it is used. To give several tenants one
+/// provider, make one source of it and clone that: clones share what was read.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_bearer::Secret;
+/// use tower_bearer::client::{SecretFuture, SecretProvider, SecretSource};
+///
+/// struct Vault;
+///
+/// impl SecretProvider for Vault {
+///     fn secret(&self) -> SecretFuture<'_> {
+///         Box::pin(async { Ok(Secret::new("from the vault")) })
+///     }
+/// }
+///
+/// let fixed = SecretSource::from("s3cret");
+/// let kept = SecretSource::from(Vault).max_age(Duration::from_secs(60));
+/// ```
+#[derive(Clone)]
+pub struct SecretSource(Arc<Source>);
+
+enum Source {
+    Fixed(Known),
+    Asked(Box<Asked>),
+}
+
+/// A secret, and what it is told apart by.
+#[derive(Clone)]
+pub(crate) struct Known {
+    secret: Secret,
+    fingerprint: Digest,
+}
+
+struct Asked {
+    provider: Arc<dyn SecretProvider>,
+    id: u64,
+    max_age: Duration,
+    state: Mutex<State>,
+    /// Held by who asks; what is known can be read meanwhile.
+    asking: AsyncMutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    current: Option<(Known, Instant)>,
+    /// The last that a server has accepted.
+    good: Option<Known>,
+    /// How often the provider was asked.
+    begun: u64,
+    /// How it was asked last, and answered.
+    last: Option<Inquiry>,
+    /// How often in a row it was asked because of a refusal, and had nothing new.
+    fruitless: u32,
+}
+
+#[derive(Clone)]
+struct Inquiry {
+    number: u64,
+    ended: Instant,
+    failed: Option<SecretError>,
+    /// Whether a server had refused what was known.
+    after_refusal: bool,
+}
+
+impl Known {
+    pub(crate) fn new(secret: Secret) -> Self {
+        let secret = trim(secret);
+        let fingerprint = Parts::new("credential").part(secret.expose()).finish();
+        Self { secret, fingerprint }
+    }
+
+    pub(crate) fn expose(&self) -> &[u8] {
+        self.secret.expose()
+    }
+
+    pub(crate) fn fingerprint(&self) -> &Digest {
+        &self.fingerprint
+    }
+}
+
+impl SecretSource {
+    /// Sets how old a provider's secret may become before the provider is asked again; 5 minutes by
+    /// default. After an `invalid_client` it is asked anyway. It has no effect on a value.
+    ///
+    /// What was read so far, and what other clones read, is not shared any more.
+    #[must_use]
+    pub fn max_age(self, max_age: Duration) -> Self {
+        match &*self.0 {
+            Source::Fixed(_) => self,
+            Source::Asked(asked) => Self::asking(Arc::clone(&asked.provider), max_age),
+        }
+    }
+
+    fn asking(provider: Arc<dyn SecretProvider>, max_age: Duration) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let (state, asking) = (Mutex::default(), AsyncMutex::default());
+        Self(Arc::new(Source::Asked(Box::new(Asked { provider, id, max_age, state, asking }))))
+    }
+
+    /// Returns the secret, if it doesn't need to be asked for.
+    pub(crate) fn fixed(&self) -> Option<&[u8]> {
+        match &*self.0 {
+            Source::Fixed(known) => Some(known.expose()),
+            Source::Asked(_) => None,
+        }
+    }
+
+    /// Returns what tells this source from others within the process: for a value, its fingerprint;
+    /// for a provider, which one it is, since its secret changes.
+    pub(crate) fn identity(&self) -> Digest {
+        match &*self.0 {
+            Source::Fixed(known) => known.fingerprint,
+            Source::Asked(asked) => Parts::new("provider").part(asked.id.to_be_bytes()).finish(),
+        }
+    }
+
+    /// Returns the secret to be used now. A provider has this long to answer, and five seconds at
+    /// most.
+    pub(crate) async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
+        match &*self.0 {
+            Source::Fixed(known) => Ok(known.clone()),
+            Source::Asked(asked) => asked.current(patience).await,
+        }
+    }
+
+    /// Returns another secret than those that were refused, if there is one: what the provider has
+    /// now, or else the last that was good, for the time in which the server doesn't know the new
+    /// one yet.
+    pub(crate) async fn other_than(&self, refused: &[Known], patience: Duration) -> Option<Known> {
+        let Source::Asked(asked) = &*self.0 else { return None };
+        let untried =
+            |known: &Known| refused.iter().all(|other| other.fingerprint != known.fingerprint);
+        match asked.newer(untried, patience).await {
+            Some(known) => Some(known),
+            None => asked.lock().good.clone().filter(untried),
+        }
+    }
+
+    /// Notes that a server has accepted this secret.
+    pub(crate) fn accepted(&self, known: &Known) {
+        if let Source::Asked(asked) = &*self.0 {
+            asked.lock().good = Some(known.clone());
+        }
+    }
+}
+
+impl Asked {
+    /// Returns what was read within the longest age; else asks.
+    async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
+        let came = {
+            let state = self.lock();
+            if let Some(result) = state.settled(self.max_age, u64::MAX) {
+                return result;
+            }
+            state.last.as_ref().map_or(0, |last| last.number)
+        };
+        let _asking = self.asking.lock().await;
+        let settled = self.lock().settled(self.max_age, came);
+        match settled {
+            Some(result) => result,
+            None => self.ask(false, patience).await,
+        }
+    }
+
+    /// Returns what `wanted` is true of, if it is known, or the provider has it by now.
+    ///
+    /// However many servers refuse a secret, the provider is asked once a second for that reason, and
+    /// ever more seldom while it has nothing else. Who comes within a second waits: the secret may
+    /// have changed since.
+    async fn newer(&self, wanted: impl Fn(&Known) -> bool, patience: Duration) -> Option<Known> {
+        let came = self.lock().begun;
+        loop {
+            let asking = self.asking.lock().await;
+            let (current, last, cooldown) = {
+                let state = self.lock();
+                let current = state.current.as_ref().map(|(known, _)| known.clone());
+                (current, state.last.clone(), state.cooldown())
+            };
+            if let Some(known) = current.filter(&wanted) {
+                return Some(known);
+            }
+            if last.as_ref().is_some_and(|last| last.number > came) {
+                return None;
+            }
+            let last = last.filter(|last| last.after_refusal || last.failed.is_some());
+            let due = last.and_then(|last| last.ended.checked_add(cooldown));
+            match due.filter(|due| monotonic() < *due) {
+                None => return self.ask(true, patience).await.ok().filter(&wanted),
+                Some(_) if cooldown > COOLDOWN => return None,
+                Some(due) => {
+                    drop(asking);
+                    sleep_until(due).await;
+                }
+            }
+        }
+    }
+
+    /// Asks the provider; the caller sees to it that nobody else does.
+    async fn ask(&self, after_refusal: bool, patience: Duration) -> Result<Known, SecretError> {
+        let number = {
+            let mut state = self.lock();
+            state.begun = state.begun.saturating_add(1);
+            state.begun
+        };
+        let asked = timeout(patience.min(PATIENCE), self.provider.secret()).await;
+        let asked = asked.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable)));
+        let asked = asked.map(Known::new).and_then(|known| {
+            let empty = known.expose().is_empty();
+            if empty { Err(SecretError::malformed("it is empty")) } else { Ok(known) }
+        });
+        let (ended, failed) = (monotonic(), asked.as_ref().err().cloned());
+        let mut state = self.lock();
+        let before = state.current.as_ref().map(|(known, _)| known.fingerprint);
+        let is_new = asked.as_ref().is_ok_and(|known| Some(known.fingerprint) != before);
+        if is_new {
+            state.fruitless = 0;
+        } else if after_refusal {
+            state.fruitless = state.fruitless.saturating_add(1);
+        }
+        state.last = Some(Inquiry { number, ended, failed, after_refusal });
+        match asked {
+            Ok(known) => {
+                state.current = Some((known.clone(), ended));
+                Ok(known)
+            }
+            Err(error) => {
+                count!("client_secret_failed_total");
+                event!(
+                    WARN,
+                    error = %crate::cause::Report(&error),
+                    "client_secret_failed: the client's secret wasn't read anew"
+                );
+                state.in_spite_of(error)
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Returns what is to be used without asking, for somebody who came after inquiry `came`;
+    /// `None` if the provider is to be asked.
+    fn settled(&self, max_age: Duration, came: u64) -> Option<Result<Known, SecretError>> {
+        let since = |then: Instant| monotonic().saturating_duration_since(then);
+        let current = self.current.as_ref();
+        if let Some((known, _)) = current.filter(|(_, read)| since(*read) < max_age) {
+            return Some(Ok(known.clone()));
+        }
+        let last = self.last.as_ref()?;
+        // Many may wait for a provider that is away: not one after the other.
+        let meanwhile = last.number > came;
+        match &last.failed {
+            Some(error) if meanwhile => Some(self.in_spite_of(error.clone())),
+            Some(_) if since(last.ended) < COOLDOWN => current.map(|(known, _)| Ok(known.clone())),
+            None if meanwhile => current.map(|(known, _)| Ok(known.clone())),
+            _ => None,
+        }
+    }
+
+    /// Returns how long the provider is left alone after it was asked because of a refusal.
+    fn cooldown(&self) -> Duration {
+        let doubled = 1_u32.checked_shl(self.fruitless.saturating_sub(PROMPT)).unwrap_or(u32::MAX);
+        COOLDOWN.saturating_mul(doubled).min(LONGEST_COOLDOWN)
+    }
+
+    /// Returns the older secret: most likely it is still the right one.
+    fn in_spite_of(&self, error: SecretError) -> Result<Known, SecretError> {
+        self.current.as_ref().map(|(known, _)| known.clone()).ok_or(error)
+    }
+}
+
+impl From<Secret> for SecretSource {
+    fn from(secret: Secret) -> Self {
+        Self(Arc::new(Source::Fixed(Known::new(secret))))
+    }
+}
+
+impl From<String> for SecretSource {
+    fn from(secret: String) -> Self {
+        Secret::new(secret).into()
+    }
+}
+
+impl From<&str> for SecretSource {
+    fn from(secret: &str) -> Self {
+        Secret::new(secret).into()
+    }
+}
+
+impl<P: SecretProvider> From<P> for SecretSource {
+    fn from(provider: P) -> Self {
+        Self::asking(Arc::new(provider), MAX_AGE)
+    }
+}
+
+impl fmt::Debug for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &*self.0 {
+            Source::Fixed(_) => "SecretSource(a value)",
+            Source::Asked(_) => "SecretSource(a provider)",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as StdMutex;
+
+    use crate::credentials::provider::SecretFuture;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Gives what the test has put in, and counts how often it was asked.
+    #[derive(Clone, Default)]
+    struct Keeper(Arc<StdMutex<(Option<&'static str>, u32)>>);
+
+    impl Keeper {
+        fn put(&self, secret: Option<&'static str>) {
+            self.0.lock().unwrap().0 = secret;
+        }
+
+        fn asked(&self) -> u32 {
+            self.0.lock().unwrap().1
+        }
+    }
+
+    impl SecretProvider for Keeper {
+        fn secret(&self) -> SecretFuture<'_> {
+            let mut state = self.0.lock().unwrap();
+            state.1 += 1;
+            let secret = state.0.map(Secret::new);
+            let unavailable = SecretError::new(SecretErrorKind::Unavailable);
+            Box::pin(async move { secret.ok_or(unavailable) })
+        }
+    }
+
+    async fn current(source: &SecretSource) -> Vec<u8> {
+        source.current(PATIENCE).await.unwrap().expose().to_vec()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_is_asked_once_in_a_while() {
+        let keeper = Keeper::default();
+        keeper.put(Some("one"));
+        let source = SecretSource::from(keeper.clone());
+        assert_eq!(current(&source).await, b"one");
+        keeper.put(Some("two"));
+        tokio::time::advance(MAX_AGE - Duration::from_millis(1)).await;
+        assert_eq!(current(&source).await, b"one");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(current(&source).await, b"two");
+        assert_eq!(keeper.asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_older_secret_serves_while_the_provider_is_away() {
+        let keeper = Keeper::default();
+        let source = SecretSource::from(keeper.clone());
+        assert_eq!(
+            source.current(PATIENCE).await.err().unwrap().kind(),
+            SecretErrorKind::Unavailable
+        );
+        keeper.put(Some("one"));
+        assert_eq!(current(&source).await, b"one");
+        keeper.put(None);
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(current(&source).await, b"one");
+    }
+
+    async fn other(source: &SecretSource, refused: &[&Known]) -> Option<Vec<u8>> {
+        let refused: Vec<Known> = refused.iter().copied().cloned().collect();
+        source.other_than(&refused, PATIENCE).await.map(|known| known.expose().to_vec())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_refusal_the_new_secret_is_tried_and_then_the_last_good_one() {
+        let keeper = Keeper::default();
+        keeper.put(Some("old"));
+        let source = SecretSource::from(keeper.clone());
+        let old = source.current(PATIENCE).await.unwrap();
+        assert_eq!(other(&source, &[&old]).await, None, "nothing else is known");
+        source.accepted(&old);
+        keeper.put(Some("new"));
+        assert_eq!(other(&source, &[&old]).await.unwrap(), b"new");
+        let new = source.current(PATIENCE).await.unwrap();
+        // The server doesn't know it yet.
+        assert_eq!(other(&source, &[&new]).await.unwrap(), b"old");
+        assert_eq!(other(&source, &[&new, &old]).await, None);
+        // Whichever was refused last, the provider is asked for a third.
+        keeper.put(Some("third"));
+        assert_eq!(other(&source, &[&new, &old]).await.unwrap(), b"third");
+    }
+
+    // However lately it was read: the secret may have changed since.
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_has_the_provider_asked_at_once_and_then_once_a_second() {
+        let keeper = Keeper::default();
+        keeper.put(Some("old"));
+        let source = SecretSource::from(keeper.clone());
+        let old = source.current(PATIENCE).await.unwrap();
+        let started = monotonic();
+        assert_eq!(other(&source, &[&old]).await, None);
+        assert_eq!((keeper.asked(), started.elapsed()), (2, Duration::ZERO));
+        // Many that are refused within the second wait, and share one answer.
+        let many = (0..50).map(|_| {
+            let (source, old) = (source.clone(), old.clone());
+            tokio::spawn(async move { other(&source, &[&old]).await })
+        });
+        let many: Vec<_> = many.collect();
+        tokio::time::sleep(COOLDOWN / 2).await;
+        assert_eq!(keeper.asked(), 2);
+        keeper.put(Some("new"));
+        for one in many {
+            assert_eq!(one.await.unwrap().unwrap(), b"new");
+        }
+        assert_eq!((keeper.asked(), started.elapsed()), (3, COOLDOWN));
+        // It is the same if there is no other.
+        let new = source.current(PATIENCE).await.unwrap();
+        let (started, refused) = (monotonic(), [old, new]);
+        let many = (0..50).map(|_| {
+            let (source, refused) = (source.clone(), refused.clone());
+            tokio::spawn(async move { source.other_than(&refused, PATIENCE).await.is_none() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!((keeper.asked(), started.elapsed()), (4, COOLDOWN));
+    }
+
+    // FC14
+    #[tokio::test(start_paused = true)]
+    async fn fc14_a_provider_that_has_nothing_else_is_asked_ever_more_seldom() {
+        let keeper = Keeper::default();
+        keeper.put(Some("wrong"));
+        let source = SecretSource::from(keeper.clone()).max_age(Duration::MAX);
+        let wrong = source.current(PATIENCE).await.unwrap();
+        let started = monotonic();
+        while started.elapsed() < Duration::from_secs(600) {
+            assert_eq!(other(&source, &[&wrong]).await, None);
+            tokio::time::advance(SECOND).await;
+        }
+        assert!((10..=35).contains(&keeper.asked()), "{}", keeper.asked());
+        // The good case: a new secret is found in half a minute, and the next one at once again.
+        keeper.put(Some("right"));
+        let changed = monotonic();
+        while other(&source, &[&wrong]).await.is_none() {
+            tokio::time::advance(SECOND).await;
+        }
+        assert!(changed.elapsed() <= LONGEST_COOLDOWN + SECOND, "{:?}", changed.elapsed());
+        let right = source.current(PATIENCE).await.unwrap();
+        keeper.put(Some("newer"));
+        let changed = monotonic();
+        assert_eq!(other(&source, &[&wrong, &right]).await.unwrap(), b"newer");
+        assert!(changed.elapsed() <= COOLDOWN, "{:?}", changed.elapsed());
+    }
+
+    /// Answers once, and hangs from then on.
+    struct Fading(AtomicU64);
+
+    impl SecretProvider for Fading {
+        fn secret(&self) -> SecretFuture<'_> {
+            let first = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+            Box::pin(async move {
+                if first { Ok(Secret::new("old")) } else { std::future::pending().await }
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_hangs_is_waited_for_once_by_all() {
+        let source = SecretSource::from(Fading(AtomicU64::new(0)));
+        let old = source.current(PATIENCE).await.unwrap();
+        tokio::time::advance(MAX_AGE).await;
+        let started = monotonic();
+        let many: Vec<_> = (0..20)
+            .map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move { current(&source).await })
+            })
+            .collect();
+        // Noting that a secret is good waits for nobody.
+        tokio::time::sleep(SECOND).await;
+        source.accepted(&old);
+        assert_eq!(started.elapsed(), SECOND);
+        for one in many {
+            assert_eq!(one.await.unwrap(), b"old");
+        }
+        assert_eq!(started.elapsed(), PATIENCE);
+        // Who comes just after that doesn't wait at all.
+        assert_eq!(current(&source).await, b"old");
+        assert_eq!(started.elapsed(), PATIENCE);
+        // Who is in a hurry waits less, and has the older secret all the same.
+        tokio::time::advance(COOLDOWN).await;
+        let started = monotonic();
+        assert_eq!(source.current(SECOND).await.unwrap().expose(), b"old");
+        assert_eq!(started.elapsed(), SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_never_answered_is_waited_for_once_by_all() {
+        let source = SecretSource::from(Fading(AtomicU64::new(1)));
+        let started = monotonic();
+        let many = (0..20).map(|_| {
+            let source = source.clone();
+            // However much time there is.
+            tokio::spawn(async move { source.current(MAX_AGE).await.is_err() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            assert!(one.await.unwrap());
+        }
+        assert_eq!(started.elapsed(), PATIENCE);
+    }
+
+    /// Takes a second for each answer.
+    struct Slow(Arc<AtomicU64>);
+
+    impl SecretProvider for Slow {
+        fn secret(&self) -> SecretFuture<'_> {
+            Box::pin(async {
+                tokio::time::sleep(SECOND).await;
+                Ok(Secret::new(format!("{}", self.0.fetch_add(1, Ordering::Relaxed))))
+            })
+        }
+    }
+
+    // Not even where nothing may be kept.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_same_answer_shares_it() {
+        let count = Arc::new(AtomicU64::new(0));
+        let source = SecretSource::from(Slow(Arc::clone(&count))).max_age(Duration::ZERO);
+        for asked in 1..=3 {
+            let many = (0..20).map(|_| {
+                let source = source.clone();
+                tokio::spawn(async move { current(&source).await })
+            });
+            for one in many.collect::<Vec<_>>() {
+                one.await.unwrap();
+            }
+            assert_eq!(count.load(Ordering::Relaxed), asked);
+        }
+    }
+
+    // What one tenant asks for is nothing that others, who have a secret, need wait for.
+    #[tokio::test(start_paused = true)]
+    async fn a_fresh_secret_is_used_while_the_provider_is_asked_for_another() {
+        let source = SecretSource::from(Fading(AtomicU64::new(0)));
+        let old = source.current(PATIENCE).await.unwrap();
+        let asking = tokio::spawn({
+            let (source, old) = (source.clone(), old.clone());
+            async move { other(&source, &[&old]).await }
+        });
+        tokio::time::sleep(SECOND).await;
+        let started = monotonic();
+        assert_eq!(current(&source).await, b"old");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        assert_eq!(asking.await.unwrap(), None);
+    }
+
+    // Basic with an empty password would be sent, and be refused.
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_secret_is_none() {
+        let keeper = Keeper::default();
+        keeper.put(Some(""));
+        let source = SecretSource::from(keeper.clone());
+        let error = source.current(PATIENCE).await.err().unwrap();
+        assert_eq!(error.kind(), SecretErrorKind::Malformed);
+        keeper.put(Some("there"));
+        assert_eq!(current(&source).await, b"there");
+        keeper.put(Some(""));
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(current(&source).await, b"there");
+    }
+
+    #[test]
+    fn e5_values_are_told_apart_by_what_they_are_and_providers_by_which() {
+        let identity = |source: &SecretSource| source.identity();
+        let (a, b) = (SecretSource::from("a"), SecretSource::from("b"));
+        assert_eq!(identity(&a), identity(&SecretSource::from(Secret::new("a"))));
+        assert_ne!(identity(&a), identity(&b));
+        let (one, two) =
+            (SecretSource::from(Keeper::default()), SecretSource::from(Keeper::default()));
+        assert_eq!(identity(&one), identity(&one.clone()));
+        assert_ne!(identity(&one), identity(&two));
+    }
+
+    #[test]
+    fn l1_debug_shows_no_secret() {
+        assert_eq!(format!("{:?}", SecretSource::from("canary")), "SecretSource(a value)");
+    }
+}

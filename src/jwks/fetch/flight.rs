@@ -1,0 +1,197 @@
+//! One attempt to bring the set up to date, from discovery to keys that are ready to verify.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ETAG, HeaderName, LAST_MODIFIED};
+use http::{HeaderMap, HeaderValue, Uri};
+
+use crate::clock::{UnixTime, monotonic};
+use crate::jose::{Backend, IgnoredKey, KeySetError, ParsedKeySet, parse_keys};
+use crate::jwks::config::{EmptySet, Fetching, Target};
+use crate::jwks::fetch::discovery::Metadata;
+use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::source::{Answer, Fault, Question, ask};
+use crate::jwks::kept::store::Origin;
+use crate::jwks::timing::freshness::Freshness;
+use crate::telemetry::event;
+
+/// Why an attempt is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// It was time.
+    Planned,
+    /// Somebody called `refresh`.
+    Manual,
+    /// A token's `kid` is unknown. The second time, the set is asked for unconditionally.
+    Forced { number: u64, second: bool },
+}
+
+/// What an attempt needs to know.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) purpose: Purpose,
+    pub(crate) metadata: Option<Metadata>,
+    /// Whether to look for metadata though it is known: where it leads has failed lately.
+    pub(crate) rediscover: bool,
+    pub(crate) origin: Option<Arc<Origin>>,
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    /// The metadata, if it was found anew.
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) result: Result<Fetched, Fault>,
+    /// The first keys of a set that has no usable one.
+    pub(crate) unusable: Box<[IgnoredKey]>,
+}
+
+/// Why an answer brought no keys.
+#[derive(Debug)]
+pub(crate) struct NotFetched {
+    fault: Fault,
+    unusable: Box<[IgnoredKey]>,
+}
+
+impl<E: Into<Fault>> From<E> for NotFetched {
+    fn from(error: E) -> Self {
+        Self { fault: error.into(), unusable: Box::default() }
+    }
+}
+
+/// So many keys of a set without a usable one are reported.
+pub(crate) const REPORTED: usize = 8;
+
+/// A successful answer.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) origin: Origin,
+    /// How long the set stays fresh; `None` if the answer doesn't say.
+    pub(crate) remaining: Option<Duration>,
+    /// The keys; `None` if they are the same as before.
+    pub(crate) parsed: Option<ParsedKeySet>,
+}
+
+/// Makes the attempt. `now` is asked for only when an answer is there.
+pub(crate) async fn fly(
+    fetching: &Fetching,
+    backend: Backend,
+    plan: Plan,
+    now: impl Fn() -> UnixTime,
+) -> Landed {
+    let (jwks_uri, metadata) = match locate(fetching, &plan, &now).await {
+        Ok(located) => located,
+        Err(fault) => {
+            return Landed { metadata: None, result: Err(fault), unusable: Box::default() };
+        }
+    };
+    match fetch(fetching, backend, &plan, &jwks_uri, &now).await {
+        Ok(fetched) => Landed { metadata, result: Ok(fetched), unusable: Box::default() },
+        Err(NotFetched { fault, unusable }) => Landed { metadata, result: Err(fault), unusable },
+    }
+}
+
+/// Returns where the set lies, and the metadata that says so if it was found anew.
+async fn locate(
+    fetching: &Fetching,
+    plan: &Plan,
+    now: &impl Fn() -> UnixTime,
+) -> Result<(Uri, Option<Metadata>), Fault> {
+    let discovery = match &fetching.target {
+        Target::Url(uri) => return Ok((uri.clone(), None)),
+        Target::Discovery(discovery) => discovery,
+    };
+    let known = plan.metadata.as_ref();
+    if let Some(known) = known
+        && !plan.rediscover
+        && (known.is_fresh(monotonic()) || discovery.rests())
+    {
+        return Ok((known.jwks_uri.clone(), None));
+    }
+    match (discovery.find(&fetching.network, now()).await, known) {
+        (Ok(found), _) => Ok((found.jwks_uri.clone(), Some(found))),
+        // The address from before may still be good, and nothing better is known.
+        (Err(_fault), Some(known)) => {
+            event!(
+                WARN,
+                issuer = discovery.issuer(),
+                error = %_fault.error,
+                "jwks_metadata: the metadata can't be renewed"
+            );
+            Ok((known.jwks_uri.clone(), None))
+        }
+        (Err(fault), None) => Err(fault),
+    }
+}
+
+async fn fetch(
+    fetching: &Fetching,
+    backend: Backend,
+    plan: &Plan,
+    uri: &Uri,
+    now: &impl Fn() -> UnixTime,
+) -> Result<Fetched, NotFetched> {
+    let url = uri.to_string();
+    let before = plan.origin.as_deref().filter(|origin| *origin.url == *url);
+    let second = matches!(plan.purpose, Purpose::Forced { second: true, .. });
+    let conditional = |origin: &&Origin| origin.etag.is_some() || origin.last_modified.is_some();
+    let question = Question {
+        uri,
+        no_cache: plan.purpose != Purpose::Planned,
+        unless: before.filter(conditional).filter(|_| !second),
+    };
+    let Answer { not_modified, headers, body } = ask(&fetching.network, question, now()).await?;
+    let (fetched, fetched_at) = (monotonic(), now());
+    let freshness = Freshness::of(&headers, fetched_at);
+    if let (true, Some(before)) = (not_modified, before) {
+        let freshness = freshness.or_as_before(before.lifetime);
+        let origin = Origin {
+            etag: validator(&headers, &ETAG).or_else(|| before.etag.clone()),
+            lifetime: freshness.lifetime,
+            fetched_at,
+            fetched,
+            age_then: Duration::ZERO,
+            ..before.clone()
+        };
+        return Ok(Fetched { origin, remaining: freshness.remaining(), parsed: None });
+    }
+    let parsed = parse(&body, fetching, backend)?;
+    let origin = Origin {
+        url: url.into(),
+        etag: validator(&headers, &ETAG),
+        last_modified: validator(&headers, &LAST_MODIFIED),
+        lifetime: freshness.lifetime,
+        body,
+        fetched_at,
+        fetched,
+        age_then: Duration::ZERO,
+    };
+    Ok(Fetched { origin, remaining: freshness.remaining(), parsed: Some(parsed) })
+}
+
+/// Reads the set. One without a usable key is a mistake, unless it is empty and that was declared
+/// to mean something.
+pub(crate) fn parse(
+    body: &[u8],
+    fetching: &Fetching,
+    backend: Backend,
+) -> Result<ParsedKeySet, NotFetched> {
+    let parsed = parse_keys(body, fetching.max_keys, backend, fetching.purpose);
+    let mut parsed = parsed.map_err(|error| match error {
+        KeySetError::NotJson | KeySetError::NoKeysArray => FetchError::NotAKeySet,
+        KeySetError::TooManyKeys => FetchError::TooManyKeys,
+    })?;
+    let revokes = fetching.empty_set == EmptySet::RevokeAll && parsed.ignored.is_empty();
+    if parsed.keys.is_empty() && !revokes {
+        parsed.ignored.truncate(REPORTED);
+        let (fault, unusable) = (FetchError::NoUsableKey.into(), parsed.ignored.into());
+        return Err(NotFetched { fault, unusable });
+    }
+    Ok(parsed)
+}
+
+/// Returns a field to send back with the next request, unless it is unreasonably long.
+fn validator(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+    headers.get(name).filter(|value| value.len() <= 1_024).cloned()
+}

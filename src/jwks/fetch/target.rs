@@ -1,0 +1,65 @@
+//! Where keys are fetched from, and through what.
+
+use std::sync::Arc;
+
+use crate::error::ConfigError;
+use crate::issuer::check_issuer;
+use crate::jwks::config::Target;
+use crate::jwks::fetch::discovery::Discovery;
+use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url, printable};
+
+/// Checks the address that keys, or the issuer's metadata, are to be fetched from.
+pub(crate) fn target(
+    issuer: &str,
+    url: Option<&str>,
+    public_addresses_only: bool,
+    plain_http: PlainHttp,
+) -> Result<Target, ConfigError> {
+    let (what, text) = match url {
+        Some(url) => ("JWKS URL", url),
+        None => ("issuer", issuer),
+    };
+    if text.trim() != text {
+        return Err(ConfigError::new(format!(
+            "the {what} {:?} begins or ends with a space or line end: take it away",
+            printable(text)
+        )));
+    }
+    let uri = parse_url(text, plain_http).map_err(|fault| {
+        fault.report(what, text, ", or after JwksBuilder::dangerous_allow_http")
+    })?;
+    if public_addresses_only && is_plain_loopback(&uri) {
+        return Err(ConfigError::new(format!(
+            "the {what} {:?} is on this machine: leave .public_addresses_only() out",
+            printable(text)
+        )));
+    }
+    if url.is_some() {
+        return Ok(Target::Url(uri));
+    }
+    if uri.query().is_some() {
+        // RFC 8414 §2
+        return Err(ConfigError::new(format!(
+            "the issuer {:?} has a query: give it as the authorization server's metadata has \
+                 it, or use Jwks::url",
+            printable(text)
+        )));
+    }
+    check_issuer(&uri)?;
+    Ok(Target::Discovery(Discovery::new(issuer, &uri, plain_http)))
+}
+
+#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
+pub(crate) fn default_transport(limits: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
+    let transport =
+        crate::transport::ReqwestTransport::with_connect_timeout(limits.connect_timeout)?;
+    Ok(Arc::new(transport))
+}
+
+#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
+pub(crate) fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
+    Err(ConfigError::new(
+        "there is nothing to fetch keys with: call .transport(…), or turn on the features \
+         \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
+    ))
+}

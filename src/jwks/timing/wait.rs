@@ -1,0 +1,300 @@
+//! What becomes of a token whose key isn't there: decided at once, or after one bounded wait.
+
+use std::fmt;
+use std::future::Future;
+use std::hash::BuildHasher;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::clock::monotonic;
+use crate::jose::Algorithm;
+use crate::jwks::fetch::error::FetchError;
+use crate::jwks::kept::store::{KeysState, LoadedKeys};
+use crate::jwks::refresher::Shared;
+use crate::jwks::timing::awaited::{Awaited, reason};
+use crate::jwks::timing::control::{Progress, SHORTEST_WAIT, wait_until};
+use crate::jwks::timing::misses::Ruling;
+use crate::jwks::timing::schedule::after;
+use crate::refusal::{Unavailable, UnavailableReason};
+
+/// What to do about a token whose key isn't there.
+#[derive(Debug)]
+pub(crate) enum Miss {
+    /// The key doesn't exist: 401 `UnknownKey`.
+    Absent,
+    /// Nobody can tell: 503.
+    Unavailable(Unavailable),
+    /// A refresh is under way: await it, `load` again, and take that answer as it is.
+    Wait(KeyWait),
+}
+
+/// Waits for a refresh, no longer than a request may. Dropping it cancels nothing.
+pub(crate) struct KeyWait(Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>);
+
+impl Future for KeyWait {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for KeyWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyWait")
+    }
+}
+
+impl Shared {
+    /// See [`Jwks::miss`](crate::jwks::Jwks::miss).
+    pub(crate) fn miss(
+        self: &Arc<Self>,
+        seen: &LoadedKeys,
+        (algorithm, kid): (Algorithm, &str),
+        token: [&[u8]; 2],
+    ) -> Miss {
+        if self.config.fetching.is_none() {
+            return Miss::Absent;
+        }
+        if !self.ensure_running() {
+            return unavailable(UnavailableReason::RefreshFailed, Duration::ZERO);
+        }
+        let token = self.digests.hash_one(token);
+        let now = monotonic();
+        let patience = after(now, self.config.request_wait);
+        let mut control = self.control();
+        if control.closed {
+            return unavailable(UnavailableReason::ShutDown, Duration::ZERO);
+        }
+        let loaded = self.store.load(now);
+        let generation = loaded.keys().generation();
+        // What came since the caller's look may have the key. If it hasn't, that says nothing: it
+        // was asked for before this token came.
+        if generation != seen.keys().generation() && loaded.keys().has(algorithm, kid) {
+            return Miss::Wait(KeyWait(Box::pin(std::future::ready(Ok(())))));
+        }
+        let held = control.schedule.held(now);
+        let before = control.due(now);
+        let ruling = control.misses.rule((algorithm, kid), token, now, patience, held);
+        let hastened = control.due(now) != before;
+        let flying = control.flying.map(|flying| flying.sequence);
+        drop(control);
+        if hastened {
+            self.wake();
+        }
+        let (number, again, late, gives_up) = match ruling {
+            Ruling::Tombstone => {
+                self.report.kid_miss("tombstone");
+                return Miss::Absent;
+            }
+            Ruling::NegativeCached => {
+                self.report.kid_miss("negative_cached");
+                return Miss::Absent;
+            }
+            Ruling::Await { number, again, place } => (number, again, place.is_some(), None),
+            Ruling::Limited { number, again, place } => match flying {
+                // It may bring the key, though only the next one could tell that there is none.
+                Some(sequence) => (number, again, true, Some(sequence)),
+                None => {
+                    self.report.kid_miss("rate_limited");
+                    self.report.rate_limited();
+                    return unavailable(UnavailableReason::RateLimited, wait_until(place, now));
+                }
+            },
+        };
+        self.wake();
+        let (kid, key) = (kid.into(), algorithm);
+        let target =
+            Awaited::Key { algorithm: key, kid, generation, number, gives_up, again, late };
+        Miss::Wait(self.wait_for(target, now))
+    }
+
+    /// See [`Jwks::wait_cold`](crate::jwks::Jwks::wait_cold).
+    pub(crate) fn wait_cold(self: &Arc<Self>) -> Miss {
+        let running = self.ensure_running();
+        let now = monotonic();
+        // Keys are swapped under this lock. If they came just now, the next attempt is far away.
+        let mut control = self.control();
+        let state = self.store.load(now).state();
+        if !running || state == KeysState::ShutDown {
+            return unavailable(reason(state), Duration::ZERO);
+        }
+        control.schedule.start(now, state == KeysState::Cold);
+        let waits = state == KeysState::Serving
+            || control.flying.is_some()
+            || control.schedule.next().is_none_or(|next| next <= now);
+        if !waits {
+            return unavailable(reason(state), control.retry_after(now));
+        }
+        let target = Awaited::Keys { after: self.progress.borrow().ended };
+        drop(control);
+        self.wake();
+        Miss::Wait(self.wait_for(target, now))
+    }
+
+    fn wait_for(self: &Arc<Self>, target: Awaited, now: Instant) -> KeyWait {
+        let shared = Arc::clone(self);
+        let mut progress = shared.progress.subscribe();
+        let deadline = after(now, shared.config.request_wait);
+        KeyWait(Box::pin(async move {
+            let _waiting = Waiting::begin(&shared);
+            // The task may be in another runtime than the request.
+            if Handle::try_current().is_err() {
+                return Err(Unavailable::new(UnavailableReason::RefreshFailed, SHORTEST_WAIT));
+            }
+            let waiting = async {
+                loop {
+                    let now = *progress.borrow_and_update();
+                    if let Some(outcome) = target.outcome(&shared, now) {
+                        return outcome;
+                    }
+                    // It may have ended, with its runtime.
+                    shared.ensure_running();
+                    if progress.changed().await.is_err() {
+                        return Err(UnavailableReason::ShutDown);
+                    }
+                }
+            };
+            let outcome = tokio::time::timeout_at(deadline, waiting)
+                .await
+                .unwrap_or_else(|_| Err(target.timed_out()));
+            target.count(&shared, outcome);
+            outcome.map_err(|reason| Unavailable::new(reason, target.retry_after(&shared)))
+        }))
+    }
+
+    /// See [`Jwks::ready`](crate::jwks::Jwks::ready).
+    pub(crate) async fn ready(self: &Arc<Self>, deadline: Duration) -> Result<(), Unavailable> {
+        let running = self.ensure_running() && Handle::try_current().is_ok();
+        let mut progress = self.progress.subscribe();
+        let state = || self.store.load(monotonic()).state();
+        let waiting = async {
+            loop {
+                // Before the look at the state: what comes after this wakes.
+                let closed = progress.borrow_and_update().closed;
+                if closed || state() == KeysState::Serving {
+                    break;
+                }
+                self.ensure_running();
+                if progress.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        if running && state() != KeysState::Serving {
+            self.control().schedule.start(monotonic(), state() == KeysState::Cold);
+            self.wake();
+            let _ = tokio::time::timeout(deadline, waiting).await;
+        }
+        match state() {
+            KeysState::Serving => Ok(()),
+            state => {
+                let wait = self.control().retry_after(monotonic());
+                Err(Unavailable::new(reason(state), wait))
+            }
+        }
+    }
+
+    /// See [`Jwks::refresh`](crate::jwks::Jwks::refresh).
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(), FetchError> {
+        if self.config.fetching.is_none() {
+            return Ok(());
+        }
+        if !self.ensure_running() {
+            return Err(FetchError::NoRuntime);
+        }
+        let mut progress = self.progress.subscribe();
+        let wanted = {
+            let mut control = self.control();
+            control.refresh = true;
+            control.sequence.saturating_add(1)
+        };
+        self.wake();
+        loop {
+            let Progress { ended, error, closed, .. } = *progress.borrow_and_update();
+            if ended >= wanted {
+                return error.map_or(Ok(()), Err);
+            }
+            // The task may have ended, with its runtime.
+            if closed || !self.ensure_running() || progress.changed().await.is_err() {
+                return Err(FetchError::ShutDown);
+            }
+        }
+    }
+
+    /// See [`Jwks::shutdown`](crate::jwks::Jwks::shutdown).
+    pub(crate) async fn shutdown(&self) {
+        self.close();
+        let _ = self.progress.subscribe().wait_for(|progress| progress.stopped).await;
+    }
+}
+
+fn unavailable(reason: UnavailableReason, wait: Duration) -> Miss {
+    Miss::Unavailable(Unavailable::new(reason, wait.max(Duration::from_secs(1))))
+}
+
+/// Counts a waiter for as long as it waits.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.report.waits();
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.report.waits_no_longer();
+    }
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::jwks::Jwks;
+    use crate::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
+
+    fn set(kid: &str) -> ScriptedAnswer {
+        let jwk = TestKey::generate(Algorithm::EdDSA).with_kid(kid).public_jwk();
+        ScriptedAnswer::json(format!("{{\"keys\":[{jwk}]}}"))
+    }
+
+    async fn jwks(transport: &ScriptedTransport) -> Jwks {
+        let builder = Jwks::url("https://issuer.test", "https://issuer.test/jwks");
+        let jwks = builder.transport(transport.clone()).build().unwrap();
+        jwks.ready(Duration::from_secs(9)).await.unwrap();
+        jwks
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_came_since_the_look_are_looked_at_before_anything_is_fetched() {
+        let transport = ScriptedTransport::new();
+        transport.push(set("a"));
+        transport.push(set("b"));
+        let jwks = jwks(&transport).await;
+        let load = || jwks.load(SystemClock.now());
+        let seen = load();
+        let generation = load().keys().generation();
+        jwks.refresh().await.unwrap();
+        assert_ne!(load().keys().generation(), generation);
+        let Miss::Wait(wait) = jwks.miss(&seen, (Algorithm::EdDSA, "b"), [b"b", b""]) else {
+            panic!("no wait")
+        };
+        let mut wait = tokio_test::task::spawn(wait);
+        assert_eq!(wait.poll(), Poll::Ready(Ok(())));
+        assert_eq!(transport.request_count(), 2);
+
+        let Miss::Wait(wait) = jwks.miss(&load(), (Algorithm::EdDSA, "c"), [b"c", b""]) else {
+            panic!("no wait")
+        };
+        assert!(wait.await.is_err(), "the transport has no further answer");
+        assert_eq!(transport.request_count(), 3);
+    }
+}

@@ -1,0 +1,277 @@
+use std::sync::Arc;
+
+use crate::error::ConfigError;
+use crate::middleware::required_scopes::RequiredScopes;
+use crate::refusal::{Absent, Detail, Rejection, RejectionKind};
+use crate::scope::{Implications, Requirement, ScopeSet};
+use crate::token::Claims;
+
+/// Who may do something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    rule: Result<Rule, ConfigError>,
+}
+
+impl Access {
+    /// Lets everybody in. A token that is sent isn't even looked at, so that a guard or a handler
+    /// that asks for one refuses everybody: for those there is [`optional`](Self::optional).
+    pub fn public() -> Self {
+        Rule::from(Kind::Public).into()
+    }
+
+    /// Lets those in who send no token, and those who send a valid one. A bad token is refused.
+    pub fn optional() -> Self {
+        Rule::optional().into()
+    }
+
+    /// Lets those in who have a valid token.
+    pub fn token() -> Self {
+        Rule::token().into()
+    }
+
+    /// Lets nobody in. Those without a valid token are told to get one all the same, so that they
+    /// can't tell what is denied from what isn't.
+    pub fn denied() -> Self {
+        Rule::from(Kind::Denied).into()
+    }
+
+    /// Lets those in whose valid token has this scope.
+    ///
+    /// If it is no scope (see [`Scope::new`](crate::Scope::new)), what this is given to says so
+    /// when it is built.
+    pub fn scope(scope: &str) -> Self {
+        match Requirement::scope(scope) {
+            Ok(requirement) => Self::requires(requirement),
+            Err(error) => Self { rule: Err(error) },
+        }
+    }
+
+    /// Lets those in whose valid token meets a requirement.
+    pub fn requires(requirement: Requirement) -> Self {
+        Rule::requires(requirement).into()
+    }
+
+    /// Lets those in whose valid token has the scopes that `S` names; see [`scopes!`](crate::scopes).
+    pub fn of<S: RequiredScopes>() -> Self {
+        Self::requires(S::requirement())
+    }
+
+    /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
+    /// tell that the resource exists: as [`Absent::Path`], or as [`Absent::GrpcService`] in
+    /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service). A caller whom the
+    /// layer's [`access`](crate::BearerAuthLayer::access) refuses gets that refusal: by default, it
+    /// is 401 without a valid token as everywhere.
+    ///
+    /// A hidden resource looks like an absent one, byte for byte, under these conditions:
+    ///
+    /// * The layer's access isn't [`public`](Self::public), and what isn't there has no other entry,
+    ///   such as `/{*rest}`, that asks for more than the layer's access.
+    /// * All methods of the path are hidden; a route that is listed by itself answers for itself.
+    /// * The layer lies *around* the axum router: `Router::new().fallback_service(layer.layer(app))`.
+    ///   Within, as with `app.layer(layer)`, axum adds `allow` to every answer, a 401 too, whose
+    ///   method the route doesn't have, and layers that look at the size of a body, such as one for
+    ///   compression, must lie within this one as well. In a tonic server it lies around anyway.
+    /// * With a fallback of its own, the application has a
+    ///   [renderer](crate::refusal::Renderer::render_absent) that returns the same.
+    /// * With [`allow_preflight`](crate::BearerAuthLayer::allow_preflight), a CORS layer around all
+    ///   routes within answers those requests.
+    #[must_use]
+    pub fn hide_existence(self) -> Self {
+        self.hide_existence_as(Absent::Path)
+    }
+
+    /// Hides as [`hide_existence`](Self::hide_existence) does, with the answer of something else:
+    /// [`Absent::GrpcMethod`] for a method of a gRPC service whose other methods aren't hidden, and
+    /// [`Absent::GrpcService`] for what a layer in a tonic server needs by default.
+    #[must_use]
+    pub fn hide_existence_as(mut self, absent: Absent) -> Self {
+        if let Ok(rule) = &mut self.rule {
+            rule.hidden = Some(absent);
+        }
+        self
+    }
+
+    /// Makes what is hidden look as in a gRPC server.
+    pub(crate) fn of_grpc_service(self) -> Self {
+        let hidden = self.rule.as_ref().ok().and_then(|rule| rule.hidden);
+        match hidden {
+            Some(Absent::Path) => self.hide_existence_as(Absent::GrpcService),
+            _ => self,
+        }
+    }
+
+    /// Something that can't be built, since what it is for can't.
+    pub(crate) const fn malformed(error: ConfigError) -> Self {
+        Self { rule: Err(error) }
+    }
+
+    pub(crate) fn into_rule(self) -> Result<Rule, ConfigError> {
+        self.rule
+    }
+}
+
+impl From<Rule> for Access {
+    fn from(rule: Rule) -> Self {
+        Self { rule: Ok(rule) }
+    }
+}
+
+/// An [`Access`] that was checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rule {
+    kind: Kind,
+    hidden: Option<Absent>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Kind {
+    Public,
+    Optional,
+    AnyToken,
+    Token {
+        requirement: Requirement,
+        /// For those who have no token at all.
+        needed: Arc<ScopeSet>,
+    },
+    Denied,
+}
+
+impl From<Kind> for Rule {
+    fn from(kind: Kind) -> Self {
+        Self { kind, hidden: None }
+    }
+}
+
+impl Rule {
+    pub(crate) fn optional() -> Self {
+        Kind::Optional.into()
+    }
+
+    pub(crate) fn token() -> Self {
+        Kind::AnyToken.into()
+    }
+
+    fn requires(requirement: Requirement) -> Self {
+        if requirement == Requirement::none() {
+            return Self::token();
+        }
+        // What would suffice for somebody who has nothing: no implication changes that.
+        let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
+        Kind::Token { requirement, needed: Arc::new(needed) }.into()
+    }
+
+    #[inline]
+    fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
+        match (&self.kind, token) {
+            (Kind::Public | Kind::Optional, _) | (Kind::AnyToken, Some(_)) => Ok(()),
+            (Kind::Denied | Kind::AnyToken, None) => {
+                Err(Rejection::new(RejectionKind::NoCredentials))
+            }
+            (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
+            // To name scopes would tell that there is something.
+            (Kind::Token { .. }, None) if self.hidden.is_some() => {
+                Err(Rejection::new(RejectionKind::NoCredentials))
+            }
+            (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
+            (Kind::Token { requirement, .. }, Some(claims)) => {
+                if requirement.is_met_by(claims.scopes(), implications) {
+                    Ok(())
+                } else {
+                    Err(insufficient_scope(requirement, claims, implications))
+                }
+            }
+        }
+    }
+}
+
+/// The rules for one request, all of which it must meet. Nearly always there is one.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules<'a> {
+    first: &'a Rule,
+    others: Vec<&'a Rule>,
+}
+
+impl<'a> Rules<'a> {
+    /// Adds a rule.
+    pub(crate) fn also(&mut self, rule: &'a Rule) {
+        if self.iter().all(|known| known != rule) {
+            self.others.push(rule);
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'a Rule> {
+        std::iter::once(self.first).chain(self.others.iter().copied())
+    }
+
+    /// Tells whether the credentials needn't be looked at.
+    #[inline]
+    pub(crate) fn are_public(&self) -> bool {
+        self.iter().all(|rule| matches!(rule.kind, Kind::Public))
+    }
+
+    /// Decides about a caller with a valid token, or without any.
+    #[inline]
+    pub(crate) fn admit(
+        &self,
+        token: Option<&Claims>,
+        implications: &Implications,
+    ) -> Result<(), NotAdmitted> {
+        let admit = |(at, rule): (usize, &Rule)| {
+            let hidden = rule.hidden;
+            rule.admit(token, implications).map_err(|rejection| NotAdmitted {
+                rejection,
+                hidden,
+                by: u8::try_from(at).unwrap_or(u8::MAX),
+            })
+        };
+        self.iter().enumerate().try_for_each(admit).map_err(|mut refused| {
+            // What one rule hides, another must not show.
+            let mut hiding =
+                self.others.iter().filter(|rule| rule.admit(token, implications).is_err());
+            refused.hidden = refused.hidden.or_else(|| hiding.find_map(|rule| rule.hidden));
+            refused
+        })
+    }
+
+    /// Returns `true` if it is this very rule that allows no token.
+    pub(crate) fn is_denied_by(&self, refused: &NotAdmitted, rule: &Rule) -> bool {
+        let by = self.iter().nth(refused.by.into());
+        refused.rejection.kind() == RejectionKind::Denied
+            && by.is_some_and(|by| std::ptr::eq(by, rule))
+    }
+}
+
+impl<'a> From<&'a Rule> for Rules<'a> {
+    fn from(rule: &'a Rule) -> Self {
+        Self { first: rule, others: Vec::new() }
+    }
+}
+
+/// Why a caller isn't let in.
+#[derive(Debug)]
+pub(crate) struct NotAdmitted {
+    pub(crate) rejection: Rejection,
+    /// What a caller with a valid token is told that there is.
+    pub(crate) hidden: Option<Absent>,
+    /// The place of the rule that refuses. A reference would make every result larger.
+    by: u8,
+}
+
+/// Refuses a caller without a token, who may be told what scopes to ask for.
+pub(crate) fn no_credentials(needed: &Arc<ScopeSet>) -> Rejection {
+    if needed.is_empty() {
+        return Rejection::new(RejectionKind::NoCredentials);
+    }
+    let needed = Arc::clone(needed);
+    Rejection::with(RejectionKind::NoCredentials, Detail::Scopes { needed })
+}
+
+/// Refuses a caller whose token lacks a scope, and names those that would have sufficed.
+pub(crate) fn insufficient_scope(
+    requirement: &Requirement,
+    claims: &Claims,
+    implications: &Implications,
+) -> Rejection {
+    let needed = Arc::new(requirement.sufficient_for(claims.scopes(), implications));
+    Rejection::with(RejectionKind::InsufficientScope, Detail::Scopes { needed })
+}

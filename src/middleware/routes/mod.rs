@@ -1,0 +1,8 @@
+//! What a route needs: the table, and how a request is looked up in it.
+
+pub(crate) mod access;
+pub(crate) mod builder;
+pub(crate) mod lookup;
+pub(crate) mod nesting;
+pub(crate) mod path;
+pub(crate) mod table;

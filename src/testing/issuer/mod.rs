@@ -1,0 +1,16 @@
+//! The embedded authorization server.
+
+pub(crate) mod answer;
+pub(crate) mod assertion;
+pub(crate) mod body;
+pub(crate) mod builder;
+pub(crate) mod client;
+pub(crate) mod endpoint;
+pub(crate) mod fault;
+pub(crate) mod form;
+pub(crate) mod handle;
+pub(crate) mod in_process;
+pub(crate) mod ring;
+pub(crate) mod server;
+pub(crate) mod state;
+pub(crate) mod token_endpoint;

@@ -1,0 +1,151 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+
+use crate::clock::{Clock, SystemClock, UnixTime};
+use crate::testing::issuer::client::TestClient;
+use crate::testing::issuer::endpoint::{Counters, Endpoint};
+use crate::testing::issuer::fault::{Fault, Faults};
+use crate::testing::issuer::handle::TestIssuer;
+use crate::testing::issuer::ring::{KeyRing, NewKeys};
+use crate::testing::misuse::lock;
+
+/// Changes a JSON object before it is used.
+pub(crate) type Shape = Arc<dyn Fn(&mut Map<String, Value>) + Send + Sync>;
+
+/// Which metadata documents the embedded issuer serves.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Discovery {
+    /// Both: most servers do.
+    #[default]
+    Both,
+    /// Only that of RFC 8414; the other is 404.
+    OAuth,
+    /// Only that of OpenID Connect Discovery; the other is 404.
+    OpenId,
+    /// None; the key set must be found by its address.
+    None,
+}
+
+/// What doesn't change as long as the issuer lives.
+pub(crate) struct Config {
+    /// The issuer identifier, letter by letter.
+    pub(crate) issuer: String,
+    /// Scheme, host and port.
+    pub(crate) root: String,
+    /// The issuer's path without a slash at its end.
+    pub(crate) path: String,
+    pub(crate) discovery: Discovery,
+    pub(crate) audience: String,
+    pub(crate) typ: String,
+    pub(crate) lifetime: Duration,
+    pub(crate) jwks_headers: HeaderMap,
+    pub(crate) etag: bool,
+    pub(crate) clients: Vec<TestClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) shape_jwk: Shape,
+    pub(crate) shape_header: Shape,
+    pub(crate) shape_claims: Shape,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let unshaped: Shape = Arc::new(|_| {});
+        Self {
+            issuer: String::new(),
+            root: String::new(),
+            path: String::new(),
+            discovery: Discovery::default(),
+            audience: TestIssuer::AUDIENCE.into(),
+            typ: "at+jwt".into(),
+            lifetime: Duration::from_secs(600),
+            jwks_headers: HeaderMap::new(),
+            etag: true,
+            clients: Vec::new(),
+            clock: Arc::new(SystemClock),
+            shape_jwk: Arc::clone(&unshaped),
+            shape_header: Arc::clone(&unshaped),
+            shape_claims: unshaped,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("{}{}/{name}", self.root, self.path)
+    }
+}
+
+/// All that the issuer knows, shared by its handle, its server and its token builders.
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) ring: Mutex<KeyRing>,
+    /// Members of the metadata that a test has set; `null` takes one away.
+    pub(crate) metadata: Mutex<Map<String, Value>>,
+    pub(crate) counters: watch::Sender<Counters>,
+    pub(crate) faults: watch::Sender<Faults>,
+    pub(crate) last: Mutex<HashMap<Endpoint, Request<Bytes>>>,
+    /// The assertions that were used, until they expire: client and `jti`.
+    pub(crate) assertions: Mutex<HashMap<(String, String), UnixTime>>,
+    running: AtomicBool,
+}
+
+impl State {
+    pub(crate) fn new(config: Config, ring: KeyRing, metadata: Map<String, Value>) -> Self {
+        Self {
+            config,
+            ring: Mutex::new(ring),
+            metadata: Mutex::new(metadata),
+            counters: watch::Sender::default(),
+            faults: watch::Sender::default(),
+            last: Mutex::default(),
+            assertions: Mutex::default(),
+            running: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn now(&self) -> UnixTime {
+        self.config.clock.now()
+    }
+
+    /// Makes a new key for each algorithm. The ring stays free meanwhile, since it takes a while.
+    pub(crate) fn new_keys(&self) -> NewKeys {
+        let algorithms = lock(&self.ring).algorithms().to_vec();
+        NewKeys::generate(&algorithms)
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_running(&self, running: bool) {
+        self.running.store(running, Ordering::Release);
+    }
+
+    /// Counts a request, keeps it for the test to look at, and returns the fault that it meets.
+    pub(crate) fn arrived(&self, endpoint: Endpoint, request: Request<Bytes>) -> Option<Fault> {
+        lock(&self.last).insert(endpoint, request);
+        let mut fault = None;
+        self.faults.send_if_modified(|faults| {
+            fault = faults.take(endpoint);
+            false
+        });
+        // Last: a test that waits for this request finds all of the above done.
+        self.counters.send_modify(|counters| counters.count(endpoint));
+        fault
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("issuer", &self.config.issuer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,5 @@
+//! The tokens that it mints.
+
+pub(crate) mod key;
+pub(crate) mod mint;
+pub(crate) mod token;
