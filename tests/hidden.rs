@@ -232,6 +232,7 @@ fn app_table() -> RouteTable {
         ("/put", Access::denied().hide_existence()),
         ("/tenants/{id}", hidden()),
         ("/service", hidden()),
+        ("/nested", hidden()),
         ("/nested/{*rest}", hidden()),
     ])
 }

@@ -196,7 +196,7 @@ async fn fb3_places_that_are_slow_are_waited_for_together() {
     let jwks = site.discover().await;
     pass(5.1).await;
     assert_eq!(jwks.status().last_error, Some(FetchError::Timeout));
-    assert_eq!(site.paths(), [INSERTED, OPENID, APPENDED]);
+    assert_eq!(site.paths()[..3], [INSERTED, OPENID, APPENDED]);
 }
 
 #[tokio::test(start_paused = true)]
