@@ -7,7 +7,7 @@ use http::{Method, Request, Response, Version};
 use smallvec::SmallVec;
 
 use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
-use crate::middleware::routes::lookup::Methods;
+use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
 use crate::refusal::challenge::Challenges;

@@ -5,6 +5,7 @@ use matchit::{InsertError, Router};
 
 use crate::error::ConfigError;
 use crate::middleware::routes::access::{Rule, Rules};
+use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::path;
 
 /// The entries of a route table, and the routers that find them.
@@ -181,31 +182,6 @@ fn explain(pattern: &str, error: &InsertError) -> ConfigError {
         _ => "write parameters as {name} and {*name}, and braces as {{ and }}".to_owned(),
     };
     ConfigError::new(format!("the route table can't hold {pattern:?}: {advice}"))
-}
-
-/// The methods that a request counts as: one, but for an extended CONNECT, which asks for what `GET`
-/// does (RFC 8441 §4, RFC 9220 §3).
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Methods<'a> {
-    One(&'a Method),
-    ExtendedConnect,
-}
-
-impl<'a> Methods<'a> {
-    const fn first(self) -> &'a Method {
-        match self {
-            Self::One(method) => method,
-            Self::ExtendedConnect => &Method::GET,
-        }
-    }
-
-    /// Returns the method whose entry must be met as well, if it is listed by name.
-    const fn second(self) -> Option<&'a Method> {
-        match self {
-            Self::One(_) => None,
-            Self::ExtendedConnect => Some(&Method::CONNECT),
-        }
-    }
 }
 
 /// The rules that a request has been found to need.

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod builder;
 pub(crate) mod lookup;
+pub(crate) mod methods;
 pub(crate) mod nesting;
 pub(crate) mod path;
 pub(crate) mod table;

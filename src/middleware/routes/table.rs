@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use crate::middleware::routes::access::{Rule, Rules};
 use crate::middleware::routes::builder::RouteTableBuilder;
-use crate::middleware::routes::lookup::{Form, Look, Methods, Needed, Table};
+use crate::middleware::routes::lookup::{Form, Look, Needed, Table};
+use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Paths};
 use crate::middleware::routes::path;
 
