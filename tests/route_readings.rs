@@ -554,6 +554,29 @@ async fn fa3_an_app_that_is_nested_keeps_its_table() {
     assert_eq!(ask(&app, &issuer, "GET", "/orders/list", "list").await, 403);
 }
 
+// A pattern with a slash says nothing of a path that a more specific one has without it.
+#[tokio::test]
+async fn fa3_a_slash_that_is_taken_away_leads_to_the_most_specific_entry() {
+    let issuer = Issuer::new();
+    let table = RouteTable::builder()
+        .any("/{page}", Access::token())
+        .any("/{page}/", Access::token())
+        .any("/admin", Access::scope("admin"));
+    let handlers =
+        Router::new().route("/admin", any(async || "in")).route("/open", any(async || "in"));
+    let trimmed = rewrite(|path| path.trim_end_matches('/').to_owned()).layer(handlers);
+    let app = Router::new().fallback_service(issuer.layer().routes(built(table)).layer(trimmed));
+    for (path, scope, status) in [
+        ("/admin/", "", 403),
+        ("/admin/", "admin", 200),
+        ("/admin", "", 403),
+        ("/open/", "", 200),
+        ("/open", "", 200),
+    ] {
+        assert_eq!(ask(&app, &issuer, "GET", path, scope).await, status, "{path} {scope}");
+    }
+}
+
 // The first segment of an app's own pattern isn't the nesting that it doesn't know of.
 #[tokio::test]
 async fn fa3_parameters_of_an_app_that_is_nested_do_not_stand_for_the_nesting() {

@@ -93,7 +93,9 @@ impl FetchError {
             Self::ContentEncoding => "the answer came in a content coding that wasn't asked for",
             Self::Status(_) => "the answer had another status than 200",
             Self::Redirect => "the answer was a redirect that isn't followed",
-            Self::NoMetadata => "no address had metadata of an authorization server that can be read",
+            Self::NoMetadata => {
+                "no address had metadata of an authorization server that can be read"
+            }
             Self::IssuerMismatch => "the metadata found is that of another issuer",
             Self::UnacceptableJwksUri => "the metadata names no jwks_uri that may be fetched from",
             Self::NotAKeySet => "the answer wasn't a JWK set",

@@ -260,8 +260,12 @@ impl<'a> Look<'a, '_> {
             None => {}
         }
         let twin = match path.strip_suffix('/').filter(|bare| !bare.is_empty()) {
-            Some(_) if form.is_some_and(|form| form.ends_with_slash() && self.says(form)) => None,
-            Some(bare) => self.table.all.at(as_, bare).map(|at| (Cow::Borrowed(bare), at)),
+            Some(bare) => {
+                // Only the pattern without the slash of this one: a more specific one says more.
+                let is_meant = |at| form.is_some_and(|it| it.bare == Some(at) && self.says(it));
+                let at = self.table.all.at(as_, bare).filter(|at| !is_meant(*at));
+                at.map(|at| (Cow::Borrowed(bare), at))
+            }
             None if self.table.slashed.empty => None,
             None => self.table.slashed.at(as_, path).and_then(|_| {
                 let twin = format!("{path}/");
