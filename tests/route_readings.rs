@@ -575,6 +575,26 @@ async fn fa3_a_slash_that_is_taken_away_leads_to_the_most_specific_entry() {
     ] {
         assert_eq!(ask(&app, &issuer, "GET", path, scope).await, status, "{path} {scope}");
     }
+
+    let table = RouteTable::builder()
+        .subtree("/", Access::scope("all"))
+        .any("/health/", Access::public())
+        .route(Method::GET, "/items/", Access::token())
+        .route(Method::POST, "/items", Access::scope("write"));
+    let handlers =
+        Router::new().route("/health", any(async || "in")).route("/items", any(async || "in"));
+    let trimmed = rewrite(|path| path.trim_end_matches('/').to_owned()).layer(handlers);
+    let app = Router::new().fallback_service(issuer.layer().routes(built(table)).layer(trimmed));
+    for (path, scope, status) in [
+        // A catch-all says nothing against what is listed with the slash.
+        ("/health/", "", 200),
+        ("/health", "", 403),
+        // Without the slash, the path is listed for another method only.
+        ("/items/", "", 403),
+        ("/items/", "all write", 200),
+    ] {
+        assert_eq!(ask(&app, &issuer, "GET", path, scope).await, status, "{path} {scope}");
+    }
 }
 
 // The first segment of an app's own pattern isn't the nesting that it doesn't know of.

@@ -840,7 +840,11 @@ async fn no_handler_is_reached_that_the_table_would_not_have_allowed() {
             let mut needs = words.needs(&ask.counts_as(), &public);
             // Where both are listed, with the slash and without it, what was asked for is meant.
             let other = twin(&public);
-            if words.lists_both(&public, &other, &ask.counts_as()) {
+            // A catch-all that is all there is for the one says nothing against the other.
+            let is_wide =
+                |path: &str| words.best(path, |_| true).map(|(ranks, ..)| ranks.contains(&2));
+            let wide = is_wide(&public) == Some(true) && is_wide(&other) == Some(false);
+            if wide || words.lists_both(&public, &other, &ask.counts_as()) {
                 let others = words.needs(&ask.counts_as(), &other);
                 if others.iter().all(|need| need.is_met(ask.scopes.as_deref())) {
                     needs = others;

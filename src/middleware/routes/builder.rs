@@ -180,6 +180,7 @@ impl Index {
         let places: BTreeMap<String, usize> =
             self.forms.keys().enumerate().map(|(at, form)| (form.clone(), at)).collect();
         for (form, listed) in &mut self.forms {
+            listed.is_catch_all = form.ends_with("{*}");
             listed.bare = form.strip_suffix('/').and_then(|bare| places.get(bare)).copied();
         }
         let mut forms: Vec<_> = self.forms.into_values().collect();

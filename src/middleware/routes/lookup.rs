@@ -41,6 +41,8 @@ pub(crate) struct Form {
     pub(crate) bare: Option<usize>,
     /// Whether the form without the slash says the same, and fits the same paths but for that slash.
     pub(crate) same_as_bare: bool,
+    /// Whether it ends with `{*name}`.
+    pub(crate) is_catch_all: bool,
 }
 
 impl Form {
@@ -249,8 +251,8 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Adds what a path needs, and what it needs with or without a slash at its end: routers differ
-    /// about it, and some take it away or append it. An entry for the path with just that slash, or
-    /// without it, says what is meant.
+    /// about it, and some take it away or append it. Where both are listed, by patterns that differ in
+    /// nothing else, what was asked for is meant, and so it is where the other has but a catch-all.
     fn slashes(self, as_: Spelling, path: &str, needed: &mut Needed<'a>) -> Option<&'a Form> {
         let found = self.table.all.at(as_, path);
         let form = found.and_then(|at| self.table.forms.get(at));
@@ -260,12 +262,7 @@ impl<'a> Look<'a, '_> {
             None => {}
         }
         let twin = match path.strip_suffix('/').filter(|bare| !bare.is_empty()) {
-            Some(bare) => {
-                // Only the pattern without the slash of this one: a more specific one says more.
-                let is_meant = |at| form.is_some_and(|it| it.bare == Some(at) && self.says(it));
-                let at = self.table.all.at(as_, bare).filter(|at| !is_meant(*at));
-                at.map(|at| (Cow::Borrowed(bare), at))
-            }
+            Some(bare) => self.table.all.at(as_, bare).map(|at| (Cow::Borrowed(bare), at)),
             None if self.table.slashed.empty => None,
             None => self.table.slashed.at(as_, path).and_then(|_| {
                 let twin = format!("{path}/");
@@ -276,10 +273,12 @@ impl<'a> Look<'a, '_> {
         if let Some((twin, at)) = twin
             && let Some(other) = self.table.forms.get(at)
         {
-            let is_slash_of_this = other.bare.is_some() && other.bare == found;
-            let each_says =
-                is_slash_of_this && self.says(other) && form.is_some_and(|form| self.says(form));
-            if !each_says {
+            let of = |slashed: &Form, bare| slashed.bare.is_some() && slashed.bare == bare;
+            let is_meant = form.is_some_and(|form| {
+                let each_says = || (of(other, found) || of(form, Some(at))) && self.says(other);
+                self.says(form) && (other.is_catch_all && !form.is_catch_all || each_says())
+            });
+            if !is_meant {
                 self.listed(as_, &twin, other, needed);
             }
         }

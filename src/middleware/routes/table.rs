@@ -40,8 +40,8 @@ use crate::middleware::routes::path;
 /// refused with 400. What is rewritten behind the layer, the layer can't see.
 ///
 /// Routers don't agree about a slash at the end, parameters of a segment (`/a;b=c`), and escapes. With
-/// a table, a request must be allowed however its path is read: with that slash and without it, unless
-/// the entry is for the very one; without parameters; with all escapes decoded, and with only the
+/// a table, a request must be allowed however its path is read: with that slash and without it, where
+/// either is listed, unless both are, for its method; without parameters; with all escapes decoded, and with only the
 /// needless ones decoded (`/%7Eme` is `/~me`, RFC 3986 §2.3). A path whose readings differ in their
 /// segments is refused with 400: empty segments (`//`), dot segments, an encoded backslash or NUL, a
 /// backslash, a broken escape, and an encoded slash unless
