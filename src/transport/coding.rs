@@ -30,19 +30,18 @@ impl Coding {
                 found = match (found, &*name) {
                     (_, b"" | b"identity") => found,
                     (Self::Identity, b"gzip" | b"x-gzip") => Self::Gzip,
+                    // Names that aren't known aren't shown: they may be anything.
                     (_, name) if changes_nothing(name) => {
                         event!(
                             WARN,
-                            name = %String::from_utf8_lossy(name),
                             "content_encoding: the answer's Content-Encoding names what is no \
-                             content coding; it is ignored"
+                             content coding, such as aws-chunked or a charset; it is ignored"
                         );
                         found
                     }
-                    (_, _name) => {
+                    _ => {
                         event!(
                             WARN,
-                            name = %String::from_utf8_lossy(_name),
                             "content_encoding: the answer has a content coding that wasn't asked \
                              for"
                         );
