@@ -21,8 +21,12 @@ const LONGEST_WITHOUT_PART: usize = 16;
 
 type Text = Zeroizing<Vec<u8>>;
 
+/// Collects bytes, with room for all there may be: a buffer that grew would leave copies behind.
 fn text(bytes: impl Iterator<Item = u8>) -> Text {
-    Zeroizing::new(bytes.collect())
+    let most = bytes.size_hint().1.unwrap_or_default();
+    let mut text = Zeroizing::new(Vec::with_capacity(most));
+    text.extend(bytes);
+    text
 }
 
 /// Returns `true` if nothing of `secrets` is in `words`.
@@ -83,13 +87,13 @@ impl Forms {
             // What is so short may stand anywhere by chance.
             coded.extend(base64.filter(|form| form.len() >= SHORTEST));
         }
-        let mut parts =
-            Zeroizing::new(written.iter().chain(&coded).flat_map(parts).collect::<Vec<_>>());
-        parts.sort_unstable();
-        parts.dedup();
+        let forms = || written.iter().chain(&coded);
+        let mut sorted = Zeroizing::new(Vec::with_capacity(forms().map(|form| form.len()).sum()));
+        sorted.extend(forms().flat_map(parts));
+        sorted.sort_unstable();
         let is_short = |form: &Text| (1..=LONGEST_WITHOUT_PART).contains(&form.len());
         let short = |forms: Vec<Text>| distinct(forms.into_iter().filter(is_short));
-        Self { short: short(written), short_coded: short(coded), parts }
+        Self { short: short(written), short_coded: short(coded), parts: sorted }
     }
 
     fn are_in(&self, text: &Text, was_decoded: bool) -> bool {
@@ -187,11 +191,11 @@ fn decode_usual(text: &[u8]) -> impl Iterator<Item = Text> {
 }
 
 /// Takes a text as a list of its characters' numbers, as in `63 61 6e`, `\\x63\\x61` or `99, 97`.
-fn numbers(text: &[u8], radix: u32) -> Text {
-    let words = text.split(|it| !it.is_ascii_alphanumeric() || b"uUxX".contains(it));
+fn numbers(bytes: &[u8], radix: u32) -> Text {
+    let words = bytes.split(|it| !it.is_ascii_alphanumeric() || b"uUxX".contains(it));
     let number =
         |word| u8::try_from(u32::from_str_radix(str::from_utf8(word).ok()?, radix).ok()?).ok();
-    Zeroizing::new(words.filter_map(number).collect())
+    text(words.filter_map(number))
 }
 
 /// Undoes the escapes of URLs, HTML, JSON and quoted-printable, in one pass.
