@@ -596,7 +596,10 @@ async fn fc8_faults_of_a_redis_are_told_apart_in_words() {
     let login = ["-a", "canary", "--no-auth-warning", "acl", "setuser"];
     let keyless = ["keyless", "on", ">canary", "~app:*", "+@all"];
     let weak = ["weak", "on", ">canary", "~*", "+get", "+set"];
-    for user in [&keyless[..], &weak] {
+    // Of these, the commands of the script are missing, and that which is sent for a database.
+    let unread = ["unread", "on", ">canary", "~*", "+getrange", "+set", "+eval", "+del"];
+    let kept = ["kept", "on", ">canary", "~*", "+getrange", "+set", "+eval", "+get"];
+    for user in [&keyless[..], &weak, &unread, &kept] {
         server.cli(&[&login[..], user].concat());
     }
     let at = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port());
@@ -608,6 +611,10 @@ async fn fc8_faults_of_a_redis_are_told_apart_in_words() {
         (at("nobody:canary@"), "refuses the URL's user name or password"),
         (at("keyless:canary@"), "key_prefix"),
         (at("weak:canary@"), "must permit GETRANGE, SET, EVAL, GET and DEL"),
+        (at("unread:canary@"), "must permit GETRANGE, SET, EVAL, GET and DEL"),
+        (at("kept:canary@"), "must permit GETRANGE, SET, EVAL, GET and DEL"),
+        (at(":canary@") + "/99", "database"),
+        (at("kept:canary@") + "/1", "SELECT"),
         (nowhere, "nothing listens"),
         ("redis://:canary@nowhere.invalid".into(), "has no address"),
         ("redis+unix:///nowhere?pass=canary".into(), "no socket"),

@@ -343,6 +343,41 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     printed.types.insert("HostRefused".into());
 }
 
+/// Prints the errors of a server that says the secret where other words are expected.
+async fn errors_of_a_server_that_hides_the_secret(printed: &mut Printed) {
+    let metadata = serde_json::json!({
+        "issuer": "https://issuer.example",
+        "token_endpoint": "https://issuer.example/token",
+        "token_endpoint_auth_methods_supported": [SENTINEL],
+    });
+    let answers = [
+        ScriptedAnswer::json("{}").header("content-encoding", SENTINEL),
+        ScriptedAnswer::json("{}").header("content-encoding", &format!("utf-8{SENTINEL}")),
+        ScriptedAnswer::status(http::StatusCode::UNAUTHORIZED)
+            .header("www-authenticate", &format!("Basic realm=\"{SENTINEL}\"")),
+        ScriptedAnswer::status(http::StatusCode::FOUND).header("location", SENTINEL),
+        ScriptedAnswer::status(http::StatusCode::SERVICE_UNAVAILABLE)
+            .header("retry-after", SENTINEL),
+        ScriptedAnswer::json(SENTINEL),
+        ScriptedAnswer::json(format!("{{\"{SENTINEL}\":1}}")),
+        ScriptedAnswer::json(format!("{{\"error\":[\"{SENTINEL}\"]}}")),
+        ScriptedAnswer::json(format!("{{\"error\":\"x\",\"error_uri\":\"{SENTINEL}\"}}")),
+        ScriptedAnswer::json(format!("{{\"access_token\":\"t\",\"token_type\":\"{SENTINEL}\"}}")),
+        ScriptedAnswer::json(metadata.to_string()),
+    ];
+    for (at, answer) in answers.into_iter().enumerate() {
+        let scripted = ScriptedTransport::new();
+        scripted.push(answer);
+        let client = TokenClient::builder().transport(scripted).build().unwrap();
+        let auth = ClientAuth::basic("client", SENTINEL);
+        let grant = match at {
+            10 => Grant::discover("https://issuer.example", auth),
+            _ => Grant::endpoint("https://issuer.example/token", auth),
+        };
+        printed.error(&client.token(&grant.build().unwrap()).await.unwrap_err());
+    }
+}
+
 /// Prints the errors of a server that repeats what it was sent, in a way of its own each time.
 async fn errors_of_a_server_that_repeats_all(printed: &mut Printed) {
     let hex = || SENTINEL.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -476,6 +511,7 @@ async fn a_sentinel_is_found_nowhere() {
     assert_eq!(send(&mut printed, &layer, "/", std::slice::from_ref(&field)).await, 503);
 
     token_client(&mut printed, &issuer).await;
+    errors_of_a_server_that_hides_the_secret(&mut printed).await;
 
     // What holds secrets on purpose.
     let secret = Secret::new(SENTINEL.repeat(4));
@@ -526,7 +562,7 @@ async fn a_sentinel_is_found_nowhere() {
     printed.both(&UnixTime::from_secs(1));
     printed.debug(&ManualClock::new(UnixTime::from_secs(1)));
     printed.debug(&Limits::new(1, Duration::from_secs(1)));
-    printed.error(&TransportError::new(TransportErrorKind::Timeout));
+    printed.error(&TransportError::new(TransportErrorKind::Timeout).with_source("why"));
     printed.debug(&ReqwestTransport::new().unwrap());
     let scripted = ScriptedTransport::new();
     scripted.push(ScriptedAnswer::json("{}"));

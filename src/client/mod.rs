@@ -51,7 +51,7 @@
 //! let request = Request::get("https://orders.example/orders/7").body(String::new())?;
 //! assert_eq!(client.clone().oneshot(request).await?.status(), StatusCode::OK);
 //!
-//! // Nobody else gets the token.
+//! // No other server gets the token.
 //! let request = Request::get("https://evil.example/orders/7").body(String::new())?;
 //! assert!(matches!(client.oneshot(request).await, Err(SendError::Origin(_))));
 //! # Ok(())
@@ -80,7 +80,7 @@
 //!
 //! Where the channel connects to, and whether with TLS, can't be seen by the layer: take its origin from
 //! the setting that the channel is made of. [`SendError`] says how a missing token becomes gRPC's
-//! `UNAVAILABLE`.
+//! `UNAVAILABLE` or `DEADLINE_EXCEEDED`.
 //!
 //! # What happens when
 //!
@@ -150,7 +150,8 @@
 //! `RedisStore` (feature `redis`) is such a store: for one Redis or Valkey server, a primary behind a
 //! name that follows it, or a proxy. Redis Cluster and Sentinel it doesn't speak.
 //!
-//! Tokens that were asked for with a TLS certificate ([`ClientAuth::tls`]) aren't shared, and neither
+//! Tokens that were asked for with a TLS certificate ([`ClientAuth::tls`],
+//! [`GrantBuilder::certificate_bound`]) aren't shared, and neither
 //! are JWTs that say by `cnf` that they are bound to a certificate or a key: each process may have its
 //! own (RFC 8705 §3).
 //!

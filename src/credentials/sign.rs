@@ -19,7 +19,7 @@ pub(crate) enum Signer<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct SignError;
 
-/// Tells whether the backend has the algorithm.
+/// Returns `true` if the backend has the algorithm.
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) const fn supports(_: AssertionAlgorithm) -> bool {
     true

@@ -1,3 +1,5 @@
+mod known;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub(crate) use self::known::Known;
 use crate::clock::monotonic;
 use crate::credentials::provider::{SecretError, SecretErrorKind, SecretProvider};
-use crate::credentials::text::trim;
 use crate::digest::{Digest, Parts};
 use crate::secret::Secret;
 use crate::telemetry::{count, event};
@@ -63,13 +65,6 @@ enum Source {
     Asked(Box<Asked>),
 }
 
-/// A secret, and what it is told apart by.
-#[derive(Clone)]
-pub(crate) struct Known {
-    secret: Secret,
-    fingerprint: Digest,
-}
-
 struct Asked {
     provider: Arc<dyn SecretProvider>,
     id: u64,
@@ -82,6 +77,8 @@ struct Asked {
 #[derive(Default)]
 struct State {
     current: Option<(Known, Instant)>,
+    /// Whether the provider is to be asked, whatever the age of that.
+    due: bool,
     /// The last that a server has accepted.
     good: Option<Known>,
     /// How often the provider was asked.
@@ -99,22 +96,6 @@ struct Inquiry {
     failed: Option<SecretError>,
     /// Whether a server had refused what was known.
     after_refusal: bool,
-}
-
-impl Known {
-    pub(crate) fn new(secret: Secret) -> Self {
-        let secret = trim(secret);
-        let fingerprint = Parts::new("credential").part(secret.expose()).finish();
-        Self { secret, fingerprint }
-    }
-
-    pub(crate) fn expose(&self) -> &[u8] {
-        self.secret.expose()
-    }
-
-    pub(crate) fn fingerprint(&self) -> &Digest {
-        &self.fingerprint
-    }
 }
 
 impl SecretSource {
@@ -149,7 +130,7 @@ impl SecretSource {
     /// for a provider, which one it is, since its secret changes.
     pub(crate) fn identity(&self) -> Digest {
         match &*self.0 {
-            Source::Fixed(known) => known.fingerprint,
+            Source::Fixed(known) => *known.fingerprint(),
             Source::Asked(asked) => Parts::new("provider").part(asked.id.to_be_bytes()).finish(),
         }
     }
@@ -169,10 +150,20 @@ impl SecretSource {
     pub(crate) async fn other_than(&self, refused: &[Known], patience: Duration) -> Option<Known> {
         let Source::Asked(asked) = &*self.0 else { return None };
         let untried =
-            |known: &Known| refused.iter().all(|other| other.fingerprint != known.fingerprint);
+            |known: &Known| refused.iter().all(|other| other.fingerprint() != known.fingerprint());
         match asked.newer(untried, patience).await {
             Some(known) => Some(known),
             None => asked.lock().good.clone().filter(untried),
+        }
+    }
+
+    /// Has the provider asked the next time that the secret is needed, however old what it gave is.
+    pub(crate) fn reset(&self) {
+        if let Source::Asked(asked) = &*self.0 {
+            let mut state = asked.lock();
+            state.due = true;
+            state.last = None;
+            state.fruitless = 0;
         }
     }
 
@@ -250,14 +241,15 @@ impl Asked {
         });
         let (ended, failed) = (monotonic(), asked.as_ref().err().cloned());
         let mut state = self.lock();
-        let before = state.current.as_ref().map(|(known, _)| known.fingerprint);
-        let is_new = asked.as_ref().is_ok_and(|known| Some(known.fingerprint) != before);
+        let before = state.current.as_ref().map(|(known, _)| *known.fingerprint());
+        let is_new = asked.as_ref().is_ok_and(|known| Some(*known.fingerprint()) != before);
         if is_new {
             state.fruitless = 0;
         } else if after_refusal {
             state.fruitless = state.fruitless.saturating_add(1);
         }
         state.last = Some(Inquiry { number, ended, failed, after_refusal });
+        state.due = false;
         match asked {
             Ok(known) => {
                 state.current = Some((known.clone(), ended));
@@ -286,7 +278,7 @@ impl State {
     fn settled(&self, max_age: Duration, came: u64) -> Option<Result<Known, SecretError>> {
         let since = |then: Instant| monotonic().saturating_duration_since(then);
         let current = self.current.as_ref();
-        if let Some((known, _)) = current.filter(|(_, read)| since(*read) < max_age) {
+        if let Some((known, _)) = current.filter(|(_, read)| !self.due && since(*read) < max_age) {
             return Some(Ok(known.clone()));
         }
         let last = self.last.as_ref()?;

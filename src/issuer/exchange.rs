@@ -40,8 +40,7 @@ pub(crate) async fn ask(
             *request.uri_mut() = uri.clone();
             *request.headers_mut() = headers.clone();
             request.headers_mut().insert(USER_AGENT, user_agent());
-            let answer = network.transport.send(request, network.limits).await;
-            let response = answer.map_err(|error| FaultKind::Transport(error.kind()))?;
+            let response = network.transport.send(request, network.limits).await?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED
             {
                 return Ok::<_, FaultKind>(response);
@@ -57,7 +56,7 @@ pub(crate) async fn ask(
     };
     let response = tokio::time::timeout(network.limits.timeout, exchange)
         .await
-        .unwrap_or(Err(FaultKind::Transport(TransportErrorKind::Timeout)))?;
+        .unwrap_or(Err(TransportErrorKind::Timeout.into()))?;
     check(response, network.limits.max_bytes, now)
 }
 
@@ -93,11 +92,11 @@ fn check(
         });
     }
     if response.body().len() > max_bytes {
-        return Err(FaultKind::Transport(TransportErrorKind::TooLarge).into());
+        return Err(FaultKind::from(TransportErrorKind::TooLarge).into());
     }
     // Transports undo what they have asked for.
     if Coding::of(response.headers()) != Coding::Identity {
-        return Err(FaultKind::Transport(TransportErrorKind::ContentEncoding).into());
+        return Err(FaultKind::from(TransportErrorKind::ContentEncoding).into());
     }
     Ok(response)
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::transport::TransportErrorKind;
+use crate::transport::{TransportError, TransportErrorKind};
 
 /// A question without a usable answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,7 +13,7 @@ pub(crate) struct Fault {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum FaultKind {
     /// There was no answer.
-    Transport(TransportErrorKind),
+    Transport(TransportError),
     /// The answer had another status than 200.
     Status(u16),
     /// The answer was a redirect that isn't followed.
@@ -31,14 +31,13 @@ pub(crate) enum FaultKind {
 impl FaultKind {
     /// Returns `true` if the host can't be reached. The other places are on the same host.
     pub(crate) const fn ends_the_search(&self) -> bool {
+        let Self::Transport(error) = self else { return false };
         matches!(
-            self,
-            Self::Transport(
-                TransportErrorKind::UnknownHost
-                    | TransportErrorKind::Connect
-                    | TransportErrorKind::Tls
-                    | TransportErrorKind::BlockedAddress
-            )
+            error.kind(),
+            TransportErrorKind::UnknownHost
+                | TransportErrorKind::Connect
+                | TransportErrorKind::Tls
+                | TransportErrorKind::BlockedAddress
         )
     }
 
@@ -57,10 +56,10 @@ impl FaultKind {
         match self {
             Self::IssuerMismatch(_) => 6,
             Self::Unacceptable => 5,
-            Self::Transport(TransportErrorKind::TooLarge | TransportErrorKind::ContentEncoding) => {
-                3
-            }
-            Self::Transport(_) => 4,
+            Self::Transport(error) => match error.kind() {
+                TransportErrorKind::TooLarge | TransportErrorKind::ContentEncoding => 3,
+                _ => 4,
+            },
             Self::Unreadable => 3,
             Self::NotMetadata => 2,
             Self::Redirect => 1,
@@ -73,5 +72,17 @@ impl FaultKind {
 impl From<FaultKind> for Fault {
     fn from(kind: FaultKind) -> Self {
         Self { kind, retry_after: None }
+    }
+}
+
+impl From<TransportError> for FaultKind {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error)
+    }
+}
+
+impl From<TransportErrorKind> for FaultKind {
+    fn from(kind: TransportErrorKind) -> Self {
+        Self::Transport(kind.into())
     }
 }

@@ -95,7 +95,7 @@ impl Search {
             Ok(Some(found)) => Ok(found),
             Ok(None) => Err(worst),
             Err(_) => {
-                let timed_out = FaultKind::Transport(TransportErrorKind::Timeout);
+                let timed_out = FaultKind::from(TransportErrorKind::Timeout);
                 Err(if timed_out.rank() > worst.kind.rank() { timed_out.into() } else { worst })
             }
         }

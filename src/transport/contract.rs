@@ -1,9 +1,12 @@
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+use crate::cause::{Cause, Report};
 
 /// The future of [`Transport::send`].
 pub type ResponseFuture =
@@ -50,10 +53,12 @@ impl Limits {
 
 /// An exchange that gave no answer.
 ///
-/// It names neither the address nor anything that was received.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Its `Display` names neither the address nor anything that was received;
+/// [`source`](Error::source) is the cause, if it is known. Two are equal if they are of the same kind.
+#[derive(Clone)]
 pub struct TransportError {
     kind: TransportErrorKind,
+    cause: Option<Cause>,
 }
 
 /// Why an exchange gave no answer.
@@ -82,7 +87,14 @@ pub enum TransportErrorKind {
 impl TransportError {
     /// Creates an error of this kind.
     pub const fn new(kind: TransportErrorKind) -> Self {
-        Self { kind }
+        Self { kind, cause: None }
+    }
+
+    /// Adds the cause, which is logged and printed along with this error: it must not hold the
+    /// address, nor anything of the request.
+    #[must_use]
+    pub fn with_source(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { cause: Some(cause.into().into()), ..self }
     }
 
     /// Returns what went wrong.
@@ -109,4 +121,28 @@ impl fmt::Display for TransportError {
     }
 }
 
-impl std::error::Error for TransportError {}
+impl fmt::Debug for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
+    }
+}
+
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as _)
+    }
+}
+
+impl PartialEq for TransportError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for TransportError {}
+
+impl From<TransportErrorKind> for TransportError {
+    fn from(kind: TransportErrorKind) -> Self {
+        Self::new(kind)
+    }
+}

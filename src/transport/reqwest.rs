@@ -13,6 +13,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 use tokio::time::Instant;
 
+use crate::cause::Reason;
 use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::transport::address::{is_forbidden, is_loopback, is_public};
@@ -67,7 +68,7 @@ pub struct ReqwestTransport {
 
 impl ReqwestTransport {
     /// Creates a transport with the system's certificates and proxies, which tries to connect for
-    /// at most 3 seconds.
+    /// at most 3 seconds and keeps at most 16 unused connections to a host.
     ///
     /// # Errors
     ///
@@ -79,7 +80,12 @@ impl ReqwestTransport {
 
     #[cfg(feature = "aws-lc-rs")]
     pub(crate) fn with_connect_timeout(timeout: Duration) -> Result<Self, ConfigError> {
-        Self::with(move || Client::builder().connect_timeout(timeout), &(Arc::new(System) as _))
+        // Otherwise each of many exchanges at the same time would leave a connection for a minute.
+        const IDLE_PER_HOST: usize = 16;
+        let builder = move || {
+            Client::builder().connect_timeout(timeout).pool_max_idle_per_host(IDLE_PER_HOST)
+        };
+        Self::with(builder, &(Arc::new(System) as _))
     }
 
     #[cfg(feature = "aws-lc-rs")]
@@ -156,8 +162,7 @@ impl Transport for ReqwestTransport {
             let exchange = exchange(&mut attempt, url, request, limits.max_bytes);
             tokio::time::timeout(limits.timeout, exchange)
                 .await
-                .unwrap_or(Err(TransportErrorKind::Timeout))
-                .map_err(TransportError::new)
+                .unwrap_or(Err(TransportErrorKind::Timeout.into()))
         })
     }
 }
@@ -182,7 +187,7 @@ impl Attempt {
         Self { clients, generation, began, patience, suspicion }
     }
 
-    fn failed(&mut self, error: &reqwest::Error) -> TransportErrorKind {
+    fn failed(&mut self, error: &reqwest::Error) -> TransportError {
         let kind = kind(error);
         self.suspicion = match kind {
             // No connection that was kept is to blame.
@@ -193,7 +198,14 @@ impl Attempt {
             }
             _ => Some(Suspicion::Broken),
         };
-        kind
+        let failed = TransportError::new(kind);
+        match kind {
+            TransportErrorKind::Connect | TransportErrorKind::Tls | TransportErrorKind::Other => {
+                failed.with_source(reason(error))
+            }
+            // Nothing is to be added.
+            _ => failed,
+        }
     }
 }
 
@@ -213,7 +225,7 @@ async fn exchange(
     url: Url,
     request: Request<Bytes>,
     max_bytes: usize,
-) -> Result<Response<Bytes>, TransportErrorKind> {
+) -> Result<Response<Bytes>, TransportError> {
     let (mut parts, body) = request.into_parts();
     parts.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     let client = attempt.generation.client(attempt.clients.make()).await.cloned();
@@ -225,7 +237,7 @@ async fn exchange(
         Coding::Gzip => Body::new(true, max_bytes),
         Coding::Other => {
             attempt.suspicion = None;
-            return Err(TransportErrorKind::ContentEncoding);
+            return Err(TransportErrorKind::ContentEncoding.into());
         }
     };
     while let Some(chunk) = answer.chunk().await.map_err(|error| attempt.failed(&error))? {
@@ -252,6 +264,15 @@ fn kind(error: &reqwest::Error) -> TransportErrorKind {
         _ if error.is_connect() => TransportErrorKind::Connect,
         _ => TransportErrorKind::Other,
     }
+}
+
+/// Returns what an error comes from in the end, in printable ASCII. What stands before that in the chain
+/// names the URL.
+fn reason(error: &reqwest::Error) -> Reason {
+    let last = causes(error).last().filter(|last| !last.is::<reqwest::Error>());
+    let text = last.map_or_else(|| "no more is known".to_owned(), ToString::to_string);
+    let legal = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
+    Reason(text.chars().take(256).map(legal).collect::<String>().into())
 }
 
 /// Returns what an error comes from, those within an `io::Error` included.

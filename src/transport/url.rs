@@ -13,7 +13,7 @@ use crate::error::ConfigError;
 pub(crate) enum PlainHttp {
     /// Never.
     Refused,
-    /// To this machine, where nobody sits in between.
+    /// To this machine, where no one sits in between.
     Loopback,
     /// Everywhere: the operator said so.
     Dangerous,
@@ -85,12 +85,12 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// Tells whether a URL is one of plain `http` that stays on this machine.
+/// Returns `true` if a URL is one of plain `http` that stays on this machine.
 pub(crate) fn is_plain_loopback(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some_and(is_loopback)
 }
 
-/// Tells whether a host is this machine by its very spelling: 127.0.0.0/8, `[::1]`, or `localhost`,
+/// Returns `true` if a host is this machine by its very spelling: 127.0.0.0/8, `[::1]`, or `localhost`,
 /// of which the transport dials loopback addresses only.
 fn is_loopback(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

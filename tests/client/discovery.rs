@@ -368,6 +368,58 @@ async fn fc14_metadata_that_hangs_is_waited_for_once_an_hour() {
     assert!(get(12).await);
 }
 
+#[test]
+fn fb9_an_issuer_that_no_server_has_is_refused_with_a_sentence() {
+    let error = |issuer: &str| {
+        let auth = || ClientAuth::basic("me", "s");
+        let named = Grant::endpoint("https://as.test/token", auth()).issuer(issuer).build().err();
+        let found = Grant::discover(issuer, auth()).build().err();
+        [named, found].map(|error| error.map(|error| error.to_string()).unwrap_or_default())
+    };
+    for (issuer, why) in [
+        (" https://as.test", "space"),
+        ("https://as.test\n", "line end"),
+        ("https://login.microsoftonline.com/common/v2.0", "tenant's id"),
+        ("https://login.microsoftonline.com/{tenantid}/v2.0", "placeholder"),
+        ("", "empty"),
+    ] {
+        for error in error(issuer) {
+            assert!(error.contains(why), "{issuer:?}: {error}");
+        }
+    }
+    assert_eq!(error("https://as.test/realms/shop"), ["", ""]);
+}
+
+// FC10: what lies in place of the metadata for a while.
+#[tokio::test(start_paused = true)]
+async fn fc10_a_page_in_place_of_the_metadata_passes() {
+    for page in [r#"{"status":"maintenance"}"#, "<html>", "[]", r#"{"issuer":7}"#] {
+        let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(page));
+        let client = client(&transport);
+        let grant = Grant::discover("https://as.test", usual_auth()).build().unwrap();
+        let error = client.token(&grant).await.unwrap_err();
+        assert!(!error.is_permanent(), "{page}: {error}");
+    }
+}
+
+// FC8: why there was no connection, also where it was to the metadata.
+#[tokio::test]
+async fn fc8_an_error_of_the_metadatas_exchange_has_its_cause() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let discovered = Grant::discover(&address, usual_auth());
+    let named = Grant::endpoint(&format!("{address}/token"), usual_auth());
+    for grant in [discovered, named] {
+        let grant = grant.allow_loopback_http().build().unwrap();
+        let client = tower_bearer::client::TokenClient::builder().build().unwrap();
+        let error = client.token(&grant).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("refused") && !cause.contains("127.0.0.1"), "{cause}");
+        assert!(format!("{error:?}").contains(&cause), "{error:?}");
+    }
+}
+
 // FC7: RFC 8705 §5.
 #[tokio::test(start_paused = true)]
 async fn fc7_a_client_with_a_certificate_asks_at_the_alias() {
@@ -375,15 +427,17 @@ async fn fc7_a_client_with_a_certificate_asks_at_the_alias() {
         "token_endpoint_auth_methods_supported":["tls_client_auth","client_secret_basic"],
         "tls_client_certificate_bound_access_tokens":true,
         "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.as.test/token"}}"#;
-    for (auth, host) in
-        [(ClientAuth::tls("me"), "mtls.as.test"), (ClientAuth::basic("me", "s"), "as.test")]
-    {
+    let basic = || Grant::discover("https://as.test", ClientAuth::basic("me", "s"));
+    for (grant, host) in [
+        (Grant::discover("https://as.test", ClientAuth::tls("me")), "mtls.as.test"),
+        (basic().certificate_bound(), "mtls.as.test"),
+        (basic(), "as.test"),
+    ] {
         let transport = ScriptedTransport::from_fn(|request| match request.uri().path() {
             "/token" => granted("t", 600),
             _ => ScriptedAnswer::json(METADATA),
         });
-        let grant = Grant::discover("https://as.test", auth).build().unwrap();
-        client(&transport).token(&grant).await.unwrap();
+        client(&transport).token(&grant.build().unwrap()).await.unwrap();
         assert_eq!(transport.requests().last().unwrap().uri().host(), Some(host));
     }
 }

@@ -263,27 +263,38 @@ async fn fc14_an_ipv6_origin_in_any_spelling_is_found_through_reqwest() {
 
 // FC8: what the docs of `SendError` say.
 #[tokio::test]
-async fn fc8_tonic_sees_unavailable() {
+async fn fc8_tonic_sees_unavailable_or_deadline_exceeded() {
     use tonic::client::Grpc;
     use tonic::{Code, Status, body::Body, transport::Channel};
     let nothing = ScriptedTransport::from_fn(|_| refused(503, "temporarily_unavailable"));
-    let tokens = TokenClient::builder().transport(nothing).timeout(SECOND).build().unwrap();
-    let tokens = tokens.source(&scripted_grant().build().unwrap());
-    let channel = Channel::from_static("http://[::1]:9").connect_lazy();
-    let layer = AttachTokenLayer::for_channel(tokens, "http://[::1]:9").unwrap();
-    let channel = tower::ServiceBuilder::new()
-        .map_err(|error: SendError| match error {
-            SendError::Service(error) => Status::from_error(error),
-            ours => Status::unavailable(ours.to_string()),
-        })
-        .layer(layer)
-        .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new))
-        .service(channel);
-    let mut client = Grpc::new(channel);
-    client.ready().await.unwrap();
-    let codec = tonic_prost::ProstCodec::<(), ()>::default();
-    let path = http::uri::PathAndQuery::from_static("/orders.Orders/Get");
-    let status = client.unary(tonic::Request::new(()), path, codec).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert!(status.message().contains("https://as.test/token"), "{status:?}");
+    let silent = ScriptedTransport::from_fn(|_| ScriptedAnswer::never());
+    for (transport, code) in [(nothing, Code::Unavailable), (silent, Code::DeadlineExceeded)] {
+        let tokens =
+            TokenClient::builder().transport(transport).timeout(10 * SECOND).build().unwrap();
+        let tokens = tokens.source(&scripted_grant().build().unwrap());
+        let channel = Channel::from_static("http://[::1]:9").connect_lazy();
+        let layer = AttachTokenLayer::for_channel(tokens, "http://[::1]:9").unwrap();
+        let channel = tower::ServiceBuilder::new()
+            .map_err(|error: SendError| match error {
+                SendError::Service(error) => Status::from_error(error),
+                SendError::Token(error) if *error.kind() == TokenErrorKind::Deadline => {
+                    Status::deadline_exceeded(error.to_string())
+                }
+                ours => Status::unavailable(ours.to_string()),
+            })
+            .layer(layer)
+            .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new))
+            .service(channel);
+        let mut client = Grpc::new(channel);
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let path = http::uri::PathAndQuery::from_static("/orders.Orders/Get");
+        let mut request = tonic::Request::new(());
+        if code == Code::DeadlineExceeded {
+            request.set_timeout(SECOND / 10);
+        }
+        let status = client.unary(request, path, codec).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status:?}");
+        assert!(status.message().contains("no access token"), "{status:?}");
+    }
 }

@@ -464,7 +464,13 @@ async fn e10_a_token_that_was_refused_before_the_last_one_is_not_taken_from_the_
 // FC7: a token that came by a certificate may be bound to it, and each process may have its own.
 #[tokio::test(start_paused = true)]
 async fn fc7_tokens_that_came_by_a_certificate_are_not_shared() {
-    for (auth, shares) in [(ClientAuth::tls("me"), false), (ClientAuth::basic("me", "s"), true)] {
+    let grant = |auth| Grant::endpoint("https://as.test/token", auth);
+    for (grant, shares) in [
+        (grant(ClientAuth::tls("me")), false),
+        (grant(ClientAuth::basic("me", "s")).certificate_bound(), false),
+        (grant(ClientAuth::basic("me", "s")), true),
+    ] {
+        let grant = grant.build().unwrap();
         let (transport, store) = (counting(600), MemoryStore::default());
         let clock = running_clock();
         let mut tokens = Vec::new();
@@ -475,7 +481,6 @@ async fn fc7_tokens_that_came_by_a_certificate_are_not_shared() {
                 .shared(store.clone(), store_key())
                 .build()
                 .unwrap();
-            let grant = Grant::endpoint("https://as.test/token", auth.clone()).build().unwrap();
             let source = client.source(&grant);
             tokens.push((token(&source).await, token(&source).await));
             tokio::time::sleep(SECOND).await;

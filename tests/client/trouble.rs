@@ -11,8 +11,10 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::Full;
 use tokio::time::{Instant, advance, timeout};
 use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_bearer::Secret;
 use tower_bearer::client::{
-    AttachTokenLayer, ClientAuth, Grant, ReplayBody, SendError, TokenClient, TokenErrorKind,
+    AttachTokenLayer, ClientAuth, Grant, ReplayBody, SecretFuture, SecretProvider, SendError,
+    TokenClient, TokenErrorKind,
 };
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
 
@@ -493,6 +495,59 @@ async fn fc10_an_operator_can_have_it_tried_at_once() {
     assert_eq!(token(&sources[1]).await, "t2");
     assert_eq!(token(&sources[2]).await, "t3");
     assert_eq!(token(&sources[0]).await, "t1", "what serves stays");
+}
+
+/// A secret that can be changed.
+#[derive(Clone)]
+struct Vault(Arc<Mutex<&'static str>>);
+
+impl SecretProvider for Vault {
+    fn secret(&self) -> SecretFuture<'_> {
+        let secret = *self.0.lock().unwrap();
+        Box::pin(async move { Ok(Secret::new(secret)) })
+    }
+}
+
+// However long the wrong one was tried before.
+#[tokio::test(start_paused = true)]
+async fn fc10_an_operator_who_has_fixed_the_secret_can_have_it_tried_at_once() {
+    for by_client in [false, true] {
+        let transport = ScriptedTransport::from_fn(|request| {
+            let right = form(request)["client_secret"] == "right";
+            if right { granted("t1", 600) } else { refused(401, "invalid_client") }
+        });
+        let vault = Vault(Arc::new(Mutex::new("wrong")));
+        let auth = ClientAuth::body("me", vault.clone());
+        let grant = Grant::endpoint("https://as.test/token", auth).build().unwrap();
+        let client = client(&transport);
+        let source = client.source(&grant);
+        for _ in 0..120 {
+            source.token().await.unwrap_err();
+            advance(SECOND).await;
+        }
+        *vault.0.lock().unwrap() = "right";
+        let before = transport.request_count();
+        source.token().await.unwrap_err();
+        if by_client {
+            client.reset()
+        } else {
+            source.reset()
+        }
+        assert_eq!(token(&source).await, "t1");
+        assert_eq!(transport.request_count(), before + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fc2_the_addresses_of_one_origin_share_its_budget() {
+    let transport = counting(6_000);
+    let source = source(&transport);
+    source.token().await.unwrap();
+    for n in 0..10 {
+        let held = source.token().await.unwrap();
+        source.renew(&held, &format!("https://orders.test/{n}?a=b")).await;
+    }
+    assert_eq!(transport.request_count(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,19 +11,22 @@ use crate::client::grant::error::TokenError;
 ///
 /// `Display` is one sentence, and `Debug` the sentence with its causes, as `main` prints it.
 ///
-/// tonic makes `Unknown` of errors that it doesn't know, and this is one. Where gRPC's `UNAVAILABLE` is
-/// wanted, have the client's stack say so, outside of the [`AttachTokenLayer`]:
+/// tonic makes `Unknown` of errors that it doesn't know, and this is one. Where gRPC's `UNAVAILABLE` and
+/// `DEADLINE_EXCEEDED` are wanted, have the client's stack say so, outside of the [`AttachTokenLayer`]:
 ///
 /// ```
 /// # fn example(tokens: tower_bearer::client::TokenSource) -> Result<(), Box<dyn std::error::Error>> {
 /// use tonic::{Status, body::Body, transport::Channel};
 /// use tower::ServiceBuilder;
-/// use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError};
+/// use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError, TokenErrorKind};
 ///
 /// let channel = Channel::from_static("http://[::1]:50051").connect_lazy();
 /// let channel = ServiceBuilder::new()
 ///     .map_err(|error: SendError| match error {
 ///         SendError::Service(error) => Status::from_error(error),
+///         SendError::Token(error) if *error.kind() == TokenErrorKind::Deadline => {
+///             Status::deadline_exceeded(error.to_string())
+///         }
 ///         ours => Status::unavailable(ours.to_string()),
 ///     })
 ///     .layer(AttachTokenLayer::for_channel(tokens, "http://[::1]:50051")?)

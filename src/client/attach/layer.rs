@@ -115,7 +115,7 @@ impl AttachTokenLayer {
     /// Like [`new`](Self::new), but `http` origins may be any host: for a mesh whose proxies encrypt
     /// what leaves the machine.
     ///
-    /// Where nothing does, everybody on the way can read the token and use it.
+    /// Where nothing does, anyone on the way can read the token and use it.
     ///
     /// # Errors
     ///
@@ -169,8 +169,7 @@ impl AttachTokenLayer {
     }
 
     /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
-    /// request with a longer body, or with one of more than 1,024 frames, isn't sent again; with 0,
-    /// only those without a body are. What [`send`](Self::send) is given, `reqwest` has in memory
+    /// request with a longer body isn't sent again; with 0, only those without a body are. What [`send`](Self::send) is given, `reqwest` has in memory
     /// already: it is sent again however long it is, unless it is a stream.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {

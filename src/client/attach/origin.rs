@@ -62,7 +62,7 @@ impl Origin {
         !authority.contains('@') && uri.is_ok_and(|uri| self.contains(&uri))
     }
 
-    /// Tells whether an absolute address is of this origin.
+    /// Returns `true` if an absolute address is of this origin.
     pub(crate) fn contains(&self, uri: &Uri) -> bool {
         is_https(uri) == Some(self.https)
             && uri.host().is_some_and(|host| self.is_host(host))

@@ -71,7 +71,7 @@ impl<B: Body> ReplayBody<B> {
 }
 
 impl<B> Replay<B> {
-    /// Tells whether the body can be sent once more, as far as it has passed.
+    /// Returns `true` if the body can be sent once more, as far as it has passed.
     pub(crate) fn is_possible(&self) -> bool {
         self.0.as_ref().is_none_or(|state| lock(state).keeping)
     }

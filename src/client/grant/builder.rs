@@ -15,7 +15,7 @@ use crate::client::tokens::source::TokenSource;
 use crate::credentials::authentication::ClientAuth;
 use crate::digest::Parts;
 use crate::error::{ConfigError, within};
-use crate::issuer::check_issuer;
+use crate::issuer::{check_issuer, check_issuer_text};
 use crate::scope::Scope;
 use crate::transport::{PlainHttp, parse_url, printable};
 
@@ -53,6 +53,7 @@ pub struct GrantBuilder {
     all_scopes_required: bool,
     default_lifetime: Duration,
     bounded_by_jwt: bool,
+    certificate_bound: bool,
     answers: AnswerRules,
 }
 
@@ -78,6 +79,7 @@ impl GrantBuilder {
             all_scopes_required: false,
             default_lifetime: Duration::from_secs(300),
             bounded_by_jwt: false,
+            certificate_bound: false,
             answers: AnswerRules::default(),
         }
     }
@@ -141,7 +143,7 @@ impl GrantBuilder {
     /// proxies encrypt what leaves the machine. The metadata of an `http` issuer may then name an
     /// `http` token endpoint; that of an `https` issuer never may.
     ///
-    /// Where nothing does, everybody on the way can read the client's secret and its tokens.
+    /// Where nothing does, anyone on the way can read the client's secret and its tokens.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.plain_http = PlainHttp::Dangerous;
         self
@@ -167,6 +169,18 @@ impl GrantBuilder {
     /// Access tokens are opaque to clients (RFC 9068 §6), so this is off by default.
     pub fn bounded_by_jwt_expiry(mut self) -> Self {
         self.bounded_by_jwt = true;
+        self
+    }
+
+    /// Says that tokens are bound to the TLS certificate that the transport presents, though the
+    /// client authenticates otherwise (RFC 8705 §3), as where the metadata has
+    /// `tls_client_certificate_bound_access_tokens`. [`ClientAuth::tls`] implies it.
+    ///
+    /// A discovered token endpoint is then that of the metadata's `mtls_endpoint_aliases`, if there is
+    /// one (RFC 8705 §5), and the tokens are never put into a shared cache: other processes may have
+    /// other certificates.
+    pub fn certificate_bound(mut self) -> Self {
+        self.certificate_bound = true;
         self
     }
 
@@ -203,6 +217,7 @@ impl GrantBuilder {
         let secret = self.auth.source().map(|source| source.identity());
         let key = Parts::new("grant").part(distinction).part(secret.unwrap_or_default()).finish();
         let party = Arc::new(self.party());
+        let by_certificate = self.certificate_bound || self.auth.is_by_certificate();
         Ok(Grant(Arc::new(Definition {
             server,
             party,
@@ -214,6 +229,7 @@ impl GrantBuilder {
             all_scopes_required: self.all_scopes_required,
             default_lifetime: self.default_lifetime,
             bounded_by_jwt: self.bounded_by_jwt,
+            by_certificate,
             answers: self.answers,
             distinction,
             key,
@@ -246,8 +262,14 @@ impl GrantBuilder {
 
     fn server(&self) -> Result<Server, ConfigError> {
         let what = if self.discover { "issuer" } else { "token endpoint" };
+        if self.discover {
+            check_issuer_text(&self.address)?;
+        }
         let uri = parse_url(&self.address, self.plain_http)
             .map_err(|fault| fault.report(what, &self.address, ALLOWED))?;
+        if let Some(issuer) = &self.issuer {
+            check_issuer_text(issuer)?;
+        }
         if !self.discover {
             return Ok(Server::Endpoint { uri, issuer: self.issuer.clone() });
         }

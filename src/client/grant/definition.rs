@@ -46,6 +46,8 @@ pub(crate) struct Definition {
     pub(crate) all_scopes_required: bool,
     pub(crate) default_lifetime: Duration,
     pub(crate) bounded_by_jwt: bool,
+    /// Tokens may be bound to the certificate of the transport (RFC 8705 §3).
+    pub(crate) by_certificate: bool,
     pub(crate) answers: AnswerRules,
     pub(crate) party: Arc<Party>,
     /// Everything but the secret, hashed.

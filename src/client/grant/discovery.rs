@@ -164,19 +164,17 @@ impl Found {
 }
 
 impl Metadata {
-    /// Returns the token endpoint for this way of authentication.
-    pub(crate) fn endpoint(&self, auth: &ClientAuth) -> Result<&Uri, TokenError> {
+    /// Returns the token endpoint, for clients that present a certificate or for others.
+    pub(crate) fn endpoint(&self, by_certificate: bool) -> Result<&Uri, TokenError> {
         match &self.mtls_alias {
             // RFC 8705 §5: a client that does mutual TLS must use the alias.
-            Alias::Endpoint(alias) if auth.is_by_certificate() => Ok(alias),
-            Alias::Unusable if auth.is_by_certificate() => {
-                Err(fault(DiscoveryFault::TokenEndpoint))
-            }
+            Alias::Endpoint(alias) if by_certificate => Ok(alias),
+            Alias::Unusable if by_certificate => Err(fault(DiscoveryFault::TokenEndpoint)),
             _ => Ok(&self.token_endpoint),
         }
     }
 
-    /// Tells whether the issuer offers this way of authentication, as far as it says.
+    /// Returns an error unless the issuer offers this way of authentication, as far as it says.
     pub(crate) fn check(&self, auth: &ClientAuth) -> Result<(), TokenError> {
         let offers = |list: &Option<Vec<String>>, name: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|it| it == name))
@@ -194,10 +192,28 @@ impl Metadata {
             WARN,
             method = auth.name(),
             algorithm,
-            offered = ?self.auth_methods,
+            offered = self.known_methods().join(" "),
             "client_auth_method: the issuer doesn't offer the chosen client authentication"
         );
         Err(fault(DiscoveryFault::AuthMethod))
+    }
+}
+
+impl Metadata {
+    /// Returns the ways of authentication that the issuer offers and this client has: what else the
+    /// list says is the server's, and isn't logged.
+    #[cfg(feature = "tracing")]
+    fn known_methods(&self) -> Vec<&'static str> {
+        const KNOWN: [&str; 6] = [
+            "client_secret_basic",
+            "client_secret_post",
+            "client_secret_jwt",
+            "private_key_jwt",
+            "tls_client_auth",
+            "self_signed_tls_client_auth",
+        ];
+        let offered = self.auth_methods.as_deref().unwrap_or_default();
+        KNOWN.into_iter().filter(|known| offered.iter().any(|it| it == known)).collect()
     }
 }
 
@@ -209,7 +225,7 @@ fn fault(fault: DiscoveryFault) -> TokenError {
 fn error_of(_issuer: &str, found: issuer::Fault) -> TokenError {
     let kind = match found.kind {
         // What is there is no metadata, which is short and not encoded.
-        FaultKind::Transport(kind) => TokenErrorKind::Transport(kind),
+        FaultKind::Transport(error) => return TokenError::transport(error),
         FaultKind::Status(status) => match StatusCode::from_u16(status) {
             Ok(status)
                 if status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429) =>
@@ -313,9 +329,9 @@ mod tests {
             let document =
                 format!(r#"{{"token_endpoint":"{USUAL}","mtls_endpoint_aliases":{aliases}}}"#);
             let metadata = read(document.as_bytes(), PlainHttp::Refused).unwrap();
-            let by_secret = metadata.endpoint(&ClientAuth::basic("me", "s")).unwrap();
+            let by_secret = metadata.endpoint(false).unwrap();
             assert_eq!(by_secret, USUAL, "{aliases}");
-            metadata.endpoint(&ClientAuth::tls("me")).ok().map(ToString::to_string)
+            metadata.endpoint(true).ok().map(ToString::to_string)
         };
         let found = alias(r#"{"token_endpoint":"https://mtls.as.example/token"}"#);
         assert_eq!(found.as_deref(), Some("https://mtls.as.example/token"));

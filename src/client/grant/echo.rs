@@ -2,9 +2,9 @@
 //!
 //! Words that are shown have been searched for every secret of the request, in all the encodings
 //! that servers and proxies have: what can be decoded in the words is decoded, twice over, and each
-//! secret is looked for as it is, as a form has it, and in hexadecimal, base32 and base64 at any
-//! alignment; forwards and backwards, whatever the case, and whatever was put in between. Doubt
-//! speaks against the words: they are lost at worst, and the error code stays.
+//! secret is looked for as it is, forwards and backwards, whatever the case, and whatever was put in
+//! between; and in base64 whose case was lost. Doubt speaks against the words: they are lost at worst,
+//! and the error code stays.
 
 use zeroize::Zeroizing;
 
@@ -16,122 +16,129 @@ const PART: usize = 8;
 /// So long must be what a secret is written as, unless it is shorter itself.
 const SHORTEST: usize = 4;
 
+/// Without one of its characters, a longer form still has a part.
+const LONGEST_WITHOUT_PART: usize = 16;
+
 type Text = Zeroizing<Vec<u8>>;
+
+/// Collects bytes, with room for all there may be: a buffer that grew would leave copies behind.
+fn text(bytes: impl Iterator<Item = u8>) -> Text {
+    let most = bytes.size_hint().1.unwrap_or_default();
+    let mut text = Zeroizing::new(Vec::with_capacity(most));
+    text.extend(bytes);
+    text
+}
 
 /// Returns `true` if nothing of `secrets` is in `words`.
 pub(crate) fn is_free_of<'a>(words: &str, secrets: impl Iterator<Item = &'a [u8]>) -> bool {
-    let words = Words::new(words);
-    secrets.flat_map(forms).all(|form| !words.have(&form))
-}
-
-/// The server's words in all their readings, and the parts of these, in order.
-struct Words {
-    plain: Vec<Text>,
-    decoded: Vec<Text>,
-    parts: Zeroizing<Vec<[u8; PART]>>,
-}
-
-impl Words {
-    fn new(words: &str) -> Self {
-        let forwards = Zeroizing::new(words.as_bytes().to_vec());
-        let mut plain = vec![reversed(&forwards), forwards];
-        // Some escape twice and thrice.
-        for _ in 0..3 {
-            let unescaped: Vec<Text> = plain.iter().map(|text| unescape(text)).collect();
-            plain.extend(unescaped);
-            sort(&mut plain);
-        }
-        let mut decoded: Vec<Text> = plain.iter().flat_map(|text| decode(text)).collect();
-        sort(&mut decoded);
-        let unescaped: Vec<Text> = decoded.iter().map(|text| unescape(text)).collect();
-        decoded.extend(unescaped);
-        sort(&mut decoded);
-        let again: Vec<Text> = decoded.iter().flat_map(|text| decode_usual(text)).collect();
-        decoded.extend(again);
-        let decoded = decoded.iter().map(|text| squeeze(text));
-        let plain = plain.iter().flat_map(|text| [squeeze(text), strip(text)]);
-        let (mut plain, mut decoded): (Vec<Text>, Vec<Text>) = (plain.collect(), decoded.collect());
-        sort(&mut plain);
-        sort(&mut decoded);
-        let texts = plain.iter().chain(&decoded);
-        let parts = texts.flat_map(|text| text.windows(PART)).filter_map(|it| it.try_into().ok());
-        let mut parts = Zeroizing::new(parts.collect::<Vec<[u8; PART]>>());
-        parts.sort_unstable();
-        parts.dedup();
-        Self { plain, decoded, parts }
+    if words.is_empty() {
+        return true;
     }
-
-    fn have(&self, form: &[u8]) -> bool {
-        let is_there = |part: &[u8]| {
-            let found = self.parts.binary_search_by(|it| it.as_slice().cmp(part));
-            found.is_ok()
-        };
-        let whole = |text: &Text| text.windows(form.len()).any(|window| window == form);
-        let most = |text: &Text| has_most(text, form);
-        let most_of_it = match form.len() {
-            0 => false,
-            1..=3 => self.plain.iter().any(whole),
-            // All but one of so few characters stand by chance in what was wrongly decoded.
-            4..=5 => self.plain.iter().any(most) || self.decoded.iter().any(whole),
-            6..=16 => self.plain.iter().chain(&self.decoded).any(most),
-            // Without one of its characters, a longer one still has a part.
-            _ => false,
-        };
-        most_of_it || form.windows(PART).any(is_there)
-    }
+    let secrets = Forms::new(secrets);
+    let plain = plain(words);
+    let once = distinct(plain.iter().flat_map(|text| decode(text)));
+    let once = distinct(once.iter().flat_map(|text| [text.clone(), unescape(text)]));
+    let is_in = |text: Text, was_decoded| secrets.are_in(&text, was_decoded);
+    let in_plain = plain.iter().any(|it| is_in(squeeze(it), false) || is_in(strip(it), false));
+    let in_once = || once.iter().any(|text| is_in(squeeze(text), true));
+    let in_twice =
+        |text: &Text| decode_usual(&graphic(text)).any(|text| is_in(squeeze(&text), true));
+    !in_plain && !in_once() && !once.iter().any(in_twice)
 }
 
-/// The ways in which a secret may be written, each forwards and backwards.
-fn forms(secret: &[u8]) -> Vec<Text> {
-    let encoded = |space| {
-        let mut form = Zeroizing::new(Vec::with_capacity(secret.len().saturating_mul(3)));
-        encode_into(&mut form, secret, space);
-        form
-    };
-    let written =
-        [Zeroizing::new(secret.to_vec()), encoded(Space::Plus), encoded(Space::Percent20)];
-    let mut forms = Vec::new();
-    for text in &written {
-        forms.extend([squeeze(text), strip(text)]);
-        for (bits, alphabet) in [(4, HEX), (5, BASE32), (6, BASE64), (6, BASE64_URL)] {
-            for offset in 0..bits {
-                let form = in_digits(text, bits, offset, alphabet);
-                // What is so short may stand anywhere by chance.
-                if form.len() >= SHORTEST {
-                    forms.extend([squeeze(&form), strip(&form)]);
-                }
+/// Returns the words forwards and backwards, with their escapes and without: some escape twice and
+/// thrice.
+fn plain(words: &str) -> Vec<Text> {
+    let forwards = Zeroizing::new(words.as_bytes().to_vec());
+    let mut plain = vec![reversed(&forwards), forwards];
+    for _ in 0..3 {
+        plain = distinct(plain.iter().flat_map(|text| [text.clone(), unescape(text)]));
+    }
+    plain
+}
+
+/// The ways in which the secrets may be written, and the parts of these, in order.
+struct Forms {
+    /// Those that may stand anywhere.
+    short: Vec<Text>,
+    /// Those that can't stand in what was decoded.
+    short_coded: Vec<Text>,
+    parts: Zeroizing<Vec<u64>>,
+}
+
+impl Forms {
+    fn new<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (mut written, mut coded) = (Vec::new(), Vec::new());
+        for secret in secrets {
+            let (plus, percent) = (encoded(secret, Space::Plus), encoded(secret, Space::Percent20));
+            let spaces = text(secret.iter().map(|byte| if *byte == b' ' { b'+' } else { *byte }));
+            let mut forms = Vec::new();
+            // What stands in an address is escaped already.
+            for text in [secret, &*spaces, &*unescape(secret)] {
+                forms.extend([squeeze(text), strip(text), rotated(&squeeze(text))]);
             }
+            forms.extend(forms.iter().map(|form| reversed(form)).collect::<Vec<_>>());
+            // Of a secret that has few letters and digits, these may stand anywhere by chance.
+            let least = SHORTEST.min(squeeze(secret).len());
+            forms.retain(|form| form.len() >= least);
+            written.append(&mut forms);
+            let texts = distinct([secret.to_vec().into(), plus, percent].into_iter());
+            let base64 = texts.iter().flat_map(|text| (0..3).map(|at| strip(&base64(text, at))));
+            // What is so short may stand anywhere by chance.
+            coded.extend(base64.filter(|form| form.len() >= SHORTEST));
         }
+        let forms = || written.iter().chain(&coded);
+        let mut sorted = Zeroizing::new(Vec::with_capacity(forms().map(|form| form.len()).sum()));
+        sorted.extend(forms().flat_map(parts));
+        sorted.sort_unstable();
+        let is_short = |form: &Text| (1..=LONGEST_WITHOUT_PART).contains(&form.len());
+        let short = |forms: Vec<Text>| distinct(forms.into_iter().filter(is_short));
+        Self { short: short(written), short_coded: short(coded), parts: sorted }
     }
-    // Of a secret that has few letters and digits, these may stand anywhere by chance.
-    let whole = squeeze(secret).len();
-    forms.retain(|form| form.len() >= SHORTEST.min(whole));
-    let backwards: Vec<Text> = forms.iter().map(|form| reversed(form)).collect();
-    forms.extend(backwards);
-    sort(&mut forms);
-    forms
+
+    fn are_in(&self, text: &Text, was_decoded: bool) -> bool {
+        let is_in = |form: &Text| match form.len() {
+            // So few characters stand by chance in what was wrongly decoded; so do all but one of a
+            // few more.
+            1..=3 => !was_decoded && has(text, form),
+            4..=5 if was_decoded => has(text, form),
+            _ => has_most(text, form),
+        };
+        self.short.iter().any(is_in)
+            || (!was_decoded && self.short_coded.iter().any(is_in))
+            || parts(text).any(|part| self.parts.binary_search(&part).is_ok())
+    }
 }
 
-const HEX: &[u8] = b"0123456789abcdef";
-const BASE32: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
-const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const BASE64_URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+fn parts(text: &Text) -> impl Iterator<Item = u64> {
+    text.windows(PART).filter_map(|part| part.try_into().ok().map(u64::from_ne_bytes))
+}
 
-/// Writes bytes in digits of so many bits each, from the bit at `offset` on: those digits that don't
-/// depend on what stands before and after.
-fn in_digits(bytes: &[u8], bits: usize, offset: usize, alphabet: &[u8]) -> Text {
-    let all = bytes.len().saturating_mul(8);
-    let bit = |at: usize| -> usize {
-        let byte = bytes.get(at >> 3).copied().unwrap_or_default();
-        usize::from(byte << (at & 7) >> 7)
-    };
-    let count = all.saturating_sub(offset).checked_div(bits).unwrap_or_default();
-    let starts = (0..count).map(|digit| digit.saturating_mul(bits).saturating_add(offset));
-    let digits = starts.filter_map(|start| {
-        let value = (0..bits).fold(0, |value, n| value << 1 | bit(start.saturating_add(n)));
-        alphabet.get(value).copied()
-    });
-    Zeroizing::new(digits.collect())
+fn encoded(text: &[u8], space: Space) -> Text {
+    let mut form = Zeroizing::new(Vec::with_capacity(text.len().saturating_mul(3)));
+    encode_into(&mut form, text, space);
+    form
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Writes bytes in base64 as it is after `at` other bytes: those characters that don't depend on what
+/// stands before and after.
+fn base64(bytes: &[u8], at: usize) -> Text {
+    let mut digits = Zeroizing::new(Vec::with_capacity(bytes.len().saturating_mul(2)));
+    // The bits of the first byte that belong to a character with bits of the byte before.
+    let skipped = [0_u32, 4, 2].get(at).copied().unwrap_or_default();
+    let (mut buffer, mut held) = (0_u32, 0_u32);
+    for (n, byte) in bytes.iter().enumerate() {
+        buffer = (buffer << 8 | u32::from(*byte)) & 0xffff;
+        held = held.saturating_add(if n == 0 { 8_u32.saturating_sub(skipped) } else { 8 });
+        while held >= 6 {
+            held = held.saturating_sub(6);
+            let value = usize::try_from(buffer >> held & 63).unwrap_or_default();
+            digits.extend(BASE64.get(value));
+        }
+    }
+    digits
 }
 
 /// Reads a text as digits of so many bits each, whatever stands in between.
@@ -149,37 +156,46 @@ fn of_digits(text: &[u8], bits: u32, skip: usize, value: impl Fn(u8) -> Option<u
     decoded
 }
 
-/// Returns what a text may be in hexadecimal, base64 and base32 at each alignment, and in the numbers
-/// of its characters.
-fn decode(text: &[u8]) -> Vec<Text> {
+/// Returns what a text may be in hexadecimal, base64, base32 and binary at each alignment, and in the
+/// numbers of its characters.
+fn decode(text: &[u8]) -> impl Iterator<Item = Text> {
     let base32 = |byte: u8| match byte {
         b'2'..=b'7' => Some(u32::from(byte.saturating_sub(b'2')).saturating_add(26)),
         _ => char::from(byte).to_digit(36).and_then(|it| it.checked_sub(10)),
     };
-    let mut decoded = decode_usual(text);
-    decoded.extend((0..8).map(|skip| of_digits(text, 5, skip, base32)));
-    decoded.extend([8, 10, 16].map(|radix| numbers(text, radix)));
-    decoded
+    let base32_hex = |byte| char::from(byte).to_digit(32);
+    let binary = |byte| char::from(byte).to_digit(2);
+    decode_usual(text)
+        .chain((0..8).map(move |skip| of_digits(text, 5, skip, base32)))
+        .chain((0..8).map(move |skip| of_digits(text, 5, skip, base32_hex)))
+        .chain((0..8).map(move |skip| of_digits(text, 1, skip, binary)))
+        .chain([2, 8, 10, 16].map(move |radix| numbers(text, radix)))
 }
 
 /// Returns what a text may be in hexadecimal and base64 at each alignment.
-fn decode_usual(text: &[u8]) -> Vec<Text> {
+fn decode_usual(text: &[u8]) -> impl Iterator<Item = Text> {
     let hex = |byte| char::from(byte).to_digit(16);
-    let base64 = |byte| match byte {
-        b'-' => Some(62),
-        b'_' => Some(63),
-        _ => BASE64.iter().position(|it| *it == byte).and_then(|it| it.try_into().ok()),
+    let base64 = |byte: u8| {
+        let (first, value) = match byte {
+            b'A'..=b'Z' => (b'A', 0),
+            b'a'..=b'z' => (b'a', 26),
+            b'0'..=b'9' => (b'0', 52),
+            b'+' | b'-' => return Some(62),
+            b'/' | b'_' => return Some(63),
+            _ => return None,
+        };
+        Some(u32::from(byte.saturating_sub(first)).saturating_add(value))
     };
-    let hex = (0..2).map(|skip| of_digits(text, 4, skip, hex));
-    hex.chain((0..4).map(|skip| of_digits(text, 6, skip, base64))).collect()
+    let hex = (0..2).map(move |skip| of_digits(text, 4, skip, hex));
+    hex.chain((0..4).map(move |skip| of_digits(text, 6, skip, base64)))
 }
 
 /// Takes a text as a list of its characters' numbers, as in `63 61 6e`, `\\x63\\x61` or `99, 97`.
-fn numbers(text: &[u8], radix: u32) -> Text {
-    let words = text.split(|it| !it.is_ascii_alphanumeric() || b"uUxX".contains(it));
+fn numbers(bytes: &[u8], radix: u32) -> Text {
+    let words = bytes.split(|it| !it.is_ascii_alphanumeric() || b"uUxX".contains(it));
     let number =
         |word| u8::try_from(u32::from_str_radix(str::from_utf8(word).ok()?, radix).ok()?).ok();
-    Zeroizing::new(words.filter_map(number).collect())
+    text(words.filter_map(number))
 }
 
 /// Undoes the escapes of URLs, HTML, JSON and quoted-printable, in one pass.
@@ -196,6 +212,13 @@ fn unescape(text: &[u8]) -> Text {
 
 fn escaped(first: u8, tail: &[u8]) -> Option<(u8, &[u8])> {
     match (first, tail) {
+        // ASCII in more bytes than it takes.
+        (0xc0 | 0xc1, [low @ 0x80..=0xbf, after @ ..]) => {
+            Some(((first & 1) << 6 | low & 0x3f, after))
+        }
+        (0xe0, [high @ (0x80 | 0x81), low @ 0x80..=0xbf, after @ ..]) => {
+            Some(((high & 1) << 6 | low & 0x3f, after))
+        }
         (b'%' | b'\\', [b'u', b'{', digits @ ..]) => number(digits, 16, 8),
         (b'%' | b'\\', [b'u', digits @ ..]) => number(digits, 16, 4),
         (b'%' | b'=', digits) => number(digits, 16, 2),
@@ -203,8 +226,8 @@ fn escaped(first: u8, tail: &[u8]) -> Option<(u8, &[u8])> {
         (b'\\', [b'x', digits @ ..]) => number(digits, 16, 2),
         (b'\\', [b'0'..=b'7', ..]) => number(tail, 8, 3),
         (b'\\', [byte, after @ ..]) => Some((*byte, after)),
-        (b'&', [b'#', b'x' | b'X', digits @ ..]) => number(digits, 16, 8),
-        (b'&', [b'#', digits @ ..]) => number(digits, 10, 8),
+        (b'&', [b'#', b'x' | b'X', digits @ ..]) => number(digits, 16, 32),
+        (b'&', [b'#', digits @ ..]) => number(digits, 10, 32),
         (b'&', _) => ENTITIES.iter().find_map(|(name, byte)| {
             let after = tail.strip_prefix(name.as_bytes())?;
             Some((*byte, after.strip_prefix(b";").unwrap_or(after)))
@@ -263,16 +286,35 @@ const ENTITIES: [(&str, u8); 36] = [
     ("sol", b'/'),
 ];
 
-/// Makes texts comparable: printable ASCII in small letters, without spaces.
-fn squeeze(text: &[u8]) -> Text {
-    let kept = text.iter().filter(|byte| byte.is_ascii_graphic());
-    Zeroizing::new(kept.map(u8::to_ascii_lowercase).collect())
+/// Makes texts comparable: in small letters, without spaces and what isn't printed.
+fn squeeze(bytes: &[u8]) -> Text {
+    let kept = bytes.iter().filter(|byte| byte.is_ascii_graphic() || !byte.is_ascii());
+    text(kept.map(u8::to_ascii_lowercase))
+}
+
+/// Leaves what may be digits of another encoding.
+fn graphic(bytes: &[u8]) -> Text {
+    text(bytes.iter().copied().filter(u8::is_ascii_graphic))
+}
+
+/// ROT13.
+fn rotated(bytes: &[u8]) -> Text {
+    let rotate = |byte: &u8| match byte {
+        b'a'..=b'm' => byte.saturating_add(13),
+        b'n'..=b'z' => byte.saturating_sub(13),
+        _ => *byte,
+    };
+    text(bytes.iter().map(rotate))
 }
 
 /// Leaves nothing but letters and digits, in small letters.
-fn strip(text: &[u8]) -> Text {
-    let kept = text.iter().filter(|byte| byte.is_ascii_alphanumeric());
-    Zeroizing::new(kept.map(u8::to_ascii_lowercase).collect())
+fn strip(bytes: &[u8]) -> Text {
+    let kept = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric());
+    text(kept.map(u8::to_ascii_lowercase))
+}
+
+fn has(text: &[u8], form: &[u8]) -> bool {
+    text.windows(form.len()).any(|window| window == form)
 }
 
 /// Returns `true` if all of `form`, or all of it but one character, is in the text.
@@ -298,9 +340,11 @@ fn reversed(text: &[u8]) -> Text {
     Zeroizing::new(text.iter().rev().copied().collect())
 }
 
-fn sort(texts: &mut Vec<Text>) {
+fn distinct(texts: impl Iterator<Item = Text>) -> Vec<Text> {
+    let mut texts: Vec<Text> = texts.collect();
     texts.sort_unstable_by(|a, b| a.as_slice().cmp(b));
     texts.dedup();
+    texts
 }
 
 #[cfg(test)]
@@ -325,7 +369,7 @@ mod tests {
     }
 
     /// Some of what a server or a proxy may make of a text.
-    const ENCODINGS: [Encoding; 24] = [
+    const ENCODINGS: [Encoding; 37] = [
         text,
         |it| text(it).to_uppercase(),
         |it| text(it).to_lowercase(),
@@ -354,7 +398,37 @@ mod tests {
         |it| each(BASE64_STANDARD.encode(it).as_bytes(), |byte| format!("%{byte:02X}")),
         |it| each(it, |byte| format!("{} ", char::from(byte))),
         |it| text(it).chars().rev().collect(),
+        |it| each(it, |byte| format!("{byte:08b}")),
+        |it| each(it, |byte| format!(" {byte:b} ")),
+        |it| base32(it, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
+        |it| base32(it, b"0123456789abcdefghijklmnopqrstuv"),
+        |it| each(it, |byte| format!("%{:02X}%{:02X}", 0xc0 | byte >> 6, 0x80 | byte & 0x3f)),
+        |it| each(it, |byte| format!("%e0%{:02x}%{:02x}", 0x80 | byte >> 6, 0x80 | byte & 0x3f)),
+        |it| each(it, |byte| format!("{}\0", char::from(byte))),
+        |it| each(it, |byte| format!("%00%{byte:02x}")),
+        |it| each(it, |byte| format!("\\u{{{byte:x}}}")),
+        |it| each(it, |byte| format!("&#{byte:012};")),
+        |it| BASE64_STANDARD.encode(each(it, |byte| format!("{}\0", char::from(byte)))),
+        |it| each(it, |byte| format!("{byte:02x}")).chars().rev().collect(),
+        |it| each(it, |byte| char::from(rot13(byte)).to_string()),
     ];
+
+    fn base32(bytes: &[u8], alphabet: &[u8; 32]) -> String {
+        let bits = each(bytes, |byte| format!("{byte:08b}"));
+        let digit = |bits: &[u8]| {
+            let value = u8::from_str_radix(&format!("{:0<5}", text(bits)), 2).unwrap();
+            char::from(alphabet[usize::from(value)])
+        };
+        bits.as_bytes().chunks(5).map(digit).collect()
+    }
+
+    fn rot13(byte: u8) -> u8 {
+        match byte.to_ascii_lowercase() {
+            b'a'..=b'm' => byte + 13,
+            b'n'..=b'z' => byte - 13,
+            _ => byte,
+        }
+    }
 
     /// What is encoded along with the secret.
     const AROUND: [(&str, &str); 5] = [
@@ -407,6 +481,22 @@ mod tests {
         }
     }
 
+    // FC4: a parameter's value may be of any characters.
+    #[test]
+    fn fc4_what_is_not_ascii_is_found_too() {
+        for (secret, words) in [
+            ("пароль", "пароль"),
+            ("пароль", "%D0%BF%D0%B0%D1%80%D0%BE%D0%BB%D1%8C"),
+            ("пароль", "0L/QsNGA0L7Qu9GM"),
+            ("пароль", "d0bfd0b0d180d0bed0bbd18c"),
+            ("geh\u{e9}im-w\u{f6}rter", "geh%c3%a9im-w%c3%b6rter"),
+            ("geh\u{e9}im-w\u{f6}rter", "GEH\u{e9}IM-W\u{f6}RTER"),
+        ] {
+            assert!(!is_shown(&format!("it is {words} that is wrong"), secret), "{words}");
+        }
+        assert!(is_shown("client authentication failed", "пароль"));
+    }
+
     // FC4, the good case: what servers really say is shown.
     #[test]
     fn fc4_what_is_harmless_is_shown() {
@@ -445,6 +535,10 @@ mod tests {
             ("it is t8rc3s", "s3cr8t"),
             ("it is s-3-c-r-8-t", "s3cr8t"),
             ("it is czNjcjh0", "s3cr8t"),
+            ("it is s3cr/8+tword", "s3cr%2F8%2btword"),
+            ("it is czNjci84K3R3b3Jk", "s3cr%2F8%2Btword"),
+            ("it is cznjcjh0d29yza==", "s3cr8tword"),
+            ("it is BWU6CZNJCJH0D29YZA", "s3cr8tword"),
         ] {
             assert!(!is_shown(words, secret), "{words}");
         }

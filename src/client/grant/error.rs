@@ -30,7 +30,7 @@ use crate::transport::{TransportError, TransportErrorKind, printable as printabl
 /// /// What a service answers whose own call needs a token.
 /// fn answer(error: &TokenError) -> StatusCode {
 ///     if error.is_permanent() {
-///         StatusCode::INTERNAL_SERVER_ERROR // somebody has to mend it
+///         StatusCode::INTERNAL_SERVER_ERROR // needs operator action
 ///     } else {
 ///         StatusCode::SERVICE_UNAVAILABLE // after `error.retry_after()`, or soon
 ///     }
@@ -156,7 +156,8 @@ impl TokenError {
     /// Returns `true` if asking again won't help until an operator changes something: the secret, the
     /// registration of the client, the address. Everything else passes, or may pass, by itself.
     ///
-    /// What a proxy answers instead of the server passes: any status without an OAuth error.
+    /// What a proxy answers instead of the server passes: any status without an OAuth error, and
+    /// what lies in place of the metadata.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             TokenErrorKind::Refused(code) => {
@@ -170,7 +171,9 @@ impl TokenError {
                 fault,
                 AnswerFault::NotJson | AnswerFault::NoAccessToken | AnswerFault::Redirect
             ),
-            TokenErrorKind::Discovery(fault) => !matches!(fault, DiscoveryFault::NoMetadata),
+            TokenErrorKind::Discovery(fault) => {
+                !matches!(fault, DiscoveryFault::NoMetadata | DiscoveryFault::Unreadable)
+            }
             TokenErrorKind::MissingScopes(_) => true,
             TokenErrorKind::Credentials(kind) => matches!(kind, SecretErrorKind::Malformed),
             TokenErrorKind::Status(_)
@@ -185,7 +188,7 @@ impl TokenError {
         Cause { permanent: self.is_permanent(), retry_after: self.0.retry_after }
     }
 
-    /// Tells whether another secret could help.
+    /// Returns `true` if another secret could help.
     pub(crate) fn blames_credentials(&self) -> bool {
         match &self.0.kind {
             TokenErrorKind::Credentials(_)
@@ -202,7 +205,7 @@ impl TokenError {
         }
     }
 
-    /// Tells whether the token endpoint may have moved.
+    /// Returns `true` if the token endpoint may have moved.
     pub(crate) fn blames_address(&self) -> bool {
         match &self.0.kind {
             TokenErrorKind::Answer(AnswerFault::Redirect)
@@ -331,6 +334,8 @@ mod tests {
         for (status, code) in [
             (404, "Not Found"),
             (404, "not_found"),
+            (404, "no_route"),
+            (403, "request blocked by policy"),
             (403, "Forbidden"),
             (401, "Unauthorized"),
             (400, "Bad Request"),
@@ -352,7 +357,7 @@ mod tests {
         }
         assert!(error(TokenErrorKind::Answer(AnswerFault::TokenType)).is_permanent());
         let discovery = |fault| error(TokenErrorKind::Discovery(fault)).is_permanent();
-        assert!(!discovery(DiscoveryFault::NoMetadata));
+        assert!(!discovery(DiscoveryFault::NoMetadata) && !discovery(DiscoveryFault::Unreadable));
         assert!(discovery(DiscoveryFault::IssuerMismatch));
         assert!(discovery(DiscoveryFault::AuthMethod));
     }

@@ -127,7 +127,8 @@ impl ErrorCode {
     }
 
     /// Returns `true` if the code is one of OAuth's, or of the server's own, that doesn't pass. The
-    /// errors of proxies and frameworks repeat the words of their status, such as `Not Found`.
+    /// errors of proxies and frameworks repeat the words of their status, such as `Not Found`, are
+    /// sentences, or say that the address isn't theirs.
     pub(crate) fn is_permanent(&self, status: Option<StatusCode>) -> bool {
         let letters = |text: &str| -> String {
             text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
@@ -135,9 +136,11 @@ impl ErrorCode {
         match self {
             Self::TemporarilyUnavailable | Self::ServerError => false,
             Self::Other(code) => {
+                let is_sentence = code.contains(' ');
                 let code = letters(code);
                 let reason = status.and_then(|status| status.canonical_reason()).map(letters);
-                !code.is_empty() && reason != Some(code)
+                let not_theirs = status.is_some_and(|it| matches!(it.as_u16(), 404 | 405 | 410));
+                !code.is_empty() && !is_sentence && !not_theirs && reason != Some(code)
             }
             _ => true,
         }

@@ -113,7 +113,7 @@ async fn attempt_once(
             let (limits, now) = (core.limits, core.clock.now());
             metadata = core.discoveries.find(&core.transport, limits, (issuer, uri), now).await?;
             metadata.check(&grant.auth)?;
-            (metadata.endpoint(&grant.auth)?, Some(issuer))
+            (metadata.endpoint(grant.by_certificate)?, Some(issuer))
         }
     };
     let result = ask(core, grant, known, endpoint, issuer).await;
@@ -165,7 +165,7 @@ fn secrets<'a>(
 ) -> Vec<&'a [u8]> {
     let parameters = grant.parameters.iter().map(|(_, value)| value.as_bytes());
     let query = endpoint.query().unwrap_or_default().split('&');
-    let query = query.filter_map(|pair| Some(pair.split_once('=')?.1.as_bytes()));
+    let query = query.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value).as_bytes());
     // A private key was not sent, and its public half may be spoken of.
     let known = known.filter(|_| grant.auth.shares_secret()).map(Known::expose).into_iter();
     known.chain(proof.secrets()).chain(parameters).chain(query).collect()

@@ -69,7 +69,8 @@ struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// Reads an object. What is derived would take an array, too.
     fn read(body: &'a [u8]) -> Option<Self> {
-        json::parse(body).ok()
+        // RFC 8259 §8.1 lets readers ignore a byte order mark.
+        json::parse(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
     }
 
     /// Returns `true` if there is an access token.
@@ -79,7 +80,9 @@ impl<'a> Answer<'a> {
 
     /// Returns the error, if one is reported. What says nothing is none.
     fn error(&self) -> Option<&'a RawValue> {
-        self.error.filter(|raw| !matches!(raw.get(), "null" | "false" | "\"\""))
+        let bare = |raw: &RawValue| raw.get().split_ascii_whitespace().collect::<String>();
+        self.error
+            .filter(|raw| !matches!(&*bare(raw), "null" | "false" | "0" | "\"\"" | "[]" | "{}"))
     }
 }
 
@@ -157,15 +160,17 @@ fn refused(
     secrets: &[&[u8]],
     retry_after: Option<Duration>,
 ) -> TokenError {
-    if status.is_redirection() {
-        return TokenError::new(TokenErrorKind::Answer(AnswerFault::Redirect));
-    }
     // What a server that is overloaded says about the client isn't meant.
     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     answer
         .filter(|_| !passing)
         .and_then(|answer| error_of(answer, secrets, status, retry_after))
-        .unwrap_or_else(|| TokenError::with(TokenErrorKind::Status(status), None, retry_after))
+        .unwrap_or_else(|| {
+            let redirect = TokenErrorKind::Answer(AnswerFault::Redirect);
+            let kind =
+                if status.is_redirection() { redirect } else { TokenErrorKind::Status(status) };
+            TokenError::with(kind, None, retry_after)
+        })
 }
 
 /// Returns the error that an answer reports, if it does.
@@ -202,6 +207,9 @@ fn shown(
     secrets: &[&[u8]],
 ) -> Option<Box<str>> {
     let cut = |text: &str| text.chars().take(longest).collect::<String>();
+    if text.is_empty() {
+        return None;
+    }
     let all = Zeroizing::new(cut(before) + &cut(text));
     // What is no longer than a word isn't a token, and hides the rest.
     let token = answer.access_token.iter().map(|token| token.0.as_bytes());
@@ -442,14 +450,14 @@ mod tests {
     // FC12
     #[test]
     fn fc12_an_error_that_says_nothing_is_none() {
-        for nothing in ["\"\"", "false", "null"] {
+        for nothing in ["\"\"", "\" \"", "false", "null", "0", "[]", "{}"] {
             let body = |token| format!(r#"{{{token}"token_type":"Bearer","error":{nothing}}}"#);
             assert!(answer(200, &body(r#""access_token":"abc","#)).is_ok(), "{nothing}");
             let none = TokenErrorKind::Answer(AnswerFault::NoAccessToken);
             assert_eq!(kind(200, &body("")), none, "{nothing}");
             assert_eq!(kind(400, &body("")), TokenErrorKind::Status(StatusCode::BAD_REQUEST));
         }
-        for some in ["true", "\" \"", "1", "{}", "\"a\""] {
+        for some in ["true", "1", "[1]", r#"{"code":1}"#, "\"a\""] {
             let body = format!(r#"{{"access_token":"t","token_type":"Bearer","error":{some}}}"#);
             let error = answer(200, &body).err().unwrap();
             assert!(matches!(error.kind(), TokenErrorKind::Refused(_)), "{some}");

@@ -80,7 +80,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Removes the value only if it is still this one (compare and delete).
     fn remove<'a>(&'a self, key: &'a str, value: &'a [u8]) -> StoreFuture<'a, ()>;
 
-    /// Takes the lock for `ttl` unless someone has it, and tells whether it was taken.
+    /// Takes the lock for `ttl` unless another process has it, and returns whether it was taken.
     ///
     /// `owner` is a random value that identifies the taker.
     fn lock<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> StoreFuture<'a, bool>;

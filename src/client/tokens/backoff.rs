@@ -19,10 +19,10 @@ pub(crate) struct Cause {
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Returns how long nobody asks again after the `count`th failure in a row (from 1).
+/// Returns how long no call asks again after the `count`th failure in a row (from 1).
 ///
-/// The wait doubles with each failure, up to the longest one. `jitter` (0 to 1) adds up to a half of it, or a tenth of what
-/// the server asked for: it has asked everybody else for the same.
+/// The wait doubles with each failure, up to the longest one. `jitter` (0 to 1) adds up to a half of
+/// it, or a tenth of what the server asked for: it has asked all others for the same.
 pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
     let (first, longest) = if cause.permanent {
         (FIRST_PERMANENT, LONGEST)

@@ -1,5 +1,6 @@
 //! One token: kept while it serves, replaced before it doesn't, fetched once however many wait.
 
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ struct State {
     /// How many fetches were begun.
     begun: u64,
     failed: Option<Failed>,
+    /// Whether an operator says that what was wrong is fixed, maybe the secret.
+    reset: bool,
     refusals: Refusals,
     /// The last token that a server has refused.
     rejected: Option<Token>,
@@ -84,6 +87,8 @@ pub(crate) struct Order {
     pub(crate) floor: Option<UnixTime>,
     /// Whether a server has refused what is held.
     pub(crate) suspect: bool,
+    /// Whether the secret's provider is to be asked first.
+    pub(crate) reset: bool,
     /// The error that stands unless there is another secret than these.
     pub(crate) probe: Option<(TokenError, Vec<Known>)>,
     serves: bool,
@@ -175,6 +180,7 @@ impl Entry {
             rejected: state.rejected.clone(),
             floor: state.floor,
             suspect,
+            reset: mem::take(&mut state.reset),
             probe,
             serves: usable,
             number: state.begun,
@@ -278,6 +284,7 @@ impl Entry {
     pub(crate) fn reset(&self) {
         let mut state = self.lock();
         state.failed = None;
+        state.reset = true;
         state.refusals = Refusals::default();
     }
 

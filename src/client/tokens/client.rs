@@ -144,7 +144,7 @@ impl TokenClientBuilder {
     }
 
     /// Sets how many of these one tenant may have, at least one; 64 by default. A tenant that exceeds
-    /// it loses its own, and nobody else's.
+    /// it loses its own, and no other tenant's.
     pub fn per_tenant(mut self, grants: usize) -> Self {
         self.per_tenant = grants;
         self

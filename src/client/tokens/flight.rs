@@ -95,7 +95,7 @@ impl Flight {
         };
         let refused = order.probe.take().map(|(_, refused)| refused).unwrap_or_default();
         // A token that is bound to this process's certificate is no good to others, nor theirs here.
-        let by_certificate = self.grant.definition().auth.is_by_certificate();
+        let by_certificate = self.grant.definition().by_certificate;
         let Some(shared) = self.core.shared.as_ref().filter(|_| !by_certificate) else {
             match self.fetch(known, refused).await {
                 Ok(fetched) => {
@@ -148,6 +148,9 @@ impl Flight {
     /// Returns the secret to begin with, if the client has one.
     async fn secret(&self, order: &Order) -> Result<Option<Known>, Option<TokenError>> {
         let Some(source) = self.grant.definition().auth.source() else { return Ok(None) };
+        if order.reset {
+            source.reset();
+        }
         if let Some((_, refused)) = &order.probe {
             let other = source.other_than(refused, self.core.limits.timeout);
             let other = timeout_at(self.deadline, other).await.ok().flatten();

@@ -15,7 +15,6 @@ use crate::client::tokens::wait;
 use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::telemetry::count;
-use crate::transport::PlainHttp;
 
 /// Gives the token of one grant: the one that is kept, or a new one.
 ///
@@ -118,12 +117,13 @@ impl TokenSource {
     /// for all callers. Until it is there, and if it can't be had, the refused one keeps serving
     /// [`token`](Self::token): other servers may accept it.
     ///
-    /// The refusals of one origin, such as `https://orders.example`, cause at most one new token in
+    /// The refusals of one origin, such as `https://orders.example` (what follows in a URL makes no
+    /// difference), cause at most one new token in
     /// 30 seconds: if the next is refused too, the fault isn't the token's, and the authorization
     /// server must not pay for it.
     pub async fn renew(&self, refused: &Token, origin: &str) -> Option<Token> {
-        let parsed = Origin::parse(origin, PlainHttp::Dangerous);
-        let origin = parsed.map_or_else(|_| origin.into(), |it| it.to_string());
+        let parsed = origin.parse().ok().and_then(|uri| Origin::of(&uri));
+        let origin = parsed.map_or_else(|| origin.into(), |it| it.to_string());
         if !self.refuse(refused, &origin) {
             return None;
         }
@@ -157,7 +157,7 @@ impl TokenSource {
     }
 
     /// Forgets that fetches have failed and that tokens were refused: the next call that needs a new
-    /// token asks the authorization server at once.
+    /// token asks the secret's provider and the authorization server at once.
     ///
     /// For an operator who has fixed what was wrong: without it, an error stands for up to five
     /// minutes. A token that serves stays.

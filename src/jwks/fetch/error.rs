@@ -123,7 +123,7 @@ impl FetchError {
     /// Translates what the issuer's room reports.
     pub(crate) const fn of(fault: &FaultKind) -> Self {
         match fault {
-            FaultKind::Transport(kind) => match kind {
+            FaultKind::Transport(error) => match error.kind() {
                 TransportErrorKind::Timeout => Self::Timeout,
                 TransportErrorKind::UnknownHost => Self::UnknownHost,
                 TransportErrorKind::Connect => Self::Connect,

@@ -24,6 +24,7 @@ impl GrantBuilder {
         let bools = [
             self.all_scopes_required,
             self.bounded_by_jwt,
+            self.certificate_bound,
             *no_token_type,
             *created,
             *comma_separated,

@@ -18,6 +18,12 @@ impl Failure {
     pub(crate) const SLOW: Self =
         Self::lasting(StoreErrorKind::Timeout, "the connection or the answer took too long");
 
+    /// No connection came about in time.
+    pub(crate) const SILENT: Self = Self::lasting(
+        StoreErrorKind::Timeout,
+        "the connection took too long; a Redis without TLS has a URL that begins with redis://",
+    );
+
     pub(crate) const ENDED: Self =
         Self::lasting(StoreErrorKind::Unavailable, "the making of the connection was ended");
 
@@ -40,7 +46,15 @@ impl Failure {
         };
         use StoreErrorKind::{Authentication, Cluster, Full, Other, Timeout, Unavailable};
 
+        let says = |what: &str| error.detail().is_some_and(|text| text.contains(what));
         match error.kind() {
+            // Of ACLs that are in the way within a script.
+            _ if says("executing the script can't") => Self::forbidden(error),
+            _ if error.to_string().contains("refused to switch database") => Self::lasting(
+                Other,
+                "the Redis doesn't have the database whose number its URL has, or the ACL forbids \
+                 SELECT",
+            ),
             ErrorKind::Io if error.is_timeout() => {
                 Self::lasting(Timeout, "the answer took too long")
             }

@@ -67,7 +67,7 @@ impl Link {
         }
     }
 
-    /// Tells whether it is the caller who has to connect.
+    /// Returns `true` if it is the caller who has to connect.
     fn begin(&self) -> bool {
         self.state.send_if_modified(|state| {
             let due = match &state.now {
@@ -154,7 +154,7 @@ impl Attempt {
                 state.now = Now::Up(connection);
             }
             Ok(Err(failure)) => state.fail(failure),
-            Err(_) => state.fail(Failure::SLOW),
+            Err(_) => state.fail(Failure::SILENT),
         });
     }
 }

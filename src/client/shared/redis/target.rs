@@ -271,7 +271,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Tells whether the connection has ended, as far as is known.
+    /// Returns `true` if the connection has ended, as far as is known.
     pub(crate) fn is_closed(&self) -> bool {
         self.driver.0.is_finished()
     }
