@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::discovery::Discoveries;
 use crate::client::grant::error::TokenError;
@@ -217,6 +218,39 @@ impl TokenClientBuilder {
             core: Arc::new(core),
             pool: Arc::new(Pool::new(self.capacity, self.per_tenant)),
         })
+    }
+}
+
+impl TokenSource {
+    /// Creates a source with a cache and a transport of its own.
+    ///
+    /// # Errors
+    ///
+    /// If there is no transport: without the features `reqwest` and `aws-lc-rs`, one must be given
+    /// to a [`TokenClient`].
+    pub fn new(grant: Grant) -> Result<Self, ConfigError> {
+        Ok(TokenClient::builder().capacity(1).build()?.source(&grant))
+    }
+
+    /// Creates a source from the environment: see [`Grant::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Grant::from_env`], [`GrantBuilder::build`] and
+    /// [`new`](Self::new).
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Grant::from_env()?.source()
+    }
+}
+
+impl GrantBuilder {
+    /// Builds the grant, and a source of its tokens with a cache of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`TokenSource::new`].
+    pub fn source(self) -> Result<TokenSource, ConfigError> {
+        TokenSource::new(self.build()?)
     }
 }
 
