@@ -32,6 +32,12 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Returns `first`, doubled so many times, but `longest` at most: a wait that grows with failures.
+pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(longest)
+}
+
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted; may be fractional.
 ///
 /// This is the `NumericDate` of RFC 7519 §2. It is always finite and at most 2^53 away from zero,
@@ -117,6 +123,18 @@ mod tests {
         assert_eq!(t.saturating_since(UnixTime::from_secs(90)), Duration::from_secs(10));
         assert_eq!(t.saturating_since(UnixTime::from_secs(110)), Duration::ZERO);
         assert_eq!(UnixTime::from_secs_f64(-0.5).unwrap().as_secs(), -1);
+    }
+
+    #[test]
+    fn waits_double_to_the_longest() {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
+        for (times, expected) in
+            [(0, 1), (1, 2), (5, 32), (6, 60), (31, 60), (32, 60), (u32::MAX, 60)]
+        {
+            assert_eq!(doubled(first, times, longest).as_secs(), expected, "{times}");
+        }
+        assert_eq!(doubled(Duration::ZERO, 9, longest), Duration::ZERO);
+        assert_eq!(doubled(longest, 0, first), first);
     }
 
     #[test]

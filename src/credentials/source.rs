@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::clock::monotonic;
+use crate::clock::{doubled, monotonic};
 use crate::credentials::provider::{SecretError, SecretErrorKind, SecretProvider};
 use crate::credentials::text::trim;
 use crate::digest::{Digest, Parts};
@@ -302,8 +302,7 @@ impl State {
 
     /// Returns how long the provider is left alone after it was asked because of a refusal.
     fn cooldown(&self) -> Duration {
-        let doubled = 1_u32.checked_shl(self.fruitless.saturating_sub(PROMPT)).unwrap_or(u32::MAX);
-        COOLDOWN.saturating_mul(doubled).min(LONGEST_COOLDOWN)
+        doubled(COOLDOWN, self.fruitless.saturating_sub(PROMPT), LONGEST_COOLDOWN)
     }
 
     /// Returns the older secret: most likely it is still the right one.

@@ -17,7 +17,7 @@ use crate::client::tokens::token::Token;
 use crate::clock::{Clock, SystemClock, monotonic};
 use crate::error::{ConfigError, within};
 use crate::secret::Secret;
-use crate::transport::{Limits, Transport};
+use crate::transport::{CONNECT_TIMEOUT, Limits, Transport, default_transport};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -199,7 +199,7 @@ impl TokenClientBuilder {
         };
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport()?,
+            None => default_transport(CONNECT_TIMEOUT)?,
         };
         let half = self.timeout.checked_div(2).unwrap_or_default();
         let mut limits = Limits::new(MAX_BYTES, half);
@@ -252,19 +252,6 @@ impl GrantBuilder {
     pub fn source(self) -> Result<TokenSource, ConfigError> {
         TokenSource::new(self.build()?)
     }
-}
-
-#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
-fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
-    Ok(Arc::new(crate::transport::ReqwestTransport::new()?))
-}
-
-#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
-fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
-    Err(ConfigError::new(
-        "there is nothing to send requests with: turn on the features \"reqwest\" and \
-         \"aws-lc-rs\" of tower-bearer, or bring a transport of your own",
-    ))
 }
 
 impl fmt::Debug for TokenClient {

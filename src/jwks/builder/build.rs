@@ -7,13 +7,13 @@ use crate::issuer::{Network, check_issuer_text};
 use crate::jose::{Backend, Purpose};
 use crate::jwks::builder::{JwksBuilder, Start};
 use crate::jwks::config::{Config, Fetching, Target};
-use crate::jwks::fetch::target::{default_transport, target};
+use crate::jwks::fetch::target::target;
 use crate::jwks::handle::Jwks;
 use crate::jwks::kept::seed::{check_origin, seed};
 use crate::jwks::kept::store::Published;
 use crate::jwks::timing::schedule::Timing;
 use crate::token::TrustDomain;
-use crate::transport::{Limits, PlainHttp};
+use crate::transport::{CONNECT_TIMEOUT, Limits, PlainHttp, default_transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -48,7 +48,7 @@ impl JwksBuilder {
             target(&self.issuer, self.url.as_deref(), self.public_addresses_only, plain_http)?;
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport(&limits)?,
+            None => default_transport(limits.connect_timeout)?,
         };
         let plain_http = match &target {
             Target::Url(_) => plain_http,
@@ -108,7 +108,7 @@ impl JwksBuilder {
     fn limits(&self) -> Result<Limits, ConfigError> {
         within("timeout", self.timeout, SECOND..=Duration::from_secs(30))?;
         within("max_bytes", self.max_bytes, 1..=16 * 1_024 * 1_024)?;
-        let connect = self.connect_timeout.unwrap_or(Duration::from_secs(3).min(self.timeout));
+        let connect = self.connect_timeout.unwrap_or(CONNECT_TIMEOUT.min(self.timeout));
         within("connect_timeout", connect, Duration::from_millis(100)..=self.timeout)?;
         Ok(Limits {
             connect_timeout: connect,
