@@ -1,4 +1,6 @@
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -30,6 +32,12 @@ impl Clock for SystemClock {
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Draws evenly from 0 to below 1: good enough to keep a fleet from asking all at once.
+pub(crate) fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / (f64::from(u32::MAX) + 1.0)
 }
 
 /// Returns `first`, doubled so many times, but `longest` at most: a wait that grows with failures.
@@ -123,6 +131,13 @@ mod tests {
         assert_eq!(t.saturating_since(UnixTime::from_secs(90)), Duration::from_secs(10));
         assert_eq!(t.saturating_since(UnixTime::from_secs(110)), Duration::ZERO);
         assert_eq!(UnixTime::from_secs_f64(-0.5).unwrap().as_secs(), -1);
+    }
+
+    #[test]
+    fn jitter_is_spread() {
+        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
+        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
+        assert!(drawn.iter().any(|x| *x < 0.5) && drawn.iter().any(|x| *x >= 0.5));
     }
 
     #[test]
