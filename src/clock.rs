@@ -1,4 +1,6 @@
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -30,6 +32,18 @@ impl Clock for SystemClock {
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Draws evenly from 0 to below 1: good enough to keep a fleet from asking all at once.
+pub(crate) fn jitter() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Returns `first`, doubled so many times, but `longest` at most: a wait that grows with failures.
+pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+    first.saturating_mul(factor).min(longest)
 }
 
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted; may be fractional.
@@ -117,6 +131,25 @@ mod tests {
         assert_eq!(t.saturating_since(UnixTime::from_secs(90)), Duration::from_secs(10));
         assert_eq!(t.saturating_since(UnixTime::from_secs(110)), Duration::ZERO);
         assert_eq!(UnixTime::from_secs_f64(-0.5).unwrap().as_secs(), -1);
+    }
+
+    #[test]
+    fn jitter_is_spread() {
+        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
+        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
+        assert!(drawn.iter().any(|x| *x < 0.5) && drawn.iter().any(|x| *x >= 0.5));
+    }
+
+    #[test]
+    fn waits_double_to_the_longest() {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(60));
+        for (times, expected) in
+            [(0, 1), (1, 2), (5, 32), (6, 60), (31, 60), (32, 60), (u32::MAX, 60)]
+        {
+            assert_eq!(doubled(first, times, longest).as_secs(), expected, "{times}");
+        }
+        assert_eq!(doubled(Duration::ZERO, 9, longest), Duration::ZERO);
+        assert_eq!(doubled(longest, 0, first), first);
     }
 
     #[test]

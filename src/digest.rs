@@ -53,12 +53,6 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// Returns a random fraction, from 0 to below 1. Without randomness it is a half.
-pub(crate) fn jitter() -> f64 {
-    let random = random().map_or(1 << 31, u32::from_le_bytes);
-    f64::from(random) / (f64::from(u32::MAX) + 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,8 +91,5 @@ mod tests {
     #[test]
     fn random_values_differ() {
         assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
-        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
-        assert!(drawn.iter().all(|x| (0.0..1.0).contains(x)));
-        assert!(drawn.iter().any(|x| *x < 0.5) && drawn.iter().any(|x| *x >= 0.5));
     }
 }

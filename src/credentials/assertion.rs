@@ -6,10 +6,11 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
 use crate::credentials::algorithm::{AssertionAlgorithm, Family};
+use crate::credentials::known::Known;
 use crate::credentials::private_key::PrivateKey;
 use crate::credentials::provider::SecretError;
 use crate::credentials::sign::{self, Signer};
-use crate::credentials::source::{Known, SecretSource};
+use crate::credentials::source::SecretSource;
 use crate::digest::random;
 
 /// A new assertion is made for every request, and need only live as long as that.

@@ -6,8 +6,9 @@ use zeroize::Zeroizing;
 use crate::clock::UnixTime;
 use crate::credentials::assertion::{Assertion, Recipient};
 use crate::credentials::form::{Space, encode_into};
+use crate::credentials::known::Known;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
-use crate::credentials::source::{Known, SecretSource};
+use crate::credentials::source::SecretSource;
 use crate::credentials::text::fault;
 use crate::digest::Parts;
 

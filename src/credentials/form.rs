@@ -1,5 +1,6 @@
 //! `application/x-www-form-urlencoded` (RFC 6749 appendix B).
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
 
 /// How a space is written.
@@ -32,14 +33,11 @@ pub(crate) fn encode_pairs(pairs: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
 
 /// Encodes all but letters, digits and `*-._`, as the WHATWG does.
 pub(crate) fn encode_into(out: &mut Vec<u8>, text: &[u8], space: Space) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-    for byte in text.iter().copied() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'*' | b'-' | b'.' | b'_' => out.push(byte),
-            b' ' if space == Space::Plus => out.push(b'+'),
-            _ => out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 0xf)]),
-        }
+    const ESCAPED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
+    for piece in percent_encode(text, ESCAPED) {
+        let piece = if piece == "%20" && space == Space::Plus { "+" } else { piece };
+        out.extend_from_slice(piece.as_bytes());
     }
 }
 

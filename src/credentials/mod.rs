@@ -8,6 +8,8 @@ pub(crate) mod aws_secrets_manager;
 pub(crate) mod der;
 pub(crate) mod file;
 pub(crate) mod form;
+pub(crate) mod inquiry;
+pub(crate) mod known;
 pub(crate) mod private_key;
 pub(crate) mod provider;
 pub(crate) mod sign;

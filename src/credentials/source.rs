@@ -1,35 +1,15 @@
-mod known;
-
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
-use tokio::time::{Instant, sleep_until, timeout};
-
-pub(crate) use self::known::Known;
-use crate::clock::monotonic;
-use crate::credentials::provider::{SecretError, SecretErrorKind, SecretProvider};
-use crate::digest::{Digest, Parts};
+use crate::credentials::inquiry::Asked;
+use crate::credentials::known::Known;
+use crate::credentials::provider::{SecretError, SecretProvider};
+use crate::digest::Digest;
 use crate::secret::Secret;
-use crate::telemetry::{count, event};
 
 /// How long a provider's secret is used before it is asked again.
 const MAX_AGE: Duration = Duration::from_secs(300);
-
-/// How long a provider may take.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A provider isn't asked twice within this time because of a refusal, or after it failed.
-const COOLDOWN: Duration = Duration::from_secs(1);
-
-/// So often a provider is asked at that pace while a server refuses what it has: a new secret may be
-/// on its way.
-const PROMPT: u32 = 5;
-
-/// From then on, the time between two inquiries doubles up to this.
-const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
 
 /// Where the client's secret, or its private key, comes from: a value, or a [`SecretProvider`].
 ///
@@ -65,39 +45,6 @@ enum Source {
     Asked(Box<Asked>),
 }
 
-struct Asked {
-    provider: Arc<dyn SecretProvider>,
-    id: u64,
-    max_age: Duration,
-    state: Mutex<State>,
-    /// Held by who asks; what is known can be read meanwhile.
-    asking: AsyncMutex<()>,
-}
-
-#[derive(Default)]
-struct State {
-    current: Option<(Known, Instant)>,
-    /// Whether the provider is to be asked, whatever the age of that.
-    due: bool,
-    /// The last that a server has accepted.
-    good: Option<Known>,
-    /// How often the provider was asked.
-    begun: u64,
-    /// How it was asked last, and answered.
-    last: Option<Inquiry>,
-    /// How often in a row it was asked because of a refusal, and had nothing new.
-    fruitless: u32,
-}
-
-#[derive(Clone)]
-struct Inquiry {
-    number: u64,
-    ended: Instant,
-    failed: Option<SecretError>,
-    /// Whether a server had refused what was known.
-    after_refusal: bool,
-}
-
 impl SecretSource {
     /// Sets how old a provider's secret may become before the provider is asked again; 5 minutes by
     /// default. After an `invalid_client` it is asked anyway. It has no effect on a value.
@@ -107,15 +54,12 @@ impl SecretSource {
     pub fn max_age(self, max_age: Duration) -> Self {
         match &*self.0 {
             Source::Fixed(_) => self,
-            Source::Asked(asked) => Self::asking(Arc::clone(&asked.provider), max_age),
+            Source::Asked(asked) => Self::asking(Arc::clone(asked.provider()), max_age),
         }
     }
 
     fn asking(provider: Arc<dyn SecretProvider>, max_age: Duration) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (state, asking) = (Mutex::default(), AsyncMutex::default());
-        Self(Arc::new(Source::Asked(Box::new(Asked { provider, id, max_age, state, asking }))))
+        Self(Arc::new(Source::Asked(Box::new(Asked::new(provider, max_age)))))
     }
 
     /// Returns the secret, if it doesn't need to be asked for.
@@ -131,7 +75,7 @@ impl SecretSource {
     pub(crate) fn identity(&self) -> Digest {
         match &*self.0 {
             Source::Fixed(known) => *known.fingerprint(),
-            Source::Asked(asked) => Parts::new("provider").part(asked.id.to_be_bytes()).finish(),
+            Source::Asked(asked) => asked.identity(),
         }
     }
 
@@ -153,154 +97,22 @@ impl SecretSource {
             |known: &Known| refused.iter().all(|other| other.fingerprint() != known.fingerprint());
         match asked.newer(untried, patience).await {
             Some(known) => Some(known),
-            None => asked.lock().good.clone().filter(untried),
+            None => asked.good().filter(untried),
         }
     }
 
     /// Has the provider asked the next time that the secret is needed, however old what it gave is.
     pub(crate) fn reset(&self) {
         if let Source::Asked(asked) = &*self.0 {
-            let mut state = asked.lock();
-            state.due = true;
-            state.last = None;
-            state.fruitless = 0;
+            asked.reset();
         }
     }
 
     /// Notes that a server has accepted this secret.
     pub(crate) fn accepted(&self, known: &Known) {
         if let Source::Asked(asked) = &*self.0 {
-            asked.lock().good = Some(known.clone());
+            asked.accepted(known);
         }
-    }
-}
-
-impl Asked {
-    /// Returns what was read within the longest age; else asks.
-    async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
-        let came = {
-            let state = self.lock();
-            if let Some(result) = state.settled(self.max_age, u64::MAX) {
-                return result;
-            }
-            state.last.as_ref().map_or(0, |last| last.number)
-        };
-        let _asking = self.asking.lock().await;
-        let settled = self.lock().settled(self.max_age, came);
-        match settled {
-            Some(result) => result,
-            None => self.ask(false, patience).await,
-        }
-    }
-
-    /// Returns what `wanted` is true of, if it is known, or the provider has it by now.
-    ///
-    /// However many servers refuse a secret, the provider is asked once a second for that reason, and
-    /// ever more seldom while it has nothing else. Who comes within a second waits: the secret may
-    /// have changed since.
-    async fn newer(&self, wanted: impl Fn(&Known) -> bool, patience: Duration) -> Option<Known> {
-        let came = self.lock().begun;
-        loop {
-            let asking = self.asking.lock().await;
-            let (current, last, cooldown) = {
-                let state = self.lock();
-                let current = state.current.as_ref().map(|(known, _)| known.clone());
-                (current, state.last.clone(), state.cooldown())
-            };
-            if let Some(known) = current.filter(&wanted) {
-                return Some(known);
-            }
-            if last.as_ref().is_some_and(|last| last.number > came) {
-                return None;
-            }
-            let last = last.filter(|last| last.after_refusal || last.failed.is_some());
-            let due = last.and_then(|last| last.ended.checked_add(cooldown));
-            match due.filter(|due| monotonic() < *due) {
-                None => return self.ask(true, patience).await.ok().filter(&wanted),
-                Some(_) if cooldown > COOLDOWN => return None,
-                Some(due) => {
-                    drop(asking);
-                    sleep_until(due).await;
-                }
-            }
-        }
-    }
-
-    /// Asks the provider; the caller sees to it that nobody else does.
-    async fn ask(&self, after_refusal: bool, patience: Duration) -> Result<Known, SecretError> {
-        let number = {
-            let mut state = self.lock();
-            state.begun = state.begun.saturating_add(1);
-            state.begun
-        };
-        let asked = timeout(patience.min(PATIENCE), self.provider.secret()).await;
-        let asked = asked.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable)));
-        let asked = asked.map(Known::new).and_then(|known| {
-            let empty = known.expose().is_empty();
-            if empty { Err(SecretError::malformed("it is empty")) } else { Ok(known) }
-        });
-        let (ended, failed) = (monotonic(), asked.as_ref().err().cloned());
-        let mut state = self.lock();
-        let before = state.current.as_ref().map(|(known, _)| *known.fingerprint());
-        let is_new = asked.as_ref().is_ok_and(|known| Some(*known.fingerprint()) != before);
-        if is_new {
-            state.fruitless = 0;
-        } else if after_refusal {
-            state.fruitless = state.fruitless.saturating_add(1);
-        }
-        state.last = Some(Inquiry { number, ended, failed, after_refusal });
-        state.due = false;
-        match asked {
-            Ok(known) => {
-                state.current = Some((known.clone(), ended));
-                Ok(known)
-            }
-            Err(error) => {
-                count!("client_secret_failed_total");
-                event!(
-                    WARN,
-                    error = %crate::cause::Report(&error),
-                    "client_secret_failed: the client's secret wasn't read anew"
-                );
-                state.in_spite_of(error)
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Returns what is to be used without asking, for somebody who came after inquiry `came`;
-    /// `None` if the provider is to be asked.
-    fn settled(&self, max_age: Duration, came: u64) -> Option<Result<Known, SecretError>> {
-        let since = |then: Instant| monotonic().saturating_duration_since(then);
-        let current = self.current.as_ref();
-        if let Some((known, _)) = current.filter(|(_, read)| !self.due && since(*read) < max_age) {
-            return Some(Ok(known.clone()));
-        }
-        let last = self.last.as_ref()?;
-        // Many may wait for a provider that is away: not one after the other.
-        let meanwhile = last.number > came;
-        match &last.failed {
-            Some(error) if meanwhile => Some(self.in_spite_of(error.clone())),
-            Some(_) if since(last.ended) < COOLDOWN => current.map(|(known, _)| Ok(known.clone())),
-            None if meanwhile => current.map(|(known, _)| Ok(known.clone())),
-            _ => None,
-        }
-    }
-
-    /// Returns how long the provider is left alone after it was asked because of a refusal.
-    fn cooldown(&self) -> Duration {
-        let doubled = 1_u32.checked_shl(self.fruitless.saturating_sub(PROMPT)).unwrap_or(u32::MAX);
-        COOLDOWN.saturating_mul(doubled).min(LONGEST_COOLDOWN)
-    }
-
-    /// Returns the older secret: most likely it is still the right one.
-    fn in_spite_of(&self, error: SecretError) -> Result<Known, SecretError> {
-        self.current.as_ref().map(|(known, _)| known.clone()).ok_or(error)
     }
 }
 
@@ -340,10 +152,12 @@ impl fmt::Debug for SecretSource {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex as StdMutex;
-
-    use crate::credentials::provider::SecretFuture;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::clock::monotonic;
+    use crate::credentials::inquiry::{COOLDOWN, LONGEST_COOLDOWN, PATIENCE};
+    use crate::credentials::provider::{SecretErrorKind, SecretFuture};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,20 +1,15 @@
+mod build;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::error::{ConfigError, within};
-use crate::issuer::{Network, check_issuer_text};
 use crate::jose::{Backend, Purpose};
-use crate::jwks::config::{Config, EmptySet, Fetching, Target};
-use crate::jwks::fetch::target::{default_transport, target};
+use crate::jwks::config::EmptySet;
 use crate::jwks::handle::Jwks;
-use crate::jwks::kept::seed::{check_origin, seed};
 use crate::jwks::kept::snapshot::Snapshot;
-use crate::jwks::kept::store::Published;
-use crate::jwks::timing::schedule::Timing;
-use crate::token::TrustDomain;
-use crate::transport::{Limits, PlainHttp, Transport, printable};
+use crate::transport::{Transport, printable};
 
 /// When the keys are first fetched.
 #[derive(Clone, Debug, Default)]
@@ -76,12 +71,29 @@ pub struct JwksBuilder {
     backend: Option<Backend>,
 }
 
-const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(60 * 60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+impl Jwks {
+    /// Finds the issuer's keys by discovery (RFC 8414, then OpenID Connect Discovery).
+    pub fn discover(issuer: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::new(issuer.into(), None)
+    }
+
+    /// Takes the issuer's keys from this URL.
+    pub fn url(issuer: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::new(issuer.into(), Some(url.into()))
+    }
+
+    /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
+    /// this URL: those with `use: jwt-svid` (SPIFFE Trust Domain and Bundle §4.2), and no others.
+    ///
+    /// They are for [`Validator::jwt_svid`](crate::Validator::jwt_svid) only, with the same trust
+    /// domain.
+    pub fn spiffe_bundle(trust_domain: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::bundle(trust_domain.into(), url.into())
+    }
+}
 
 impl JwksBuilder {
-    pub(crate) fn new(issuer: String, url: Option<String>) -> Self {
+    fn new(issuer: String, url: Option<String>) -> Self {
         Self {
             issuer,
             url,
@@ -89,7 +101,7 @@ impl JwksBuilder {
             ttl: None,
             min_ttl: None,
             max_ttl: None,
-            max_stale: HOUR,
+            max_stale: Duration::from_secs(60 * 60),
             timeout: Duration::from_secs(5),
             connect_timeout: None,
             request_wait: None,
@@ -108,7 +120,7 @@ impl JwksBuilder {
         }
     }
 
-    pub(crate) fn bundle(trust_domain: String, url: String) -> Self {
+    fn bundle(trust_domain: String, url: String) -> Self {
         Self { purpose: Purpose::JwtSvids, ..Self::new(trust_domain, Some(url)) }
     }
 
@@ -255,103 +267,6 @@ impl JwksBuilder {
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = Some(backend);
         self
-    }
-
-    /// Checks the settings and builds the key source, without waiting for the network. Inside a Tokio
-    /// runtime, the first fetch starts in the background, unless [`start`](Self::start) says otherwise.
-    ///
-    /// # Errors
-    ///
-    /// If a setting can't work. The error says which, and what to change.
-    pub fn build(mut self) -> Result<Jwks, ConfigError> {
-        match self.purpose {
-            Purpose::Signatures => check_issuer_text(&self.issuer)?,
-            Purpose::JwtSvids => {
-                self.issuer = TrustDomain::parse(&self.issuer)?.id().to_string();
-            }
-        }
-        let backend = self.backend.map_or_else(Backend::preferred_or_error, Ok)?;
-        let timing = self.timing()?;
-        let request_wait = self.request_wait.unwrap_or(Duration::from_secs(2).min(self.timeout));
-        let limits = self.limits()?;
-        within("request_wait", request_wait, Duration::ZERO..=self.timeout)?;
-        within("cooldown", self.cooldown, SECOND..=HOUR)?;
-        within("dangerous_removed_key_grace", self.removed_key_grace, Duration::ZERO..=DAY)?;
-        within("max_keys", self.max_keys, 1..=1_000)?;
-        within("redirects", self.redirects, 0..=3)?;
-        let plain_http =
-            if self.dangerous_http { PlainHttp::Dangerous } else { PlainHttp::Loopback };
-        let target =
-            target(&self.issuer, self.url.as_deref(), self.public_addresses_only, plain_http)?;
-        let transport = match self.transport {
-            Some(transport) => transport,
-            None => default_transport(&limits)?,
-        };
-        let plain_http = match &target {
-            Target::Url(_) => plain_http,
-            Target::Discovery(discovery) => discovery.plain_http(),
-        };
-        let network = Network { transport, limits, redirects: self.redirects, plain_http };
-        let (max_keys, purpose, empty_set) = (self.max_keys, self.purpose, self.empty_set);
-        let fetching = Fetching { target, network, max_keys, purpose, empty_set };
-        let seed = match &self.start {
-            Start::Eager | Start::Lazy => None,
-            Start::Seeded(snapshot) => {
-                check_origin(snapshot, &self.issuer, &fetching)?;
-                seed(snapshot, &fetching, backend, &*self.clock, timing)
-            }
-        };
-        let config = Config {
-            issuer: self.issuer.into(),
-            purpose,
-            backend,
-            clock: self.clock,
-            timing,
-            cooldown: self.cooldown,
-            request_wait,
-            removed_key_grace: self.removed_key_grace,
-            fetching: Some(fetching),
-        };
-        let (lazy, cold) = (matches!(self.start, Start::Lazy), seed.is_none());
-        let (published, metadata) = seed.unwrap_or_else(|| (Published::cold(), None));
-        Ok(Jwks::from_parts(config, published, |control, now| {
-            control.metadata = metadata;
-            if !lazy {
-                control.schedule.start(now, cold);
-            }
-        }))
-    }
-
-    fn timing(&self) -> Result<Timing, ConfigError> {
-        let minute = Duration::from_secs(60);
-        let ttl = self.ttl.unwrap_or(minute.saturating_mul(10));
-        let min_ttl = self.min_ttl.unwrap_or(minute.min(self.ttl.unwrap_or(minute)));
-        let max_ttl = self.max_ttl.unwrap_or(HOUR.max(ttl).max(min_ttl));
-        within("ttl", ttl, SECOND..=DAY)?;
-        within("min_ttl", min_ttl, SECOND..=DAY)?;
-        within("max_ttl", max_ttl, SECOND..=DAY)?;
-        within("max_stale", self.max_stale, Duration::ZERO..=DAY.saturating_mul(7))?;
-        if min_ttl > max_ttl {
-            return Err(ConfigError::new(format!(
-                "a min_ttl of {min_ttl:?} is longer than the max_ttl of {max_ttl:?}: change one"
-            )));
-        }
-        if self.ttl.is_some() {
-            within("ttl", ttl, min_ttl..=max_ttl)?;
-        }
-        Ok(Timing { ttl: ttl.clamp(min_ttl, max_ttl), min_ttl, max_ttl, max_stale: self.max_stale })
-    }
-
-    fn limits(&self) -> Result<Limits, ConfigError> {
-        within("timeout", self.timeout, SECOND..=Duration::from_secs(30))?;
-        within("max_bytes", self.max_bytes, 1..=16 * 1_024 * 1_024)?;
-        let connect = self.connect_timeout.unwrap_or(Duration::from_secs(3).min(self.timeout));
-        within("connect_timeout", connect, Duration::from_millis(100)..=self.timeout)?;
-        Ok(Limits {
-            connect_timeout: connect,
-            public_addresses_only: self.public_addresses_only,
-            ..Limits::new(self.max_bytes, self.timeout)
-        })
     }
 }
 

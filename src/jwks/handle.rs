@@ -10,7 +10,6 @@ use crate::jose::{
     Algorithm, Backend, IgnoredKey, KeySetError, ParsedKeySet, Purpose, key_from_pem,
     parse_jwk_set, parse_keys,
 };
-use crate::jwks::builder::JwksBuilder;
 use crate::jwks::config::Config;
 use crate::jwks::fetch::error::FetchError;
 use crate::jwks::fetch::flight::REPORTED;
@@ -55,16 +54,6 @@ impl Drop for Owner {
 }
 
 impl Jwks {
-    /// Finds the issuer's keys by discovery (RFC 8414, then OpenID Connect Discovery).
-    pub fn discover(issuer: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), None)
-    }
-
-    /// Takes the issuer's keys from this URL.
-    pub fn url(issuer: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), Some(url.into()))
-    }
-
     /// Takes a JWK set (RFC 7517 §5) that never changes.
     ///
     /// # Errors
@@ -86,15 +75,6 @@ impl Jwks {
     ) -> Result<Self, ConfigError> {
         let parsed = parse_jwk_set(json.as_bytes(), MAX_STATIC_KEYS, backend);
         Self::fixed(issuer.into(), Purpose::Signatures, parsed.map_err(no_key_set)?, backend)
-    }
-
-    /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
-    /// this URL: those with `use: jwt-svid` (SPIFFE Trust Domain and Bundle §4.2), and no others.
-    ///
-    /// They are for [`Validator::jwt_svid`](crate::Validator::jwt_svid) only, with the same trust
-    /// domain.
-    pub fn spiffe_bundle(trust_domain: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::bundle(trust_domain.into(), url.into())
     }
 
     /// Takes the JWT-SVID keys of a SPIFFE bundle that never changes; see

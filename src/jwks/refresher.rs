@@ -1,7 +1,6 @@
 //! The task that keeps the keys fresh, and what its handles share with it.
 
 use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::clock::monotonic;
+use crate::clock::{jitter, monotonic};
 use crate::jwks::config::Config;
 use crate::jwks::fetch::error::FetchError;
 use crate::jwks::fetch::flight::{Fetched, Landed, Plan, fly};
@@ -310,7 +309,7 @@ impl Worker {
             }
         };
         tokio::select! {
-            Some(landed) = self.flight.join_next() => self.shared.land(landed, monotonic(), draw()),
+            Some(landed) = self.flight.join_next() => self.shared.land(landed, monotonic(), jitter()),
             () = timer => {}
             () = self.shared.wake.notified() => {}
         }
@@ -333,10 +332,4 @@ async fn launch(shared: &Shared, plan: Plan) -> Landed {
             Landed { metadata: None, result, unusable: Box::default() }
         }
     }
-}
-
-/// Draws evenly from 0 to 1: good enough to keep a fleet from asking all at once.
-fn draw() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    f64::from(u32::try_from(random >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }

@@ -325,6 +325,7 @@ fn beyond<E: de::Error>() -> E {
     E::custom("beyond 2^53")
 }
 
+#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
 impl Visitor<'_> for NumericDate {
     type Value = UnixTime;
 
@@ -332,13 +333,11 @@ impl Visitor<'_> for NumericDate {
         f.write_str("a number of seconds, at most 2^53")
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
     fn visit_u64<E: de::Error>(self, secs: u64) -> Result<UnixTime, E> {
         // Before the conversion: 2^53 + 1 would be rounded to 2^53.
         if secs > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
     fn visit_i64<E: de::Error>(self, secs: i64) -> Result<UnixTime, E> {
         if secs.unsigned_abs() > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
     }

@@ -28,6 +28,9 @@ pub trait Transport: Send + Sync + 'static {
     fn send(&self, request: http::Request<Bytes>, limits: Limits) -> ResponseFuture;
 }
 
+/// How long connecting may take, where nothing else is set.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The bounds of one exchange.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

@@ -12,6 +12,7 @@
 mod address;
 mod coding;
 mod contract;
+mod default;
 #[cfg(feature = "reqwest")]
 mod dial;
 mod fields;
@@ -27,7 +28,9 @@ mod reqwest;
 mod url;
 
 pub(crate) use self::coding::Coding;
+pub(crate) use self::contract::CONNECT_TIMEOUT;
 pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
+pub(crate) use self::default::default_transport;
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
 pub(crate) use self::grpc::grpc_timeout;
 #[cfg(feature = "client")]

@@ -18,6 +18,8 @@ use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::transport::address::{is_forbidden, is_loopback, is_public};
 use crate::transport::coding::Coding;
+#[cfg(feature = "aws-lc-rs")]
+use crate::transport::contract::CONNECT_TIMEOUT;
 use crate::transport::contract::{
     Limits, ResponseFuture, Transport, TransportError, TransportErrorKind,
 };
@@ -75,7 +77,7 @@ impl ReqwestTransport {
     /// If the system has no certificates.
     #[cfg(feature = "aws-lc-rs")]
     pub fn new() -> Result<Self, ConfigError> {
-        Self::with_connect_timeout(Duration::from_secs(3))
+        Self::with_connect_timeout(CONNECT_TIMEOUT)
     }
 
     #[cfg(feature = "aws-lc-rs")]

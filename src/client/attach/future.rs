@@ -14,7 +14,7 @@ use tower_service::Service;
 
 use crate::client::attach::challenge::refuses_token;
 use crate::client::attach::error::SendError;
-use crate::client::attach::layer::Policy;
+use crate::client::attach::policy::Policy;
 use crate::client::attach::replay::{Replay, ReplayBody};
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::token::Token;

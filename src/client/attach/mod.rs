@@ -5,6 +5,7 @@ pub(crate) mod error;
 pub(crate) mod future;
 pub(crate) mod layer;
 pub(crate) mod origin;
+pub(crate) mod policy;
 pub(crate) mod replay;
 #[cfg(feature = "reqwest")]
 pub(crate) mod reqwest;

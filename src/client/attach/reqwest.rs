@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use crate::client::attach::challenge::refuses_token;
 use crate::client::attach::error::SendError;
-use crate::client::attach::layer::{AttachTokenLayer, Verdict};
+use crate::client::attach::layer::AttachTokenLayer;
+use crate::client::attach::policy::Verdict;
 use crate::clock::monotonic;
 use crate::telemetry::{count, event};
 

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::client::attach::error::SendError;
 use crate::client::attach::future::AttachFuture;
-use crate::client::attach::layer::{Policy, Verdict};
+use crate::client::attach::policy::{Policy, Verdict};
 use crate::client::attach::replay::ReplayBody;
 
 /// The service that an [`AttachTokenLayer`](crate::client::AttachTokenLayer) makes.

@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod definition;
 pub(crate) mod discovery;
 pub(crate) mod echo;
+pub(crate) mod environment;
 pub(crate) mod error;
 pub(crate) mod error_kind;
 pub(crate) mod exchange;

@@ -44,7 +44,7 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::credentials::assertion::Recipient;
     use crate::credentials::authentication::ClientAuth;
-    use crate::credentials::source::Known;
+    use crate::credentials::known::Known;
     use crate::secret::Secret;
 
     use super::*;

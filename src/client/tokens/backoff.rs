@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::clock::doubled;
+
 /// No wait is longer, whatever `Retry-After` says: the server may be back sooner than it thought.
 pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 
@@ -29,9 +31,8 @@ pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
     } else {
         (FIRST_TRANSIENT, LONGEST_TRANSIENT)
     };
-    let factor = 1_u32.checked_shl(count.saturating_sub(1)).unwrap_or(u32::MAX);
     // The longest wait is spread, too: with the jitter it is no longer than promised.
-    let doubled = first.saturating_mul(factor).min(longest.mul_f64(2.0 / 3.0));
+    let doubled = doubled(first, count.saturating_sub(1), longest.mul_f64(2.0 / 3.0));
     let asked = cause.retry_after.unwrap_or_default().min(LONGEST);
     let spread = doubled.mul_f64(0.5).max(asked.mul_f64(0.1)).mul_f64(jitter.clamp(0.0, 1.0));
     doubled.max(asked).saturating_add(spread).min(LONGEST)

@@ -17,7 +17,7 @@ use crate::client::tokens::refusals::{Invalidation, Refusals};
 use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
 use crate::clock::{UnixTime, monotonic};
-use crate::credentials::source::Known;
+use crate::credentials::known::Known;
 
 /// What one grant has: a token, or the reason why not.
 #[derive(Default)]

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::discovery::Discoveries;
 use crate::client::grant::error::TokenError;
@@ -16,7 +17,7 @@ use crate::client::tokens::token::Token;
 use crate::clock::{Clock, SystemClock, monotonic};
 use crate::error::{ConfigError, within};
 use crate::secret::Secret;
-use crate::transport::{Limits, Transport};
+use crate::transport::{CONNECT_TIMEOUT, Limits, Transport, default_transport};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -198,7 +199,7 @@ impl TokenClientBuilder {
         };
         let transport = match self.transport {
             Some(transport) => transport,
-            None => default_transport()?,
+            None => default_transport(CONNECT_TIMEOUT)?,
         };
         let half = self.timeout.checked_div(2).unwrap_or_default();
         let mut limits = Limits::new(MAX_BYTES, half);
@@ -220,17 +221,37 @@ impl TokenClientBuilder {
     }
 }
 
-#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
-fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
-    Ok(Arc::new(crate::transport::ReqwestTransport::new()?))
+impl TokenSource {
+    /// Creates a source with a cache and a transport of its own.
+    ///
+    /// # Errors
+    ///
+    /// If there is no transport: without the features `reqwest` and `aws-lc-rs`, one must be given
+    /// to a [`TokenClient`].
+    pub fn new(grant: Grant) -> Result<Self, ConfigError> {
+        Ok(TokenClient::builder().capacity(1).build()?.source(&grant))
+    }
+
+    /// Creates a source from the environment: see [`Grant::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Grant::from_env`], [`GrantBuilder::build`] and
+    /// [`new`](Self::new).
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Grant::from_env()?.source()
+    }
 }
 
-#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
-fn default_transport() -> Result<Arc<dyn Transport>, ConfigError> {
-    Err(ConfigError::new(
-        "there is nothing to send requests with: turn on the features \"reqwest\" and \
-         \"aws-lc-rs\" of tower-bearer, or bring a transport of your own",
-    ))
+impl GrantBuilder {
+    /// Builds the grant, and a source of its tokens with a cache of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`TokenSource::new`].
+    pub fn source(self) -> Result<TokenSource, ConfigError> {
+        TokenSource::new(self.build()?)
+    }
 }
 
 impl fmt::Debug for TokenClient {

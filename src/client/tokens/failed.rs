@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::backoff;
-use crate::credentials::source::Known;
-use crate::digest::jitter;
+use crate::clock::jitter;
+use crate::credentials::known::Known;
 
 /// While the secret is refused, its provider is asked this often whether there is a new one.
 const PROBE: Duration = Duration::from_secs(1);

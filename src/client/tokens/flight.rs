@@ -21,10 +21,10 @@ use crate::client::tokens::failed::Refused;
 use crate::client::tokens::held::Held;
 use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
-use crate::clock::monotonic;
+use crate::clock::{jitter, monotonic};
+use crate::credentials::known::Known;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
-use crate::credentials::source::Known;
-use crate::digest::{Digest, jitter};
+use crate::digest::Digest;
 use crate::scope::ScopeSet;
 use crate::telemetry::{count, event, observe};
 

@@ -5,8 +5,7 @@ use tokio::time::Instant;
 use crate::client::shared::cache::Sealed;
 use crate::client::tokens::expiry::Ages;
 use crate::client::tokens::token::Token;
-use crate::clock::UnixTime;
-use crate::digest::jitter;
+use crate::clock::{UnixTime, jitter};
 
 /// A token, and when it is due.
 #[derive(Clone)]

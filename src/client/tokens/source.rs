@@ -7,13 +7,11 @@ use crate::client::attach::origin::Origin;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::cache::Entry;
-use crate::client::tokens::client::TokenClient;
 use crate::client::tokens::core::Core;
 use crate::client::tokens::refusals::Invalidation;
 use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
 use crate::clock::monotonic;
-use crate::error::ConfigError;
 use crate::telemetry::count;
 
 /// Gives the token of one grant: the one that is kept, or a new one.
@@ -53,26 +51,6 @@ pub struct TokenSource {
 }
 
 impl TokenSource {
-    /// Creates a source with a cache and a transport of its own.
-    ///
-    /// # Errors
-    ///
-    /// If there is no transport: without the features `reqwest` and `aws-lc-rs`, one must be given
-    /// to a [`TokenClient`].
-    pub fn new(grant: Grant) -> Result<Self, ConfigError> {
-        Ok(TokenClient::builder().capacity(1).build()?.source(&grant))
-    }
-
-    /// Creates a source from the environment: see [`Grant::from_env`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Grant::from_env`], [`GrantBuilder::build`](crate::client::GrantBuilder::build) and
-    /// [`new`](Self::new).
-    pub fn from_env() -> Result<Self, ConfigError> {
-        Grant::from_env()?.source()
-    }
-
     pub(crate) fn assemble(core: Arc<Core>, grant: Grant, entry: Arc<Entry>) -> Self {
         Self { core, grant, entry }
     }

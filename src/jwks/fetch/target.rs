@@ -1,12 +1,10 @@
-//! Where keys are fetched from, and through what.
-
-use std::sync::Arc;
+//! Where keys are fetched from.
 
 use crate::error::ConfigError;
 use crate::issuer::check_issuer;
 use crate::jwks::config::Target;
 use crate::jwks::fetch::discovery::Discovery;
-use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback, parse_url, printable};
+use crate::transport::{PlainHttp, is_plain_loopback, parse_url, printable};
 
 /// Checks the address that keys, or the issuer's metadata, are to be fetched from.
 pub(crate) fn target(
@@ -47,19 +45,4 @@ pub(crate) fn target(
     }
     check_issuer(&uri)?;
     Ok(Target::Discovery(Discovery::new(issuer, &uri, plain_http)))
-}
-
-#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
-pub(crate) fn default_transport(limits: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
-    let transport =
-        crate::transport::ReqwestTransport::with_connect_timeout(limits.connect_timeout)?;
-    Ok(Arc::new(transport))
-}
-
-#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
-pub(crate) fn default_transport(_: &Limits) -> Result<Arc<dyn Transport>, ConfigError> {
-    Err(ConfigError::new(
-        "there is nothing to fetch keys with: call .transport(…), or turn on the features \
-         \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
-    ))
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock::doubled;
+
 /// The settings that have to do with time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
@@ -98,8 +100,7 @@ impl Schedule {
     ///
     /// In the first minute, while no key was ever loaded, attempts begin at most two seconds apart.
     pub(crate) fn failed(&mut self, begun: Instant, now: Instant, jitter: f64) {
-        let doubled = 1_u32.checked_shl(self.failures).unwrap_or(u32::MAX);
-        let most = Self::FIRST_BACKOFF.saturating_mul(doubled).min(Self::LAST_BACKOFF);
+        let most = doubled(Self::FIRST_BACKOFF, self.failures, Self::LAST_BACKOFF);
         self.failures = self.failures.saturating_add(1);
         let is_cold = self.cold_since.is_some_and(|since| now < after(since, Self::COLD));
         let next = if is_cold {

@@ -23,6 +23,13 @@ struct Listed {
     access: Access,
 }
 
+impl RouteTable {
+    /// Starts a table.
+    pub fn builder() -> RouteTableBuilder {
+        RouteTableBuilder::default()
+    }
+}
+
 impl RouteTableBuilder {
     /// Lists a route.
     #[must_use]

@@ -1,5 +1,28 @@
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What a segment can't hold: all but `pchar` (RFC 3986 §3.3).
+const NO_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@');
+const NO_PATH: &AsciiSet = &NO_SEGMENT.remove(b'/');
+
 /// Returns `true` if routers can disagree about the segments of a path, so that none of its readings
 /// can be trusted.
 ///
@@ -102,13 +125,7 @@ fn decode_if(path: &str, wanted: impl Fn(u8) -> bool) -> Cow<'_, str> {
 
 /// Appends a parameter's decoded value to a path: what a segment can't hold is percent-encoded.
 pub(crate) fn push_encoded(path: &mut String, value: &str, slashes: bool) {
-    for byte in value.bytes() {
-        if is_unreserved(byte) || b"!$&'()*+,;=:@".contains(&byte) || (slashes && byte == b'/') {
-            path.push(char::from(byte));
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
+    path.extend(utf8_percent_encode(value, if slashes { NO_PATH } else { NO_SEGMENT }));
 }
 
 /// Returns what is left of a path without its first segment; `/` if that was all.

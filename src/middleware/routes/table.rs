@@ -2,7 +2,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::middleware::routes::access::{Rule, Rules};
-use crate::middleware::routes::builder::RouteTableBuilder;
 use crate::middleware::routes::lookup::{Form, Look, Needed, Table};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Paths};
@@ -11,9 +10,9 @@ use crate::middleware::routes::path;
 /// Who may do what: `(method, path pattern) → access`.
 ///
 /// Patterns are those of axum: `/users/{id}`, and `/files/{*rest}` for all below `/files/`, but not
-/// `/files` or `/files/` themselves, which [`subtree`](RouteTableBuilder::subtree) is for. Of several
-/// patterns that fit a path, the most specific one decides. A request that no entry is for needs what
-/// the layer's [`access`](crate::BearerAuthLayer::access) says.
+/// `/files` or `/files/` themselves, which [`subtree`] is for. Of several patterns that fit a path, the
+/// most specific one decides. A request that no entry is for needs what the layer's
+/// [`access`](crate::BearerAuthLayer::access) says.
 ///
 /// # Methods
 ///
@@ -23,8 +22,8 @@ use crate::middleware::routes::path;
 /// that entry must be met, too.
 ///
 /// For a path that is listed, a method that isn't must meet the layer's access *and* every entry for
-/// that path. If a wider pattern has an entry for all methods ([`any`](RouteTableBuilder::any)), that
-/// takes the place of the layer's access; if it has one for just this method, that decides.
+/// that path. If a wider pattern has an entry for all methods ([`any`]), that takes the place of the
+/// layer's access; if it has one for just this method, that decides.
 ///
 /// # Paths
 ///
@@ -44,8 +43,7 @@ use crate::middleware::routes::path;
 /// either is listed, unless both are, for its method; without parameters; with all escapes decoded, and with only the
 /// needless ones decoded (`/%7Eme` is `/~me`, RFC 3986 §2.3). A path whose readings differ in their
 /// segments is refused with 400: empty segments (`//`), dot segments, an encoded backslash or NUL, a
-/// backslash, a broken escape, and an encoded slash unless
-/// [`allow_encoded_slashes`](RouteTableBuilder::allow_encoded_slashes) is set.
+/// backslash, a broken escape, and an encoded slash unless [`allow_encoded_slashes`] is set.
 ///
 /// ```
 /// use http::Method;
@@ -64,17 +62,16 @@ use crate::middleware::routes::path;
 /// assert!(twice.build().is_err());
 /// # Ok::<(), tower_bearer::ConfigError>(())
 /// ```
+///
+/// [`subtree`]: crate::middleware::RouteTableBuilder::subtree
+/// [`any`]: crate::middleware::RouteTableBuilder::any
+/// [`allow_encoded_slashes`]: crate::middleware::RouteTableBuilder::allow_encoded_slashes
 #[derive(Clone)]
 pub struct RouteTable {
     table: Arc<Table>,
 }
 
 impl RouteTable {
-    /// Starts a table.
-    pub fn builder() -> RouteTableBuilder {
-        RouteTableBuilder::default()
-    }
-
     pub(crate) fn new(table: Table) -> Self {
         Self { table: Arc::new(table) }
     }

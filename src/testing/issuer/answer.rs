@@ -1,11 +1,12 @@
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ALLOW, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::testing::issuer::client::AuthMethod;
 use crate::testing::issuer::endpoint::Endpoint;
 use crate::testing::issuer::fault::{Delivery, Effect};
+use crate::testing::issuer::response::{empty, json_response};
 use crate::testing::issuer::state::{Discovery, State};
 use crate::testing::issuer::token_endpoint;
 use crate::testing::misuse::lock;
@@ -154,18 +155,5 @@ fn matches(headers: &HeaderMap, etag: &str) -> bool {
 fn not_allowed(allow: &'static str) -> Response<Bytes> {
     let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-    response
-}
-
-fn empty(status: StatusCode) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = status;
-    response
-}
-
-pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

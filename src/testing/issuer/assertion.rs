@@ -4,7 +4,7 @@ use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Backend, Compact, Header, decode_segment, parse_jwk_set};
 use crate::testing::issuer::client::{AuthMethod, TestClient};
 use crate::testing::issuer::state::State;
-use crate::testing::issuer::token_endpoint::{INVALID_CLIENT, Parameters, TokenError, find_client};
+use crate::testing::issuer::token_request::{INVALID_CLIENT, Parameters, TokenError, find_client};
 use crate::testing::misuse::lock;
 
 /// The value of `client_assertion_type` (RFC 7523 §2.2).

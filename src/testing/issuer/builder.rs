@@ -52,8 +52,24 @@ pub struct TestIssuerBuilder {
     config: Config,
 }
 
+impl TestIssuer {
+    /// Starts an issuer with one ES256 key and one client, on a port that the system chooses.
+    ///
+    /// # Errors
+    ///
+    /// If no port of the loopback address can be had.
+    pub async fn start() -> Result<Self, ConfigError> {
+        Self::builder().start().await
+    }
+
+    /// Prepares an issuer that is to be different.
+    pub fn builder() -> TestIssuerBuilder {
+        TestIssuerBuilder::new()
+    }
+}
+
 impl TestIssuerBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             public_url: None,

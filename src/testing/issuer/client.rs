@@ -4,6 +4,10 @@ use crate::scope::ScopeSet;
 use crate::secret::Secret;
 use crate::testing::tokens::key::TestKey;
 
+/// Identifier and secret of the client that is registered where no other is.
+pub(crate) const DEFAULT_ID: &str = "test-client";
+pub(crate) const DEFAULT_SECRET: &str = "test-secret";
+
 /// How a client proves to the token endpoint who it is.
 ///
 /// The names are those of the IANA registry "OAuth Token Endpoint Authentication Methods".

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::error::ConfigError;
 use crate::jose::Algorithm;
-use crate::testing::issuer::builder::TestIssuerBuilder;
+use crate::testing::issuer::client;
 use crate::testing::issuer::endpoint::{Counters, Endpoint};
 use crate::testing::issuer::fault::Fault;
 use crate::testing::issuer::in_process::IssuerTransport;
 use crate::testing::issuer::server::Server;
-use crate::testing::issuer::state::State;
+use crate::testing::issuer::state::{DEFAULT_AUDIENCE, State};
 use crate::testing::misuse::{lock, misuse};
 use crate::testing::tokens::key::TestKey;
 use crate::testing::tokens::token::TokenBuilder;
@@ -31,25 +31,11 @@ pub struct TestIssuer {
 
 impl TestIssuer {
     /// The client that is registered where no other is.
-    pub const CLIENT_ID: &str = "test-client";
+    pub const CLIENT_ID: &str = client::DEFAULT_ID;
     /// The secret of that client.
-    pub const CLIENT_SECRET: &str = "test-secret";
+    pub const CLIENT_SECRET: &str = client::DEFAULT_SECRET;
     /// The audience of tokens where no other is set.
-    pub const AUDIENCE: &str = "https://api.test";
-
-    /// Starts an issuer with one ES256 key and one client, on a port that the system chooses.
-    ///
-    /// # Errors
-    ///
-    /// If no port of the loopback address can be had.
-    pub async fn start() -> Result<Self, ConfigError> {
-        Self::builder().start().await
-    }
-
-    /// Prepares an issuer that is to be different.
-    pub fn builder() -> TestIssuerBuilder {
-        TestIssuerBuilder::new()
-    }
+    pub const AUDIENCE: &str = DEFAULT_AUDIENCE;
 
     pub(crate) fn new(state: Arc<State>, server: Server, address: SocketAddr) -> Self {
         Self { state, server, address }

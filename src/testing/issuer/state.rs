@@ -13,9 +13,11 @@ use crate::clock::{Clock, SystemClock, UnixTime};
 use crate::testing::issuer::client::TestClient;
 use crate::testing::issuer::endpoint::{Counters, Endpoint};
 use crate::testing::issuer::fault::{Fault, Faults};
-use crate::testing::issuer::handle::TestIssuer;
 use crate::testing::issuer::ring::{KeyRing, NewKeys};
 use crate::testing::misuse::lock;
+
+/// The audience of tokens where no other is set.
+pub(crate) const DEFAULT_AUDIENCE: &str = "https://api.test";
 
 /// Changes a JSON object before it is used.
 pub(crate) type Shape = Arc<dyn Fn(&mut Map<String, Value>) + Send + Sync>;
@@ -64,7 +66,7 @@ impl Default for Config {
             root: String::new(),
             path: String::new(),
             discovery: Discovery::default(),
-            audience: TestIssuer::AUDIENCE.into(),
+            audience: DEFAULT_AUDIENCE.into(),
             typ: "at+jwt".into(),
             lifetime: Duration::from_secs(600),
             jwks_headers: HeaderMap::new(),

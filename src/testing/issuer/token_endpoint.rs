@@ -1,22 +1,19 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 
 use crate::scope::ScopeSet;
-use crate::testing::issuer::answer::json_response;
 use crate::testing::issuer::assertion;
 use crate::testing::issuer::client::{AuthMethod, TestClient};
 use crate::testing::issuer::form;
+use crate::testing::issuer::response::json_response;
 use crate::testing::issuer::state::State;
+use crate::testing::issuer::token_request::{
+    INVALID_CLIENT, INVALID_REQUEST, Parameters, TokenError, find_client,
+};
 use crate::testing::tokens::token::TokenBuilder;
-
-/// An error answer of RFC 6749 §5.2: its code and a description.
-pub(crate) struct TokenError(pub(crate) &'static str, pub(crate) &'static str);
-
-const INVALID_REQUEST: &str = "invalid_request";
-pub(crate) const INVALID_CLIENT: &str = "invalid_client";
 
 /// Answers a POST to the token endpoint.
 pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response<Bytes> {
@@ -68,40 +65,6 @@ fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, Tok
     Ok(json_response(StatusCode::OK, &answer))
 }
 
-/// The parameters of the request's body.
-pub(crate) struct Parameters(Vec<(String, String)>);
-
-impl Parameters {
-    fn read(request: &Request<Bytes>) -> Result<Self, TokenError> {
-        let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = media_type.and_then(|value| value.split(';').next()).unwrap_or_default();
-        if !essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-            return Err(TokenError(INVALID_REQUEST, "the body isn't form-encoded"));
-        }
-        let parameters = form::parse(request.body())
-            .ok_or(TokenError(INVALID_REQUEST, "the body's encoding is broken"))?;
-        // RFC 6749 §3.2: none more than once. RFC 8707 §2 lets `resource` repeat, and what takes
-        // `audience` does the same.
-        let repeats = parameters.iter().enumerate().any(|(at, (name, _))| {
-            name != "resource"
-                && name != "audience"
-                && parameters.iter().take(at).any(|(earlier, _)| earlier == name)
-        });
-        if repeats {
-            return Err(TokenError(INVALID_REQUEST, "a parameter is repeated"));
-        }
-        Ok(Self(parameters))
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.all(name).next()
-    }
-
-    fn all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
-    }
-}
-
 /// Finds out who asks: by exactly one method (RFC 6749 §2.3).
 fn authenticate<'s>(
     state: &'s State,
@@ -147,20 +110,6 @@ fn with_secret<'s>(
         Ok(client)
     } else {
         Err(TokenError(INVALID_CLIENT, "the secret is wrong"))
-    }
-}
-
-pub(crate) fn find_client<'s>(
-    state: &'s State,
-    id: &str,
-    method: AuthMethod,
-) -> Result<&'s TestClient, TokenError> {
-    let client = state.config.clients.iter().find(|client| client.id == id);
-    let client = client.ok_or(TokenError(INVALID_CLIENT, "there is no such client"))?;
-    if client.auth.contains(&method) {
-        Ok(client)
-    } else {
-        Err(TokenError(INVALID_CLIENT, "the client may not authenticate in this way"))
     }
 }
 

@@ -2,7 +2,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value};
 
 use crate::jose::{hmac_sha256, random_id, signing_input};
-use crate::testing::issuer::handle::TestIssuer;
+use crate::testing::issuer::client;
 use crate::testing::issuer::state::State;
 use crate::testing::misuse::{lock, misuse};
 use crate::testing::tokens::key::TestKey;
@@ -74,8 +74,8 @@ fn make_claims(state: &State, recipe: &Recipe) -> Map<String, Value> {
     let now = state.now();
     let mut claims = Map::new();
     claims.insert("iss".into(), config.issuer.as_str().into());
-    claims.insert("sub".into(), TestIssuer::CLIENT_ID.into());
-    claims.insert("client_id".into(), TestIssuer::CLIENT_ID.into());
+    claims.insert("sub".into(), client::DEFAULT_ID.into());
+    claims.insert("client_id".into(), client::DEFAULT_ID.into());
     claims.insert("aud".into(), config.audience.as_str().into());
     claims.insert("iat".into(), now.as_secs().into());
     claims.insert("exp".into(), now.plus(config.lifetime).as_secs().into());

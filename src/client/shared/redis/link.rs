@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::client::shared::redis::failure::Failure;
 use crate::client::shared::redis::target::{Connection, Target};
-use crate::clock::monotonic;
+use crate::clock::{doubled, monotonic};
 use crate::telemetry::event;
 
 /// How long a connection may take to be made. Requests wait for it no longer than for an answer.
@@ -113,9 +113,8 @@ impl State {
     }
 
     fn fail(&mut self, reason: Failure) {
-        let pause =
-            FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
-        let until = monotonic().checked_add(pause.min(LONGEST_PAUSE)).unwrap_or_else(monotonic);
+        let pause = doubled(FIRST_PAUSE, self.failures, LONGEST_PAUSE);
+        let until = monotonic().checked_add(pause).unwrap_or_else(monotonic);
         if self.failures == 0 {
             event!(
                 WARN,

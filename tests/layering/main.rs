@@ -1,9 +1,13 @@
-//! The folder is the architecture: a file imports only from floors below its own, and what names a
-//! crypto, HTTP-client or framework crate lies in its one place.
+//! The folder is the architecture: a file imports only from floors below its own, or from its own room
+//! without a circle, and what names a crypto, HTTP-client or framework crate lies in its one place.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod imports;
+
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::imports::{before_tests, circle, code, imports, named, sources};
 
 /// Floor of each room, by the first part of a path below `src`.
 const FLOORS: &[(&str, u8)] = &[
@@ -89,36 +93,7 @@ const PLACES: &[(&str, &[&str])] = &[
 ];
 
 /// The most lines a file may have before its tests.
-const MAX_LINES: usize = 400;
-
-fn sources() -> BTreeMap<String, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = BTreeMap::new();
-    let mut open = vec![root.clone()];
-    while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path: PathBuf = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                files.insert(name, fs::read_to_string(&path).unwrap());
-            }
-        }
-    }
-    assert!(files.len() > 30, "found only {} files", files.len());
-    files
-}
-
-fn before_tests(text: &str) -> &str {
-    text.split("\nmod tests {").next().unwrap()
-}
-
-/// Returns the code: without what only tests see, and without comments and docs.
-fn code(text: &str) -> String {
-    let lines = before_tests(text).lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.map(|line| line.split(" // ").next().unwrap()).collect::<Vec<_>>().join("\n")
-}
+const MAX_LINES: usize = 350;
 
 fn room(file: &str) -> &str {
     file.split('/').next().unwrap().trim_end_matches(".rs")
@@ -131,35 +106,46 @@ fn floor(room: &str) -> Option<u8> {
 #[test]
 fn imports_point_down() {
     let mut wrong = Vec::new();
-    for (file, text) in sources() {
-        if file == "lib.rs" {
-            continue;
-        }
-        let here = room(&file);
+    let sources = sources();
+    for (file, text) in sources.iter().filter(|(file, _)| *file != "lib.rs") {
+        let here = room(file);
         let own = floor(here).unwrap_or_else(|| panic!("{file} has no floor: give its room one"));
-        let code = code(&text);
-        for (at, _) in code.match_indices("crate::") {
-            if code[..at].ends_with('$') {
-                continue; // in a macro, as its users will see it
-            }
-            let rest = &code[at + "crate::".len()..];
-            let target: String =
-                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let Some(theirs) = floor(&target) else {
-                wrong.push(format!("{file}: crate::{target} is no room; name its room"));
+        for (path, targets) in named(&sources, file) {
+            let written = path.join("::");
+            let Some(named) = path.first().filter(|named| floor(named).is_some()) else {
+                wrong.push(format!("{file}: crate::{written} is in no room; name its room"));
                 continue;
             };
-            let allowed =
-                target == here || theirs < own || SAME_FLOOR.contains(&(here, target.as_str()));
-            if !allowed {
-                wrong.push(format!("{file} (floor {own}) imports {target} (floor {theirs})"));
+            // The room that is named, and the one that holds what it hands on.
+            for target in targets.iter().map(|target| room(target)).chain([named.as_str()]) {
+                let theirs = floor(target).unwrap_or(u8::MAX);
+                if target != here && theirs >= own && !SAME_FLOOR.contains(&(here, target)) {
+                    wrong.push(format!(
+                        "{file} (floor {own}) imports crate::{written} of {target} (floor {theirs})"
+                    ));
+                }
             }
         }
-        if code.contains("super::") {
+        if code(text).contains("super::") {
             wrong.push(format!("{file}: super:: outside tests; name the path from the crate"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn no_file_imports_itself_through_others() {
+    let found = circle(&imports(&sources()));
+    assert!(found.is_none(), "a circle: {}", found.unwrap().join(" -> "));
+}
+
+#[test]
+fn every_floor_is_of_a_room() {
+    let sources = sources();
+    for (name, _) in FLOORS {
+        let real = sources.keys().any(|file| room(file) == *name);
+        assert!(real, "there is no room {name}: take it out of the table");
+    }
 }
 
 #[test]

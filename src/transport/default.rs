@@ -1,0 +1,21 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::ConfigError;
+use crate::transport::contract::Transport;
+
+/// Creates the transport that is used where no other is given. Connecting takes at most this long.
+#[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
+pub(crate) fn default_transport(
+    connect_timeout: Duration,
+) -> Result<Arc<dyn Transport>, ConfigError> {
+    Ok(Arc::new(crate::transport::ReqwestTransport::with_connect_timeout(connect_timeout)?))
+}
+
+#[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
+pub(crate) fn default_transport(_: Duration) -> Result<Arc<dyn Transport>, ConfigError> {
+    Err(ConfigError::new(
+        "there is nothing to send requests with: call .transport(…), or turn on the features \
+         \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
+    ))
+}
