@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -11,13 +10,13 @@ use tower_service::Service;
 use crate::jwks::KeyWait;
 use crate::middleware::bearer::{self, Credentials, is_b64token};
 use crate::middleware::body::{RefusalBody, ResponseBody};
-use crate::middleware::context::Context;
+use crate::middleware::context::{Context, HasSettings};
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::routes::access::NotAdmitted;
 use crate::middleware::settings::{self, Settings};
 use crate::refusal::{Absent, Refusal, Rejection, RejectionKind};
 use crate::telemetry::count;
-use crate::token::{AccessToken, HasSettings, NoClaims};
+use crate::token::{AccessToken, NoClaims};
 use crate::validator::{Check, Validator};
 
 /// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
@@ -195,7 +194,7 @@ impl<C> Authority<C> {
 }
 
 impl<C: Send + Sync + 'static> HasSettings for Authority<C> {
-    fn settings(&self) -> &dyn Any {
+    fn settings(&self) -> &Settings {
         &self.settings
     }
 }

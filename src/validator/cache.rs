@@ -109,9 +109,13 @@ mod tests {
     use crate::jwks::Jwks;
     use crate::refusal::{Refusal, RejectionKind};
     use crate::testing::{ManualClock, TestKey};
+    use crate::token::Evidence;
     use crate::validator::{Check, Validator};
 
     const NOW: i64 = 1_000_000;
+
+    const SIGNED: Evidence<'_> =
+        Evidence::Signature { algorithm: Algorithm::EdDSA, key_id: Some("test-key") };
 
     struct World {
         key: TestKey,
@@ -254,7 +258,7 @@ mod tests {
         let other = world.sign(&claims("api", NOW + 600));
         assert_eq!(world.check(&other), None);
         let token = world.validator.recall(other.as_bytes()).unwrap();
-        assert_eq!((token.key_id(), token.algorithm()), (Some("test-key"), Some(Algorithm::EdDSA)));
+        assert_eq!(token.evidence(), SIGNED);
     }
 
     #[test]
@@ -286,7 +290,7 @@ mod tests {
             .build()
             .unwrap();
         let Check::Done(Ok(read)) = validator.check(token.as_bytes()) else { panic!("refused") };
-        assert_eq!((read.extra(), read.key_id()), (&Nested("t".into()), Some("test-key")));
+        assert_eq!((read.extra(), read.evidence()), (&Nested("t".into()), SIGNED));
     }
 
     #[test]

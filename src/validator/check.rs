@@ -10,7 +10,7 @@ use crate::jwks::{Candidates, Jwks, KeySet, KeyWait, KeysState, Miss};
 use crate::refusal::{
     Detail, Excerpt, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
 };
-use crate::token::{AccessToken, Claims, RawClaims, Verified};
+use crate::token::{AccessToken, Claims, Evidence, RawClaims, Verified};
 use crate::validator::cache::Term;
 use crate::validator::handle::{Inner, Trust, Validator};
 use crate::validator::metered;
@@ -132,7 +132,7 @@ impl<C: DeserializeOwned> Validator<C> {
         let (signature, _) = decode_into(compact.signature, room)?;
         let seal = trust.check(&header, compact.signing_input, signature, now, waited)?;
 
-        let (from, until) = policy.term(&claims);
+        let (from, until) = policy.term(claims.times);
         let until = seal.lasts.map_or(until, |lasts| now.plus(lasts).min(until));
         let term = Term { from, until, generation: seal.generation };
         let checked = if seal.genuine {
@@ -173,7 +173,7 @@ impl<C: DeserializeOwned> Validator<C> {
         payload: &[u8],
         header: Vetted<'_>,
     ) -> Result<(AccessToken<C>, usize), Rejection> {
-        let policy = &self.inner.policy;
+        let Inner { policy, trust, .. } = &*self.inner;
         let (extra, held) = metered::read(payload).map_err(|error| {
             let reason = without_values(&error.to_string()).into();
             Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
@@ -182,9 +182,15 @@ impl<C: DeserializeOwned> Validator<C> {
         let scopes = claims.scopes(payload, &sources.scope)?;
         let client_id = claims.client_id(&sources.client_id);
         let issuer = policy.issuer_of(claims);
-        let kid = header.kid.as_deref();
-        let claims = Claims::new(issuer, claims, client_id, scopes, header.algorithm, kid);
-        Ok((AccessToken::new(Verified { claims, extra }), held))
+        let evidence = match (trust, header.algorithm) {
+            (Trust::SharedSecret(key), _) => Evidence::SharedSecret { algorithm: key.algorithm() },
+            (Trust::Jwks(_), Some(algorithm)) => {
+                Evidence::Signature { algorithm, key_id: header.kid.as_deref() }
+            }
+            (Trust::Jwks(_), None) => return Err(RejectionKind::BadSignature.into()),
+        };
+        let claims = Claims::new(issuer, claims, client_id, scopes, evidence);
+        Ok((AccessToken::new(Arc::new(Verified { claims, extra })), held))
     }
 }
 
