@@ -166,6 +166,11 @@ impl Claims {
             Proof::SharedSecret { algorithm } => Evidence::SharedSecret { algorithm },
         }
     }
+
+    /// Returns the claims that say when the token passes.
+    pub(crate) const fn times(&self) -> Times {
+        self.times
+    }
 }
 
 impl fmt::Debug for Claims {
