@@ -82,6 +82,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         self.admit_by(&rules, request, Some(token))
     }
 
+    #[inline]
     fn authenticate(&self, token: &[u8]) -> Progress<AccessToken<C>> {
         match self.validator.authenticate(Presented::bearer(token)) {
             // What was decoded is a b64token: only what is refused need be looked at.
@@ -92,6 +93,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         }
     }
 
+    #[inline]
     fn admit_by<B>(
         &self,
         rules: &Rules<'_>,
