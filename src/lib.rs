@@ -40,6 +40,7 @@ mod json;
 pub mod jwks;
 mod kinds;
 pub mod middleware;
+mod progress;
 pub mod refusal;
 mod scope;
 mod secret;

@@ -33,7 +33,7 @@ fn sentence(builder: ValidatorBuilder) -> String {
 
 async fn refused<C>(validator: &Validator<C>, token: &str) -> Rejection
 where
-    C: serde::de::DeserializeOwned,
+    C: serde::de::DeserializeOwned + Send + Sync + 'static,
 {
     match validator.validate(token).await {
         Err(Refusal::Rejection(rejection)) => rejection,

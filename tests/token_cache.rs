@@ -11,6 +11,7 @@ use tower_bearer::jose::{Algorithm, HmacAlgorithm};
 use tower_bearer::jwks::{Jwks, JwksBuilder};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport, TestKey};
+use tower_bearer::token::Evidence;
 use tower_bearer::{AccessToken, Refusal, RejectionKind, Secret, UnixTime, Validator};
 use world::{AUDIENCE, ISSUER, Issuer, now, sign};
 
@@ -394,6 +395,7 @@ async fn a_shared_secrets_tokens_are_remembered_as_well() {
     };
     let good = signed(secret, "alice");
     let first = validator.validate(&good).await.unwrap();
+    assert_eq!(first.evidence(), Evidence::SharedSecret { algorithm: HmacAlgorithm::HS256 });
     assert!(same(&first, &validator.validate(&good).await.unwrap()));
     let bad = signed(b"another secret of thirty-two byt", "mallory");
     for _ in 0..2 {

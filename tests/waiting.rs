@@ -484,6 +484,55 @@ async fn fa4_a_token_that_expires_while_the_service_is_busy_is_refused() {
     }
 }
 
+// A wait for keys excuses no token from its times.
+#[tokio::test(start_paused = true)]
+async fn a_token_that_expires_while_its_key_is_fetched_is_refused() {
+    for (fetched_after, status) in [(30, 200), (120, 401)] {
+        let rotated = Rotated::start().await;
+        let gate = rotated.next_fetch();
+        let clock = ManualClock::new(UnixTime::from_secs(1_000));
+        let validator = Validator::builder(ISSUER, AUDIENCE).keys(rotated.jwks.clone());
+        let layer = BearerAuthLayer::new(validator.clock(clock.clone()).build().unwrap());
+        let mut service = layer.layer(rotated.inner.clone());
+        let field = bearer(&sign(&rotated.new, json!({ "iat": 1_000, "exp": 1_060 })));
+        let unknown = get("/", &[("authorization", &field)]);
+        let mut waiting = tokio_test::task::spawn(service.call(unknown));
+        assert_pending!(waiting.poll());
+        clock.advance(Duration::from_secs(fetched_after));
+        gate.open();
+        let answer = waiting.await.unwrap();
+        assert_eq!(answer.status(), status, "{fetched_after}");
+        if status == 401 {
+            let Some(Refusal::Rejection(rejection)) = answer.extensions().get() else {
+                panic!("{answer:?}")
+            };
+            assert_eq!(rejection.kind(), RejectionKind::Expired);
+        }
+    }
+}
+
+// Of those who wait with the same token, one checks its signature, and all get in.
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_with_one_token_share_what_was_verified() {
+    let rotated = Rotated::start().await;
+    let gate = rotated.next_fetch();
+    let validator =
+        Validator::builder(ISSUER, AUDIENCE).keys(rotated.jwks.clone()).build().unwrap();
+    let token = sign(&rotated.new, json!({}));
+    let mut waiting: Vec<_> =
+        (0..3).map(|_| tokio_test::task::spawn(validator.validate(&token))).collect();
+    for waiting in &mut waiting {
+        assert_pending!(waiting.poll());
+    }
+    gate.open();
+    let mut accepted: Vec<AccessToken> = Vec::new();
+    for waiting in waiting {
+        accepted.push(waiting.await.unwrap());
+    }
+    let [first, others @ ..] = &accepted[..] else { panic!("nobody waited") };
+    assert!(others.iter().all(|other| std::ptr::eq(first.claims(), other.claims())));
+}
+
 // FA4: who goes away while the service is busy leaves no place taken behind.
 #[tokio::test(start_paused = true)]
 async fn fa4_a_cancelled_request_leaves_the_queue() {

@@ -21,7 +21,7 @@ use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::Shared;
 use crate::jwks::report::listed;
 use crate::jwks::timing::control::Control;
-use crate::jwks::timing::wait::Miss;
+use crate::progress::Progress;
 use crate::token::TrustDomain;
 
 /// How many keys a set in the configuration may have.
@@ -276,19 +276,20 @@ impl Jwks {
         self.look(self.shared().config.clock.now())
     }
 
-    /// Says what to do about a token (signed part and signature) that could be valid, but whose
-    /// `kid` has no fitting key in `seen`, which serves.
+    /// Returns the keys to decide by about a token (signed part and signature) that could be valid,
+    /// but whose `kid` has no fitting key in `seen`, which serves: if they have none either, there is
+    /// none.
     pub(crate) fn miss(
         &self,
-        seen: &LoadedKeys,
+        seen: LoadedKeys,
         key: (Algorithm, &str),
         token: [&[u8]; 2],
-    ) -> Miss {
+    ) -> Progress<LoadedKeys> {
         self.shared().miss(seen, key, token)
     }
 
-    /// Says what to do about a token while the keys are cold, expired or shut down.
-    pub(crate) fn wait_cold(&self) -> Miss {
+    /// Returns keys that serve, while those of now are cold, expired or shut down.
+    pub(crate) fn wait_cold(&self) -> Progress<LoadedKeys> {
         self.shared().wait_cold()
     }
 }

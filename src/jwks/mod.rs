@@ -144,6 +144,5 @@ pub use self::handle::Jwks;
 pub use self::health::{Health, KeyStatus, State, Status};
 pub(crate) use self::kept::key_set::{Candidates, KeySet};
 pub use self::kept::snapshot::Snapshot;
-pub(crate) use self::kept::store::KeysState;
+pub(crate) use self::kept::store::{KeysState, LoadedKeys};
 pub use self::not_ready::NotReady;
-pub(crate) use self::timing::wait::{KeyWait, Miss};

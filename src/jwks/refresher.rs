@@ -18,7 +18,7 @@ use crate::jwks::fetch::source::Fault;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::{Published, Store, Tenure};
 use crate::jwks::report::Reporter;
-use crate::jwks::timing::control::{Control, Flying, Progress};
+use crate::jwks::timing::control::{Attempts, Control, Flying};
 use crate::jwks::timing::schedule::after;
 
 /// After so many failures in a row the metadata may have changed.
@@ -32,7 +32,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) store: Store,
-    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) progress: watch::Sender<Attempts>,
     pub(crate) report: Reporter,
     /// What tokens with unknown `kid`s are told apart by, in a way that no caller can foresee.
     pub(crate) digests: RandomState,
@@ -58,7 +58,7 @@ impl Shared {
             report,
             digests: RandomState::new(),
             store: Store::new(published),
-            progress: watch::Sender::new(Progress::default()),
+            progress: watch::Sender::new(Attempts::default()),
             control: Mutex::new(control),
             wake: Notify::new(),
             running: AtomicBool::new(fixed),

@@ -51,7 +51,7 @@ use crate::token::{AccessToken, Claims, ErasedToken};
 // The bound is on the type itself so that the compiler reports a missing declaration where the type
 // is written, not where the handler is routed.
 pub struct RequireScope<S: RequiredScopes> {
-    token: Arc<dyn ErasedToken>,
+    token: ErasedToken,
     scopes: PhantomData<fn() -> S>,
 }
 
@@ -78,7 +78,7 @@ impl<S: RequiredScopes> Deref for RequireScope<S> {
 
 impl<S: RequiredScopes> Clone for RequireScope<S> {
     fn clone(&self) -> Self {
-        Self { token: Arc::clone(&self.token), scopes: PhantomData }
+        Self { token: self.token.clone(), scopes: PhantomData }
     }
 }
 
@@ -99,7 +99,7 @@ where
         let token = Context::find(&parts.extensions)
             .and_then(|context| context.require(S::are_in, S::requirement))
             .map_err(|refusal| TokenRejection::new(refusal, parts))?;
-        Ok(Self { token: Arc::clone(token), scopes: PhantomData })
+        Ok(Self { token: token.clone(), scopes: PhantomData })
     }
 }
 

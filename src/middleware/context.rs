@@ -8,7 +8,7 @@ use crate::middleware::settings::{Settings, refuse_without_layer};
 use crate::refusal::renderer::RequestHead;
 use crate::refusal::{Misconfigured, Refusal};
 use crate::scope::{Implications, Requirement, ScopeSet};
-use crate::token::{AccessToken, Authenticated, ErasedToken, HasSettings};
+use crate::token::{AccessToken, ErasedToken};
 
 const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
                         .layer(BearerAuthLayer::new(validator)) around what needs a token";
@@ -16,6 +16,30 @@ const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
 #[cfg(feature = "axum")]
 const OTHER_CLAIMS: &str = "the handler asks for other claims than the layer's validator reads: \
                             use the same type for both";
+
+/// What the layer leaves in a request's extensions: the token, if there was one, and who let the
+/// request pass.
+#[derive(Clone)]
+struct Authenticated {
+    token: Option<ErasedToken>,
+    by: Arc<dyn HasSettings>,
+}
+
+/// Who let a request pass, of whatever type of claims.
+pub(crate) trait HasSettings: Send + Sync {
+    fn settings(&self) -> &Settings;
+}
+
+impl<C: Send + Sync + 'static> AccessToken<C> {
+    /// Returns the token of a request that came through a
+    /// [`BearerAuthLayer`](crate::BearerAuthLayer), from the request's extensions.
+    ///
+    /// `None` if it came without a token where none is needed, if there is no such layer, or if
+    /// its validator reads another type of claims than `C`.
+    pub fn from_extensions(extensions: &Extensions) -> Option<Self> {
+        Self::from_erased(extensions.get::<Authenticated>()?.token.as_ref()?)
+    }
+}
 
 /// What the layer left in a request's extensions, for guards and extractors within it.
 pub(crate) struct Context<'a> {
@@ -35,11 +59,10 @@ impl<'a> Context<'a> {
 
     /// Finds what was left. Without it, there is no layer, which is the operator's fault.
     pub(crate) fn find(extensions: &'a Extensions) -> Result<Self, Refusal> {
-        let found = extensions.get::<Authenticated>().and_then(|authenticated| {
-            let settings = authenticated.by.settings().downcast_ref::<Settings>()?;
-            Some(Self { authenticated, settings })
-        });
-        found.ok_or_else(|| Misconfigured::new(NO_LAYER).into())
+        let Some(authenticated) = extensions.get::<Authenticated>() else {
+            return Err(Misconfigured::new(NO_LAYER).into());
+        };
+        Ok(Self { authenticated, settings: authenticated.by.settings() })
     }
 
     /// Returns the token, if the request has one.
@@ -54,8 +77,7 @@ impl<'a> Context<'a> {
         let Some(erased) = &self.authenticated.token else {
             return Ok(None);
         };
-        let token = self.authenticated.token::<C>();
-        token.map(Some).ok_or_else(|| {
+        AccessToken::from_erased(erased).map(Some).ok_or_else(|| {
             let (asked, read) = (std::any::type_name::<C>(), erased.claims_type());
             Misconfigured::between(OTHER_CLAIMS, asked, read).into()
         })
@@ -67,7 +89,7 @@ impl<'a> Context<'a> {
         &self,
         is_met_by: impl FnOnce(&ScopeSet, &Implications) -> bool,
         requirement: impl FnOnce() -> Requirement,
-    ) -> Result<&'a Arc<dyn ErasedToken>, Refusal> {
+    ) -> Result<&'a ErasedToken, Refusal> {
         let implications = &self.settings.implications;
         match &self.authenticated.token {
             None => {

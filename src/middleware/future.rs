@@ -1,5 +1,4 @@
 use std::fmt;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -12,11 +11,11 @@ use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
-use crate::jwks::KeyWait;
+use crate::middleware::authority::{Authority, Refused};
 use crate::middleware::body::{RefusalBody, ResponseBody};
 use crate::middleware::grpc_timeout::longest_wait;
-use crate::middleware::service::{Authority, Refused, Turn, Verdict};
-use crate::refusal::{Unavailable, UnavailableReason};
+use crate::progress::Pending;
+use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::token::AccessToken;
 
 pin_project! {
@@ -66,12 +65,14 @@ struct Waiting<S, C, B> {
 }
 
 enum Stage<C> {
-    /// Waits for keys.
-    Keys(KeyWait),
+    /// Waits for the token's verdict.
+    Token(Pending<AccessToken<C>>),
     /// The token was accepted; waits for the inner service.
-    Service(Option<AccessToken<C>>),
-    /// The inner service wasn't ready at once. The token may expire before it is.
-    BusyService,
+    Service {
+        token: AccessToken<C>,
+        /// The inner service wasn't ready at once. The token may expire before it is.
+        was_busy: bool,
+    },
 }
 
 impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
@@ -84,7 +85,7 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
     }
 
     pub(crate) fn waiting(
-        wait: KeyWait,
+        token: Pending<AccessToken<C>>,
         service: S,
         request: Request<B>,
         authority: Arc<Authority<C>>,
@@ -93,7 +94,7 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
         let deadline = longest_wait(request.headers())
             .filter(|_| Handle::try_current().is_ok())
             .map(|longest| Box::pin(sleep(longest)));
-        let stage = Stage::Keys(wait);
+        let stage = Stage::Token(token);
         let waiting = Box::new(Waiting { stage, deadline, service, request, authority });
         Self { state: State::Waiting { waiting: Some(waiting) } }
     }
@@ -121,9 +122,9 @@ where
                 }
                 StateProj::Waiting { waiting } => {
                     let Some(waited) = waiting else { return Poll::Pending };
-                    let decided = ready!(waited.poll(cx))?;
+                    let accepted = ready!(waited.poll(cx))?;
                     let Some(waited) = waiting.take() else { return Poll::Pending };
-                    waited.proceed(decided)
+                    waited.proceed(accepted)
                 }
             };
             state.set(next);
@@ -131,60 +132,62 @@ where
     }
 }
 
-/// The token that lets a request pass, if it needs one.
-type Decided<C> = Result<Option<AccessToken<C>>, Refused>;
+/// The token that lets a request pass.
+type Accepted<C> = Result<AccessToken<C>, Refused>;
 
 impl<S, C, B> Waiting<S, C, B>
 where
     S: Service<Request<B>>,
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    /// Waits for the keys and, if the token is accepted, until the inner service is ready.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decided<C>, S::Error>> {
-        if let Stage::Keys(wait) = &mut self.stage {
-            match Pin::new(wait).poll(cx) {
-                Poll::Ready(Ok(())) => match self.decide() {
-                    Ok(token) => self.stage = Stage::Service(token),
+    /// Waits for the token's verdict and, if it lets the request pass, until the inner service is
+    /// ready.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<C>, S::Error>> {
+        loop {
+            match &mut self.stage {
+                Stage::Token(verdict) => {
+                    let Poll::Ready(verdict) = Pin::new(verdict).poll(cx) else {
+                        return self.poll_deadline(UnavailableReason::RefreshTimedOut, cx);
+                    };
                     // A forged token takes no place in the service's queue.
-                    refused => return Poll::Ready(Ok(refused)),
-                },
-                Poll::Ready(Err(unavailable)) => return Poll::Ready(Ok(Err(unavailable.into()))),
-                Poll::Pending => return self.poll_deadline(UnavailableReason::RefreshTimedOut, cx),
+                    match self.admit(verdict) {
+                        Ok(token) => self.stage = Stage::Service { token, was_busy: false },
+                        refused => return Poll::Ready(Ok(refused)),
+                    }
+                }
+                Stage::Service { token, was_busy } => {
+                    if self.service.poll_ready(cx)?.is_pending() {
+                        *was_busy = true;
+                        return self.poll_deadline(UnavailableReason::ServiceNotReady, cx);
+                    }
+                    let validator = &self.authority.validator;
+                    let in_time = if *was_busy { validator.check_times(token) } else { Ok(()) };
+                    return Poll::Ready(Ok(in_time.map(|()| token.clone()).map_err(Refused::from)));
+                }
             }
         }
-        let ready = self.service.poll_ready(cx)?;
-        let stage = mem::replace(&mut self.stage, Stage::BusyService);
-        if ready.is_pending() {
-            return self.poll_deadline(UnavailableReason::ServiceNotReady, cx);
-        }
-        Poll::Ready(Ok(match stage {
-            Stage::Service(token) => Ok(token),
-            Stage::BusyService | Stage::Keys(_) => self.decide(),
-        }))
     }
 
-    fn decide(&mut self) -> Decided<C> {
-        match self.authority.judge(&mut self.request, Turn::AfterWaiting) {
-            Verdict::Pass(token) => Ok(token),
-            Verdict::Refuse(refused) => Err(refused),
-            Verdict::Wait(_) => Err(too_late(UnavailableReason::RefreshTimedOut)),
-        }
+    fn admit(&mut self, verdict: Result<AccessToken<C>, Refusal>) -> Accepted<C> {
+        let token = verdict?;
+        self.authority.admit(&mut self.request, &token)?;
+        Ok(token)
     }
 
     fn poll_deadline(
         &mut self,
         reason: UnavailableReason,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Decided<C>, S::Error>> {
+    ) -> Poll<Result<Accepted<C>, S::Error>> {
         let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         deadline.as_mut().poll(cx).map(|()| Ok(Err(too_late(reason))))
     }
 
     /// Goes on where [`BearerAuth`](crate::middleware::BearerAuth) left off.
-    fn proceed(mut self, decided: Decided<C>) -> State<S::Future, Self> {
-        match decided {
+    fn proceed(mut self, accepted: Accepted<C>) -> State<S::Future, Self> {
+        match accepted {
             Ok(token) => {
-                self.authority.hand_over(&mut self.request, token);
+                self.authority.hand_over(&mut self.request, Some(token));
                 State::Inner { future: self.service.call(self.request) }
             }
             Err(refused) => {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::error::ConfigError;
+use crate::middleware::authority::Authority;
 use crate::middleware::routes::access::{Access, Rule};
 use crate::middleware::routes::table::RouteTable;
-use crate::middleware::service::{Authority, BearerAuth};
+use crate::middleware::service::BearerAuth;
 use crate::middleware::settings::Settings;
 use crate::refusal::challenge::Challenges;
 use crate::refusal::{DefaultRenderer, Renderer};

@@ -87,6 +87,7 @@
 //! reason, and what was compared, where that is known. It is of the level `DEBUG` if callers can cause it at
 //! will, `WARN` if there are no keys, and `ERROR` if the service is put together wrongly.
 
+mod authority;
 #[cfg(feature = "axum")]
 mod axum;
 mod bearer;

@@ -1,4 +1,3 @@
-use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer};
 
 use crate::token::claims::Claims;
+use crate::token::verified::{ErasedToken, Verified};
 
 /// Proof that a request came with a valid access token, and what it claims.
 ///
@@ -21,15 +21,10 @@ pub struct AccessToken<C = NoClaims> {
     verified: Arc<Verified<C>>,
 }
 
-/// The claims of one valid token.
-pub(crate) struct Verified<C> {
-    pub(crate) claims: Claims,
-    pub(crate) extra: C,
-}
-
 impl<C> AccessToken<C> {
-    pub(crate) fn new(verified: Verified<C>) -> Self {
-        Self { verified: Arc::new(verified) }
+    /// Only for a request that was authenticated: that its token was verified isn't enough.
+    pub(crate) const fn new(verified: Arc<Verified<C>>) -> Self {
+        Self { verified }
     }
 
     /// Returns the registered claims.
@@ -44,23 +39,13 @@ impl<C> AccessToken<C> {
 }
 
 impl<C: Send + Sync + 'static> AccessToken<C> {
-    /// Returns the token of a request that came through a
-    /// [`BearerAuthLayer`](crate::BearerAuthLayer), from the request's extensions.
-    ///
-    /// `None` if it came without a token where none is needed, if there is no such layer, or if
-    /// its validator reads another type of claims than `C`.
-    pub fn from_extensions(extensions: &http::Extensions) -> Option<Self> {
-        extensions.get::<Authenticated>()?.token::<C>()
+    pub(crate) fn erase(self) -> ErasedToken {
+        ErasedToken::new(self.verified)
     }
 
-    /// `None` if its claims are of another type.
-    pub(crate) fn from_erased(token: &Arc<dyn ErasedToken>) -> Option<Self> {
-        let any = Arc::clone(token).into_any();
-        any.downcast().ok().map(|verified| Self { verified })
-    }
-
-    pub(crate) fn erase(self) -> Arc<dyn ErasedToken> {
-        self.verified
+    /// Returns `None` if its claims are of another type.
+    pub(crate) fn from_erased(token: &ErasedToken) -> Option<Self> {
+        token.downcast().map(Self::new)
     }
 }
 
@@ -81,48 +66,6 @@ impl<C> Deref for AccessToken<C> {
 impl<C> fmt::Debug for AccessToken<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken").finish_non_exhaustive()
-    }
-}
-
-/// An access token of whatever type of claims.
-pub(crate) trait ErasedToken: Send + Sync {
-    fn claims(&self) -> &Claims;
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-    #[cfg(feature = "axum")]
-    fn claims_type(&self) -> &'static str;
-}
-
-impl<C: Send + Sync + 'static> ErasedToken for Verified<C> {
-    fn claims(&self) -> &Claims {
-        &self.claims
-    }
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-
-    #[cfg(feature = "axum")]
-    fn claims_type(&self) -> &'static str {
-        std::any::type_name::<C>()
-    }
-}
-
-/// What the middleware leaves in a request's extensions: the token, if there was one, and who let
-/// the request pass.
-#[derive(Clone)]
-pub(crate) struct Authenticated {
-    pub(crate) token: Option<Arc<dyn ErasedToken>>,
-    pub(crate) by: Arc<dyn HasSettings>,
-}
-
-/// Something with settings that only the middleware knows.
-pub(crate) trait HasSettings: Send + Sync {
-    fn settings(&self) -> &dyn Any;
-}
-
-impl Authenticated {
-    pub(crate) fn token<C: Send + Sync + 'static>(&self) -> Option<AccessToken<C>> {
-        AccessToken::from_erased(self.token.as_ref()?)
     }
 }
 

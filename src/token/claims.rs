@@ -4,9 +4,11 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
-use crate::jose::Algorithm;
+use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::scope::ScopeSet;
+use crate::token::evidence::Evidence;
 use crate::token::raw_claims::{Audience, RawClaims};
+use crate::token::times::Times;
 
 /// The registered claims of a valid access token (RFC 7519 §4.1, RFC 9068 §2.2).
 ///
@@ -18,13 +20,16 @@ pub struct Claims {
     subject: Option<Span>,
     client_id: Option<Span>,
     jwt_id: Option<Span>,
-    key_id: Option<Span>,
     audience: SmallVec<[Span; 2]>,
-    expires_at: UnixTime,
-    not_before: Option<UnixTime>,
-    issued_at: Option<UnixTime>,
+    times: Times,
     scopes: ScopeSet,
-    algorithm: Option<Algorithm>,
+    proof: Proof,
+}
+
+/// [`Evidence`], with its text among the claims'.
+enum Proof {
+    Signature { algorithm: Algorithm, key_id: Option<Span> },
+    SharedSecret { algorithm: HmacAlgorithm },
 }
 
 /// A part of the text.
@@ -41,9 +46,12 @@ impl Claims {
         claims: &RawClaims<'_>,
         client_id: Option<&str>,
         scopes: ScopeSet,
-        algorithm: Option<Algorithm>,
-        key_id: Option<&str>,
+        evidence: Evidence<'_>,
     ) -> Self {
+        let key_id = match evidence {
+            Evidence::Signature { key_id, .. } => key_id,
+            Evidence::SharedSecret { .. } => None,
+        };
         let [sub, jti] = [&claims.sub, &claims.jti].map(|claim| claim.as_deref());
         let audience = || claims.aud.iter().flat_map(Audience::iter);
         let parts = [sub, client_id, jti, key_id].into_iter().flatten().chain(audience());
@@ -60,14 +68,16 @@ impl Claims {
             subject: sub.map(&mut push),
             client_id: client_id.map(&mut push),
             jwt_id: jti.map(&mut push),
-            key_id: key_id.map(&mut push),
+            proof: match evidence {
+                Evidence::Signature { algorithm, key_id } => {
+                    Proof::Signature { algorithm, key_id: key_id.map(&mut push) }
+                }
+                Evidence::SharedSecret { algorithm } => Proof::SharedSecret { algorithm },
+            },
             audience: audience().map(&mut push).collect(),
             text: text.into_boxed_str(),
-            expires_at: claims.exp.unwrap_or_default(),
-            not_before: claims.nbf,
-            issued_at: claims.iat,
+            times: claims.times,
             scopes,
-            algorithm,
         }
     }
 
@@ -116,19 +126,19 @@ impl Claims {
         self.audience.iter().map(|span| self.part(*span))
     }
 
-    /// Returns `exp`.
-    pub const fn expires_at(&self) -> UnixTime {
-        self.expires_at
+    /// Returns `exp`. Every JWT that is accepted has one.
+    pub const fn expires_at(&self) -> Option<UnixTime> {
+        self.times.exp
     }
 
     /// Returns `nbf`.
     pub const fn not_before(&self) -> Option<UnixTime> {
-        self.not_before
+        self.times.nbf
     }
 
     /// Returns `iat`.
     pub const fn issued_at(&self) -> Option<UnixTime> {
-        self.issued_at
+        self.times.iat
     }
 
     /// Returns `jti`.
@@ -147,14 +157,19 @@ impl Claims {
         self.scopes.contains(scope)
     }
 
-    /// Returns the algorithm that the token is signed with; `None` for a shared secret.
-    pub const fn algorithm(&self) -> Option<Algorithm> {
-        self.algorithm
+    /// Returns what shows that the token is the issuer's.
+    pub fn evidence(&self) -> Evidence<'_> {
+        match self.proof {
+            Proof::Signature { algorithm, key_id } => {
+                Evidence::Signature { algorithm, key_id: self.part_of(key_id) }
+            }
+            Proof::SharedSecret { algorithm } => Evidence::SharedSecret { algorithm },
+        }
     }
 
-    /// Returns the `kid` of the key that the token is signed with, if the token names one.
-    pub fn key_id(&self) -> Option<&str> {
-        self.part_of(self.key_id)
+    /// Returns the claims that say when the token passes.
+    pub(crate) const fn times(&self) -> Times {
+        self.times
     }
 }
 
@@ -173,7 +188,8 @@ mod tests {
         let sources = Sources { client_id, ..Sources::default() };
         let raw = RawClaims::parse(json.as_bytes(), &sources).unwrap();
         let client_id = raw.client_id(&sources.client_id);
-        Claims::new("i".into(), &raw, client_id, ScopeSet::default(), None, key_id)
+        let evidence = Evidence::Signature { algorithm: Algorithm::EdDSA, key_id };
+        Claims::new("i".into(), &raw, client_id, ScopeSet::default(), evidence)
     }
 
     fn claims(json: &str, key_id: Option<&str>) -> Claims {
@@ -181,7 +197,10 @@ mod tests {
     }
 
     fn parts(claims: &Claims) -> ([Option<&str>; 4], Vec<&str>) {
-        let singles = [claims.subject(), claims.client_id(), claims.jwt_id(), claims.key_id()];
+        let Evidence::Signature { algorithm: Algorithm::EdDSA, key_id } = claims.evidence() else {
+            panic!("{:?}", claims.evidence())
+        };
+        let singles = [claims.subject(), claims.client_id(), claims.jwt_id(), key_id];
         (singles, claims.audience().collect())
     }
 

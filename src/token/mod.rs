@@ -6,15 +6,20 @@
 mod access_token;
 mod claims;
 mod client_id_source;
+mod evidence;
 mod marks;
 mod raw_claims;
 mod scope_source;
 mod spiffe;
+mod times;
+mod verified;
 
 pub use self::access_token::{AccessToken, NoClaims};
-pub(crate) use self::access_token::{Authenticated, ErasedToken, HasSettings, Verified};
 pub use self::claims::Claims;
 pub use self::client_id_source::ClientIdSource;
+pub use self::evidence::Evidence;
 pub(crate) use self::raw_claims::{RawClaims, Sources};
 pub use self::scope_source::ScopeSource;
 pub(crate) use self::spiffe::TrustDomain;
+pub(crate) use self::times::Times;
+pub(crate) use self::verified::{ErasedToken, Verified};

@@ -13,6 +13,7 @@ use crate::scope::ScopeSet;
 use crate::token::client_id_source::ClientIdSource;
 use crate::token::marks::{Mark, telling_name, type_claim};
 use crate::token::scope_source::{ScopeSource, Shape};
+use crate::token::times::Times;
 
 /// Where claims are found that servers don't agree on.
 #[derive(Clone, Debug, Default)]
@@ -31,9 +32,7 @@ pub(crate) struct RawClaims<'a> {
     other_client_id: Option<(usize, Cow<'a, str>)>,
     pub(crate) jti: Option<Cow<'a, str>>,
     pub(crate) aud: Option<Audience<'a>>,
-    pub(crate) exp: Option<UnixTime>,
-    pub(crate) nbf: Option<UnixTime>,
-    pub(crate) iat: Option<UnixTime>,
+    pub(crate) times: Times,
     /// What shows that it is another token than an access token.
     pub(crate) mark: Option<Mark<'a>>,
     /// `cnf` is there (RFC 7800 §3.1), whatever it says.
@@ -245,9 +244,9 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                 "client_id" => reader.once(map, "client_id", Text, &mut into.client_id)?,
                 "jti" => reader.once(map, "jti", Text, &mut into.jti)?,
                 "aud" => reader.once(map, "aud", AudienceSeed(&reader.budget), &mut into.aud)?,
-                "exp" => reader.once(map, "exp", NumericDate, &mut into.exp)?,
-                "nbf" => reader.once(map, "nbf", NumericDate, &mut into.nbf)?,
-                "iat" => reader.once(map, "iat", NumericDate, &mut into.iat)?,
+                "exp" => reader.once(map, "exp", NumericDate, &mut into.times.exp)?,
+                "nbf" => reader.once(map, "nbf", NumericDate, &mut into.times.nbf)?,
+                "iat" => reader.once(map, "iat", NumericDate, &mut into.times.iat)?,
                 other => {
                     others.add(name.clone())?;
                     if sources.scope.has_claim(other) {

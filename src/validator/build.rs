@@ -7,20 +7,16 @@ use crate::issuer::check_issuer_text;
 use crate::jose::{Algorithm, Backend, HmacKey};
 use crate::jwks::Jwks;
 use crate::token::{Sources, TrustDomain};
-use crate::validator::builder::{KeySource, Kind, Settings, Source, ValidatorBuilder};
+use crate::validator::builder::{Kind, Settings, ValidatorBuilder};
 use crate::validator::cache::Cache;
-use crate::validator::check::Headers;
-use crate::validator::handle::{Inner, Trust, Validator};
+use crate::validator::handle::{Inner, Validator};
+use crate::validator::key_source::{KeySource, Source};
 use crate::validator::policy::{Policy, Profile};
+use crate::validator::realm::{Realm, Trust};
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
 const MAX_CACHE_ENTRIES: usize = 1_000_000;
-
-/// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
-/// because `kid` comes first, they share one set of the table: then it is 16.
-const HEADERS: usize = 64;
-const HEADER_BYTES: usize = 64 * 1_024;
 
 impl<C> ValidatorBuilder<C> {
     /// Checks the settings and builds the validator, without waiting for the network. Inside a Tokio
@@ -57,8 +53,8 @@ impl<C> ValidatorBuilder<C> {
         };
         let cached = settings.cache_entries > 0;
         let cache = cached.then(|| Cache::new(settings.cache_entries, settings.cache_bytes));
-        let headers = Headers::new(HEADERS, HEADER_BYTES);
-        Ok(Validator::new(Inner { policy, trust, clock: settings.clock, headers, cache }))
+        let realm = Realm::new(policy, trust);
+        Ok(Validator::new(Inner { realm, clock: settings.clock, cache }))
     }
 }
 

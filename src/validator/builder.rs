@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 
 use crate::clock::{Clock, SystemClock};
 use crate::jose::{Algorithm, HmacAlgorithm};
-use crate::jwks::{Jwks, JwksBuilder};
 use crate::secret::Secret;
 use crate::token::{ClientIdSource, NoClaims, ScopeSource, Sources};
+use crate::validator::handle::Validator;
+use crate::validator::key_source::{KeySource, Source};
 use crate::validator::policy::RequiredClaim;
 
 /// Builds a [`Validator`](crate::Validator).
@@ -60,32 +61,58 @@ pub(crate) enum Kind {
     JwtSvid,
 }
 
-/// Where a validator gets its keys: made from a [`Jwks`], which other validators may share, or
-/// from a [`JwksBuilder`].
-#[derive(Debug)]
-pub struct KeySource(pub(crate) Source);
-
-#[derive(Debug)]
-pub(crate) enum Source {
-    Jwks(Jwks),
-    Builder(Box<JwksBuilder>),
-    SharedSecret(HmacAlgorithm, Secret),
-}
-
-impl From<Jwks> for KeySource {
-    fn from(jwks: Jwks) -> Self {
-        Self(Source::Jwks(jwks))
+impl Validator {
+    /// Starts building a validator for tokens of `issuer` that are meant for `audience`.
+    ///
+    /// `issuer` is compared with `iss` character by character: take it from the authorization
+    /// server's metadata, trailing slash and all. `audience` is what the authorization server
+    /// calls this service, and one of `aud` must be the same.
+    ///
+    /// By default the keys are found by discovery; see [`ValidatorBuilder`] for all defaults.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_bearer::Validator;
+    ///
+    /// let validator = Validator::builder("https://issuer.example", "https://api.example").build()?;
+    /// let token = validator.validate("eyJhbGciOi…").await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> ValidatorBuilder {
+        ValidatorBuilder::new(issuer.into(), audience.into(), Kind::AccessToken)
     }
-}
 
-impl From<JwksBuilder> for KeySource {
-    fn from(builder: JwksBuilder) -> Self {
-        Self(Source::Builder(Box::new(builder)))
+    /// Starts building a validator for the JWT-SVIDs of a SPIFFE trust domain, such as
+    /// `example.org`, that are meant for `audience`, which is this workload's SPIFFE ID by custom.
+    ///
+    /// They differ from access tokens, and only they are accepted then: `sub` must be the SPIFFE ID
+    /// of a workload of the trust domain, with a path; `iss` isn't looked at, and
+    /// [`Claims::issuer`](crate::token::Claims::issuer) returns the trust domain's SPIFFE ID; `typ`
+    /// is `JWT`, `JOSE` or absent; EdDSA isn't accepted. The client's id is `sub`.
+    ///
+    /// The keys must come from the trust domain's bundle:
+    ///
+    /// ```
+    /// use tower_bearer::{Validator, jwks::Jwks};
+    ///
+    /// # fn validator() -> Result<Validator, tower_bearer::ConfigError> {
+    /// Validator::jwt_svid("example.org", "spiffe://example.org/orders")
+    ///     .keys(Jwks::spiffe_bundle("example.org", "https://spire.example.org/bundle"))
+    ///     .build()
+    /// # }
+    /// ```
+    pub fn jwt_svid(
+        trust_domain: impl Into<String>,
+        audience: impl Into<String>,
+    ) -> ValidatorBuilder {
+        ValidatorBuilder::new(trust_domain.into(), audience.into(), Kind::JwtSvid)
+            .client_id_source(ClientIdSource::subject())
     }
 }
 
 impl ValidatorBuilder {
-    pub(crate) fn new(issuer: String, audience: String, kind: Kind) -> Self {
+    fn new(issuer: String, audience: String, kind: Kind) -> Self {
         let settings = Settings {
             issuer,
             more_issuers: Vec::new(),

@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use crate::clock::UnixTime;
 use crate::refusal::Rejection;
-use crate::token::AccessToken;
+use crate::token::Verified;
 use crate::validator::table::Table;
 
 /// How many refused tokens are remembered, and how many bytes of them. Everybody can make some, so
@@ -18,7 +20,7 @@ const CLAIMS_BYTES: usize = 512;
 /// other keys.
 #[derive(Debug)]
 pub(crate) struct Cache<C> {
-    accepted: Table<Known<AccessToken<C>>>,
+    accepted: Table<Known<Arc<Verified<C>>>>,
     refused: Table<Known<Rejection>>,
 }
 
@@ -65,7 +67,7 @@ impl<C> Cache<C> {
         token: &[u8],
         now: impl FnOnce() -> UnixTime,
         generation: u64,
-    ) -> Option<AccessToken<C>> {
+    ) -> Option<Arc<Verified<C>>> {
         self.accepted.find(token, |known| known.if_it_holds(now, generation))
     }
 
@@ -86,10 +88,10 @@ impl<C> Cache<C> {
         token: &[u8],
         term: Term,
         held: usize,
-        accepted: &AccessToken<C>,
+        accepted: &Arc<Verified<C>>,
     ) {
         // The texts of our own claims are parts of the token.
-        let claims = [token.len(), accepted.places_bytes(), CLAIMS_BYTES, size_of::<C>()];
+        let claims = [token.len(), accepted.claims.places_bytes(), CLAIMS_BYTES, size_of::<C>()];
         let bytes = claims.into_iter().fold(held, usize::saturating_add);
         self.accepted.insert(token, bytes, Known { term, what: accepted.clone() });
     }
@@ -107,11 +109,17 @@ mod tests {
     use crate::clock::UnixTime;
     use crate::jose::Algorithm;
     use crate::jwks::Jwks;
+    use crate::progress::Progress;
     use crate::refusal::{Refusal, RejectionKind};
     use crate::testing::{ManualClock, TestKey};
-    use crate::validator::{Check, Validator};
+    use crate::token::AccessToken;
+    use crate::token::Evidence;
+    use crate::validator::{Presented, Validator};
 
     const NOW: i64 = 1_000_000;
+
+    const SIGNED: Evidence<'_> =
+        Evidence::Signature { algorithm: Algorithm::EdDSA, key_id: Some("test-key") };
 
     struct World {
         key: TestKey,
@@ -148,16 +156,24 @@ mod tests {
         }
 
         fn check(&self, token: &str) -> Option<RejectionKind> {
-            match self.validator.check(token.as_bytes()) {
-                Check::Done(checked) => kind(checked),
-                Check::Wait(_) => panic!("a static set makes nobody wait"),
-            }
+            kind(at_once(&self.validator, token))
         }
 
         fn recall(&self, token: &str) -> Option<Option<RejectionKind>> {
             let token = token.as_bytes();
             let accepted = self.validator.recall(token).map(|_| None);
             accepted.or_else(|| self.validator.recall_refused(token).map(|it| Some(it.kind())))
+        }
+    }
+
+    /// The keys of a static set make nobody wait.
+    fn at_once<C>(validator: &Validator<C>, token: &str) -> Result<AccessToken<C>, Refusal>
+    where
+        C: serde::de::DeserializeOwned + Send + Sync + 'static,
+    {
+        match validator.authenticate(Presented::bearer(token.as_bytes())) {
+            Progress::Ready(decided) => decided,
+            Progress::Pending(_) => panic!("it waits"),
         }
     }
 
@@ -216,12 +232,11 @@ mod tests {
         claims["tenant"] = "t".into();
         let with = world.sign(&claims);
         for (token, decision) in [(without, Some(RejectionKind::MalformedClaim)), (with, None)] {
-            let token = token.as_bytes();
-            assert!(validator.recall(token).is_none() && validator.recall_refused(token).is_none());
-            let Check::Done(checked) = validator.check(token) else { panic!("waits") };
-            assert_eq!(kind(checked), decision);
-            assert_eq!(validator.recall(token).is_some(), decision.is_none());
-            assert_eq!(validator.recall_refused(token).map(|it| it.kind()), decision);
+            let bytes = token.as_bytes();
+            assert!(validator.recall(bytes).is_none() && validator.recall_refused(bytes).is_none());
+            assert_eq!(kind(at_once(&validator, &token)), decision);
+            assert_eq!(validator.recall(bytes).is_some(), decision.is_none());
+            assert_eq!(validator.recall_refused(bytes).map(|it| it.kind()), decision);
         }
     }
 
@@ -232,8 +247,7 @@ mod tests {
         let (valid, forged) = (world.valid(), world.forged());
         let claims = |aud: &str, exp: i64| json!({ "iss": "https://i.example", "aud": aud, "exp": exp, "jti": "2" });
         let header = valid.split('.').next().unwrap();
-        let known =
-            || world.validator.inner.headers.find(header.as_bytes(), |_| Some(())).is_some();
+        let known = || world.validator.inner.realm.knows_header(header.as_bytes());
         let refused = [
             (forged, RejectionKind::BadSignature),
             (world.sign(&claims("other", NOW + 600)), RejectionKind::WrongAudience),
@@ -254,7 +268,7 @@ mod tests {
         let other = world.sign(&claims("api", NOW + 600));
         assert_eq!(world.check(&other), None);
         let token = world.validator.recall(other.as_bytes()).unwrap();
-        assert_eq!((token.key_id(), token.algorithm()), (Some("test-key"), Some(Algorithm::EdDSA)));
+        assert_eq!(token.claims.evidence(), SIGNED);
     }
 
     #[test]
@@ -285,8 +299,8 @@ mod tests {
             .clock(clock)
             .build()
             .unwrap();
-        let Check::Done(Ok(read)) = validator.check(token.as_bytes()) else { panic!("refused") };
-        assert_eq!((read.extra(), read.key_id()), (&Nested("t".into()), Some("test-key")));
+        let read = at_once(&validator, &token).unwrap();
+        assert_eq!((read.extra(), read.evidence()), (&Nested("t".into()), SIGNED));
     }
 
     #[test]

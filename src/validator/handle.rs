@@ -2,17 +2,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use crate::clock::Clock;
-use crate::jose::HmacKey;
 use crate::jwks::{Health, Jwks, NotReady};
-use crate::refusal::Refusal;
-use crate::token::{AccessToken, ClientIdSource, NoClaims};
-use crate::validator::builder::{Kind, ValidatorBuilder};
+use crate::token::NoClaims;
 use crate::validator::cache::Cache;
-use crate::validator::check::{Check, Headers};
-use crate::validator::policy::Policy;
+use crate::validator::realm::{Realm, Trust};
 
 /// Decides whether an access token is valid: from whom it must be, for whom, signed with which
 /// keys.
@@ -52,69 +46,10 @@ pub struct Validator<C = NoClaims> {
 }
 
 pub(crate) struct Inner<C> {
-    pub(crate) policy: Policy,
-    pub(crate) trust: Trust,
+    pub(crate) realm: Realm,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) headers: Headers,
     /// `None` if it is switched off.
     pub(crate) cache: Option<Cache<C>>,
-}
-
-/// What signatures are checked with.
-#[derive(Debug)]
-pub(crate) enum Trust {
-    Jwks(Jwks),
-    SharedSecret(HmacKey),
-}
-
-impl Validator {
-    /// Starts building a validator for tokens of `issuer` that are meant for `audience`.
-    ///
-    /// `issuer` is compared with `iss` character by character: take it from the authorization
-    /// server's metadata, trailing slash and all. `audience` is what the authorization server
-    /// calls this service, and one of `aud` must be the same.
-    ///
-    /// By default the keys are found by discovery; see [`ValidatorBuilder`] for all defaults.
-    ///
-    /// ```
-    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_bearer::Validator;
-    ///
-    /// let validator = Validator::builder("https://issuer.example", "https://api.example").build()?;
-    /// let token = validator.validate("eyJhbGciOi…").await;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn builder(issuer: impl Into<String>, audience: impl Into<String>) -> ValidatorBuilder {
-        ValidatorBuilder::new(issuer.into(), audience.into(), Kind::AccessToken)
-    }
-
-    /// Starts building a validator for the JWT-SVIDs of a SPIFFE trust domain, such as
-    /// `example.org`, that are meant for `audience`, which is this workload's SPIFFE ID by custom.
-    ///
-    /// They differ from access tokens, and only they are accepted then: `sub` must be the SPIFFE ID
-    /// of a workload of the trust domain, with a path; `iss` isn't looked at, and
-    /// [`Claims::issuer`](crate::token::Claims::issuer) returns the trust domain's SPIFFE ID; `typ`
-    /// is `JWT`, `JOSE` or absent; EdDSA isn't accepted. The client's id is `sub`.
-    ///
-    /// The keys must come from the trust domain's bundle:
-    ///
-    /// ```
-    /// use tower_bearer::{Validator, jwks::Jwks};
-    ///
-    /// # fn validator() -> Result<Validator, tower_bearer::ConfigError> {
-    /// Validator::jwt_svid("example.org", "spiffe://example.org/orders")
-    ///     .keys(Jwks::spiffe_bundle("example.org", "https://spire.example.org/bundle"))
-    ///     .build()
-    /// # }
-    /// ```
-    pub fn jwt_svid(
-        trust_domain: impl Into<String>,
-        audience: impl Into<String>,
-    ) -> ValidatorBuilder {
-        ValidatorBuilder::new(trust_domain.into(), audience.into(), Kind::JwtSvid)
-            .client_id_source(ClientIdSource::subject())
-    }
 }
 
 impl<C> Validator<C> {
@@ -124,7 +59,7 @@ impl<C> Validator<C> {
 
     /// Returns the key source; `None` if a shared secret is used.
     pub fn jwks(&self) -> Option<&Jwks> {
-        match &self.inner.trust {
+        match &self.inner.realm.trust {
             Trust::Jwks(jwks) => Some(jwks),
             Trust::SharedSecret(_) => None,
         }
@@ -149,31 +84,7 @@ impl<C> Validator<C> {
     }
 
     pub(crate) fn audience(&self) -> &str {
-        self.inner.policy.audiences.first().map_or("", AsRef::as_ref)
-    }
-}
-
-impl<C: DeserializeOwned> Validator<C> {
-    /// Decides whether a token is valid now.
-    ///
-    /// This waits only for the first keys, or for a token whose `kid` is unknown and which could
-    /// otherwise be valid; never longer than the key source's `request_wait`.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
-    pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
-        let token = token.as_bytes();
-        if let Some(token) = self.recall(token) {
-            return Ok(token);
-        }
-        match self.check(token) {
-            Check::Done(checked) => checked,
-            Check::Wait(wait) => {
-                wait.await?;
-                self.check_again(token)
-            }
-        }
+        self.inner.realm.policy.audiences.first().map_or("", AsRef::as_ref)
     }
 }
 
@@ -186,8 +97,8 @@ impl<C> Clone for Validator<C> {
 impl<C> fmt::Debug for Validator<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Validator")
-            .field("policy", &self.inner.policy)
-            .field("trust", &self.inner.trust)
+            .field("policy", &self.inner.realm.policy)
+            .field("trust", &self.inner.realm.trust)
             .finish_non_exhaustive()
     }
 }

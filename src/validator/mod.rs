@@ -3,14 +3,18 @@
 mod build;
 mod builder;
 mod cache;
-mod check;
 mod handle;
+mod key_source;
 mod metered;
+mod pipeline;
 mod policy;
+mod presented;
+mod realm;
 mod table;
 mod unreadable;
 
-pub use self::builder::{KeySource, ValidatorBuilder};
-pub(crate) use self::check::Check;
+pub use self::builder::ValidatorBuilder;
 pub use self::handle::Validator;
+pub use self::key_source::KeySource;
 pub use self::policy::RequiredClaim;
+pub(crate) use self::presented::Presented;

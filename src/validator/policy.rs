@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Header};
 use crate::refusal::{Detail, Excerpt, Excerpts, Rejection, RejectionKind};
-use crate::token::{RawClaims, Sources, TrustDomain};
+use crate::token::{RawClaims, Sources, Times, TrustDomain};
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -37,7 +37,7 @@ impl RequiredClaim {
         match self {
             Self::Subject => claims.sub.is_some(),
             Self::ClientId => claims.client_id(&sources.client_id).is_some(),
-            Self::IssuedAt => claims.iat.is_some(),
+            Self::IssuedAt => claims.times.iat.is_some(),
             Self::JwtId => claims.jti.is_some(),
         }
     }
@@ -110,9 +110,9 @@ impl Policy {
         typed: bool,
         now: UnixTime,
     ) -> Result<(), Rejection> {
-        let exp = self.check_presence(claims)?;
+        self.check_presence(claims)?;
         self.check_issuer(claims)?;
-        self.check_times(claims, exp, now)?;
+        self.check_times(claims.times, now)?;
         self.check_audience(claims)?;
         if let Some(rejection) = claims.mark.as_ref().and_then(|mark| mark.refusal(typed)) {
             return Err(rejection);
@@ -124,7 +124,7 @@ impl Policy {
         Ok(())
     }
 
-    fn check_presence(&self, claims: &RawClaims<'_>) -> Result<UnixTime, Rejection> {
+    fn check_presence(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
         let named = match self.profile {
             Profile::JwtSvid(_) if claims.sub.is_none() => return Err(missing_claim("sub")),
             Profile::JwtSvid(_) => true,
@@ -136,10 +136,12 @@ impl Policy {
         if claims.aud.is_none() && self.without_audience.is_empty() {
             return Err(missing_claim("aud"));
         }
-        let exp = claims.exp.ok_or(missing_claim("exp"))?;
+        if claims.times.exp.is_none() {
+            return Err(missing_claim("exp"));
+        }
         match self.required.iter().find(|required| !required.is_in(claims, &self.sources)) {
             Some(missing) => Err(missing_claim(missing.name())),
-            None => Ok(exp),
+            None => Ok(()),
         }
     }
 
@@ -189,36 +191,34 @@ impl Policy {
         found.or(self.issuers.first()).cloned().unwrap_or_default()
     }
 
-    /// Returns from when and until when these claims pass, as far as time is concerned: what
-    /// [`check_claims`](Self::check_claims) accepts between, the end excluded.
-    pub(crate) fn term(&self, claims: &RawClaims<'_>) -> (UnixTime, UnixTime) {
-        let begins = claims.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
-        let expires = claims.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
-        let Some((max_age, iat)) = self.max_age.zip(claims.iat) else { return (begins, expires) };
+    /// Returns from when and until when a token with these times passes: what
+    /// [`check_times`](Self::check_times) accepts between, the end excluded.
+    pub(crate) fn term(&self, times: Times) -> (UnixTime, UnixTime) {
+        let begins = times.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
+        let expires = times.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
+        let Some((max_age, iat)) = self.max_age.zip(times.iat) else { return (begins, expires) };
         let from = iat.minus(self.leeway).max(begins);
         let until = iat.plus(max_age).plus(self.leeway).min(expires);
         (from, until)
     }
 
-    fn check_times(
-        &self,
-        claims: &RawClaims<'_>,
-        exp: UnixTime,
-        now: UnixTime,
-    ) -> Result<(), Rejection> {
+    /// Holds a token's times against the clock: a token that passed may have expired since.
+    pub(crate) fn check_times(&self, times: Times, now: UnixTime) -> Result<(), Rejection> {
         // RFC 7519 §4.1.4: not "on or after" that time.
-        if now >= exp.plus(self.leeway) {
+        if let Some(exp) = times.exp
+            && now >= exp.plus(self.leeway)
+        {
             let detail = Detail::Time { claim: "exp", value: exp, now };
             return Err(Rejection::with(RejectionKind::Expired, detail));
         }
-        if let Some(nbf) = claims.nbf
+        if let Some(nbf) = times.nbf
             && now < nbf.minus(self.leeway)
         {
             let detail = Detail::Time { claim: "nbf", value: nbf, now };
             return Err(Rejection::with(RejectionKind::NotYetValid, detail));
         }
         if let Some(max_age) = self.max_age {
-            let iat = claims.iat.ok_or(missing_claim("iat"))?;
+            let iat = times.iat.ok_or(missing_claim("iat"))?;
             let detail = Detail::Time { claim: "iat", value: iat, now };
             // RFC 7519 §4.1.6 refuses none for this; but such a token would never grow too old.
             if now < iat.minus(self.leeway) {
@@ -280,7 +280,7 @@ mod tests {
             let policy = policy(leeway, max_age);
             let claims = RawClaims::parse(json.as_bytes(), &policy.sources).unwrap();
             let now = UnixTime::from_secs(now);
-            let (from, until) = policy.term(&claims);
+            let (from, until) = policy.term(claims.times);
             // The last moment at which a token isn't too old is the one that isn't remembered.
             if now != until || policy.max_age.is_none() {
                 let passes = policy.check_claims(&claims, false, now).is_ok();

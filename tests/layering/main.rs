@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("issuer", 2),
     ("refusal", 2),
     ("client", 3),
+    ("progress", 3),
     ("jose", 3),
     ("token", 3),
     ("jwks", 4),

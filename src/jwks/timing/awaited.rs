@@ -6,8 +6,11 @@ use crate::clock::monotonic;
 use crate::jose::Algorithm;
 use crate::jwks::kept::store::{KeysState, LoadedKeys};
 use crate::jwks::refresher::Shared;
-use crate::jwks::timing::control::{Progress, SHORTEST_WAIT};
+use crate::jwks::timing::control::{Attempts, SHORTEST_WAIT};
 use crate::refusal::UnavailableReason;
+
+/// The keys to decide by, which serve.
+pub(crate) type Outcome = Result<LoadedKeys, UnavailableReason>;
 
 /// What is waited for.
 pub(crate) enum Awaited {
@@ -30,11 +33,7 @@ pub(crate) enum Awaited {
 }
 
 impl Awaited {
-    pub(crate) fn outcome(
-        &self,
-        shared: &Shared,
-        now: Progress,
-    ) -> Option<Result<(), UnavailableReason>> {
+    pub(crate) fn outcome(&self, shared: &Shared, now: Attempts) -> Option<Outcome> {
         if now.closed {
             return Some(Err(UnavailableReason::ShutDown));
         }
@@ -43,14 +42,14 @@ impl Awaited {
             Self::Keys { after } => {
                 let serves = loaded.state() == KeysState::Serving;
                 let over = now.ended > *after;
-                (serves || over).then(|| if serves { Ok(()) } else { Err(reason(loaded.state())) })
+                (serves || over).then(|| served(loaded))
             }
             Self::Key { generation, number, gives_up, .. } => {
                 let settled = now.settled >= *number;
                 match settled && now.settled_badly {
-                    _ if self.is_resolved(&loaded, *generation) => Some(Ok(())),
+                    _ if self.is_resolved(&loaded, *generation) => Some(served(loaded)),
                     true => Some(Err(UnavailableReason::RefreshFailed)),
-                    false if settled => Some(Ok(())),
+                    false if settled => Some(served(loaded)),
                     false => gives_up
                         .is_some_and(|sequence| now.ended >= sequence)
                         .then_some(Err(UnavailableReason::RateLimited)),
@@ -87,13 +86,12 @@ impl Awaited {
         .max(SHORTEST_WAIT)
     }
 
-    pub(crate) fn count(&self, shared: &Shared, outcome: Result<(), UnavailableReason>) {
+    pub(crate) fn count(&self, shared: &Shared, outcome: &Outcome) {
         let Self::Key { generation, again, .. } = self else { return };
-        let resolved = self.is_resolved(&shared.store.load(monotonic()), *generation);
         let result = match outcome {
-            Ok(()) if resolved => "resolved",
-            Ok(()) if *again => "negative_cached",
-            Ok(()) => "absent",
+            Ok(loaded) if self.is_resolved(loaded, *generation) => "resolved",
+            Ok(_) if *again => "negative_cached",
+            Ok(_) => "absent",
             Err(UnavailableReason::RateLimited) => {
                 shared.report.rate_limited();
                 "rate_limited"
@@ -101,6 +99,13 @@ impl Awaited {
             Err(_) => "fetch_failed",
         };
         shared.report.kid_miss(result);
+    }
+}
+
+fn served(loaded: LoadedKeys) -> Outcome {
+    match loaded.state() {
+        KeysState::Serving => Ok(loaded),
+        state => Err(reason(state)),
     }
 }
 

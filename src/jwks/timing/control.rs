@@ -53,9 +53,9 @@ pub(crate) struct Log {
     pub(crate) last_error: Option<FetchError>,
 }
 
-/// What waiters watch.
+/// How far the attempts are: what waiters watch.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct Attempts {
     /// The number of the latest attempt that has ended, and what it failed with.
     pub(crate) ended: u64,
     pub(crate) error: Option<FetchError>,

@@ -1,11 +1,7 @@
-//! What becomes of a token whose key isn't there: decided at once, or after one bounded wait.
+//! The keys to decide by about a token whose key isn't there: at once, or after one bounded wait.
 
-use std::fmt;
-use std::future::Future;
 use std::hash::BuildHasher;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,52 +10,26 @@ use tokio::time::Instant;
 use crate::clock::monotonic;
 use crate::jose::Algorithm;
 use crate::jwks::fetch::error::FetchError;
+use crate::jwks::health::State;
 use crate::jwks::kept::store::{KeysState, LoadedKeys};
 use crate::jwks::refresher::Shared;
 use crate::jwks::timing::awaited::{Awaited, reason};
-use crate::jwks::timing::control::{Progress, SHORTEST_WAIT, wait_until};
+use crate::jwks::timing::control::{Attempts, SHORTEST_WAIT, wait_until};
 use crate::jwks::timing::misses::Ruling;
 use crate::jwks::timing::schedule::after;
+use crate::progress::{Pending, Progress};
 use crate::refusal::{Unavailable, UnavailableReason};
-
-/// What to do about a token whose key isn't there.
-#[derive(Debug)]
-pub(crate) enum Miss {
-    /// The key doesn't exist: 401 `UnknownKey`.
-    Absent,
-    /// Nobody can tell: 503.
-    Unavailable(Unavailable),
-    /// A refresh is under way: await it, `load` again, and take that answer as it is.
-    Wait(KeyWait),
-}
-
-/// Waits for a refresh, no longer than a request may. Dropping it cancels nothing.
-pub(crate) struct KeyWait(Pin<Box<dyn Future<Output = Result<(), Unavailable>> + Send>>);
-
-impl Future for KeyWait {
-    type Output = Result<(), Unavailable>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for KeyWait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyWait")
-    }
-}
 
 impl Shared {
     /// See [`Jwks::miss`](crate::jwks::Jwks::miss).
     pub(crate) fn miss(
         self: &Arc<Self>,
-        seen: &LoadedKeys,
+        seen: LoadedKeys,
         (algorithm, kid): (Algorithm, &str),
         token: [&[u8]; 2],
-    ) -> Miss {
+    ) -> Progress<LoadedKeys> {
         if self.config.fetching.is_none() {
-            return Miss::Absent;
+            return Progress::Ready(Ok(seen));
         }
         if !self.ensure_running() {
             return unavailable(UnavailableReason::RefreshFailed, Duration::ZERO);
@@ -76,7 +46,7 @@ impl Shared {
         // What came since the caller's look may have the key. If it hasn't, that says nothing: it
         // was asked for before this token came.
         if generation != seen.keys().generation() && loaded.keys().has(algorithm, kid) {
-            return Miss::Wait(KeyWait(Box::pin(std::future::ready(Ok(())))));
+            return Progress::Ready(Ok(loaded));
         }
         let held = control.schedule.held(now);
         let before = control.due(now);
@@ -90,11 +60,11 @@ impl Shared {
         let (number, again, late, gives_up) = match ruling {
             Ruling::Tombstone => {
                 self.report.kid_miss("tombstone");
-                return Miss::Absent;
+                return Progress::Ready(Ok(loaded));
             }
             Ruling::NegativeCached => {
                 self.report.kid_miss("negative_cached");
-                return Miss::Absent;
+                return Progress::Ready(Ok(loaded));
             }
             Ruling::Await { number, again, place } => (number, again, place.is_some(), None),
             Ruling::Limited { number, again, place } => match flying {
@@ -111,11 +81,11 @@ impl Shared {
         let (kid, key) = (kid.into(), algorithm);
         let target =
             Awaited::Key { algorithm: key, kid, generation, number, gives_up, again, late };
-        Miss::Wait(self.wait_for(target, now))
+        self.wait_for(target, now)
     }
 
     /// See [`Jwks::wait_cold`](crate::jwks::Jwks::wait_cold).
-    pub(crate) fn wait_cold(self: &Arc<Self>) -> Miss {
+    pub(crate) fn wait_cold(self: &Arc<Self>) -> Progress<LoadedKeys> {
         let running = self.ensure_running();
         let now = monotonic();
         // Keys are swapped under this lock. If they came just now, the next attempt is far away.
@@ -134,18 +104,20 @@ impl Shared {
         let target = Awaited::Keys { after: self.progress.borrow().ended };
         drop(control);
         self.wake();
-        Miss::Wait(self.wait_for(target, now))
+        self.wait_for(target, now)
     }
 
-    fn wait_for(self: &Arc<Self>, target: Awaited, now: Instant) -> KeyWait {
+    /// Waits for a refresh, no longer than a request may. Dropping the wait cancels nothing.
+    fn wait_for(self: &Arc<Self>, target: Awaited, now: Instant) -> Progress<LoadedKeys> {
         let shared = Arc::clone(self);
         let mut progress = shared.progress.subscribe();
         let deadline = after(now, shared.config.request_wait);
-        KeyWait(Box::pin(async move {
+        Progress::Pending(Pending::new(async move {
             let _waiting = Waiting::begin(&shared);
             // The task may be in another runtime than the request.
             if Handle::try_current().is_err() {
-                return Err(Unavailable::new(UnavailableReason::RefreshFailed, SHORTEST_WAIT));
+                let reason = UnavailableReason::RefreshFailed;
+                return Err(Unavailable::new(reason, SHORTEST_WAIT).into());
             }
             let waiting = async {
                 loop {
@@ -163,8 +135,16 @@ impl Shared {
             let outcome = tokio::time::timeout_at(deadline, waiting)
                 .await
                 .unwrap_or_else(|_| Err(target.timed_out()));
-            target.count(&shared, outcome);
-            outcome.map_err(|reason| Unavailable::new(reason, target.retry_after(&shared)))
+            target.count(&shared, &outcome);
+            match outcome {
+                Ok(loaded) => {
+                    if loaded.exact_state() == State::Stale {
+                        shared.report.stale_served();
+                    }
+                    Ok(loaded)
+                }
+                Err(reason) => Err(Unavailable::new(reason, target.retry_after(&shared)).into()),
+            }
         }))
     }
 
@@ -216,7 +196,7 @@ impl Shared {
         };
         self.wake();
         loop {
-            let Progress { ended, error, closed, .. } = *progress.borrow_and_update();
+            let Attempts { ended, error, closed, .. } = *progress.borrow_and_update();
             if ended >= wanted {
                 return error.map_or(Ok(()), Err);
             }
@@ -234,8 +214,8 @@ impl Shared {
     }
 }
 
-fn unavailable(reason: UnavailableReason, wait: Duration) -> Miss {
-    Miss::Unavailable(Unavailable::new(reason, wait.max(Duration::from_secs(1))))
+fn unavailable(reason: UnavailableReason, wait: Duration) -> Progress<LoadedKeys> {
+    Progress::Ready(Err(Unavailable::new(reason, wait.max(Duration::from_secs(1))).into()))
 }
 
 /// Counts a waiter for as long as it waits.
@@ -284,14 +264,14 @@ mod tests {
         let generation = load().keys().generation();
         jwks.refresh().await.unwrap();
         assert_ne!(load().keys().generation(), generation);
-        let Miss::Wait(wait) = jwks.miss(&seen, (Algorithm::EdDSA, "b"), [b"b", b""]) else {
-            panic!("no wait")
+        let Progress::Ready(Ok(now)) = jwks.miss(seen, (Algorithm::EdDSA, "b"), [b"b", b""]) else {
+            panic!("they are there")
         };
-        let mut wait = tokio_test::task::spawn(wait);
-        assert_eq!(wait.poll(), Poll::Ready(Ok(())));
+        assert!(now.keys().has(Algorithm::EdDSA, "b"));
         assert_eq!(transport.request_count(), 2);
 
-        let Miss::Wait(wait) = jwks.miss(&load(), (Algorithm::EdDSA, "c"), [b"c", b""]) else {
+        let Progress::Pending(wait) = jwks.miss(load(), (Algorithm::EdDSA, "c"), [b"c", b""])
+        else {
             panic!("no wait")
         };
         assert!(wait.await.is_err(), "the transport has no further answer");

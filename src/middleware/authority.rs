@@ -1,0 +1,151 @@
+//! Who decides about a request: the validator about its token, the settings about what a route needs.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{Request, Response};
+use serde::de::DeserializeOwned;
+
+use crate::middleware::bearer::{self, Credentials, is_b64token};
+use crate::middleware::body::RefusalBody;
+use crate::middleware::context::{Context, HasSettings};
+use crate::middleware::routes::access::{NotAdmitted, Rules};
+use crate::middleware::settings::{self, Settings};
+use crate::progress::Progress;
+use crate::refusal::{Absent, Refusal, RejectionKind};
+use crate::telemetry::count;
+use crate::token::{AccessToken, Claims};
+use crate::validator::{Presented, Validator};
+
+pub(crate) struct Authority<C> {
+    pub(crate) validator: Validator<C>,
+    pub(crate) settings: Settings,
+}
+
+/// Whether a request passes, with its token if it needs one.
+pub(crate) type Decided<C> = Result<Option<AccessToken<C>>, Refused>;
+
+/// Why a request doesn't pass.
+pub(crate) struct Refused {
+    refusal: Refusal,
+    hidden: Option<Absent>,
+}
+
+impl<T: Into<Refusal>> From<T> for Refused {
+    fn from(refusal: T) -> Self {
+        Self { refusal: refusal.into(), hidden: None }
+    }
+}
+
+impl From<NotAdmitted> for Refused {
+    fn from(NotAdmitted { rejection, hidden, .. }: NotAdmitted) -> Self {
+        Self { refusal: rejection.into(), hidden }
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
+    /// Decides about a request, and hides its credentials from whoever may print it. Where the
+    /// token's verdict comes later, [`admit`](Self::admit) goes on with it.
+    pub(crate) fn judge<B>(
+        &self,
+        request: &mut Request<B>,
+    ) -> Progress<AccessToken<C>, Decided<C>> {
+        let rules = self.settings.rules(request);
+        let is_preflight = self.settings.lets_preflight_pass(request);
+        let credentials = bearer::credentials(request.headers_mut());
+        let Some(rules) = rules else {
+            return Progress::Ready(Err(RejectionKind::AmbiguousPath.into()));
+        };
+        if rules.are_public() || is_preflight {
+            return Progress::Ready(Ok(None));
+        }
+        let token = match credentials {
+            Credentials::None => None,
+            Credentials::Refused(kind) => return Progress::Ready(Err(kind.into())),
+            Credentials::Token(token) => match self.authenticate(token) {
+                Progress::Ready(Ok(token)) => Some(token),
+                Progress::Ready(Err(refusal)) => return Progress::Ready(Err(refusal.into())),
+                Progress::Pending(token) => return Progress::Pending(token),
+            },
+        };
+        let admitted = self.admit_by(&rules, request, token.as_deref());
+        Progress::Ready(admitted.map(|()| token))
+    }
+
+    /// Decides about a request whose token was accepted after a wait.
+    pub(crate) fn admit<B>(
+        &self,
+        request: &mut Request<B>,
+        token: &AccessToken<C>,
+    ) -> Result<(), Refused> {
+        let rules = self.settings.rules(request).ok_or(RejectionKind::AmbiguousPath)?;
+        self.admit_by(&rules, request, Some(token))
+    }
+
+    #[inline]
+    fn authenticate(&self, token: &[u8]) -> Progress<AccessToken<C>> {
+        match self.validator.authenticate(Presented::bearer(token)) {
+            // What was decoded is a b64token: only what is refused need be looked at.
+            Progress::Ready(Err(_)) if !is_b64token(token) => {
+                Progress::Ready(Err(RejectionKind::MalformedCredentials.into()))
+            }
+            progress => progress,
+        }
+    }
+
+    #[inline]
+    fn admit_by<B>(
+        &self,
+        rules: &Rules<'_>,
+        request: &Request<B>,
+        token: Option<&Claims>,
+    ) -> Result<(), Refused> {
+        let settings = &self.settings;
+        rules.admit(token, &settings.implications).map_err(|refused| {
+            let refused = settings.explain(refused, rules, request);
+            settings.conceal(refused, token).into()
+        })
+    }
+
+    /// Makes a request ready for the service within.
+    pub(crate) fn hand_over<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        token: Option<AccessToken<C>>,
+    ) {
+        if token.is_some() {
+            count!("token_total", "result" => "accepted", "reason" => "none");
+        }
+        // The count that the service's clones have as well: threads share no other but the token's.
+        let by = Arc::clone(self) as Arc<dyn HasSettings>;
+        Context::leave(request.extensions_mut(), token, by);
+        if !self.settings.forward {
+            request.headers_mut().remove(AUTHORIZATION);
+        }
+    }
+}
+
+impl<C> Authority<C> {
+    pub(crate) fn refuse<B>(
+        &self,
+        refused: impl Into<Refused>,
+        request: &Request<B>,
+    ) -> Response<RefusalBody> {
+        let Refused { refusal, hidden } = refused.into();
+        let is_sized = hidden.is_none() || !settings::may_be_routed(request);
+        let response = self.settings.refuse(refusal, hidden, request.into());
+        response.map(|bytes| RefusalBody { bytes, is_sized })
+    }
+}
+
+impl<C: Send + Sync + 'static> HasSettings for Authority<C> {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl<C> Clone for Authority<C> {
+    fn clone(&self) -> Self {
+        Self { validator: self.validator.clone(), settings: self.settings.clone() }
+    }
+}

@@ -1,0 +1,52 @@
+//! What is decided at once, or after a wait.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::refusal::Refusal;
+
+/// What is known now, or comes later. Everything that is known is known at once.
+#[derive(Debug)]
+pub(crate) enum Progress<T, R = Result<T, Refusal>> {
+    Ready(R),
+    Pending(Pending<T>),
+}
+
+/// A wait, with what follows it: it owns all that it needs to come to its end. Nothing is asked again
+/// after it.
+pub(crate) struct Pending<T>(Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>);
+
+impl<T: 'static> Progress<T> {
+    /// Goes on with what was decided, now or after the wait.
+    #[inline]
+    pub(crate) fn map<U>(self, next: impl FnOnce(T) -> U + Send + 'static) -> Progress<U> {
+        match self {
+            Self::Ready(ready) => Progress::Ready(ready.map(next)),
+            Self::Pending(pending) => {
+                Progress::Pending(Pending::new(async move { pending.await.map(next) }))
+            }
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    pub(crate) fn new(future: impl Future<Output = Result<T, Refusal>> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl<T> Future for Pending<T> {
+    type Output = Result<T, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
+}

@@ -1,0 +1,19 @@
+use crate::jose::{Algorithm, HmacAlgorithm};
+
+/// What shows that a token is the issuer's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Evidence<'a> {
+    /// A signature, which was checked with one of the issuer's public keys.
+    Signature {
+        /// The algorithm that the token is signed with.
+        algorithm: Algorithm,
+        /// The `kid` of the key, if the token names one.
+        key_id: Option<&'a str>,
+    },
+    /// A code made with the secret that the validator shares with the issuer.
+    SharedSecret {
+        /// The secret's algorithm.
+        algorithm: HmacAlgorithm,
+    },
+}

@@ -1,0 +1,27 @@
+use crate::jose::HmacAlgorithm;
+use crate::jwks::{Jwks, JwksBuilder};
+use crate::secret::Secret;
+
+/// Where a validator gets its keys: made from a [`Jwks`], which other validators may share, or
+/// from a [`JwksBuilder`].
+#[derive(Debug)]
+pub struct KeySource(pub(crate) Source);
+
+#[derive(Debug)]
+pub(crate) enum Source {
+    Jwks(Jwks),
+    Builder(Box<JwksBuilder>),
+    SharedSecret(HmacAlgorithm, Secret),
+}
+
+impl From<Jwks> for KeySource {
+    fn from(jwks: Jwks) -> Self {
+        Self(Source::Jwks(jwks))
+    }
+}
+
+impl From<JwksBuilder> for KeySource {
+    fn from(builder: JwksBuilder) -> Self {
+        Self(Source::Builder(Box::new(builder)))
+    }
+}

@@ -1,0 +1,162 @@
+//! The way of a token through a validator.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::jose::Scratch;
+use crate::jwks::LoadedKeys;
+use crate::progress::{Pending, Progress};
+use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
+use crate::token::{AccessToken, Evidence, Verified};
+use crate::validator::handle::{Inner, Validator};
+use crate::validator::metered;
+use crate::validator::presented::{Presented, Scheme};
+use crate::validator::realm::{Seal, Unproved, Waiting};
+use crate::validator::unreadable::without_values;
+
+impl<C> Validator<C> {
+    /// Returns what a token says that was verified before, if that still holds.
+    pub(crate) fn recall(&self, token: &[u8]) -> Option<Arc<Verified<C>>> {
+        let Inner { cache, clock, realm } = &*self.inner;
+        let cache = cache.as_ref()?;
+        // Before the lookup: to read the clock takes longer while memory is waited for.
+        let now = clock.now();
+        cache.accepted(token, || now, realm.generation_at(now))
+    }
+
+    /// Returns why a token was refused before, with its signature known, if it still would be.
+    pub(crate) fn recall_refused(&self, token: &[u8]) -> Option<Rejection> {
+        let Inner { cache, clock, realm } = &*self.inner;
+        cache.as_ref()?.refused(token, || clock.now(), realm.generation())
+    }
+
+    /// Returns why a token that was accepted would no longer be: its times have passed.
+    pub(crate) fn check_times(&self, token: &AccessToken<C>) -> Result<(), Rejection> {
+        let Inner { clock, realm, .. } = &*self.inner;
+        realm.policy.check_times(token.times(), clock.now())
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
+    /// Decides whether a token is valid now.
+    ///
+    /// This waits only for the first keys, or for a token whose `kid` is unknown and which could
+    /// otherwise be valid; never longer than the key source's `request_wait`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
+    pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
+        match self.authenticate(Presented::bearer(token.as_bytes())) {
+            Progress::Ready(decided) => decided,
+            Progress::Pending(decided) => decided.await,
+        }
+    }
+
+    /// Decides whether a request is authenticated by what it presents. Nothing waits here, and
+    /// nothing is fetched.
+    #[inline]
+    pub(crate) fn authenticate(&self, presented: Presented<'_>) -> Progress<AccessToken<C>> {
+        let Presented { scheme, token } = presented;
+        match self.recall(token) {
+            Some(verified) => Progress::Ready(Ok(bind(verified, scheme))),
+            None => self.verify(token).map(move |verified| bind(verified, scheme)),
+        }
+    }
+
+    /// Verifies a token that [`recall`](Self::recall) doesn't know.
+    fn verify(&self, token: &[u8]) -> Progress<Arc<Verified<C>>> {
+        if let Some(rejection) = self.recall_refused(token) {
+            return Progress::Ready(Err(rejection.into()));
+        }
+        let Inner { realm, clock, .. } = &*self.inner;
+        if token.len() > realm.policy.max_token_bytes {
+            return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
+        }
+        let mut scratch = Scratch::take(token.len());
+        let unproved = match realm.read(token, &mut scratch, &**clock) {
+            Ok(unproved) => unproved,
+            Err(rejection) => return Progress::Ready(Err(rejection.into())),
+        };
+        match realm.check(&unproved) {
+            Progress::Ready(Ok(seal)) => {
+                let verified = self.conclude(token, &unproved, seal);
+                Progress::Ready(verified.map_err(Refusal::from))
+            }
+            Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
+            Progress::Pending(keys) => {
+                let (validator, waiting) = (self.clone(), unproved.wait());
+                let token: Box<[u8]> = token.into();
+                Progress::Pending(Pending::new(async move {
+                    let keys = keys.await?;
+                    Ok(validator.verify_with(&keys, &token, &waiting)?)
+                }))
+            }
+        }
+    }
+
+    /// Goes on after the wait for keys.
+    fn verify_with(
+        &self,
+        keys: &LoadedKeys,
+        token: &[u8],
+        waiting: &Waiting,
+    ) -> Result<Arc<Verified<C>>, Rejection> {
+        // Of many requests that waited with the same token, one checks its signature.
+        if let Some(verified) = self.recall(token) {
+            return Ok(verified);
+        }
+        let Inner { realm, clock, .. } = &*self.inner;
+        let unproved = realm.resume(waiting, clock.now())?;
+        let seal = realm.check_with(keys, &unproved)?;
+        self.conclude(token, &unproved, seal)
+    }
+
+    /// Concludes from what the keys say, and remembers it.
+    fn conclude(
+        &self,
+        token: &[u8],
+        unproved: &Unproved<'_>,
+        seal: Seal<'_>,
+    ) -> Result<Arc<Verified<C>>, Rejection> {
+        let Inner { realm, cache, .. } = &*self.inner;
+        let concluded = if seal.genuine {
+            realm.remember_header(unproved);
+            self.own(unproved, seal.evidence)
+        } else {
+            Err(RejectionKind::BadSignature.into())
+        };
+        if let Some(cache) = cache {
+            match &concluded {
+                Ok((verified, held)) => cache.remember_accepted(token, seal.term, *held, verified),
+                Err(rejection) => cache.remember_refused(token, seal.term, rejection),
+            }
+        }
+        Ok(concluded?.0)
+    }
+
+    /// Builds the owned claims. The application's own claims are deserialized only after the
+    /// signature was verified. Returns with them how much those hold.
+    fn own(
+        &self,
+        token: &Unproved<'_>,
+        evidence: Evidence<'_>,
+    ) -> Result<(Arc<Verified<C>>, usize), Rejection> {
+        let (extra, held) = metered::read(token.payload).map_err(|error| {
+            let reason = without_values(&error.to_string()).into();
+            Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
+        })?;
+        let claims = self.inner.realm.claims(token, evidence)?;
+        Ok((Arc::new(Verified { claims, extra }), held))
+    }
+}
+
+/// Accepts a request by its verified token. This is the last step, of every request: what depends on
+/// the request, and not on the token alone, is never remembered.
+fn bind<C>(verified: Arc<Verified<C>>, scheme: Scheme) -> AccessToken<C> {
+    match scheme {
+        // Nothing else is to be shown: a token that is bound to a key (`cnf`) isn't verified at all.
+        Scheme::Bearer => AccessToken::new(verified),
+    }
+}

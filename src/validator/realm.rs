@@ -1,0 +1,292 @@
+//! One configured issuer: what its tokens must say, and what their signatures are checked with.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::clock::{Clock, UnixTime};
+use crate::jose::{Algorithm, Compact, Header, HmacKey, Scratch, decode_into};
+use crate::jwks::{Candidates, Jwks, KeySet, KeysState, LoadedKeys};
+use crate::progress::Progress;
+use crate::refusal::{Detail, Excerpt, Refusal, Rejection, RejectionKind};
+use crate::token::{Claims, Evidence, RawClaims};
+use crate::validator::cache::Term;
+use crate::validator::policy::{Policy, unsupported_algorithm};
+use crate::validator::table::Table;
+
+/// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
+/// because `kid` comes first, they share one set of the table: then it is 16.
+const HEADERS: usize = 64;
+const HEADER_BYTES: usize = 64 * 1_024;
+
+/// A shared secret is never replaced.
+const ITS_ONLY_GENERATION: u64 = 1;
+
+/// One configured issuer.
+#[derive(Debug)]
+pub(crate) struct Realm {
+    pub(crate) policy: Policy,
+    pub(crate) trust: Trust,
+    /// The encoded headers of tokens that were accepted: an issuer sends the same few over and over,
+    /// and what the policy says to one depends on nothing else.
+    headers: Table<Arc<Vetted<'static>>>,
+}
+
+/// What signatures are checked with.
+#[derive(Debug)]
+pub(crate) enum Trust {
+    Jwks(Jwks),
+    SharedSecret(HmacKey),
+}
+
+/// What a header says that met the policy.
+#[derive(Debug)]
+struct Vetted<'a> {
+    /// `None` for the shared secret's, which is then the only one.
+    algorithm: Option<Algorithm>,
+    kid: Option<Cow<'a, str>>,
+    /// Whether `typ` says access token.
+    typed: bool,
+}
+
+/// A header that met the policy: a remembered one, or one that was read.
+enum Head<'a> {
+    Known(Arc<Vetted<'static>>),
+    New(Vetted<'a>),
+}
+
+/// A token whose header and claims met the policy, and whose signature wasn't checked yet.
+pub(crate) struct Unproved<'a> {
+    head: Head<'a>,
+    encoded_header: &'a [u8],
+    signing_input: &'a [u8],
+    signature: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) claims: RawClaims<'a>,
+    /// When its times were looked at.
+    now: UnixTime,
+}
+
+/// What an [`Unproved`] token keeps of itself while it waits for its key.
+pub(crate) struct Waiting {
+    head: Arc<Vetted<'static>>,
+    signing_input: Box<[u8]>,
+    signature: Box<[u8]>,
+    payload: Box<[u8]>,
+}
+
+/// What the keys say to a signature.
+pub(crate) struct Seal<'a> {
+    pub(crate) genuine: bool,
+    pub(crate) evidence: Evidence<'a>,
+    /// How long that holds.
+    pub(crate) term: Term,
+}
+
+impl Realm {
+    pub(crate) fn new(policy: Policy, trust: Trust) -> Self {
+        Self { policy, trust, headers: Table::new(HEADERS, HEADER_BYTES) }
+    }
+
+    /// Returns the number of the keys of now.
+    pub(crate) fn generation(&self) -> u64 {
+        match &self.trust {
+            Trust::Jwks(jwks) => jwks.generation(),
+            Trust::SharedSecret(_) => ITS_ONLY_GENERATION,
+        }
+    }
+
+    /// The same, by a caller who knows the time.
+    pub(crate) fn generation_at(&self, now: UnixTime) -> u64 {
+        match &self.trust {
+            Trust::Jwks(jwks) => jwks.generation_at(now),
+            Trust::SharedSecret(_) => ITS_ONLY_GENERATION,
+        }
+    }
+
+    /// Reads a token, for which there is room to decode it in, and holds it against the policy. What
+    /// costs nothing comes first, so that a token that can't be valid costs neither a signature nor a
+    /// fetch, and allocates nothing.
+    pub(crate) fn read<'a>(
+        &self,
+        token: &'a [u8],
+        scratch: &'a mut Scratch,
+        clock: &dyn Clock,
+    ) -> Result<Unproved<'a>, Rejection> {
+        let Compact { header: encoded_header, payload, signature, signing_input } =
+            Compact::split(token)?;
+        let known = self.headers.find(encoded_header, |known| Some(Arc::clone(known)));
+        let (head, room) = match known {
+            Some(known) => (Head::Known(known), scratch.room()),
+            None => {
+                let (json, room) = decode_into(encoded_header, scratch.room())?;
+                (Head::New(self.vet(Header::parse(json)?)?), room)
+            }
+        };
+        let (payload, room) = decode_into(payload, room)?;
+        let claims = RawClaims::parse(payload, &self.policy.sources)?;
+        let now = clock.now();
+        self.policy.check_claims(&claims, head.get().typed, now)?;
+        let (signature, _) = decode_into(signature, room)?;
+        Ok(Unproved { head, encoded_header, signing_input, signature, payload, claims, now })
+    }
+
+    /// Goes on with a token that has waited. Only its times may say something else by now.
+    pub(crate) fn resume<'a>(
+        &self,
+        waiting: &'a Waiting,
+        now: UnixTime,
+    ) -> Result<Unproved<'a>, Rejection> {
+        let Waiting { head, signing_input, signature, payload } = waiting;
+        let claims = RawClaims::parse(payload, &self.policy.sources)?;
+        self.policy.check_times(claims.times, now)?;
+        let head = Head::Known(Arc::clone(head));
+        Ok(Unproved { head, encoded_header: &[], signing_input, signature, payload, claims, now })
+    }
+
+    /// Holds a header against the policy.
+    fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
+        let typed = self.policy.check_type(&header)?;
+        let algorithm = match &self.trust {
+            Trust::Jwks(_) => Some(self.policy.check_algorithm(&header)?),
+            Trust::SharedSecret(key) if header.alg == key.algorithm().name() => None,
+            Trust::SharedSecret(_) => return Err(unsupported_algorithm(&header)),
+        };
+        Ok(Vetted { algorithm, kid: header.kid, typed })
+    }
+
+    /// Checks a token's signature. Where a key for it may still come, the keys are waited for, and
+    /// [`check_with`](Self::check_with) goes on.
+    pub(crate) fn check<'a>(
+        &self,
+        token: &'a Unproved<'_>,
+    ) -> Progress<LoadedKeys, Result<Seal<'a>, Refusal>> {
+        let jwks = match &self.trust {
+            Trust::Jwks(jwks) => jwks,
+            Trust::SharedSecret(key) => {
+                let genuine = key.verify(token.signing_input, token.signature);
+                let evidence = Evidence::SharedSecret { algorithm: key.algorithm() };
+                let (from, until) = self.policy.term(token.claims.times);
+                let term = Term { from, until, generation: ITS_ONLY_GENERATION };
+                return Progress::Ready(Ok(Seal { genuine, evidence, term }));
+            }
+        };
+        let loaded = jwks.load(token.now);
+        let keys = if loaded.state() == KeysState::Serving {
+            let checked = self.check_with(&loaded, token);
+            match (&checked, token.head.get().key()) {
+                (Err(rejection), Some(key)) if rejection.kind() == RejectionKind::UnknownKey => {
+                    jwks.miss(loaded, key, [token.signing_input, token.signature])
+                }
+                _ => return Progress::Ready(checked.map_err(Refusal::from)),
+            }
+        } else {
+            jwks.wait_cold()
+        };
+        match keys {
+            Progress::Ready(keys) => {
+                Progress::Ready(keys.and_then(|keys| Ok(self.check_with(&keys, token)?)))
+            }
+            Progress::Pending(keys) => Progress::Pending(keys),
+        }
+    }
+
+    /// Checks a token's signature with these keys of the issuer, of which the header may name one.
+    pub(crate) fn check_with<'a>(
+        &self,
+        keys: &LoadedKeys,
+        token: &'a Unproved<'_>,
+    ) -> Result<Seal<'a>, Rejection> {
+        let Vetted { algorithm, kid, .. } = token.head.get();
+        let (algorithm, kid) = (algorithm.ok_or(RejectionKind::BadSignature)?, kid.as_deref());
+        let fitting = match keys.candidates(algorithm, kid) {
+            Candidates::Fitting(fitting) => fitting,
+            Candidates::TooMany => return Err(RejectionKind::AmbiguousKey.into()),
+            Candidates::None => return Err(unknown_key(keys.keys(), algorithm, kid)),
+        };
+        let (from, until) = self.policy.term(token.claims.times);
+        let until = keys.serve_for().map_or(until, |lasts| token.now.plus(lasts).min(until));
+        Ok(Seal {
+            genuine: fitting
+                .iter()
+                .any(|key| key.verify(algorithm, token.signing_input, token.signature)),
+            evidence: Evidence::Signature { algorithm, key_id: kid },
+            term: Term { from, until, generation: keys.keys().generation() },
+        })
+    }
+
+    /// Remembers the header of a token that is genuine.
+    pub(crate) fn remember_header(&self, token: &Unproved<'_>) {
+        if let Head::New(header) = &token.head {
+            let bytes = header.kid.as_ref().map_or(0, |kid| kid.len());
+            self.headers.insert(token.encoded_header, bytes, Arc::new(header.to_owned()));
+        }
+    }
+
+    /// Builds the owned claims of a token that is genuine.
+    pub(crate) fn claims(
+        &self,
+        token: &Unproved<'_>,
+        evidence: Evidence<'_>,
+    ) -> Result<Claims, Rejection> {
+        let (policy, claims) = (&self.policy, &token.claims);
+        let scopes = claims.scopes(token.payload, &policy.sources.scope)?;
+        let client_id = claims.client_id(&policy.sources.client_id);
+        Ok(Claims::new(policy.issuer_of(claims), claims, client_id, scopes, evidence))
+    }
+}
+
+impl Vetted<'_> {
+    /// Returns the one key that the header asks for.
+    fn key(&self) -> Option<(Algorithm, &str)> {
+        self.algorithm.zip(self.kid.as_deref())
+    }
+
+    fn to_owned(&self) -> Vetted<'static> {
+        let kid = self.kid.as_deref().map(|kid| Cow::Owned(kid.to_owned()));
+        Vetted { algorithm: self.algorithm, kid, typed: self.typed }
+    }
+}
+
+impl<'a> Head<'a> {
+    fn get(&self) -> &Vetted<'a> {
+        match self {
+            Self::Known(known) => known,
+            Self::New(new) => new,
+        }
+    }
+}
+
+impl Unproved<'_> {
+    /// Returns what goes on after a wait.
+    pub(crate) fn wait(&self) -> Waiting {
+        let head = match &self.head {
+            Head::Known(known) => Arc::clone(known),
+            Head::New(new) => Arc::new(new.to_owned()),
+        };
+        Waiting {
+            head,
+            signing_input: self.signing_input.into(),
+            signature: self.signature.into(),
+            payload: self.payload.into(),
+        }
+    }
+}
+
+/// Allocates nothing: such tokens cost the sender nothing.
+fn unknown_key(keys: &KeySet, algorithm: Algorithm, kid: Option<&str>) -> Rejection {
+    let known = Arc::clone(keys.listed());
+    let kid = kid.map(Excerpt::new);
+    let detail = Detail::Key { kid, algorithm: algorithm.name(), known };
+    Rejection::with(RejectionKind::UnknownKey, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Realm {
+        pub(crate) fn knows_header(&self, encoded: &[u8]) -> bool {
+            self.headers.find(encoded, |_| Some(())).is_some()
+        }
+    }
+}
