@@ -6,13 +6,15 @@ use std::hash::Hash;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::jose::alg::{Algorithm, Backend};
+use crate::excerpt::Excerpt;
+use crate::jose::alg::Algorithm;
+use crate::jose::backend::choice::Backend;
 use crate::jose::compact::decode_segment;
 use crate::jose::header::MAX_KID_BYTES;
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::key::{KeyType, Material, VerificationKey};
+use crate::jose::key::VerificationKey;
+use crate::jose::material::{KeyType, Material};
 use crate::json::{Any, Budget, Names, Value, elements, read_document, read_object};
-use crate::refusal::Excerpt;
 
 /// A JWK longer than this is ignored.
 const MAX_JWK_BYTES: usize = 16 * 1_024;

@@ -2,9 +2,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::error::ConfigError;
-use crate::jose::alg::Backend;
+use crate::jose::backend::choice::Backend;
 use crate::jose::header::MAX_KID_BYTES;
-use crate::jose::key::{KeyType, Material, VerificationKey};
+use crate::jose::key::VerificationKey;
+use crate::jose::material::{KeyType, Material};
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";

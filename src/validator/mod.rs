@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod cache;
 mod check;
+mod faults;
 mod handle;
 mod metered;
 mod policy;

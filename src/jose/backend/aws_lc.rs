@@ -3,10 +3,9 @@ use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-use crate::jose::alg::Algorithm;
-use crate::jose::hmac::HmacAlgorithm;
+use crate::jose::alg::{Algorithm, HmacAlgorithm};
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::key::{KeyType, Material};
+use crate::jose::material::{KeyType, Material};
 
 /// A key parsed once for each algorithm that it may be used with: six for an RSA key that names
 /// none, else one.

@@ -2,10 +2,9 @@ use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey};
 
-use crate::jose::alg::Algorithm;
-use crate::jose::hmac::HmacAlgorithm;
+use crate::jose::alg::{Algorithm, HmacAlgorithm};
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::key::{KeyType, Material};
+use crate::jose::material::{KeyType, Material};
 
 /// `jsonwebtoken`'s own ceiling: the `rsa` crate takes no larger modulus by default.
 const MAX_RSA_BYTES: usize = 4_096 / 8;
