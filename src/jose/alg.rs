@@ -46,7 +46,7 @@ impl Algorithm {
     /// Returns the algorithm of this name, which is compared with regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            "Ed25519" => Some(Self::EdDSA),
+            ED25519 => Some(Self::EdDSA),
             _ => Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name),
         }
     }
@@ -73,6 +73,9 @@ impl fmt::Display for Algorithm {
         f.write_str(self.name())
     }
 }
+
+/// The fully-specified name of Ed25519 (RFC 9864 §2.2), beside `EdDSA`.
+pub(crate) const ED25519: &str = "Ed25519";
 
 /// A set of algorithms: one bit for each.
 #[derive(Clone, Copy, Debug)]

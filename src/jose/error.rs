@@ -15,3 +15,8 @@ pub(crate) enum JoseError {
     /// The header has this parameter, which changes how the token must be read.
     Critical(&'static str),
 }
+
+/// A backend refused a private key, or could not make a key, a signature or a random number.
+#[cfg(any(feature = "client", feature = "test-util"))]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct CryptoFailure;

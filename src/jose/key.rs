@@ -8,7 +8,8 @@ use crate::jose::backend::choice::Backend;
 use crate::jose::backend::rust_crypto::RustCryptoVerifier;
 use crate::jose::ed25519;
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::material::{KeyType, Material};
+use crate::jose::key_type::KeyType;
+use crate::jose::material::{Material, bit_length};
 
 /// A public key, checked and ready to verify.
 pub(crate) struct VerificationKey {
@@ -144,12 +145,6 @@ fn check_numbers(material: &Material) -> Result<(), IgnoredReason> {
     }
 }
 
-/// Returns the number of bits of a big-endian number without leading zero bytes.
-fn bit_length(number: &[u8]) -> usize {
-    let zeros = number.first().map_or(0, |byte| byte.leading_zeros());
-    number.len().saturating_mul(8).saturating_sub(usize::try_from(zeros).unwrap_or(0))
-}
-
 /// RFC 7518 §3.4: an ECDSA signature is r and s at full width, never DER; RFC 8037 §3.1.
 fn signature_is_well_formed(algorithm: Algorithm, signature: &[u8]) -> bool {
     let key_type = KeyType::of(algorithm);
@@ -169,14 +164,6 @@ fn signature_is_well_formed(algorithm: Algorithm, signature: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn k1_k2_bits_are_counted_right() {
-        assert_eq!(bit_length(&[]), 0);
-        assert_eq!(bit_length(&[1]), 1);
-        assert_eq!(bit_length(&[0x7f, 0xff]), 15);
-        assert_eq!(bit_length(&[0x80; 256]), 2_048);
-    }
 
     #[test]
     fn k4_signatures_have_one_length() {

@@ -1,51 +1,4 @@
-use crate::jose::alg::Algorithm;
-
-/// The kinds of keys that can check a signature.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum KeyType {
-    Rsa,
-    P256,
-    P384,
-    P521,
-    Ed25519,
-}
-
-impl KeyType {
-    /// Returns the one kind of key that fits the algorithm (RFC 7518 §3, RFC 8037 §3.1).
-    pub(crate) const fn of(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512 => Self::Rsa,
-            Algorithm::ES256 => Self::P256,
-            Algorithm::ES384 => Self::P384,
-            Algorithm::ES512 => Self::P521,
-            Algorithm::EdDSA => Self::Ed25519,
-        }
-    }
-
-    /// Returns the key's `kty` (RFC 7518 §6.1, RFC 8037 §2).
-    pub(crate) const fn kty(self) -> &'static str {
-        match self {
-            Self::Rsa => "RSA",
-            Self::P256 | Self::P384 | Self::P521 => "EC",
-            Self::Ed25519 => "OKP",
-        }
-    }
-
-    /// Returns how many bytes a coordinate of the curve has (RFC 7518 §6.2.1.2).
-    pub(crate) const fn coordinate_bytes(self) -> usize {
-        match self {
-            Self::Rsa => 0,
-            Self::P256 | Self::Ed25519 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-}
+use crate::jose::key_type::KeyType;
 
 /// A public key's numbers.
 #[derive(Clone, Eq, Hash, PartialEq)]
@@ -72,5 +25,24 @@ impl Material {
             Self::Ec { curve, .. } => *curve,
             Self::Ed25519 { .. } => KeyType::Ed25519,
         }
+    }
+}
+
+/// Returns the number of bits of a big-endian number without leading zero bytes.
+pub(crate) fn bit_length(number: &[u8]) -> usize {
+    let zeros = number.first().map_or(0, |byte| byte.leading_zeros());
+    number.len().saturating_mul(8).saturating_sub(usize::try_from(zeros).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k1_k2_bits_are_counted_right() {
+        assert_eq!(bit_length(&[]), 0);
+        assert_eq!(bit_length(&[1]), 1);
+        assert_eq!(bit_length(&[0x7f, 0xff]), 15);
+        assert_eq!(bit_length(&[0x80; 256]), 2_048);
     }
 }
