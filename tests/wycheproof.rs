@@ -68,7 +68,7 @@ fn verify_with_secret(set: &Value, jws: &str, backend: Backend) -> bool {
             _ => return false,
         };
     let secret = key["k"].as_str().and_then(base64_url).expect("k is base64url");
-    verify_hmac_jws(algorithm, &secret, jws, backend).is_ok()
+    verify_hmac_jws(algorithm, &secret, jws, backend).is_some()
 }
 
 /// What disagrees with the vectors, and why that is right.
@@ -114,7 +114,7 @@ fn run_jose(file: &str) -> (usize, BTreeSet<(String, u64)>) {
             let id = test["tcId"].as_u64().expect("tcId");
             run += 1;
             for backend in backends() {
-                let by_set = verify_jws(&set.to_string(), jws, backend).is_ok();
+                let by_set = verify_jws(&set.to_string(), jws, backend).is_some();
                 let held = if symmetric {
                     assert!(!by_set, "J14: {file} {id}: a symmetric key of a set verified");
                     verify_with_secret(&set, jws, backend)
@@ -177,7 +177,7 @@ fn k21_rfc_examples_verify_as_the_rfcs_say() {
             for other in ["jws_json", "detached"] {
                 let Some(text) = vector.get(other) else { continue };
                 let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
-                assert!(verify_jws(&set.to_string(), &text, backend).is_err(), "{id} {other}");
+                assert!(verify_jws(&set.to_string(), &text, backend).is_none(), "{id} {other}");
             }
             let Some(jws) = vector["jws"].as_str() else { continue };
             compact += 1;
@@ -185,7 +185,7 @@ fn k21_rfc_examples_verify_as_the_rfcs_say() {
             let held = if hmac {
                 verify_with_secret(&set, jws, backend)
             } else {
-                verify_jws(&set.to_string(), jws, backend).is_ok()
+                verify_jws(&set.to_string(), jws, backend).is_some()
             };
             let expected = vector["signature_valid"] == true
                 && !jws.contains("..")

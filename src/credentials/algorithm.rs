@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::jose::{Algorithm, Backend, ED25519, HmacAlgorithm};
+
 /// What a client's assertion is signed with, by its name in the JOSE registry.
 ///
 /// Those with a private key are for [`ClientAuth::private_key_jwt`], the three of HMAC for
@@ -42,18 +44,9 @@ pub enum AssertionAlgorithm {
 
 /// What signs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Family {
-    Rsa,
-    Ec(Curve),
-    Ed25519,
-    Hmac,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Curve {
-    P256,
-    P384,
-    P521,
+pub(crate) enum Scheme {
+    PrivateKey(Algorithm),
+    Secret(HmacAlgorithm),
 }
 
 impl AssertionAlgorithm {
@@ -77,45 +70,37 @@ impl AssertionAlgorithm {
 
     /// Returns the name in the JOSE registry.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::RS256 => "RS256",
-            Self::RS384 => "RS384",
-            Self::RS512 => "RS512",
-            Self::PS256 => "PS256",
-            Self::PS384 => "PS384",
-            Self::PS512 => "PS512",
-            Self::ES256 => "ES256",
-            Self::ES384 => "ES384",
-            Self::ES512 => "ES512",
-            Self::EdDSA => "EdDSA",
-            Self::Ed25519 => "Ed25519",
-            Self::HS256 => "HS256",
-            Self::HS384 => "HS384",
-            Self::HS512 => "HS512",
+        match (self, self.scheme()) {
+            (Self::Ed25519, _) => ED25519,
+            (_, Scheme::PrivateKey(algorithm)) => algorithm.name(),
+            (_, Scheme::Secret(algorithm)) => algorithm.name(),
         }
     }
 
-    pub(crate) const fn family(self) -> Family {
+    pub(crate) const fn scheme(self) -> Scheme {
         match self {
-            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => {
-                Family::Rsa
-            }
-            Self::ES256 => Family::Ec(Curve::P256),
-            Self::ES384 => Family::Ec(Curve::P384),
-            Self::ES512 => Family::Ec(Curve::P521),
-            Self::EdDSA | Self::Ed25519 => Family::Ed25519,
-            Self::HS256 | Self::HS384 | Self::HS512 => Family::Hmac,
+            Self::RS256 => Scheme::PrivateKey(Algorithm::RS256),
+            Self::RS384 => Scheme::PrivateKey(Algorithm::RS384),
+            Self::RS512 => Scheme::PrivateKey(Algorithm::RS512),
+            Self::PS256 => Scheme::PrivateKey(Algorithm::PS256),
+            Self::PS384 => Scheme::PrivateKey(Algorithm::PS384),
+            Self::PS512 => Scheme::PrivateKey(Algorithm::PS512),
+            Self::ES256 => Scheme::PrivateKey(Algorithm::ES256),
+            Self::ES384 => Scheme::PrivateKey(Algorithm::ES384),
+            Self::ES512 => Scheme::PrivateKey(Algorithm::ES512),
+            Self::EdDSA | Self::Ed25519 => Scheme::PrivateKey(Algorithm::EdDSA),
+            Self::HS256 => Scheme::Secret(HmacAlgorithm::HS256),
+            Self::HS384 => Scheme::Secret(HmacAlgorithm::HS384),
+            Self::HS512 => Scheme::Secret(HmacAlgorithm::HS512),
         }
     }
 
-    /// Returns how many bytes a shared secret must have: as many as the hash (RFC 7518 §3.2).
-    pub(crate) const fn least_secret(self) -> usize {
-        match self {
-            Self::HS256 => 32,
-            Self::HS384 => 48,
-            Self::HS512 => 64,
-            _ => 0,
-        }
+    /// Returns `true` if a backend can sign with it.
+    pub(crate) fn is_supported(self) -> bool {
+        Backend::preferred().is_some_and(|backend| match self.scheme() {
+            Scheme::PrivateKey(algorithm) => backend.supports(algorithm),
+            Scheme::Secret(_) => true,
+        })
     }
 }
 

@@ -5,19 +5,15 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
-use crate::credentials::algorithm::{AssertionAlgorithm, Family};
+use crate::credentials::algorithm::{AssertionAlgorithm, Scheme};
 use crate::credentials::known::Known;
-use crate::credentials::private_key::PrivateKey;
 use crate::credentials::provider::SecretError;
-use crate::credentials::sign::{self, Signer};
 use crate::credentials::source::SecretSource;
 use crate::digest::random;
+use crate::jose::{KeyType, PrivateKey, Signer, serialize};
 
 /// A new assertion is made for every request, and need only live as long as that.
 const LIFETIME: Duration = Duration::from_secs(60);
-
-/// That of an RSA key of 16384 bits.
-const LONGEST_SIGNATURE: usize = 2_048;
 
 /// An authorization server's clock isn't further behind than this.
 const LONGEST_BACKDATE: Duration = Duration::from_secs(30);
@@ -122,14 +118,14 @@ impl Assertion {
     /// Returns what is wrong with the settings, as far as it can be told.
     pub(crate) fn check(&self, by_secret: bool) -> Result<(), String> {
         let algorithm = self.algorithm;
-        if (algorithm.family() == Family::Hmac) != by_secret {
+        if matches!(algorithm.scheme(), Scheme::Secret(_)) != by_secret {
             return Err(if by_secret {
                 format!("client_secret_jwt signs with HS256, HS384 or HS512, not with {algorithm}")
             } else {
                 format!("private_key_jwt signs with a private key, not with {algorithm}")
             });
         }
-        if !sign::supports(algorithm) {
+        if !algorithm.is_supported() {
             return Err(format!(
                 "there is nothing to sign {algorithm} with: turn on the feature \"aws-lc-rs\""
             ));
@@ -141,7 +137,8 @@ impl Assertion {
             None => Ok(()),
             Some(key) => {
                 let (signer, _) = self.signer(key)?;
-                sign::sign(algorithm, &signer, b"trial")
+                signer
+                    .sign(b"trial")
                     .map(drop)
                     .map_err(|_| format!("the key can't sign {algorithm}"))
             }
@@ -150,22 +147,27 @@ impl Assertion {
 
     /// Reads the key, and finds its `kid`.
     fn signer<'a>(&self, key: &'a [u8]) -> Result<(Signer<'a>, Option<Box<str>>), String> {
-        if self.algorithm.family() == Family::Hmac {
-            let least = self.algorithm.least_secret();
-            if key.len() < least {
-                let algorithm = self.algorithm;
-                return Err(format!(
-                    "{algorithm} needs a secret of at least {least} bytes (RFC 7518 section 3.2)"
-                ));
+        let algorithm = match self.algorithm.scheme() {
+            Scheme::PrivateKey(algorithm) => algorithm,
+            Scheme::Secret(algorithm) => {
+                let least = algorithm.hash_bytes();
+                if key.len() < least {
+                    let name = algorithm.name();
+                    return Err(format!(
+                        "{name} needs a secret of at least {least} bytes (RFC 7518 section 3.2)"
+                    ));
+                }
+                return Ok((Signer::Secret(algorithm, key), self.key_id.clone()));
             }
-            return Ok((Signer::Secret(key), self.key_id.clone()));
-        }
-        let key = PrivateKey::read(key, self.algorithm.family()).map_err(|fault| {
-            format!("the private key can't be used: {}", fault.advice(self.algorithm))
+        };
+        let needed = KeyType::of(algorithm);
+        let key = PrivateKey::read(key, needed).map_err(|fault| {
+            let advice = fault.advice(self.algorithm, needed);
+            format!("the private key can't be used: {advice}")
         })?;
         let kid = self.key_id.clone().or_else(|| key.kid.clone());
         match kid {
-            Some(kid) => Ok((Signer::Key(key), Some(kid))),
+            Some(kid) => Ok((Signer::Key(algorithm, key), Some(kid))),
             None => Err("the private key needs a key id: call .key_id(\"…\")".into()),
         }
     }
@@ -201,17 +203,10 @@ impl Assertion {
             "exp": now.plus(LIFETIME).as_secs(),
         });
         let (header, claims) = (header.to_string(), claims.to_string());
-        // Room for all there will be: a text that grew would leave copies behind.
-        let bytes = header.len().saturating_add(claims.len()).saturating_add(LONGEST_SIGNATURE);
-        let mut jwt = Zeroizing::new(String::with_capacity(bytes.saturating_mul(2)));
-        BASE64_URL_SAFE_NO_PAD.encode_string(header, &mut jwt);
-        jwt.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(claims, &mut jwt);
-        let signature = sign::sign(self.algorithm, &signer, jwt.as_bytes()).map_err(|_| {
-            SecretError::malformed(format!("the key can't sign {}", self.algorithm))
-        })?;
-        jwt.push('.');
-        BASE64_URL_SAFE_NO_PAD.encode_string(Zeroizing::new(signature), &mut jwt);
+        let jwt = serialize(header.as_bytes(), claims.as_bytes(), |input| signer.sign(input))
+            .map_err(|_| {
+                SecretError::malformed(format!("the key can't sign {}", self.algorithm))
+            })?;
         Ok(Zeroizing::new(jwt.as_bytes().to_vec()))
     }
 
@@ -309,7 +304,7 @@ mod tests {
         let mut signed = 0;
         for (forms, public, algorithms) in keys {
             let public = key_from_pem(public, None, backend);
-            for algorithm in algorithms.into_iter().filter(|it| sign::supports(*it)) {
+            for algorithm in algorithms.into_iter().filter(|it| it.is_supported()) {
                 for form in forms {
                     let assertion = Assertion::new(algorithm, Secret::new(form)).key_id("2027-01");
                     assert_eq!(assertion.check(false), Ok(()), "{algorithm}");
@@ -327,7 +322,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(signed, if sign::supports(AssertionAlgorithm::ES512) { 33 } else { 30 });
+        assert_eq!(signed, if AssertionAlgorithm::ES512.is_supported() { 33 } else { 30 });
     }
 
     /// Checks a signature by the RustCrypto crates, where they have the algorithm.
@@ -358,7 +353,7 @@ mod tests {
         for algorithm in
             [AssertionAlgorithm::HS256, AssertionAlgorithm::HS384, AssertionAlgorithm::HS512]
         {
-            let least = algorithm.least_secret();
+            let least = algorithm.name()[2..].parse::<usize>().unwrap() / 8;
             let assertion = Assertion::new(algorithm, &secret[..least]);
             assert_eq!(assertion.check(true), Ok(()));
             let made = make(&assertion, &secret.as_bytes()[..least]);

@@ -5,13 +5,10 @@ pub(crate) mod assertion;
 pub(crate) mod authentication;
 #[cfg(feature = "aws-secrets-manager")]
 pub(crate) mod aws_secrets_manager;
-pub(crate) mod der;
 pub(crate) mod file;
 pub(crate) mod form;
 pub(crate) mod inquiry;
 pub(crate) mod known;
-pub(crate) mod private_key;
 pub(crate) mod provider;
-pub(crate) mod sign;
 pub(crate) mod source;
 pub(crate) mod text;

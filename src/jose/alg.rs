@@ -1,10 +1,8 @@
 use std::fmt;
 
-use crate::error::ConfigError;
-
 /// The signature algorithms that are accepted, by their names in the JOSE registry.
 ///
-/// This is the one table of them; `none` and HMAC are not in it.
+/// This is the one table of them; `none` is not in it, and HMAC is [apart](HmacAlgorithm).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -48,7 +46,7 @@ impl Algorithm {
     /// Returns the algorithm of this name, which is compared with regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
-            "Ed25519" => Some(Self::EdDSA),
+            ED25519 => Some(Self::EdDSA),
             _ => Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name),
         }
     }
@@ -76,6 +74,9 @@ impl fmt::Display for Algorithm {
     }
 }
 
+/// The fully-specified name of Ed25519 (RFC 9864 §2.2), beside `EdDSA`.
+pub(crate) const ED25519: &str = "Ed25519";
+
 /// A set of algorithms: one bit for each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Algorithms(u16);
@@ -96,47 +97,37 @@ impl FromIterator<Algorithm> for Algorithms {
     }
 }
 
-/// The implementation that checks signatures.
+/// The HMAC algorithms (RFC 7518 §3.2), for a secret that is shared with the issuer.
+///
+/// They stand apart from [`Algorithm`]: a party that can check such a token can also make one, and a
+/// key set never brings such a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum Backend {
-    /// AWS-LC, through `aws-lc-rs`.
-    #[cfg(feature = "aws-lc-rs")]
-    AwsLcRs,
-    /// The RustCrypto crates, through `jsonwebtoken`.
-    #[cfg(feature = "rust-crypto")]
-    RustCrypto,
+pub enum HmacAlgorithm {
+    /// HMAC with SHA-256: a secret of at least 32 bytes.
+    HS256,
+    /// HMAC with SHA-384: a secret of at least 48 bytes.
+    HS384,
+    /// HMAC with SHA-512: a secret of at least 64 bytes.
+    HS512,
 }
 
-impl Backend {
-    /// Returns the backend that is used where none is chosen: `aws-lc-rs` if that feature is on,
-    /// else `rust-crypto`; `None` if neither is.
-    #[allow(unreachable_code, reason = "which lines are reached depends on the features")]
-    pub const fn preferred() -> Option<Self> {
-        #[cfg(feature = "aws-lc-rs")]
-        return Some(Self::AwsLcRs);
-        #[cfg(feature = "rust-crypto")]
-        return Some(Self::RustCrypto);
-        None
-    }
-
-    pub(crate) fn preferred_or_error() -> Result<Self, ConfigError> {
-        Self::preferred().ok_or(ConfigError::new(
-            "there is nothing to check signatures with: turn on the feature \"aws-lc-rs\" or \
-             \"rust-crypto\" of tower-bearer",
-        ))
-    }
-
-    /// Tells whether the backend has the algorithm.
-    pub const fn supports(self, algorithm: Algorithm) -> bool {
+impl HmacAlgorithm {
+    /// Returns the name in the JOSE registry.
+    pub const fn name(self) -> &'static str {
         match self {
-            #[cfg(feature = "aws-lc-rs")]
-            Self::AwsLcRs => {
-                let _ = algorithm;
-                true
-            }
-            #[cfg(feature = "rust-crypto")]
-            Self::RustCrypto => !matches!(algorithm, Algorithm::ES512),
+            Self::HS256 => "HS256",
+            Self::HS384 => "HS384",
+            Self::HS512 => "HS512",
+        }
+    }
+
+    /// Returns the length of the hash, and so the least length of a secret (RFC 7518 §3.2).
+    pub(crate) const fn hash_bytes(self) -> usize {
+        match self {
+            Self::HS256 => 32,
+            Self::HS384 => 48,
+            Self::HS512 => 64,
         }
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::NO_PAD;
 use memchr::memchr_iter;
 
-use crate::refusal::RejectionKind;
+use crate::jose::error::JoseError;
 
 /// The three segments of a compact JWS (RFC 7515 §7.1), still encoded.
 #[derive(Clone, Copy)]
@@ -23,21 +23,17 @@ impl<'a> Compact<'a> {
     ///
     /// # Errors
     ///
-    /// `EncryptedToken` for the five segments of a JWE, `MalformedToken` for any number other than
+    /// `Encrypted` for the five segments of a JWE, `Malformed` for any number other than
     /// three, and where one is empty: a detached payload (RFC 7515 appendix F) has nothing to say
     /// to us, and an empty signature is no signature.
-    pub(crate) fn split(token: &'a [u8]) -> Result<Self, RejectionKind> {
+    pub(crate) fn split(token: &'a [u8]) -> Result<Self, JoseError> {
         let mut dots = memchr_iter(b'.', token);
         let (Some(first), Some(second)) = (dots.next(), dots.next()) else {
-            return Err(RejectionKind::MalformedToken);
+            return Err(JoseError::Malformed);
         };
         if dots.next().is_some() {
             let five = dots.next().is_some() && dots.next().is_none();
-            return Err(if five {
-                RejectionKind::EncryptedToken
-            } else {
-                RejectionKind::MalformedToken
-            });
+            return Err(if five { JoseError::Encrypted } else { JoseError::Malformed });
         }
         let parts = || {
             let compact = Self {
@@ -50,7 +46,7 @@ impl<'a> Compact<'a> {
             (full(compact.header) && full(compact.payload) && full(compact.signature))
                 .then_some(compact)
         };
-        parts().ok_or(RejectionKind::MalformedToken)
+        parts().ok_or(JoseError::Malformed)
     }
 }
 
@@ -93,18 +89,18 @@ impl Drop for Scratch {
 
 /// Decodes base64url without padding (RFC 7515 §2), in its one spelling: no white space, no `+`
 /// and `/`, and no stray bits at the end (RFC 4648 §3.5).
-pub(crate) fn decode_segment(segment: &[u8]) -> Result<Vec<u8>, RejectionKind> {
-    BASE64.decode(segment).map_err(|_| RejectionKind::MalformedToken)
+pub(crate) fn decode_segment(segment: &[u8]) -> Result<Vec<u8>, JoseError> {
+    BASE64.decode(segment).map_err(|_| JoseError::Malformed)
 }
 
 /// Decodes into the beginning of `room`, of which it returns the rest too.
 pub(crate) fn decode_into<'a>(
     segment: &[u8],
     room: &'a mut [u8],
-) -> Result<(&'a [u8], &'a mut [u8]), RejectionKind> {
+) -> Result<(&'a [u8], &'a mut [u8]), JoseError> {
     let decoded = BASE64.decode_slice(segment, room).ok();
     let halves = decoded.and_then(|len| room.split_at_mut_checked(len));
-    halves.map(|(decoded, left)| (&*decoded, left)).ok_or(RejectionKind::MalformedToken)
+    halves.map(|(decoded, left)| (&*decoded, left)).ok_or(JoseError::Malformed)
 }
 
 static BASE64: LazyLock<Base64> = LazyLock::new(base64url);
@@ -160,17 +156,17 @@ mod tests {
         );
         let dots = ".".repeat(100_000);
         for (token, kind) in [
-            ("", RejectionKind::MalformedToken),
-            ("a", RejectionKind::MalformedToken),
-            ("a.b", RejectionKind::MalformedToken),
-            ("..c", RejectionKind::MalformedToken),
-            ("a..c", RejectionKind::MalformedToken), // J24
-            ("a.b.", RejectionKind::MalformedToken),
-            (".b.c", RejectionKind::MalformedToken),
-            ("a.b.c.d", RejectionKind::MalformedToken),
-            ("a.b.c.d.e", RejectionKind::EncryptedToken), // J21
-            ("a.b.c.d.e.f", RejectionKind::MalformedToken),
-            (dots.as_str(), RejectionKind::MalformedToken),
+            ("", JoseError::Malformed),
+            ("a", JoseError::Malformed),
+            ("a.b", JoseError::Malformed),
+            ("..c", JoseError::Malformed),
+            ("a..c", JoseError::Malformed), // J24
+            ("a.b.", JoseError::Malformed),
+            (".b.c", JoseError::Malformed),
+            ("a.b.c.d", JoseError::Malformed),
+            ("a.b.c.d.e", JoseError::Encrypted), // J21
+            ("a.b.c.d.e.f", JoseError::Malformed),
+            (dots.as_str(), JoseError::Malformed),
         ] {
             assert_eq!(Compact::split(token.as_bytes()).err(), Some(kind), "{token:.20}");
         }

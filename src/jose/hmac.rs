@@ -1,42 +1,9 @@
 use std::fmt;
 
 use crate::error::ConfigError;
-use crate::jose::alg::Backend;
+use crate::jose::alg::HmacAlgorithm;
+use crate::jose::backend::choice::Backend;
 use crate::secret::Secret;
-
-/// The HMAC algorithms (RFC 7518 §3.2), for a secret that is shared with the issuer.
-///
-/// They stand apart from [`Algorithm`](crate::jose::Algorithm): whoever can check such a token can
-/// make one, and a key set never brings such a key.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum HmacAlgorithm {
-    /// HMAC with SHA-256: a secret of at least 32 bytes.
-    HS256,
-    /// HMAC with SHA-384: a secret of at least 48 bytes.
-    HS384,
-    /// HMAC with SHA-512: a secret of at least 64 bytes.
-    HS512,
-}
-
-impl HmacAlgorithm {
-    /// Returns the name in the JOSE registry.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HS256 => "HS256",
-            Self::HS384 => "HS384",
-            Self::HS512 => "HS512",
-        }
-    }
-
-    const fn hash_bytes(self) -> usize {
-        match self {
-            Self::HS256 => 32,
-            Self::HS384 => 48,
-            Self::HS512 => 64,
-        }
-    }
-}
 
 /// A secret with the one algorithm that it is for.
 pub(crate) struct HmacKey {
@@ -66,18 +33,18 @@ impl HmacKey {
         self.algorithm
     }
 
-    /// Tells whether the tag holds, in a time that doesn't depend on where it differs.
+    /// Returns `true` if the tag holds, in a time that doesn't depend on where it differs.
     pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         match self.backend {
             #[cfg(feature = "aws-lc-rs")]
-            Backend::AwsLcRs => crate::jose::backend_aws_lc::hmac_verify(
+            Backend::AwsLcRs => crate::jose::backend::aws_lc::hmac_verify(
                 self.algorithm,
                 self.secret.expose(),
                 message,
                 tag,
             ),
             #[cfg(feature = "rust-crypto")]
-            Backend::RustCrypto => crate::jose::backend_rust_crypto::hmac_verify(
+            Backend::RustCrypto => crate::jose::backend::rust_crypto::hmac_verify(
                 self.algorithm,
                 self.secret.expose(),
                 message,

@@ -6,13 +6,16 @@ use std::hash::Hash;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::jose::alg::{Algorithm, Backend};
+use crate::excerpt::Excerpt;
+use crate::jose::alg::Algorithm;
+use crate::jose::backend::choice::Backend;
 use crate::jose::compact::decode_segment;
 use crate::jose::header::MAX_KID_BYTES;
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::key::{KeyType, Material, VerificationKey};
+use crate::jose::key::VerificationKey;
+use crate::jose::key_type::KeyType;
+use crate::jose::material::Material;
 use crate::json::{Any, Budget, Names, Value, elements, read_document, read_object};
-use crate::refusal::Excerpt;
 
 /// A JWK longer than this is ignored.
 const MAX_JWK_BYTES: usize = 16 * 1_024;
@@ -243,14 +246,15 @@ impl RawJwk<'_> {
         }
         let material = match kty.as_ref() {
             "RSA" => Material::Rsa { n: number(self.n)?, e: number(self.e)? },
-            "EC" => ec_point(&text(self.crv)?.ok_or(IgnoredReason::Malformed)?, self.x, self.y)?,
-            "OKP" => match text(self.crv)?.ok_or(IgnoredReason::Malformed)?.as_ref() {
-                "Ed25519" => {
-                    let x = octets(self.x)?;
-                    Material::Ed25519 { x: x.try_into().map_err(|_| IgnoredReason::Malformed)? }
+            "EC" | "OKP" => {
+                let crv = text(self.crv)?.ok_or(IgnoredReason::Malformed)?;
+                match KeyType::of_jwk(&kty, Some(&crv)).ok_or(IgnoredReason::UnsupportedCurve)? {
+                    KeyType::Ed25519 => Material::Ed25519 {
+                        x: octets(self.x)?.try_into().map_err(|_| IgnoredReason::Malformed)?,
+                    },
+                    curve => ec_point(curve, self.x, self.y)?,
                 }
-                _ => return Err(IgnoredReason::UnsupportedCurve),
-            },
+            }
             _ => return Err(IgnoredReason::UnsupportedKeyType),
         };
         let declared = text(self.alg)?
@@ -295,16 +299,10 @@ fn number(value: Option<Value<'_>>) -> Result<Box<[u8]>, IgnoredReason> {
 }
 
 fn ec_point(
-    curve: &str,
+    curve: KeyType,
     x: Option<Value<'_>>,
     y: Option<Value<'_>>,
 ) -> Result<Material, IgnoredReason> {
-    let curve = match curve {
-        "P-256" => KeyType::P256,
-        "P-384" => KeyType::P384,
-        "P-521" => KeyType::P521,
-        _ => return Err(IgnoredReason::UnsupportedCurve),
-    };
     let (x, y) = (octets(x)?, octets(y)?);
     // RFC 7518 §6.2.1.2: the full width of the field, leading zeros included.
     if x.len() != curve.coordinate_bytes() || y.len() != curve.coordinate_bytes() {

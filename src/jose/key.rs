@@ -1,87 +1,15 @@
 use std::fmt;
 
-use crate::jose::alg::{Algorithm, Backend};
+use crate::jose::alg::Algorithm;
 #[cfg(feature = "aws-lc-rs")]
-use crate::jose::backend_aws_lc::AwsLcVerifier;
+use crate::jose::backend::aws_lc::AwsLcVerifier;
+use crate::jose::backend::choice::Backend;
 #[cfg(feature = "rust-crypto")]
-use crate::jose::backend_rust_crypto::RustCryptoVerifier;
+use crate::jose::backend::rust_crypto::RustCryptoVerifier;
 use crate::jose::ed25519;
 use crate::jose::ignored::IgnoredReason;
-
-/// The kinds of keys that can check a signature.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum KeyType {
-    Rsa,
-    P256,
-    P384,
-    P521,
-    Ed25519,
-}
-
-impl KeyType {
-    /// Returns the one kind of key that fits the algorithm (RFC 7518 §3, RFC 8037 §3.1).
-    pub(crate) const fn of(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512 => Self::Rsa,
-            Algorithm::ES256 => Self::P256,
-            Algorithm::ES384 => Self::P384,
-            Algorithm::ES512 => Self::P521,
-            Algorithm::EdDSA => Self::Ed25519,
-        }
-    }
-
-    /// Returns the key's `kty` (RFC 7518 §6.1, RFC 8037 §2).
-    pub(crate) const fn kty(self) -> &'static str {
-        match self {
-            Self::Rsa => "RSA",
-            Self::P256 | Self::P384 | Self::P521 => "EC",
-            Self::Ed25519 => "OKP",
-        }
-    }
-
-    /// Returns how many bytes a coordinate of the curve has (RFC 7518 §6.2.1.2).
-    pub(crate) const fn coordinate_bytes(self) -> usize {
-        match self {
-            Self::Rsa => 0,
-            Self::P256 | Self::Ed25519 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
-    }
-}
-
-/// A public key's numbers.
-#[derive(Clone, Eq, Hash, PartialEq)]
-pub(crate) enum Material {
-    /// Big-endian, without leading zeros.
-    Rsa {
-        n: Box<[u8]>,
-        e: Box<[u8]>,
-    },
-    /// An uncompressed point: 4, x, y.
-    Ec {
-        curve: KeyType,
-        point: Box<[u8]>,
-    },
-    Ed25519 {
-        x: [u8; 32],
-    },
-}
-
-impl Material {
-    pub(crate) const fn key_type(&self) -> KeyType {
-        match self {
-            Self::Rsa { .. } => KeyType::Rsa,
-            Self::Ec { curve, .. } => *curve,
-            Self::Ed25519 { .. } => KeyType::Ed25519,
-        }
-    }
-}
+use crate::jose::key_type::KeyType;
+use crate::jose::material::{Material, bit_length};
 
 /// A public key, checked and ready to verify.
 pub(crate) struct VerificationKey {
@@ -217,12 +145,6 @@ fn check_numbers(material: &Material) -> Result<(), IgnoredReason> {
     }
 }
 
-/// Returns the number of bits of a big-endian number without leading zero bytes.
-fn bit_length(number: &[u8]) -> usize {
-    let zeros = number.first().map_or(0, |byte| byte.leading_zeros());
-    number.len().saturating_mul(8).saturating_sub(usize::try_from(zeros).unwrap_or(0))
-}
-
 /// RFC 7518 §3.4: an ECDSA signature is r and s at full width, never DER; RFC 8037 §3.1.
 fn signature_is_well_formed(algorithm: Algorithm, signature: &[u8]) -> bool {
     let key_type = KeyType::of(algorithm);
@@ -242,14 +164,6 @@ fn signature_is_well_formed(algorithm: Algorithm, signature: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn k1_k2_bits_are_counted_right() {
-        assert_eq!(bit_length(&[]), 0);
-        assert_eq!(bit_length(&[1]), 1);
-        assert_eq!(bit_length(&[0x7f, 0xff]), 15);
-        assert_eq!(bit_length(&[0x80; 256]), 2_048);
-    }
 
     #[test]
     fn k4_signatures_have_one_length() {

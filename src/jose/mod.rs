@@ -1,36 +1,55 @@
 //! Signatures: compact JWS, keys, algorithms. The only room that names a crypto crate.
 
 mod alg;
-#[cfg(feature = "aws-lc-rs")]
-mod backend_aws_lc;
-#[cfg(feature = "rust-crypto")]
-mod backend_rust_crypto;
+mod backend;
 #[cfg(feature = "test-util")]
 pub(crate) mod bare;
 mod compact;
+mod der;
 mod ed25519;
+mod error;
+#[cfg(feature = "test-util")]
+mod generated;
 mod header;
 mod hmac;
 mod ignored;
 mod jwk;
 mod key;
+mod key_type;
+mod material;
 mod pem;
-#[cfg(feature = "test-util")]
+#[cfg(feature = "client")]
+mod private_key;
+#[cfg(any(feature = "client", feature = "test-util"))]
+mod serialize;
+#[cfg(feature = "client")]
 mod sign;
+mod spki;
 
 pub(crate) use self::alg::Algorithms;
-pub use self::alg::{Algorithm, Backend};
+#[cfg(feature = "client")]
+pub(crate) use self::alg::ED25519;
+pub use self::alg::{Algorithm, HmacAlgorithm};
+pub use self::backend::choice::Backend;
 #[cfg(feature = "test-util")]
 pub(crate) use self::compact::decode_segment;
 pub(crate) use self::compact::{Compact, Scratch, decode_into};
+pub(crate) use self::error::JoseError;
+#[cfg(feature = "test-util")]
+pub(crate) use self::generated::{SigningKey, hmac_sha256, random_id, signing_input};
 pub(crate) use self::header::Header;
-pub use self::hmac::HmacAlgorithm;
 pub(crate) use self::hmac::HmacKey;
 pub use self::ignored::IgnoredReason;
 pub(crate) use self::jwk::{
     IgnoredKey, KeySetError, ParsedKeySet, Purpose, parse_jwk_set, parse_keys,
 };
 pub(crate) use self::key::{Identity, VerificationKey};
-pub(crate) use self::pem::key_from_pem;
-#[cfg(feature = "test-util")]
-pub(crate) use self::sign::{SigningKey, hmac_sha256, random_id, signing_input};
+#[cfg(feature = "client")]
+pub(crate) use self::key_type::KeyType;
+#[cfg(feature = "client")]
+pub(crate) use self::private_key::PrivateKey;
+#[cfg(feature = "client")]
+pub(crate) use self::serialize::serialize;
+#[cfg(feature = "client")]
+pub(crate) use self::sign::Signer;
+pub(crate) use self::spki::key_from_pem;

@@ -1,188 +1,88 @@
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+//! Textual encodings (RFC 7468): blocks of base64 between two lines.
 
-use crate::error::ConfigError;
-use crate::jose::alg::Backend;
-use crate::jose::header::MAX_KID_BYTES;
-use crate::jose::key::{KeyType, Material, VerificationKey};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use zeroize::Zeroizing;
 
-const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
-const END: &str = "-----END PUBLIC KEY-----";
+/// A block of a PEM text.
+#[derive(Clone, Copy)]
+pub(crate) struct Block<'a> {
+    /// `PUBLIC KEY` and the like. That of the block's end isn't compared (RFC 7468 §2).
+    pub(crate) label: &'a str,
+    /// What stands between the two lines; `None` if the block has no end.
+    pub(crate) body: Option<&'a str>,
+}
 
-/// Reads a PEM file with one public key, an X.509 `SubjectPublicKeyInfo` (RFC 7468 §13).
-///
-/// # Errors
-///
-/// If it is something else, or a key that a key set wouldn't be allowed to have either.
-pub(crate) fn key_from_pem(
-    pem: &str,
-    kid: Option<&str>,
-    backend: Backend,
-) -> Result<VerificationKey, ConfigError> {
-    if kid.is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
-        return Err(ConfigError::new("a kid may have at most 256 bytes: use a shorter one"));
+/// Returns the blocks of a text. What stands around them is ignored.
+pub(crate) fn blocks(mut text: &str) -> impl Iterator<Item = Block<'_>> {
+    std::iter::from_fn(move || {
+        let (_, after) = text.split_once("-----BEGIN ")?;
+        let (label, after) = after.split_once("-----").unwrap_or((after, ""));
+        let (body, rest) = match after.split_once("-----END ") {
+            Some((body, rest)) => (Some(body), rest),
+            None => (None, after),
+        };
+        text = rest;
+        Some(Block { label, body })
+    })
+}
+
+/// Decodes the body of a block; `None` if it isn't base64.
+pub(crate) fn decode(body: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
+    base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
+    BASE64_STANDARD.decode(&*base64).ok().map(Zeroizing::new)
+}
+
+/// Writes a block, in lines of 64 characters.
+#[cfg(feature = "test-util")]
+pub(crate) fn encode(label: &str, der: &[u8]) -> String {
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in der.chunks(48) {
+        BASE64_STANDARD.encode_string(line, &mut pem);
+        pem.push('\n');
     }
-    let body = pem
-        .split_once(BEGIN)
-        .and_then(|(_, rest)| rest.split_once(END))
-        .filter(|(_, rest)| !rest.contains(BEGIN))
-        .map(|(body, _)| body)
-        .ok_or(ConfigError::new(
-            "the PEM text must have exactly one block \"PUBLIC KEY\": give one public key \
-             (SubjectPublicKeyInfo) at a time, neither a certificate nor a private key",
-        ))?;
-    let body: String = body.split_ascii_whitespace().collect();
-    let material = STANDARD.decode(body).ok().as_deref().and_then(public_key).ok_or(
-        ConfigError::new("the PEM block is not an RSA, P-256, P-384, P-521 or Ed25519 public key"),
-    )?;
-    VerificationKey::new(kid.map(Box::from), None, material, backend)
-        .map_err(|reason| ConfigError::new(format!("the PEM key can't be used: {reason}")))
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }
 
-/// One DER element's content, if it has this tag and nothing is wrong with its length.
-fn element<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    let (&found, rest) = input.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81 => {
-            let (&length, rest) = rest.split_first()?;
-            (usize::from(length), rest)
-        }
-        0x82 => {
-            let (&[high, low], rest) = rest.split_first_chunk()?;
-            (usize::from(u16::from_be_bytes([high, low])), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    *input = rest;
-    (found == tag).then_some(content)
-}
-
-fn whole(mut input: &[u8], tag: u8) -> Option<&[u8]> {
-    let content = element(&mut input, tag)?;
-    input.is_empty().then_some(content)
-}
-
-/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; RFC 3279 §2.3.1, RFC 5480 §2, RFC 8410 §4).
-fn public_key(der: &[u8]) -> Option<Material> {
-    const SEQUENCE: u8 = 0x30;
-    const OID: u8 = 0x06;
-    const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-    const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
-    const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-
-    let mut info = whole(der, SEQUENCE)?;
-    let mut algorithm = element(&mut info, SEQUENCE)?;
-    let (&unused_bits, key) = whole(info, 0x03)?.split_first()?;
-    if unused_bits != 0 {
-        return None;
-    }
-    match element(&mut algorithm, OID)? {
-        RSA_ENCRYPTION => {
-            let mut key = whole(key, SEQUENCE)?;
-            let mut integer = || {
-                let number = element(&mut key, 0x02)?;
-                let number = number.strip_prefix(&[0]).unwrap_or(number);
-                number.first().is_some_and(|first| *first != 0).then(|| Box::from(number))
-            };
-            let (n, e) = (integer()?, integer()?);
-            key.is_empty().then_some(Material::Rsa { n, e })
-        }
-        EC_PUBLIC_KEY => {
-            let curve = match whole(algorithm, OID)? {
-                [0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7] => KeyType::P256,
-                [0x2b, 0x81, 4, 0, 0x22] => KeyType::P384,
-                [0x2b, 0x81, 4, 0, 0x23] => KeyType::P521,
-                _ => return None,
-            };
-            let length = curve.coordinate_bytes().checked_mul(2)?.checked_add(1)?;
-            (key.len() == length && key.first() == Some(&4))
-                .then(|| Material::Ec { curve, point: key.into() })
-        }
-        ED25519 if algorithm.is_empty() => Some(Material::Ed25519 { x: key.try_into().ok()? }),
-        _ => None,
-    }
-}
-
-#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jose::Algorithm;
 
-    fn backend() -> Backend {
-        Backend::preferred().unwrap()
-    }
-
-    macro_rules! fixture {
-        ($name:literal) => {
-            include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/keys/", $name))
-        };
+    fn found(text: &str) -> Vec<(&str, Option<&str>)> {
+        blocks(text).map(|block| (block.label, block.body)).collect()
     }
 
     #[test]
-    fn reads_every_kind_of_public_key() {
-        for (pem, algorithm) in [
-            (fixture!("rsa2048.pub.pem"), Algorithm::RS256),
-            (fixture!("rsa4096.pub.pem"), Algorithm::PS512),
-            (fixture!("p256.pub.pem"), Algorithm::ES256),
-            (fixture!("p384.pub.pem"), Algorithm::ES384),
-            (fixture!("ed25519.pub.pem"), Algorithm::EdDSA),
-        ] {
-            let key = key_from_pem(pem, Some("k"), backend()).unwrap();
-            assert_eq!(key.kid(), Some("k"));
-            assert!(key.fits(algorithm), "{algorithm}");
-            let others = Algorithm::ALL.iter().copied().filter(|other| key.fits(*other)).count();
-            assert_eq!(others, if key.kty() == "RSA" { 6 } else { 1 });
+    fn blocks_are_found_in_any_surroundings() {
+        assert_eq!(found(""), []);
+        assert_eq!(found("-----BEGN A-----\nQQ==\n-----END A-----"), []);
+        let one = "subject=x\r\n-----BEGIN A-----\r\nQQ==\r\n-----END A-----\r\n";
+        assert_eq!(found(one), [("A", Some("\r\nQQ==\r\n"))]);
+        let two = format!("{one}{}", one.replace('A', "B C"));
+        assert_eq!(found(&two).iter().map(|(label, _)| *label).collect::<Vec<_>>(), ["A", "B C"]);
+        assert_eq!(found("-----BEGIN A-----\nQQ=="), [("A", None)]);
+        assert_eq!(found("-----BEGIN A"), [("A", None)]);
+        // A block without an end doesn't hide the next one.
+        assert_eq!(found("-----BEGIN A-----\n-----BEGIN A-----\n").len(), 2);
+    }
+
+    #[test]
+    fn bodies_are_base64_with_white_space() {
+        assert_eq!(decode(" QU\r\nJD\t\n").unwrap().as_slice(), b"ABC");
+        for body in ["QUJ", "QUJE!", "Proc-Type: 4\n\nQUJD", "QR=="] {
+            assert!(decode(body).is_none(), "{body}");
         }
     }
 
+    #[cfg(feature = "test-util")]
     #[test]
-    fn a_pem_key_is_the_same_as_its_jwk() {
-        let pem = key_from_pem(fixture!("p256.pub.pem"), None, backend()).unwrap();
-        let set = format!("{{\"keys\":[{}]}}", fixture!("p256.jwk.json"));
-        let public = |name: &str| {
-            serde_json::from_str::<serde_json::Value>(&set).unwrap()["keys"][0][name].clone()
-        };
-        let jwk = serde_json::json!({"keys":[{
-            "kty": "EC", "crv": public("crv"), "x": public("x"), "y": public("y"),
-        }]});
-        let set = crate::jose::parse_jwk_set(jwk.to_string().as_bytes(), 1, backend()).unwrap();
-        assert!(set.keys[0].identity() == pem.identity());
-    }
-
-    #[test]
-    fn anything_else_is_refused_with_a_sentence() {
-        let good = fixture!("p256.pub.pem");
-        let cut = good.replacen('E', "", 1);
-        let twice = format!("{good}{good}");
-        for (pem, word) in [
-            ("", "exactly one block"),
-            (fixture!("p256.pem"), "exactly one block"),
-            (&twice, "exactly one block"),
-            ("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "is not an RSA"),
-            ("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----", "is not an RSA"),
-            (&cut, "exactly one block"),
-            (fixture!("rsa1024.pub.pem"), "weak_key"),
-            (fixture!("ed448.pub.pem"), "is not an RSA"),
-        ] {
-            let error = key_from_pem(pem, None, backend()).unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
-        }
-        assert!(key_from_pem(good, Some(&"k".repeat(257)), backend()).is_err());
-        assert!(key_from_pem(good, Some(&"k".repeat(256)), backend()).is_ok());
-    }
-
-    #[test]
-    fn der_that_ends_early_or_late_is_refused() {
-        let body: String =
-            fixture!("rsa2048.pub.pem").lines().filter(|line| !line.starts_with('-')).collect();
-        let der = STANDARD.decode(body).unwrap();
-        assert!(public_key(&der).is_some());
-        for len in 0..der.len() {
-            assert!(public_key(&der[..len]).is_none(), "{len}");
-        }
-        assert!(public_key(&[&der[..], &[0]].concat()).is_none());
+    fn what_is_encoded_is_found_and_decoded() {
+        let der: Vec<u8> = (0..=255).collect();
+        let text = encode("PUBLIC KEY", &der);
+        let block = blocks(&text).next().unwrap();
+        assert_eq!(block.label, "PUBLIC KEY");
+        assert_eq!(*decode(block.body.unwrap()).unwrap(), der);
+        assert_eq!(text.lines().nth(1).unwrap().len(), 64);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use serde::de::{self, MapAccess};
 
 use crate::json::budget::Budget;
-use crate::json::value::Text;
+use crate::json::text::Text;
 use crate::kinds::Kinds;
 
 /// Names by which `serde_json` passes values to itself: an object whose first member has one is read

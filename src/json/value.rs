@@ -6,39 +6,13 @@ use smallvec::SmallVec;
 
 use crate::json::budget::Budget;
 use crate::json::names::{Names, check_name};
+use crate::json::text::Text;
 
 /// How deep arrays and objects may be nested.
 const MAX_DEPTH: u8 = 16;
 /// With the feature `arbitrary_precision`, which any crate of the application may switch on, numbers
 /// arrive as a map with this one name.
 const NUMBER: &str = "$serde_json::private::Number";
-
-/// Reads a string.
-pub(crate) struct Text;
-
-impl<'de> DeserializeSeed<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Text {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Cow::Borrowed(text))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Cow::Owned(text.to_owned()))
-    }
-}
 
 /// Several strings; a few of them need no allocation.
 pub(crate) type Texts<'de> = SmallVec<[Cow<'de, str>; 4]>;

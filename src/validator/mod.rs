@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod cache;
+mod faults;
 mod handle;
 mod key_source;
 mod metered;

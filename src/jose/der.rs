@@ -1,14 +1,17 @@
-//! As much DER (ITU-T X.690) as private keys need.
+//! As much DER (ITU-T X.690) as keys need.
 
+#[cfg(feature = "client")]
 use zeroize::Zeroizing;
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
+#[cfg(feature = "client")]
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// Bytes that are wiped when dropped.
+#[cfg(feature = "client")]
 pub(crate) type Wiped = Zeroizing<Vec<u8>>;
 
 /// Reads one value after the other.
@@ -16,8 +19,18 @@ pub(crate) type Wiped = Zeroizing<Vec<u8>>;
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
+    #[cfg(feature = "client")]
     pub(crate) const fn new(der: &'a [u8]) -> Self {
         Self(der)
+    }
+
+    /// Returns what is in the one value that there is, which has this tag.
+    pub(crate) fn whole(der: &'a [u8], tag: u8) -> Option<Self> {
+        Self(der).read_last(tag).map(Self)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0.is_empty()
     }
 
     /// Reads a value of this tag; `None` if the next is of another, or broken.
@@ -41,12 +54,19 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
+    /// Reads a value of this tag, after which nothing may come.
+    pub(crate) fn read_last(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let value = self.read(tag)?;
+        self.is_empty().then_some(value)
+    }
+
     pub(crate) fn read_sequence(&mut self) -> Option<Self> {
         self.read(SEQUENCE).map(Self)
     }
 }
 
 /// Writes a value that consists of these parts.
+#[cfg(feature = "client")]
 pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Wiped {
     let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
     let mut der = Zeroizing::new(Vec::with_capacity(length.saturating_add(4)));
@@ -63,6 +83,7 @@ pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Wiped {
 }
 
 /// Writes a non-negative number, given in big-endian bytes.
+#[cfg(feature = "client")]
 pub(crate) fn write_integer(number: &[u8]) -> Wiped {
     let leading = number.iter().take_while(|byte| **byte == 0).count();
     let number = number.get(leading..).unwrap_or_default();
@@ -70,7 +91,7 @@ pub(crate) fn write_integer(number: &[u8]) -> Wiped {
     write(INTEGER, &[sign, number])
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "client"))]
 mod tests {
     use super::*;
 

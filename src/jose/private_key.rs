@@ -1,16 +1,19 @@
 //! Private keys as they are kept: PEM (RFC 7468) or JWK (RFC 7517), made into one form of DER.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::credentials::algorithm::{AssertionAlgorithm, Curve, Family};
-use crate::credentials::der::{self, Reader, Wiped};
+use crate::jose::compact::decode_segment;
+use crate::jose::der::{self, Reader, Wiped};
+use crate::jose::key_type::KeyType;
+use crate::jose::material::bit_length;
+use crate::jose::pem::{self, Block};
 use crate::json;
 
-/// A private key for one family of algorithms.
+/// A private key of one type.
 pub(crate) struct PrivateKey {
     /// RSA: PKCS #1 (RFC 8017 appendix A.1.2); others: PKCS #8 (RFC 5208).
     pub(crate) der: Wiped,
@@ -33,9 +36,9 @@ pub(crate) enum KeyFault {
 }
 
 impl KeyFault {
-    /// Says what is wrong with a key that is to sign with this algorithm. Nothing of the key is
+    /// Returns what is wrong with a key that is to sign with this algorithm. Nothing of the key is
     /// repeated.
-    pub(crate) fn advice(self, algorithm: AssertionAlgorithm) -> String {
+    pub(crate) fn advice(self, algorithm: impl fmt::Display, needed: KeyType) -> String {
         match self {
             Self::Unreadable(what) => format!(
                 "{what}; it must be PEM (\"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\") or \
@@ -43,12 +46,7 @@ impl KeyFault {
             ),
             Self::Encrypted => "it is encrypted: decrypt it first".into(),
             Self::WrongType(found) => {
-                let needed = match algorithm.family() {
-                    Family::Rsa => "an RSA key",
-                    Family::Ec(curve) => curve.name(),
-                    Family::Ed25519 => "an Ed25519 key",
-                    Family::Hmac => "a shared secret",
-                };
+                let needed = described(needed);
                 format!("it is {found}, a key for another algorithm: {algorithm} needs {needed}")
             }
             Self::Weak => "its RSA modulus has less than 2048 bits".into(),
@@ -57,43 +55,17 @@ impl KeyFault {
     }
 }
 
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
-
-impl Curve {
-    const fn oid(self) -> &'static [u8] {
-        match self {
-            Self::P256 => &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
-            Self::P384 => &[0x2b, 0x81, 0x04, 0x00, 0x22],
-            Self::P521 => &[0x2b, 0x81, 0x04, 0x00, 0x23],
-        }
-    }
-
-    fn of(oid: Option<&[u8]>) -> Option<Self> {
-        [Self::P256, Self::P384, Self::P521].into_iter().find(|curve| Some(curve.oid()) == oid)
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::P256 => "P-256",
-            Self::P384 => "P-384",
-            Self::P521 => "P-521",
-        }
-    }
-
-    const fn width(self) -> usize {
-        match self {
-            Self::P256 => 32,
-            Self::P384 => 48,
-            Self::P521 => 66,
-        }
+const fn described(key_type: KeyType) -> &'static str {
+    match (key_type, key_type.crv()) {
+        (KeyType::Ed25519, _) => "an Ed25519 key",
+        (_, Some(curve)) => curve,
+        (_, None) => "an RSA key",
     }
 }
 
 impl PrivateKey {
-    /// Reads a key that is to sign with an algorithm of this family.
-    pub(crate) fn read(text: &[u8], family: Family) -> Result<Self, KeyFault> {
+    /// Reads a key that must be of this type.
+    pub(crate) fn read(text: &[u8], wanted: KeyType) -> Result<Self, KeyFault> {
         let text = str::from_utf8(text).map_err(|_| match text {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => KeyFault::Unreadable("it is UTF-16"),
             [0x30, ..] => KeyFault::Unreadable("it is DER"),
@@ -101,40 +73,34 @@ impl PrivateKey {
         })?;
         let text = text.trim();
         let key = if text.starts_with('{') {
-            read_jwk(text, family)?
+            read_jwk(text, wanted)?
         } else {
-            Self { der: read_pem(text, family)?, kid: None }
+            Self { der: read_pem(text, wanted)?, kid: None }
         };
-        if family == Family::Rsa && rsa_bits(&key.der).is_none_or(|bits| bits < 2048) {
+        if wanted == KeyType::Rsa && rsa_bits(&key.der).is_none_or(|bits| bits < 2048) {
             return Err(KeyFault::Weak);
         }
         Ok(key)
     }
 }
 
-fn read_pem(text: &str, family: Family) -> Result<Wiped, KeyFault> {
+fn read_pem(text: &str, wanted: KeyType) -> Result<Wiped, KeyFault> {
     // `openssl ecparam -genkey` writes the curve before the key.
-    let text = text.split_once("-----END EC PARAMETERS-----").map_or(text, |(_, rest)| rest);
+    let mut blocks = pem::blocks(text).filter(|block| block.label != "EC PARAMETERS");
     let none = KeyFault::Unreadable("it has neither a PEM block nor the JSON of a JWK");
-    let cut = KeyFault::Unreadable("its PEM block has no end");
-    let (_, text) = text.split_once("-----BEGIN ").ok_or(none)?;
-    let (label, text) = text.split_once("-----").ok_or(cut)?;
-    let (body, _) = text.split_once("-----END ").ok_or(cut)?;
+    let Block { label, body } = blocks.next().ok_or(none)?;
+    let body = body.ok_or(KeyFault::Unreadable("its PEM block has no end"))?;
     // "DEK-Info" is the header of the old encryption (RFC 1421 §4.6.1.3).
     if label == "ENCRYPTED PRIVATE KEY" || body.contains("DEK-Info") {
         return Err(KeyFault::Encrypted);
     }
-    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
-    base64.extend(body.bytes().filter(|byte| !byte.is_ascii_whitespace()));
-    let der = Zeroizing::new(
-        BASE64_STANDARD
-            .decode(&*base64)
-            .map_err(|_| KeyFault::Unreadable("its PEM block isn't base64"))?,
-    );
-    match (label, family) {
-        ("PRIVATE KEY", _) => from_pkcs8(&der, family),
-        ("RSA PRIVATE KEY", Family::Rsa) => Ok(der),
-        ("EC PRIVATE KEY", Family::Ec(curve)) => Ok(pkcs8_of_ec(&der, curve)),
+    let der = pem::decode(body).ok_or(KeyFault::Unreadable("its PEM block isn't base64"))?;
+    match (label, wanted) {
+        ("PRIVATE KEY", _) => from_pkcs8(&der, wanted),
+        ("RSA PRIVATE KEY", KeyType::Rsa) => Ok(der),
+        ("EC PRIVATE KEY", KeyType::P256 | KeyType::P384 | KeyType::P521) => {
+            Ok(pkcs8(wanted, &der))
+        }
         ("RSA PRIVATE KEY", _) => Err(KeyFault::WrongType("an RSA key")),
         ("EC PRIVATE KEY", _) => Err(KeyFault::WrongType("a key of an elliptic curve")),
         ("PUBLIC KEY" | "RSA PUBLIC KEY", _) => Err(KeyFault::Public("a public key")),
@@ -148,25 +114,18 @@ fn read_pem(text: &str, family: Family) -> Result<Wiped, KeyFault> {
     }
 }
 
-/// Checks of which kind a PKCS #8 key is, and takes RSA keys out of it.
-fn from_pkcs8(pkcs8: &[u8], family: Family) -> Result<Wiped, KeyFault> {
+/// Checks of which type a PKCS #8 key is, and takes RSA keys out of it.
+fn from_pkcs8(pkcs8: &[u8], wanted: KeyType) -> Result<Wiped, KeyFault> {
     let Pkcs8 { algorithm, parameters, key } = read_pkcs8(pkcs8)
         .ok_or(KeyFault::Unreadable("its PEM block isn't the DER of a private key (PKCS #8)"))?;
-    let fits = match family {
-        Family::Rsa => algorithm == RSA,
-        Family::Ec(curve) => algorithm == EC && parameters == Some(curve.oid()),
-        Family::Ed25519 => algorithm == ED25519,
-        Family::Hmac => false,
-    };
-    match family {
-        _ if !fits => Err(KeyFault::WrongType(match (algorithm, parameters) {
-            (RSA, _) => "an RSA key",
-            (EC, curve) => Curve::of(curve).map_or("a key of another curve", Curve::name),
-            (ED25519, _) => "an Ed25519 key",
-            _ => "a key of another kind",
-        })),
-        Family::Rsa => Ok(Zeroizing::new(key.to_vec())),
-        Family::Ec(_) | Family::Ed25519 | Family::Hmac => Ok(Zeroizing::new(pkcs8.to_vec())),
+    match KeyType::of_oids(algorithm, parameters) {
+        Some(KeyType::Rsa) if wanted == KeyType::Rsa => Ok(Zeroizing::new(key.to_vec())),
+        Some(found) if found == wanted => Ok(Zeroizing::new(pkcs8.to_vec())),
+        Some(found) => Err(KeyFault::WrongType(described(found))),
+        None if algorithm == KeyType::P256.algorithm_oid() => {
+            Err(KeyFault::WrongType("a key of another curve"))
+        }
+        None => Err(KeyFault::WrongType("a key of another kind")),
     }
 }
 
@@ -188,16 +147,14 @@ fn read_pkcs8(pkcs8: &[u8]) -> Option<Pkcs8<'_>> {
     })
 }
 
-fn pkcs8(algorithm: &[u8], parameters: &[u8], key: &[u8]) -> Wiped {
-    let algorithm = der::write(der::OBJECT_IDENTIFIER, &[algorithm]);
+/// Wraps an `ECPrivateKey` (RFC 5915 §3) or a `CurvePrivateKey` (RFC 8410 §7).
+fn pkcs8(key_type: KeyType, key: &[u8]) -> Wiped {
+    let algorithm = der::write(der::OBJECT_IDENTIFIER, &[key_type.algorithm_oid()]);
+    let curve = key_type.curve_oid().map(|oid| der::write(der::OBJECT_IDENTIFIER, &[oid]));
+    let parameters = curve.as_ref().map_or(&[][..], |oid| oid);
     let identifier = der::write(der::SEQUENCE, &[&algorithm, parameters]);
     let version = der::write_integer(&[]);
     der::write(der::SEQUENCE, &[&version, &identifier, &der::write(der::OCTET_STRING, &[key])])
-}
-
-/// Wraps an `ECPrivateKey` (RFC 5915 §3).
-fn pkcs8_of_ec(key: &[u8], curve: Curve) -> Wiped {
-    pkcs8(EC, &der::write(der::OBJECT_IDENTIFIER, &[curve.oid()]), key)
 }
 
 fn rsa_bits(pkcs1: &[u8]) -> Option<usize> {
@@ -205,9 +162,7 @@ fn rsa_bits(pkcs1: &[u8]) -> Option<usize> {
     fields.read(der::INTEGER)?;
     let modulus = fields.read(der::INTEGER)?;
     let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
-    let modulus = modulus.get(zeros..)?;
-    let unused = modulus.first()?.leading_zeros();
-    modulus.len().checked_mul(8)?.checked_sub(usize::try_from(unused).ok()?)
+    modulus.get(zeros..).map(bit_length)
 }
 
 /// A private JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2). All is borrowed from a text that is wiped,
@@ -242,29 +197,24 @@ struct Jwk<'a> {
     y: Option<Cow<'a, str>>,
 }
 
-fn read_jwk(text: &str, family: Family) -> Result<PrivateKey, KeyFault> {
+fn read_jwk(text: &str, wanted: KeyType) -> Result<PrivateKey, KeyFault> {
     let jwk: Jwk<'_> = json::parse(text.as_bytes())
         .map_err(|_| KeyFault::Unreadable("it isn't the JSON of one JWK with a \"kty\""))?;
-    let der = match (&*jwk.kty, jwk.crv.as_deref(), family) {
-        ("RSA", _, Family::Rsa) => rsa_of_jwk(&jwk)?,
-        ("EC", Some(name), Family::Ec(curve)) if name == curve.name() => ec_of_jwk(&jwk, curve)?,
-        ("OKP", Some("Ed25519"), Family::Ed25519) => {
+    match KeyType::of_jwk(&jwk.kty, jwk.crv.as_deref()) {
+        Some(found) if found == wanted => {}
+        Some(found) => return Err(KeyFault::WrongType(described(found))),
+        None if jwk.kty == "oct" => return Err(KeyFault::WrongType("a shared secret")),
+        None => return Err(KeyFault::WrongType("a key of another kind")),
+    }
+    let der = match wanted {
+        KeyType::Rsa => rsa_of_jwk(&jwk)?,
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => ec_of_jwk(&jwk, wanted)?,
+        KeyType::Ed25519 => {
             let seed = private(jwk.d)?;
-            if seed.len() != 32 {
+            if seed.len() != wanted.coordinate_bytes() {
                 return Err(WIDTH);
             }
-            pkcs8(ED25519, &[], &der::write(der::OCTET_STRING, &[&seed]))
-        }
-        (kty, crv, _) => {
-            return Err(KeyFault::WrongType(match (kty, crv) {
-                ("RSA", _) => "an RSA key",
-                ("EC", Some("P-256")) => "P-256",
-                ("EC", Some("P-384")) => "P-384",
-                ("EC", Some("P-521")) => "P-521",
-                ("OKP", Some("Ed25519")) => "an Ed25519 key",
-                ("oct", _) => "a shared secret",
-                _ => "a key of another kind",
-            }));
+            pkcs8(wanted, &der::write(der::OCTET_STRING, &[&seed]))
         }
     };
     Ok(PrivateKey { der, kid: jwk.kid.map(Into::into) })
@@ -282,10 +232,10 @@ fn rsa_of_jwk(jwk: &Jwk<'_>) -> Result<Wiped, KeyFault> {
     Ok(der::write(der::SEQUENCE, &fields))
 }
 
-fn ec_of_jwk(jwk: &Jwk<'_>, curve: Curve) -> Result<Wiped, KeyFault> {
+fn ec_of_jwk(jwk: &Jwk<'_>, curve: KeyType) -> Result<Wiped, KeyFault> {
     let (x, y) = (decode(jwk.x.as_deref())?, decode(jwk.y.as_deref())?);
     let d = private(jwk.d)?;
-    if [&d, &x, &y].iter().any(|number| number.len() != curve.width()) {
+    if [&d, &x, &y].iter().any(|number| number.len() != curve.coordinate_bytes()) {
         return Err(WIDTH);
     }
     // An uncompressed point, in a bit string without unused bits, tagged [1].
@@ -298,7 +248,7 @@ fn ec_of_jwk(jwk: &Jwk<'_>, curve: Curve) -> Result<Wiped, KeyFault> {
             &der::write(0xa1, &[&point]),
         ],
     );
-    Ok(pkcs8_of_ec(&key, curve))
+    Ok(pkcs8(curve, &key))
 }
 
 const WIDTH: KeyFault = KeyFault::Unreadable("a number of the JWK is of the wrong length");
@@ -309,8 +259,7 @@ fn private(part: Option<&str>) -> Result<Wiped, KeyFault> {
 
 fn decode(part: Option<&str>) -> Result<Wiped, KeyFault> {
     let part = part.ok_or(KeyFault::Unreadable("a member of the JWK is missing"))?;
-    let decoded = BASE64_URL_SAFE_NO_PAD
-        .decode(part)
+    let decoded = decode_segment(part.as_bytes())
         .map_err(|_| KeyFault::Unreadable("a member of the JWK isn't base64url"))?;
     Ok(Zeroizing::new(decoded))
 }
@@ -318,18 +267,19 @@ fn decode(part: Option<&str>) -> Result<Wiped, KeyFault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jose::Algorithm;
 
     const RSA_PEM: &[u8] = include_bytes!("../../fixtures/keys/rsa2048.pem");
     const P256_PEM: &[u8] = include_bytes!("../../fixtures/keys/p256.pem");
     const P256_JWK: &[u8] = include_bytes!("../../tests/client/keys/p256.jwk.json");
 
-    fn fault(text: &[u8], family: Family) -> KeyFault {
-        PrivateKey::read(text, family).err().unwrap()
+    fn fault(text: &[u8], wanted: KeyType) -> KeyFault {
+        PrivateKey::read(text, wanted).err().unwrap()
     }
 
     #[test]
     fn every_form_of_an_rsa_key_is_the_same_key() {
-        let read = |text: &[u8]| PrivateKey::read(text, Family::Rsa).unwrap();
+        let read = |text: &[u8]| PrivateKey::read(text, KeyType::Rsa).unwrap();
         let pkcs8 = read(RSA_PEM);
         let pkcs1 = read(include_bytes!("../../tests/client/keys/rsa2048.traditional.pem"));
         let jwk = read(include_bytes!("../../tests/client/keys/rsa2048.jwk.json"));
@@ -341,7 +291,7 @@ mod tests {
     #[test]
     fn lines_may_end_as_they_like() {
         let text = str::from_utf8(P256_PEM).unwrap();
-        let family = Family::Ec(Curve::P256);
+        let family = KeyType::P256;
         let expected = PrivateKey::read(P256_PEM, family).unwrap().der;
         for text in [text.replace('\n', "\r\n"), format!("a comment\n\n{text}\n\n")] {
             assert_eq!(*PrivateKey::read(text.as_bytes(), family).unwrap().der, *expected);
@@ -353,7 +303,7 @@ mod tests {
         let key = include_str!("../../tests/client/keys/p256.traditional.pem");
         let curve =
             "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
-        let read = |text: &str| PrivateKey::read(text.as_bytes(), Family::Ec(Curve::P256));
+        let read = |text: &str| PrivateKey::read(text.as_bytes(), KeyType::P256);
         let both = read(&format!("{curve}{key}")).unwrap();
         assert_eq!(*both.der, *read(key).unwrap().der);
         assert!(matches!(read(curve).err(), Some(KeyFault::Unreadable(_))));
@@ -362,7 +312,7 @@ mod tests {
     #[test]
     fn fa7_a_key_is_read_as_strictly_as_everything() {
         let jwk = str::from_utf8(P256_JWK).unwrap();
-        let p256 = Family::Ec(Curve::P256);
+        let p256 = KeyType::P256;
         let with = |more: &str| jwk.replacen('{', &format!("{{{more},"), 1);
         assert!(PrivateKey::read(with(r#""x5c":[{"a":1}]"#).as_bytes(), p256).is_ok());
         for more in [
@@ -378,24 +328,23 @@ mod tests {
     // T16
     #[test]
     fn t16_weak_and_unfit_keys_are_refused() {
-        let p256 = Family::Ec(Curve::P256);
+        let p256 = KeyType::P256;
         let weak = [
             &include_bytes!("../../fixtures/keys/rsa1024.pem")[..],
             include_bytes!("../../fixtures/keys/rsa2047.pem"),
         ];
         for weak in weak {
-            assert_eq!(fault(weak, Family::Rsa), KeyFault::Weak);
+            assert_eq!(fault(weak, KeyType::Rsa), KeyFault::Weak);
         }
-        let wrong_type: [(&[u8], Family); 9] = [
+        let wrong_type: [(&[u8], KeyType); 8] = [
             (RSA_PEM, p256),
-            (RSA_PEM, Family::Ed25519),
-            (RSA_PEM, Family::Hmac),
-            (P256_PEM, Family::Rsa),
-            (P256_PEM, Family::Ec(Curve::P384)),
-            (P256_JWK, Family::Ec(Curve::P384)),
-            (P256_JWK, Family::Rsa),
+            (RSA_PEM, KeyType::Ed25519),
+            (P256_PEM, KeyType::Rsa),
+            (P256_PEM, KeyType::P384),
+            (P256_JWK, KeyType::P384),
+            (P256_JWK, KeyType::Rsa),
             (include_bytes!("../../tests/client/keys/rsa2048.traditional.pem"), p256),
-            (include_bytes!("../../fixtures/keys/ed448.pem"), Family::Ed25519),
+            (include_bytes!("../../fixtures/keys/ed448.pem"), KeyType::Ed25519),
         ];
         for (text, family) in wrong_type {
             assert!(matches!(fault(text, family), KeyFault::WrongType(_)), "{family:?}");
@@ -404,7 +353,7 @@ mod tests {
 
     #[test]
     fn what_is_no_private_key_is_told_apart() {
-        let p256 = Family::Ec(Curve::P256);
+        let p256 = KeyType::P256;
         let encrypted = [
             &include_bytes!("../../tests/client/keys/encrypted.pem")[..],
             include_bytes!("../../tests/client/keys/encrypted-traditional.pem"),
@@ -434,7 +383,7 @@ mod tests {
     // FC8
     #[test]
     fn fc8_a_bad_key_says_why_and_repeats_nothing_of_it() {
-        use AssertionAlgorithm::{ES256, RS256};
+        use Algorithm::{ES256, RS256};
         let pem =
             |label: &str| format!("-----BEGIN {label}-----\nY2FuYXJ5\n-----END {label}-----\n");
         let p384 = str::from_utf8(P256_JWK).unwrap().replace("\"P-256\"", "\"P-384\"");
@@ -459,7 +408,8 @@ mod tests {
             ("{\"canary\":1}".into(), ES256, "kty"),
             (p256.replace("-----END", ""), ES256, "no end"),
         ] {
-            let advice = fault(text.as_bytes(), algorithm.family()).advice(algorithm);
+            let needed = KeyType::of(algorithm);
+            let advice = fault(text.as_bytes(), needed).advice(algorithm, needed);
             assert!(advice.contains(why), "{advice}");
             assert!(!advice.to_lowercase().contains("canary"), "{advice}");
         }

@@ -3,10 +3,10 @@ use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-use crate::jose::alg::Algorithm;
-use crate::jose::hmac::HmacAlgorithm;
+use crate::jose::alg::{Algorithm, HmacAlgorithm};
 use crate::jose::ignored::IgnoredReason;
-use crate::jose::key::{KeyType, Material};
+use crate::jose::key_type::KeyType;
+use crate::jose::material::Material;
 
 /// A key parsed once for each algorithm that it may be used with: six for an RSA key that names
 /// none, else one.
@@ -69,10 +69,13 @@ pub(crate) fn hmac_verify(
     message: &[u8],
     tag: &[u8],
 ) -> bool {
-    let algorithm = match algorithm {
+    hmac::verify(&hmac::Key::new(hmac_algorithm(algorithm), secret), message, tag).is_ok()
+}
+
+pub(crate) const fn hmac_algorithm(algorithm: HmacAlgorithm) -> hmac::Algorithm {
+    match algorithm {
         HmacAlgorithm::HS256 => hmac::HMAC_SHA256,
         HmacAlgorithm::HS384 => hmac::HMAC_SHA384,
         HmacAlgorithm::HS512 => hmac::HMAC_SHA512,
-    };
-    hmac::verify(&hmac::Key::new(algorithm, secret), message, tag).is_ok()
+    }
 }

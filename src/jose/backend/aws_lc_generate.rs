@@ -1,0 +1,57 @@
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rand;
+use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
+use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
+
+use crate::jose::backend::aws_lc_sign::{KeyPair, ecdsa};
+use crate::jose::error::CryptoFailure;
+use crate::jose::key_type::KeyType;
+use crate::jose::material::Material;
+
+impl KeyPair {
+    /// Makes a new key; one for RSA has 2048 bits.
+    pub(crate) fn generate(key_type: KeyType) -> Result<Self, CryptoFailure> {
+        let pair = match key_type {
+            KeyType::Rsa => RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa),
+            KeyType::P256 | KeyType::P384 | KeyType::P521 => {
+                EcdsaKeyPair::generate(ecdsa(key_type)?).map(|pair| Self::Ecdsa(key_type, pair))
+            }
+            KeyType::Ed25519 => Ed25519KeyPair::generate().map(Self::Ed25519),
+        };
+        pair.map_err(|_| CryptoFailure)
+    }
+
+    /// Returns the public key.
+    pub(crate) fn public(&self) -> Result<Material, CryptoFailure> {
+        Ok(match self {
+            Self::Rsa(pair) => {
+                let public = PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+                Material::Rsa { n: public.n.into(), e: public.e.into() }
+            }
+            Self::Ecdsa(curve, pair) => {
+                Material::Ec { curve: *curve, point: pair.public_key().as_ref().into() }
+            }
+            Self::Ed25519(pair) => {
+                let x = pair.public_key().as_ref().try_into().map_err(|_| CryptoFailure)?;
+                Material::Ed25519 { x }
+            }
+        })
+    }
+
+    /// Returns the public key as a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
+    pub(crate) fn public_der(&self) -> Result<Vec<u8>, CryptoFailure> {
+        let der = match self {
+            Self::Rsa(pair) => pair.public_key().as_der(),
+            Self::Ecdsa(_, pair) => pair.public_key().as_der(),
+            Self::Ed25519(pair) => pair.public_key().as_der(),
+        };
+        der.map(|der| der.as_ref().to_vec()).map_err(|_| CryptoFailure)
+    }
+}
+
+/// Returns 16 random bytes.
+pub(crate) fn random() -> Result<[u8; 16], CryptoFailure> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| CryptoFailure)?;
+    Ok(bytes)
+}

@@ -1,0 +1,83 @@
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaEncoding, RsaKeyPair,
+};
+
+use crate::jose::alg::{Algorithm, HmacAlgorithm};
+use crate::jose::backend::aws_lc::hmac_algorithm;
+use crate::jose::error::CryptoFailure;
+use crate::jose::key_type::KeyType;
+
+/// A private key.
+pub(crate) enum KeyPair {
+    Rsa(RsaKeyPair),
+    Ecdsa(KeyType, EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+impl KeyPair {
+    /// Takes a key of this type: PKCS #1 for RSA, PKCS #8 for the others.
+    #[cfg(feature = "client")]
+    pub(crate) fn from_der(key_type: KeyType, der: &[u8]) -> Result<Self, CryptoFailure> {
+        let pair = match key_type {
+            KeyType::Rsa => RsaKeyPair::from_der(der).map(Self::Rsa),
+            KeyType::P256 | KeyType::P384 | KeyType::P521 => {
+                EcdsaKeyPair::from_private_key_der(ecdsa(key_type)?, der)
+                    .map(|pair| Self::Ecdsa(key_type, pair))
+            }
+            KeyType::Ed25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Self::Ed25519),
+        };
+        pair.map_err(|_| CryptoFailure)
+    }
+
+    /// Signs with an algorithm that fits the key.
+    pub(crate) fn sign(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+    ) -> Result<Vec<u8>, CryptoFailure> {
+        let random = SystemRandom::new();
+        let signature = match self {
+            Self::Rsa(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                return pair
+                    .sign(rsa(algorithm)?, &random, message, &mut signature)
+                    .map(|()| signature)
+                    .map_err(|_| CryptoFailure);
+            }
+            Self::Ecdsa(_, pair) => pair.sign(&random, message),
+            Self::Ed25519(pair) => pair.try_sign(message),
+        };
+        signature.map(|signature| signature.as_ref().to_vec()).map_err(|_| CryptoFailure)
+    }
+}
+
+fn rsa(algorithm: Algorithm) -> Result<&'static dyn RsaEncoding, CryptoFailure> {
+    match algorithm {
+        Algorithm::RS256 => Ok(&signature::RSA_PKCS1_SHA256),
+        Algorithm::RS384 => Ok(&signature::RSA_PKCS1_SHA384),
+        Algorithm::RS512 => Ok(&signature::RSA_PKCS1_SHA512),
+        Algorithm::PS256 => Ok(&signature::RSA_PSS_SHA256),
+        Algorithm::PS384 => Ok(&signature::RSA_PSS_SHA384),
+        Algorithm::PS512 => Ok(&signature::RSA_PSS_SHA512),
+        Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA => {
+            Err(CryptoFailure)
+        }
+    }
+}
+
+pub(crate) fn ecdsa(curve: KeyType) -> Result<&'static EcdsaSigningAlgorithm, CryptoFailure> {
+    match curve {
+        KeyType::P256 => Ok(&signature::ECDSA_P256_SHA256_FIXED_SIGNING),
+        KeyType::P384 => Ok(&signature::ECDSA_P384_SHA384_FIXED_SIGNING),
+        KeyType::P521 => Ok(&signature::ECDSA_P521_SHA512_FIXED_SIGNING),
+        KeyType::Rsa | KeyType::Ed25519 => Err(CryptoFailure),
+    }
+}
+
+/// Returns the HMAC of a message.
+pub(crate) fn hmac_sign(algorithm: HmacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
+    let key = hmac::Key::new(hmac_algorithm(algorithm), secret);
+    hmac::sign(&key, message).as_ref().to_vec()
+}
