@@ -34,7 +34,7 @@ mod credentials;
 #[cfg(feature = "client")]
 mod digest;
 mod error;
-mod excerpt;
+mod text;
 mod issuer;
 pub mod jose;
 mod json;

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::excerpt::Excerpt;
+use crate::text::Excerpt;
 use crate::jose::alg::Algorithm;
 use crate::jose::backend::choice::Backend;
 use crate::jose::compact::decode_segment;

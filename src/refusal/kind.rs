@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixTime;
-use crate::excerpt::{Excerpt, Excerpts};
+use crate::text::{Excerpt, Excerpts};
 use crate::scope::ScopeSet;
 
 /// Why a request was not let through.

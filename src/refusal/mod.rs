@@ -45,4 +45,4 @@ pub use self::kind::{
     Detail, Misconfigured, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
 };
 pub use self::renderer::{DefaultRenderer, RefusalContext, Renderer};
-pub use crate::excerpt::{Excerpt, Excerpts};
+pub use crate::text::{Excerpt, Excerpts};

@@ -15,7 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("digest", 0),
     ("error", 0),
-    ("excerpt", 0),
+    ("text", 0),
     ("json", 0),
     ("kinds", 0),
     ("secret", 0),

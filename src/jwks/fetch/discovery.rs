@@ -92,7 +92,7 @@ impl Discovery {
                     event!(
                         WARN,
                         issuer = self.issuer(),
-                        found = crate::excerpt::Excerpt::new(_found).as_str(),
+                        found = crate::text::Excerpt::new(_found).as_str(),
                         "jwks_issuer_mismatch: metadata of another issuer was found"
                     );
                 }

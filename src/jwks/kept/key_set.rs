@@ -5,7 +5,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use crate::excerpt::{Excerpt, listed};
+use crate::text::{Excerpt, listed};
 use crate::jose::{Algorithm, Algorithms, Identity, IgnoredKey, ParsedKeySet, VerificationKey};
 
 /// How many keys are tried on one token.
