@@ -47,6 +47,7 @@ mod telemetry;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod testing;
+mod text;
 pub mod token;
 pub mod transport;
 mod validator;

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("kinds", 0),
     ("secret", 0),
     ("telemetry", 0),
+    ("text", 0),
     ("json", 1),
     ("scope", 1),
     ("transport", 1),

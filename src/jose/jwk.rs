@@ -12,7 +12,7 @@ use crate::jose::header::MAX_KID_BYTES;
 use crate::jose::ignored::IgnoredReason;
 use crate::jose::key::{KeyType, Material, VerificationKey};
 use crate::json::{Any, Budget, Names, Value, elements, read_document, read_object};
-use crate::refusal::Excerpt;
+use crate::text::Excerpt;
 
 /// A JWK longer than this is ignored.
 const MAX_JWK_BYTES: usize = 16 * 1_024;

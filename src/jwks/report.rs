@@ -215,7 +215,7 @@ impl Reporter {
             event!(
                 WARN,
                 issuer = &*self.issuer,
-                kid = %crate::refusal::Excerpt::new(_kid),
+                kid = %crate::text::Excerpt::new(_kid),
                 "kid_reused: a kid was given to another key"
             );
         }
@@ -223,7 +223,7 @@ impl Reporter {
             event!(
                 WARN,
                 issuer = &*self.issuer,
-                kid = %crate::refusal::Excerpt::new(_kid),
+                kid = %crate::text::Excerpt::new(_kid),
                 "kid_ambiguous: several keys have this kid"
             );
         }
@@ -231,7 +231,7 @@ impl Reporter {
             event!(
                 WARN,
                 issuer = &*self.issuer,
-                kid = _key.kid.as_ref().map(crate::refusal::Excerpt::as_str),
+                kid = _key.kid.as_ref().map(crate::text::Excerpt::as_str),
                 reason = %_key.reason,
                 "jwks_key_ignored: a key of the set can't be used"
             );

@@ -14,11 +14,11 @@ use crate::refusal::challenge::Challenges;
 use crate::refusal::renderer::{RequestHead, answer};
 use crate::refusal::table::Disclosure;
 use crate::refusal::{
-    Absent, DefaultRenderer, Detail, Excerpt, Refusal, Rejection, RejectionKind, Renderer,
-    UnavailableReason,
+    Absent, DefaultRenderer, Detail, Refusal, Rejection, RejectionKind, Renderer, UnavailableReason,
 };
 use crate::scope::Implications;
 use crate::telemetry::{count, event};
+use crate::text::Excerpt;
 use crate::token::Claims;
 
 /// What the operator set on a layer.

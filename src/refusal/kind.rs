@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::UnixTime;
-use crate::refusal::excerpt::{Excerpt, Excerpts};
 use crate::scope::ScopeSet;
+use crate::text::{Excerpt, Excerpts};
 
 /// Why a request was not let through.
 ///

@@ -34,7 +34,6 @@
 
 mod absent;
 pub(crate) mod challenge;
-mod excerpt;
 mod grpc;
 mod http;
 mod kind;
@@ -42,9 +41,8 @@ pub(crate) mod renderer;
 pub(crate) mod table;
 
 pub use self::absent::Absent;
-pub(crate) use self::excerpt::listed;
-pub use self::excerpt::{Excerpt, Excerpts};
 pub use self::kind::{
     Detail, Misconfigured, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
 };
 pub use self::renderer::{DefaultRenderer, RefusalContext, Renderer};
+pub use crate::text::{Excerpt, Excerpts};

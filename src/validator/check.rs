@@ -7,9 +7,8 @@ use serde::de::DeserializeOwned;
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
 use crate::jwks::{Candidates, Jwks, KeySet, KeyWait, KeysState, Miss};
-use crate::refusal::{
-    Detail, Excerpt, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
-};
+use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
+use crate::text::Excerpt;
 use crate::token::{AccessToken, Claims, RawClaims, Verified};
 use crate::validator::cache::Term;
 use crate::validator::handle::{Inner, Trust, Validator};

@@ -92,7 +92,7 @@ impl Discovery {
                     event!(
                         WARN,
                         issuer = self.issuer(),
-                        found = crate::refusal::Excerpt::new(_found).as_str(),
+                        found = crate::text::Excerpt::new(_found).as_str(),
                         "jwks_issuer_mismatch: metadata of another issuer was found"
                     );
                 }

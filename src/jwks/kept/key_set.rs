@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use crate::jose::{Algorithm, Algorithms, Identity, IgnoredKey, ParsedKeySet, VerificationKey};
-use crate::refusal::{Excerpt, listed};
+use crate::text::{Excerpt, listed};
 
 /// How many keys are tried on one token.
 const MAX_TRIED: usize = 4;
