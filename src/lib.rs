@@ -23,6 +23,7 @@
 pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
+pub mod answer;
 #[cfg(feature = "client")]
 mod cause;
 #[cfg(feature = "client")]
@@ -57,7 +58,9 @@ pub use self::error::ConfigError;
 pub use self::middleware::BearerAuthLayer;
 #[cfg(feature = "axum")]
 pub use self::middleware::RequireScope;
-pub use self::refusal::{Refusal, Rejection, RejectionKind, Unavailable};
+pub use self::refusal::fault::{Refusal, Unavailable};
+pub use self::refusal::kind::RejectionKind;
+pub use self::refusal::rejection::Rejection;
 pub use self::scope::{Implications, ImplicationsBuilder, Requirement, Scope, ScopeSet};
 pub use self::secret::Secret;
 pub use self::token::{AccessToken, NoClaims};

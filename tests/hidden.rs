@@ -23,8 +23,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer as _, Service};
+use tower_bearer::answer::{Absent, DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::middleware::{Access, RouteTable, RouteTableBuilder};
-use tower_bearer::refusal::{Absent, DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::{BearerAuthLayer, Refusal};
 use world::{Issuer, bearer, request, send};
 

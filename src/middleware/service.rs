@@ -8,6 +8,7 @@ use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
+use crate::answer::Absent;
 use crate::jwks::KeyWait;
 use crate::middleware::bearer::{self, Credentials, is_b64token};
 use crate::middleware::body::{RefusalBody, ResponseBody};
@@ -15,7 +16,7 @@ use crate::middleware::context::Context;
 use crate::middleware::future::ResponseFuture;
 use crate::middleware::routes::access::NotAdmitted;
 use crate::middleware::settings::{self, Settings};
-use crate::refusal::{Absent, Refusal, Rejection, RejectionKind};
+use crate::refusal::{Refusal, Rejection, RejectionKind};
 use crate::telemetry::count;
 use crate::token::{AccessToken, HasSettings, NoClaims};
 use crate::validator::{Check, Validator};
