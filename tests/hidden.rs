@@ -325,7 +325,6 @@ async fn fa6_layers_outside_see_no_difference() {
 }
 
 /// Renders what is absent as the application's fallback does.
-#[derive(Debug)]
 struct AsTheFallback;
 
 impl Renderer for AsTheFallback {

@@ -51,15 +51,16 @@ impl Bearer {
         wire: &Wire,
         scopes: Option<&ScopeSet>,
     ) -> Result<Option<HeaderValue>, ConfigError> {
+        let error = match wire.challenge {
+            Challenged::No => return Ok(None),
+            Challenged::Bare => None,
+            Challenged::Error(error) => Some(error),
+        };
         // Every value is sent as a quoted-string: scopes and descriptions have spaces.
         let mut text = String::from(&*self.prefix);
-        match wire.challenge {
-            Challenged::No => return Ok(None),
-            Challenged::Bare => {}
-            Challenged::Error(error) => {
-                let description = wire.description;
-                let _ = write!(text, ", error=\"{error}\", error_description=\"{description}\"");
-            }
+        if let Some(error) = error {
+            let description = wire.description;
+            let _ = write!(text, ", error=\"{error}\", error_description=\"{description}\"");
         }
         if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
             let _ = write!(text, ", scope=\"{scopes}\"");
