@@ -1,8 +1,8 @@
 //! What can be refused, and why.
 //!
-//! A [`Refusal`](crate::Refusal) is one of three: a [`Rejection`](crate::Rejection) is the caller's fault,
-//! [`Unavailable`](crate::Unavailable) ours or the authorization server's, and [`Misconfigured`] the
-//! operator's. This module holds their parts; [`answer`](crate::answer) has how they are answered.
+//! A [`Refusal`] is one of three: a [`Rejection`] is the caller's fault, [`Unavailable`] ours or the
+//! authorization server's, and [`Misconfigured`] the operator's. This module holds their parts;
+//! [`answer`](crate::answer) has how they are answered.
 //!
 //! A rejection keeps what was compared, for the operator:
 //!
