@@ -23,6 +23,7 @@
 pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
+pub mod answer;
 #[cfg(feature = "client")]
 mod cause;
 #[cfg(feature = "client")]
@@ -34,7 +35,6 @@ mod credentials;
 #[cfg(feature = "client")]
 mod digest;
 mod error;
-mod text;
 mod issuer;
 pub mod jose;
 mod json;
@@ -49,6 +49,7 @@ mod telemetry;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod testing;
+mod text;
 pub mod token;
 pub mod transport;
 mod validator;
@@ -58,7 +59,9 @@ pub use self::error::ConfigError;
 pub use self::middleware::BearerAuthLayer;
 #[cfg(feature = "axum")]
 pub use self::middleware::RequireScope;
-pub use self::refusal::{Refusal, Rejection, RejectionKind, Unavailable};
+pub use self::refusal::fault::{Refusal, Unavailable};
+pub use self::refusal::kind::RejectionKind;
+pub use self::refusal::rejection::Rejection;
 pub use self::scope::{Implications, ImplicationsBuilder, Requirement, Scope, ScopeSet};
 pub use self::secret::Secret;
 pub use self::token::{AccessToken, NoClaims};

@@ -1,9 +1,12 @@
+//! Text that others wrote, made safe to print.
+
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-/// The first bytes of a value that somebody else wrote, made safe to print.
+/// The first 64 bytes of a value from a token or a key set, made safe to print.
 ///
-/// At most 64 bytes of printable ASCII; anything else is a `?`. `Display` puts quotes around it.
+/// Bytes other than printable ASCII, and `"` and `\`, are replaced by `?`. `Display` adds quotes, and an
+/// ellipsis if the value is longer.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Excerpt {
     bytes: [u8; Self::MAX],
@@ -18,14 +21,13 @@ impl Excerpt {
         let mut bytes = [0; Self::MAX];
         let mut len = 0_u8;
         for (slot, byte) in bytes.iter_mut().zip(value.bytes()) {
-            let printable = matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\';
-            *slot = if printable { byte } else { b'?' };
+            *slot = if is_plain(byte) { byte } else { b'?' };
             len = len.saturating_add(1);
         }
         Self { bytes, len, cut: value.len() > Self::MAX }
     }
 
-    /// Returns the printable beginning.
+    /// Returns the kept bytes, without quotes.
     pub fn as_str(&self) -> &str {
         let kept = self.bytes.get(..usize::from(self.len)).unwrap_or_default();
         std::str::from_utf8(kept).unwrap_or_default()
@@ -45,15 +47,14 @@ impl fmt::Debug for Excerpt {
     }
 }
 
-/// The beginnings of several values that somebody else wrote, made safe to print.
+/// The first 8 of several values, each made safe to print as an [`Excerpt`] is.
 ///
-/// At most 8 of them, each an [`Excerpt`]. `Display` has commas between, and says how many more
-/// there are.
+/// `Display` separates them by commas, and ends with the number of values that are left out.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Excerpts {
     first: Excerpt,
-    /// `None` if there is only one, which then takes no allocation. A thin pointer: refusals are moved
-    /// about.
+    /// `None` if there is only one, so that one value takes no allocation. A thin pointer keeps
+    /// refusals small.
     more: Option<Arc<String>>,
 }
 
@@ -81,7 +82,7 @@ impl fmt::Debug for Excerpts {
     }
 }
 
-/// Writes the first few values with commas between, and how many more there are.
+/// Returns the first `max` values, separated by commas, and the number of those left out.
 pub(crate) fn listed<T: fmt::Display>(values: impl IntoIterator<Item = T>, max: usize) -> String {
     let (mut text, mut left) = (String::new(), 0_usize);
     for (at, value) in values.into_iter().enumerate() {
@@ -96,6 +97,19 @@ pub(crate) fn listed<T: fmt::Display>(values: impl IntoIterator<Item = T>, max: 
         let _ = write!(text, " and {left} more");
     }
     text
+}
+
+/// Returns at most `longest` characters of a text, with all but the characters of an
+/// `error_description` (RFC 6749 §5.2) replaced by `?`.
+#[cfg(feature = "client")]
+pub(crate) fn plain(text: &str, longest: usize) -> Box<str> {
+    let plain = |c: char| if u8::try_from(c).is_ok_and(is_plain) { c } else { '?' };
+    text.chars().take(longest).map(plain).collect()
+}
+
+/// Printable ASCII without `"` and `\`: it needs no escapes in a log line or a quoted-string.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'!' | b'#'..=b'[' | b']'..=b'~')
 }
 
 #[cfg(test)]
@@ -123,5 +137,14 @@ mod tests {
         assert!(shown(&values(4_000)).ends_with("\"v7\" and 3992 more"));
         let long = shown(&["x".into(), "y".repeat(5_000), "a\r\nb".into()]);
         assert_eq!(long, format!("\"x\", \"{}\"…, \"a??b\"", "y".repeat(64)));
+    }
+
+    // R11
+    #[cfg(feature = "client")]
+    #[test]
+    fn r11_what_the_server_says_is_made_printable() {
+        assert_eq!(&*plain("all is well!", 256), "all is well!");
+        assert_eq!(&*plain("a\r\nb\"c\\d\u{1b}[0mé\u{202e}", 256), "a??b?c?d?[0m??");
+        assert_eq!(plain(&"x".repeat(1_000), 256).len(), 256);
     }
 }

@@ -14,9 +14,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tower::Layer as _;
+use tower_bearer::answer::{DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{Access, AnyOf, RouteTable, ScopeGuardLayer, TokenRejection};
-use tower_bearer::refusal::{DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Refusal, RejectionKind, RequireScope, Requirement, Validator,
 };
@@ -455,7 +455,6 @@ async fn w33_a_connection_outlives_a_refusal() {
 }
 
 /// As the docs of `Renderer` show it: the fields of the default's answer, another body.
-#[derive(Debug)]
 struct Problem;
 
 impl Renderer for Problem {

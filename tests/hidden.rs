@@ -23,8 +23,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer as _, Service};
+use tower_bearer::answer::{Absent, DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::middleware::{Access, RouteTable, RouteTableBuilder};
-use tower_bearer::refusal::{Absent, DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::{BearerAuthLayer, Refusal};
 use world::{Issuer, bearer, request, send};
 
@@ -325,7 +325,6 @@ async fn fa6_layers_outside_see_no_difference() {
 }
 
 /// Renders what is absent as the application's fallback does.
-#[derive(Debug)]
 struct AsTheFallback;
 
 impl Renderer for AsTheFallback {

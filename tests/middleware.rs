@@ -15,8 +15,8 @@ use http_body::Body as _;
 use http_body_util::{Empty, Full};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
+use tower_bearer::answer::{RefusalContext, Renderer};
 use tower_bearer::middleware::{Access, BearerAuth, RouteTable, ScopeGuardLayer};
-use tower_bearer::refusal::{RefusalContext, Renderer};
 use tower_bearer::{
     AccessToken, BearerAuthLayer, Implications, Refusal, RejectionKind, Requirement,
 };
@@ -212,7 +212,6 @@ async fn x15_credentials_are_sensitive_or_removed() {
     assert!(seen.get_all("authorization").iter().all(http::HeaderValue::is_sensitive));
 }
 
-#[derive(Debug)]
 struct LookAtCredentials;
 
 impl Renderer for LookAtCredentials {
@@ -770,15 +769,11 @@ async fn the_error_type_is_untouched() {
 // Habit 6: the typed reason is there, whatever the renderer does.
 #[tokio::test]
 async fn the_reason_is_in_the_extensions_of_a_custom_answer() {
-    #[derive(Debug)]
-    struct Blank;
-    impl Renderer for Blank {
-        fn render(&self, _: &Refusal, _: &RefusalContext<'_>) -> Response<Bytes> {
-            Response::new("blank".into())
-        }
-    }
+    let blank = |_: &Refusal, _: &RefusalContext<'_>| Response::new("blank".into());
     let world = World::new();
-    let service = world.protect(&world.issuer.layer().renderer(Blank));
+    let layer = world.issuer.layer().renderer(blank);
+    assert!(format!("{layer:?}").contains("{{closure}}"), "{layer:?}");
+    let service = world.protect(&layer);
     let answer = send(&service, get("/", &[])).await;
     assert_eq!((answer.status(), answer.body()), (200, "blank"));
     assert_eq!(answer.kind(), Some(RejectionKind::NoCredentials));

@@ -22,6 +22,7 @@ use axum::extract::FromRequestParts;
 use http::{Method, Request, Response};
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_bearer::answer::{DefaultRenderer, Renderer};
 use tower_bearer::client::{
     Assertion, AssertionAlgorithm, AttachTokenLayer, ClientAuth, Grant, ReplayBody, SecretError,
     SecretErrorKind, SecretFuture, SecretProvider, SecretSource, SendError, StoreError,
@@ -32,7 +33,6 @@ use tower_bearer::jwks::{Jwks, Snapshot, Start};
 use tower_bearer::middleware::{
     Access, AnyOf, RequireScope, RouteTable, ScopeGuardLayer, TokenRejection,
 };
-use tower_bearer::refusal::{DefaultRenderer, Renderer};
 use tower_bearer::testing::{
     Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
     TestIssuer, TestKey,

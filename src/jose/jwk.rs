@@ -6,7 +6,6 @@ use std::hash::Hash;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::text::Excerpt;
 use crate::jose::alg::Algorithm;
 use crate::jose::backend::choice::Backend;
 use crate::jose::compact::decode_segment;
@@ -16,6 +15,7 @@ use crate::jose::key::VerificationKey;
 use crate::jose::key_type::KeyType;
 use crate::jose::material::Material;
 use crate::json::{Any, Budget, Names, Value, elements, read_document, read_object};
+use crate::text::Excerpt;
 
 /// A JWK longer than this is ignored.
 const MAX_JWK_BYTES: usize = 16 * 1_024;

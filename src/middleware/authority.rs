@@ -6,13 +6,14 @@ use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use serde::de::DeserializeOwned;
 
+use crate::answer::Absent;
 use crate::middleware::bearer::{self, Credentials, is_b64token};
 use crate::middleware::body::RefusalBody;
 use crate::middleware::context::{Context, HasSettings};
 use crate::middleware::routes::access::{NotAdmitted, Rules};
 use crate::middleware::settings::{self, Settings};
 use crate::progress::Progress;
-use crate::refusal::{Absent, Refusal, RejectionKind};
+use crate::refusal::{Refusal, RejectionKind};
 use crate::telemetry::count;
 use crate::token::{AccessToken, Claims};
 use crate::validator::{Presented, Validator};

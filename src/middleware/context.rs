@@ -3,9 +3,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Extensions, Response};
 
+use crate::answer::RequestHead;
 use crate::middleware::routes::access::{insufficient_scope, no_credentials};
 use crate::middleware::settings::{Settings, refuse_without_layer};
-use crate::refusal::renderer::RequestHead;
 use crate::refusal::{Misconfigured, Refusal};
 use crate::scope::{Implications, Requirement, ScopeSet};
 use crate::token::{AccessToken, ErasedToken};

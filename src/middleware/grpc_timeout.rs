@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::refusal::renderer::is_grpc;
+use crate::answer::is_grpc;
 use crate::transport::grpc_timeout;
 
 /// Returns how long a gRPC call may wait for keys, so that it is answered before the client gives

@@ -3,14 +3,13 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
+use crate::answer::{AnyRenderer, Challenges, DefaultRenderer, Renderer};
 use crate::error::ConfigError;
 use crate::middleware::authority::Authority;
 use crate::middleware::routes::access::{Access, Rule};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::service::BearerAuth;
 use crate::middleware::settings::Settings;
-use crate::refusal::challenge::Challenges;
-use crate::refusal::{DefaultRenderer, Renderer};
 use crate::scope::Implications;
 use crate::token::NoClaims;
 use crate::validator::Validator;
@@ -38,7 +37,7 @@ impl<C> BearerAuthLayer<C> {
     pub fn new(validator: Validator<C>) -> Self {
         let settings = Settings {
             challenges: Challenges::of_audience(validator.audience()),
-            renderer: Arc::new(DefaultRenderer),
+            renderer: AnyRenderer::new(DefaultRenderer),
             verbose: false,
             implications: Implications::default(),
             routes: None,
@@ -106,10 +105,11 @@ impl<C> BearerAuthLayer<C> {
         self.set(|settings| settings.verbose = verbose)
     }
 
-    /// Renders refusals in another way than [`DefaultRenderer`].
+    /// Sets how refusals are rendered: a closure, or a type that implements [`Renderer`]. The default is
+    /// [`DefaultRenderer`].
     #[must_use]
     pub fn renderer(self, renderer: impl Renderer) -> Self {
-        self.set(|settings| settings.renderer = Arc::new(renderer))
+        self.set(|settings| settings.renderer = AnyRenderer::new(renderer))
     }
 
     /// Sets whether the service within sees the `Authorization` field, which is then marked as

@@ -1,31 +1,27 @@
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{Method, Request, Response, Version};
 #[cfg(feature = "axum")]
 use smallvec::SmallVec;
 
+use crate::answer::{
+    Absent, AnyRenderer, Challenges, DefaultRenderer, Disclosure, RequestHead, respond,
+};
 use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
-use crate::refusal::challenge::Challenges;
-use crate::refusal::renderer::{RequestHead, answer};
-use crate::refusal::table::Disclosure;
-use crate::refusal::{
-    Absent, DefaultRenderer, Detail, Excerpt, Refusal, Rejection, RejectionKind, Renderer,
-    UnavailableReason,
-};
+use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, UnavailableReason};
 use crate::scope::Implications;
 use crate::telemetry::{count, event};
+use crate::text::Excerpt;
 use crate::token::Claims;
 
 /// What the operator set on a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) challenges: Challenges,
-    pub(crate) renderer: Arc<dyn Renderer>,
+    pub(crate) renderer: AnyRenderer,
     pub(crate) verbose: bool,
     pub(crate) implications: Implications,
     pub(crate) routes: Option<RouteTable>,
@@ -98,14 +94,14 @@ impl Settings {
     ) -> Response<Bytes> {
         report(&refusal);
         let disclosure = Disclosure { verbose: self.verbose, hidden };
-        answer(refusal, request, &*self.renderer, &self.challenges, disclosure)
+        respond(refusal, request, &*self.renderer, &self.challenges, disclosure)
     }
 }
 
 /// Answers a refusal where there is no layer, and so no settings.
 pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -> Response<Bytes> {
     report(&refusal);
-    answer(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
+    respond(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
 }
 
 /// Returns the methods that a request counts as. `CONNECT` has a path only if it is extended, and only

@@ -1,48 +1,33 @@
-//! Refusals, and how they are put into HTTP and gRPC answers.
+//! What can be refused, and why.
 //!
-//! Three faults, three types: a [`Rejection`] is the caller's, [`Unavailable`] is ours or the
-//! authorization server's, [`Misconfigured`] is the operator's. One table gives each its HTTP
-//! status, RFC 6750 code and gRPC code.
+//! A [`Refusal`] is one of three: a [`Rejection`] is the caller's fault, [`Unavailable`] ours or the
+//! authorization server's, and [`Misconfigured`] the operator's. This module holds their parts;
+//! [`answer`](crate::answer) has how they are answered.
 //!
-//! | refused because | HTTP | `error` | gRPC | `ErrorInfo.reason` |
-//! |---|---|---|---|---|
-//! | no bearer token | 401 | – (body: `unauthorized`) | `UNAUTHENTICATED` | `CREDENTIALS_MISSING` |
-//! | malformed field, two fields | 400 | `invalid_request` | `UNAUTHENTICATED` | `CREDENTIALS_MALFORMED` |
-//! | ambiguous path | 400 | `invalid_request` | `UNIMPLEMENTED` | `PATH_AMBIGUOUS` |
-//! | invalid token | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_INVALID` |
-//! | expired, if told | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_EXPIRED` |
-//! | encrypted, ID token, bound to a key | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_TYPE_UNSUPPORTED` |
-//! | scope missing | 403 | `insufficient_scope` | `PERMISSION_DENIED` | `ACCESS_TOKEN_SCOPE_INSUFFICIENT` |
-//! | denied for all | 403 | – (body: `access_denied`) | `PERMISSION_DENIED` | `ACCESS_DENIED` |
-//! | the two above, hidden | as [`Absent`] says | | | |
-//! | keys unavailable | 503 | – (body: `temporarily_unavailable`) | `UNAVAILABLE` | `AUTH_UNAVAILABLE` |
-//! | misconfigured | 500 | – (body: `server_error`) | `INTERNAL` | – |
-//!
-//! The typed reason lies in the response's extensions, for logs and tests:
+//! A rejection keeps what was compared, for the operator:
 //!
 //! ```
-//! use tower_bearer::{Refusal, RejectionKind};
+//! use tower_bearer::Rejection;
+//! use tower_bearer::refusal::Detail;
 //!
-//! fn was_expired<B>(response: &http::Response<B>) -> bool {
-//!     match response.extensions().get::<Refusal>() {
-//!         Some(Refusal::Rejection(rejection)) => rejection.kind() == RejectionKind::Expired,
-//!         _ => false,
+//! /// Returns the audiences of a token that is for another service.
+//! fn other_audiences(rejection: &Rejection) -> Option<String> {
+//!     match rejection.detail() {
+//!         Detail::Audience { presented, .. } => Some(presented.to_string()),
+//!         _ => None,
 //!     }
 //! }
-//! # assert!(!was_expired(&http::Response::new(())));
 //! ```
 
-mod absent;
-pub(crate) mod challenge;
-mod grpc;
-mod http;
-mod kind;
-pub(crate) mod renderer;
-pub(crate) mod table;
+mod detail;
+pub(crate) mod fault;
+pub(crate) mod kind;
+pub(crate) mod rejection;
 
-pub use self::absent::Absent;
-pub use self::kind::{
-    Detail, Misconfigured, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason,
-};
-pub use self::renderer::{DefaultRenderer, RefusalContext, Renderer};
+pub use self::detail::Detail;
+pub use self::fault::Misconfigured;
+pub(crate) use self::fault::{Refusal, Unavailable};
+pub(crate) use self::kind::RejectionKind;
+pub use self::kind::UnavailableReason;
+pub(crate) use self::rejection::Rejection;
 pub use crate::text::{Excerpt, Excerpts};

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use crate::json::Value;
-use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::text::Excerpt;
 
 /// A claim that only other tokens than access tokens have, or that names their type.
 #[derive(Debug)]

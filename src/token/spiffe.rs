@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::error::ConfigError;
-use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::text::Excerpt;
 
 const SCHEME: &str = "spiffe://";
 /// SPIFFE-ID §2.3.

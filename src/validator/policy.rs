@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Header};
-use crate::refusal::{Detail, Excerpt, Excerpts, Rejection, RejectionKind};
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::text::{Excerpt, Excerpts};
 use crate::token::{RawClaims, Sources, Times, TrustDomain};
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.

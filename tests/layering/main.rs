@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("token", 3),
     ("jwks", 4),
     ("testing", 4),
+    ("answer", 5),
     ("validator", 5),
     ("middleware", 6),
 ];

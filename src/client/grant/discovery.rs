@@ -243,7 +243,7 @@ fn error_of(_issuer: &str, found: issuer::Fault) -> TokenError {
             event!(
                 WARN,
                 issuer = _issuer,
-                found = %crate::client::grant::error::printable(&_other, 256),
+                found = %crate::text::plain(&_other, 256),
                 "client_issuer_mismatch: metadata of another issuer was found"
             );
             TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch)

@@ -9,11 +9,12 @@ use serde_json::value::RawValue;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::client::grant::echo::is_free_of;
-use crate::client::grant::error::{AnswerFault, ErrorCode, TokenError, TokenErrorKind, printable};
+use crate::client::grant::error::{AnswerFault, ErrorCode, TokenError, TokenErrorKind};
 use crate::client::tokens::expiry;
 use crate::clock::UnixTime;
 use crate::json;
 use crate::scope::ScopeSet;
+use crate::text::plain;
 use crate::transport::retry_after;
 
 /// What was granted.
@@ -215,7 +216,7 @@ fn shown(
     let token = answer.access_token.iter().map(|token| token.0.as_bytes());
     let token = token.filter(|token| token.len() >= 8);
     let is_free = is_free_of(&all, secrets.iter().copied().chain(token));
-    Some(printable(text, longest)).filter(|shown| is_free && !shown.is_empty())
+    Some(plain(text, longest)).filter(|shown| is_free && !shown.is_empty())
 }
 
 /// Reads a number, or a text that is one: some servers write it in quotes.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
-use crate::text::{Excerpt, listed};
 use crate::jose::{Algorithm, Algorithms, Identity, IgnoredKey, ParsedKeySet, VerificationKey};
+use crate::text::{Excerpt, listed};
 
 /// How many keys are tried on one token.
 const MAX_TRIED: usize = 4;

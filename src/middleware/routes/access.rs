@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use crate::answer::Absent;
 use crate::error::ConfigError;
 use crate::middleware::required_scopes::RequiredScopes;
-use crate::refusal::{Absent, Detail, Rejection, RejectionKind};
+use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::{Implications, Requirement, ScopeSet};
 use crate::token::Claims;
 
@@ -72,7 +73,7 @@ impl Access {
     ///   method the route doesn't have, and layers that look at the size of a body, such as one for
     ///   compression, must lie within this one as well. In a tonic server it lies around anyway.
     /// * With a fallback of its own, the application has a
-    ///   [renderer](crate::refusal::Renderer::render_absent) that returns the same.
+    ///   [renderer](crate::answer::Renderer::render_absent) that returns the same.
     /// * With [`allow_preflight`](crate::BearerAuthLayer::allow_preflight), a CORS layer around all
     ///   routes within answers those requests.
     #[must_use]

@@ -93,7 +93,7 @@ impl RouteTableBuilder {
     ///
     /// An access that [hides](Access::hide_existence) answers as a tonic server without that
     /// service does, and a single method that hides as
-    /// [`Absent::GrpcMethod`](crate::refusal::Absent::GrpcMethod) like one without that method.
+    /// [`Absent::GrpcMethod`](crate::answer::Absent::GrpcMethod) like one without that method.
     #[must_use]
     pub fn grpc_service(self, service: &str, access: Access) -> Self {
         if service.is_empty() || service.contains(['/', '{', '}']) {

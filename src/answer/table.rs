@@ -2,9 +2,10 @@
 
 use http::StatusCode;
 
-use crate::refusal::{Absent, Refusal, RejectionKind};
+use crate::answer::absent::Absent;
+use crate::refusal::{Refusal, RejectionKind};
 
-/// What a refusal looks like on the wire. Both renderers read it, and nothing else.
+/// The wire form of a refusal: the only thing that the HTTP and gRPC renderers read.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Wire {
     pub(crate) status: StatusCode,
@@ -24,9 +25,9 @@ pub(crate) struct Wire {
 /// What `WWW-Authenticate` says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Challenged {
-    /// There is no such field.
+    /// The field is absent.
     No,
-    /// A challenge without `error`: nobody tried to authenticate (RFC 6750 §3.1).
+    /// A challenge without `error`: the request has no credentials (RFC 6750 §3.1).
     Bare,
     /// A challenge with this `error`.
     Error(&'static str),
@@ -53,7 +54,7 @@ macro_rules! wires {
             grpc_reason: $reason,
         };)+
 
-        /// Every way to refuse that says anything.
+        /// All wire forms but [`HIDDEN`].
         pub(crate) static ALL: &[&Wire] = &[$(&$name,)+];
     };
 }
@@ -86,7 +87,7 @@ wires! {
         "Internal server error", INTERNAL, None;
 }
 
-/// What a renderer learns of a refusal that is answered as if nothing were there.
+/// The wire form of a refusal that is answered as if the resource didn't exist.
 pub(crate) static HIDDEN: Wire = Wire {
     status: StatusCode::NOT_FOUND,
     challenge: Challenged::No,
@@ -97,16 +98,16 @@ pub(crate) static HIDDEN: Wire = Wire {
     grpc_reason: None,
 };
 
-/// How much the caller is told.
+/// How much of a refusal the caller may learn.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Disclosure {
-    /// Tell an expired token from another that is invalid.
+    /// Whether an expired token is told apart from other invalid ones.
     pub(crate) verbose: bool,
-    /// What stands for that which isn't allowed.
+    /// The answer in place of 403 and of a bare challenge.
     pub(crate) hidden: Option<Absent>,
 }
 
-/// The one table from refusal to wire.
+/// Returns the wire form of a refusal: the one exhaustive table.
 pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static Wire {
     match refusal {
         Refusal::Rejection(rejection) => match rejection.kind() {

@@ -1,30 +1,25 @@
 use std::fmt::Write as _;
 
-use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
+use crate::answer::table::{Challenged, Wire};
 use crate::error::ConfigError;
-use crate::refusal::http as plain;
-use crate::refusal::table::{self, Challenged, Wire};
 use crate::scope::ScopeSet;
 
-/// The challenges of one protection space, and the answers they are in: rendered when the layer is
-/// built.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Challenges {
-    /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 wants one parameter at
-    /// least, and `error` isn't for requests without credentials.
+/// The challenge of the Bearer scheme in one protection space (RFC 6750 §3).
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer {
+    /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 requires at least one
+    /// parameter, and `error` isn't for requests without credentials.
     prefix: Box<str>,
-    /// The header fields of the answers that name no scopes.
-    fixed: Box<[(&'static Wire, HeaderMap)]>,
 }
 
-impl Challenges {
-    /// Renders the challenges of a realm.
+impl Bearer {
+    /// Creates the challenge of a realm.
     ///
     /// # Errors
     ///
-    /// If the realm has a character other than printable ASCII.
+    /// If the realm is empty, or has a character other than printable ASCII.
     pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
         // RFC 9110 §5.6.4 would allow more; control characters and those beyond ASCII don't arrive
         // everywhere as they were sent.
@@ -42,66 +37,39 @@ impl Challenges {
             prefix.push(character);
         }
         prefix.push('"');
+        Ok(Self { prefix: prefix.into() })
+    }
 
-        let mut fixed = Vec::new();
-        for wire in table::ALL {
-            let challenge = match wire.challenge {
-                Challenged::No => None,
-                _ => Some(header(render(&prefix, wire, None))?),
-            };
-            fixed.push((*wire, plain::fields(wire, challenge)));
+    /// Renders the challenge for an answer, with these scopes if there are any; `None` if the answer
+    /// has no challenge.
+    ///
+    /// # Errors
+    ///
+    /// If it is too long for a header field.
+    pub(crate) fn challenge(
+        &self,
+        wire: &Wire,
+        scopes: Option<&ScopeSet>,
+    ) -> Result<Option<HeaderValue>, ConfigError> {
+        let error = match wire.challenge {
+            Challenged::No => return Ok(None),
+            Challenged::Bare => None,
+            Challenged::Error(error) => Some(error),
+        };
+        // Every value is sent as a quoted-string: scopes and descriptions have spaces.
+        let mut text = String::from(&*self.prefix);
+        if let Some(error) = error {
+            let description = wire.description;
+            let _ = write!(text, ", error=\"{error}\", error_description=\"{description}\"");
         }
-        Ok(Self { prefix: prefix.into(), fixed: fixed.into() })
-    }
-
-    /// Renders the challenges of a service whose audience this is, as far as it can be sent.
-    pub(crate) fn of_audience(audience: &str) -> Self {
-        Self::new(audience).or_else(|_| Self::new("api")).unwrap_or_default()
-    }
-
-    /// Returns the challenge for an answer; with these scopes, if there are any.
-    pub(crate) fn for_wire(&self, wire: &Wire, scopes: Option<&ScopeSet>) -> Option<HeaderValue> {
-        if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty())
-            && wire.challenge != Challenged::No
-        {
-            return header(render(&self.prefix, wire, Some(scopes))).ok();
+        if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
+            let _ = write!(text, ", scope=\"{scopes}\"");
         }
-        self.fixed(wire)?.get(WWW_AUTHENTICATE).cloned()
+        let value = HeaderValue::try_from(text);
+        value.map(Some).map_err(|_| {
+            ConfigError::new("the challenge is no legal header field: shorten the realm")
+        })
     }
-
-    /// Returns the header fields for an answer.
-    pub(crate) fn fields(&self, wire: &Wire, scopes: Option<&ScopeSet>) -> HeaderMap {
-        let mut fields = self.fixed(wire).cloned().unwrap_or_else(|| plain::fields(wire, None));
-        if scopes.is_some()
-            && let Some(challenge) = self.for_wire(wire, scopes)
-        {
-            fields.insert(WWW_AUTHENTICATE, challenge);
-        }
-        fields
-    }
-
-    fn fixed(&self, wire: &Wire) -> Option<&HeaderMap> {
-        let fixed = self.fixed.iter().find(|(of, _)| std::ptr::eq(*of, wire));
-        fixed.map(|(_, fields)| fields)
-    }
-}
-
-/// Every value is sent as a quoted-string: scopes and descriptions have spaces.
-fn render(prefix: &str, wire: &Wire, scopes: Option<&ScopeSet>) -> String {
-    let mut text = String::from(prefix);
-    if let Challenged::Error(error) = wire.challenge {
-        let description = wire.description;
-        let _ = write!(text, ", error=\"{error}\", error_description=\"{description}\"");
-    }
-    if let Some(scopes) = scopes {
-        let _ = write!(text, ", scope=\"{scopes}\"");
-    }
-    text
-}
-
-fn header(text: String) -> Result<HeaderValue, ConfigError> {
-    HeaderValue::try_from(text)
-        .map_err(|_| ConfigError::new("the challenge is no legal header field: shorten the realm"))
 }
 
 #[cfg(test)]
@@ -109,14 +77,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::refusal::table::{Disclosure, wire};
+    use crate::answer::table::{self, Disclosure, wire};
     use crate::refusal::{Refusal, Rejection, RejectionKind};
 
     fn challenge(realm: &str, kind: RejectionKind, scopes: Option<&str>) -> String {
         let refusal = Refusal::Rejection(Rejection::new(kind));
         let wire = wire(&refusal, Disclosure { verbose: true, hidden: None });
         let scopes = scopes.map(ScopeSet::parse);
-        let value = Challenges::new(realm).unwrap().for_wire(wire, scopes.as_ref());
+        let value = Bearer::new(realm).unwrap().challenge(wire, scopes.as_ref()).unwrap();
         value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
     }
 
@@ -149,19 +117,6 @@ mod tests {
         }
     }
 
-    // W2: without a realm there is one all the same.
-    #[test]
-    fn w2_the_default_realm_is_the_audience() {
-        for (audience, realm) in
-            [("https://api.example", "https://api.example"), ("caf\u{e9}", "api"), ("", "api")]
-        {
-            let refusal = Refusal::Rejection(Rejection::new(RejectionKind::NoCredentials));
-            let wire = wire(&refusal, Disclosure::default());
-            let value = Challenges::of_audience(audience).for_wire(wire, None).unwrap();
-            assert_eq!(value, format!("Bearer realm=\"{realm}\""));
-        }
-    }
-
     // W4: what is needed may be said to those who sent nothing.
     #[test]
     fn w4_no_credentials_may_name_scopes_but_no_error() {
@@ -179,10 +134,10 @@ mod tests {
     #[test]
     fn w15_a_realm_outside_the_charset_is_refused_when_built() {
         for realm in ["", "a\tb", "a\r\nb", "a\0", "a\x7f", "caf\u{e9}"] {
-            assert!(Challenges::new(realm).is_err(), "{realm:?}");
+            assert!(Bearer::new(realm).is_err(), "{realm:?}");
         }
         for realm in [" ", "a b", "caf\\e", "\"", "a=b, c"] {
-            assert!(Challenges::new(realm).is_ok(), "{realm:?}");
+            assert!(Bearer::new(realm).is_ok(), "{realm:?}");
         }
     }
 

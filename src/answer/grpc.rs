@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response};
 
-use crate::refusal::table::Wire;
-use crate::refusal::{Detail, Refusal, RefusalContext};
+use crate::answer::context::RefusalContext;
+use crate::answer::table::Wire;
+use crate::refusal::{Detail, Refusal};
 
-/// `domain` of the `ErrorInfo`: who gives the reasons their meaning.
+/// `domain` of the `ErrorInfo`: what defines the reasons.
 const DOMAIN: &str = "tower-bearer";
 
 /// Renders a refusal as a trailers-only response: the status lies in the only header block.
@@ -29,8 +30,8 @@ pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Byt
     {
         headers.insert(HeaderName::from_static("grpc-status-details-bin"), details);
     }
-    if let Some(challenge) = cx.challenge() {
-        headers.insert(WWW_AUTHENTICATE, challenge);
+    for challenge in cx.challenges() {
+        headers.append(WWW_AUTHENTICATE, challenge);
     }
     let mut response = Response::new(Bytes::new());
     *response.headers_mut() = headers;

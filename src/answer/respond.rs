@@ -1,181 +1,17 @@
-use std::fmt;
-
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response};
 
-use crate::refusal::challenge::Challenges;
-use crate::refusal::table::{self, Disclosure, Wire};
-use crate::refusal::{Absent, Detail, Refusal, grpc, http as plain};
-use crate::scope::ScopeSet;
+use crate::answer::challenges::Challenges;
+use crate::answer::context::RefusalContext;
+use crate::answer::head::RequestHead;
+use crate::answer::renderer::Renderer;
+use crate::answer::table::{self, Disclosure};
+use crate::refusal::{Detail, Refusal};
 
-/// Turns a refusal into a response.
-///
-/// [`DefaultRenderer`] is what the layer uses. Another one can call it and change what it doesn't
-/// like; the typed reason is put into the response's extensions whatever the renderer does, and a
-/// `HEAD` request gets no body.
-///
-/// What [hides](crate::middleware::Access::hide_existence) is left to
-/// [`render_absent`](Self::render_absent), so that a renderer doesn't give it away.
-///
-/// ```
-/// use bytes::Bytes;
-/// use http::header::{CONTENT_TYPE, HeaderValue};
-/// use tower_bearer::Refusal;
-/// use tower_bearer::refusal::{DefaultRenderer, RefusalContext, Renderer};
-///
-/// /// Bodies as of RFC 9457, and the default headers.
-/// #[derive(Debug)]
-/// struct Problem;
-///
-/// impl Renderer for Problem {
-///     fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> http::Response<Bytes> {
-///         let mut response = DefaultRenderer.render(refusal, cx);
-///         if !cx.is_grpc() {
-///             let (status, title) = (cx.status().as_u16(), cx.description());
-///             let body = format!(r#"{{"status":{status},"title":"{title}"}}"#);
-///             *response.body_mut() = body.into();
-///             let problem = HeaderValue::from_static("application/problem+json");
-///             response.headers_mut().insert(CONTENT_TYPE, problem);
-///         }
-///         response
-///     }
-/// }
-/// ```
-pub trait Renderer: fmt::Debug + Send + Sync + 'static {
-    /// Renders a refusal for the request that `cx` tells about.
-    ///
-    /// What is rendered should come from `cx`, which tells no more than the caller may know;
-    /// the refusal itself knows more.
-    fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes>;
-
-    /// Renders a refusal as the answer of something that doesn't exist.
-    ///
-    /// By default, that is the answer of an axum router or a tonic server without a fallback of the
-    /// application's own. With one, return the same response as the fallback for every method: no
-    /// field is added, so set the `Content-Length` that axum adds to what a handler returns. The
-    /// body isn't sent to a `HEAD` request.
-    fn render_absent(&self, absent: Absent, cx: &RefusalContext<'_>) -> Response<Bytes> {
-        let _ = cx;
-        absent.answer()
-    }
-}
-
-/// RFC 6750 challenges and JSON bodies; trailers-only statuses for gRPC requests.
-///
-/// Which of the two is asked of each request: it is gRPC if it is a `POST` whose `content-type` is
-/// `application/grpc`, alone or followed by `+` or `;`.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::exhaustive_structs, reason = "other renderers name it to call it")]
-pub struct DefaultRenderer;
-
-impl Renderer for DefaultRenderer {
-    fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
-        if cx.is_grpc() { grpc::render(refusal, cx) } else { plain::render(refusal, cx) }
-    }
-}
-
-/// The request that is refused, and what its caller may be told.
-#[derive(Clone, Copy, Debug)]
-pub struct RefusalContext<'a> {
-    request: RequestHead<'a>,
-    challenges: &'a Challenges,
-    scopes: Option<&'a ScopeSet>,
-    wire: &'static Wire,
-}
-
-impl<'a> RefusalContext<'a> {
-    /// Returns the request's method.
-    pub const fn method(&self) -> &'a Method {
-        self.request.method
-    }
-
-    /// Returns the request's URI.
-    pub const fn uri(&self) -> &'a Uri {
-        self.request.uri
-    }
-
-    /// Returns the request's headers. They hold the token.
-    pub const fn headers(&self) -> &'a HeaderMap {
-        self.request.headers
-    }
-
-    /// Tells whether the request is a gRPC call.
-    pub fn is_grpc(&self) -> bool {
-        self.request.is_grpc()
-    }
-
-    /// Returns the HTTP status that the refusal stands for. It isn't that of a gRPC answer.
-    pub const fn status(&self) -> StatusCode {
-        self.wire.status
-    }
-
-    /// Returns the code of the JSON body, such as `invalid_token`. Empty if there is none.
-    pub const fn code(&self) -> &'static str {
-        self.wire.code
-    }
-
-    /// Returns what the caller is told, one of a closed list. Empty if nothing.
-    pub const fn description(&self) -> &'static str {
-        self.wire.description
-    }
-
-    /// Returns the value of `WWW-Authenticate`, if there is one.
-    pub fn challenge(&self) -> Option<HeaderValue> {
-        self.challenges.for_wire(self.wire, self.scopes)
-    }
-
-    /// Returns the header fields of an HTTP answer.
-    pub(crate) fn fields(&self) -> HeaderMap {
-        self.challenges.fields(self.wire, self.scopes)
-    }
-
-    pub(crate) const fn wire(&self) -> &'static Wire {
-        self.wire
-    }
-}
-
-/// What is seen of a request when it is refused.
-#[derive(Clone, Copy)]
-pub(crate) struct RequestHead<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-}
-
-impl RequestHead<'_> {
-    /// A gRPC call is a POST. Whatever else says that it is one might be answered 200 by us, and be
-    /// taken for allowed by whoever asked.
-    pub(crate) fn is_grpc(&self) -> bool {
-        *self.method == Method::POST && is_grpc(self.headers)
-    }
-}
-
-impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
-    fn from(request: &'a Request<B>) -> Self {
-        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
-    }
-}
-
-impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
-    fn from(parts: &'a http::request::Parts) -> Self {
-        Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
-    }
-}
-
-/// Tells a gRPC call from others, `application/grpc-web` among them.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let Some((media_type, rest)) =
-        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(GRPC.len()))
-    else {
-        return false;
-    };
-    media_type.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
-}
-
-/// Renders a refusal, and does what no renderer may forget.
-pub(crate) fn answer(
+/// Renders a refusal, and enforces what holds for the answer of every renderer: the typed reason in the
+/// extensions, a length that is that of the body, and no body for `HEAD`.
+pub(crate) fn respond(
     refusal: Refusal,
     request: RequestHead<'_>,
     renderer: &dyn Renderer,
@@ -190,7 +26,7 @@ pub(crate) fn answer(
         _ => None,
     };
     let wire = table::wire(&refusal, disclosure);
-    let cx = RefusalContext { request, challenges, scopes, wire };
+    let cx = RefusalContext::new(request, challenges, scopes, wire);
     let absent = disclosure.hidden.filter(|_| std::ptr::eq(wire, &raw const table::HIDDEN));
     let mut response = match absent {
         Some(absent) => renderer.render_absent(absent, &cx),
@@ -199,7 +35,7 @@ pub(crate) fn answer(
     let length = response.body().len();
     let is_head = request.method == Method::HEAD;
     if absent.is_some() {
-        // Whether there is one, and in which place, is for the fallback to say that it looks like.
+        // The fallback that it looks like decides whether there is one, and in which place.
         if let Some(field) = response.headers_mut().get_mut(CONTENT_LENGTH) {
             *field = length.into();
         }
@@ -207,8 +43,8 @@ pub(crate) fn answer(
         // RFC 9110 §9.3.2: the fields that GET would get, the length among them.
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     } else if length != wire.body.len() {
-        // Another body than the default's may be in the default's answer. Its length is left to
-        // whoever sends it: one that is wrong would break the connection.
+        // A renderer may have replaced the body of the default's answer. The HTTP server adds the
+        // length; a wrong one would break the connection.
         response.headers_mut().remove(CONTENT_LENGTH);
     }
     if is_head {
@@ -216,16 +52,6 @@ pub(crate) fn answer(
     }
     response.extensions_mut().insert(refusal);
     response
-}
-
-/// Neither fields nor query: a token may be in them that nobody has marked as sensitive.
-impl fmt::Debug for RequestHead<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestHead")
-            .field("method", self.method)
-            .field("path", &self.uri.path())
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]
@@ -236,10 +62,15 @@ mod tests {
 
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+    use http::{HeaderValue, Request, StatusCode};
     use prost::Message as _;
 
     use super::*;
+    use crate::answer::absent::Absent;
+    use crate::answer::renderer::DefaultRenderer;
     use crate::refusal::{Misconfigured, Rejection, RejectionKind, Unavailable, UnavailableReason};
+    use crate::scope::ScopeSet;
 
     const VERBOSE: Disclosure = Disclosure { verbose: true, hidden: None };
     const fn hidden(absent: Absent) -> Disclosure {
@@ -259,7 +90,7 @@ mod tests {
         }
         let challenges = Challenges::new("api").unwrap();
         let head = RequestHead::from(&request);
-        answer(refusal.into(), head, &DefaultRenderer, &challenges, disclosure)
+        respond(refusal.into(), head, &DefaultRenderer, &challenges, disclosure)
     }
 
     fn get(refusal: impl Into<Refusal>) -> Response<Bytes> {
@@ -398,6 +229,29 @@ mod tests {
         assert_eq!(info.metadata["required_scope"], "a b");
     }
 
+    #[test]
+    fn each_challenge_is_a_field_line_over_http_and_grpc() {
+        const OTHER: HeaderValue = HeaderValue::from_static("DPoP algs=\"ES256\"");
+        let challenges = Challenges::new("api").unwrap().and(OTHER);
+        for content_type in ["text/plain", "application/grpc"] {
+            for (refusal, end) in [
+                (rejection(RejectionKind::InsufficientScope), "access token\""),
+                (needs("a b"), ", scope=\"a b\""),
+            ] {
+                let request = Request::post("/").header(CONTENT_TYPE, content_type);
+                let request = request.body(()).unwrap();
+                let head = RequestHead::from(&request);
+                let response =
+                    respond(refusal, head, &DefaultRenderer, &challenges, Disclosure::default());
+                let lines: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
+                assert_eq!(lines.len(), 2);
+                let bearer = lines[0].to_str().unwrap();
+                assert!(bearer.starts_with("Bearer ") && bearer.ends_with(end), "{bearer}");
+                assert_eq!(lines[1], OTHER);
+            }
+        }
+    }
+
     // W24: our own trouble isn't the caller's.
     #[test]
     fn w24_unavailable_is_503_with_retry_after() {
@@ -485,21 +339,19 @@ mod tests {
     // absent has the last word.
     #[test]
     fn fa6_a_renderer_gives_away_nothing_unless_it_is_asked_to() {
-        #[derive(Debug)]
         struct Chatty;
         impl Renderer for Chatty {
             fn render(&self, _: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
                 Response::new(cx.status().to_string().into())
             }
         }
-        #[derive(Debug)]
         struct Fallback;
         impl Renderer for Fallback {
             fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
                 Chatty.render(refusal, cx)
             }
             fn render_absent(&self, _: Absent, cx: &RefusalContext<'_>) -> Response<Bytes> {
-                assert_eq!((cx.code(), cx.description(), cx.challenge()), ("", "", None));
+                assert_eq!((cx.code(), cx.description(), cx.challenges().count()), ("", "", 0));
                 let response = Response::builder().status(404).header("content-length", "7");
                 response.header("x-last", "").body("no such page".into()).unwrap()
             }
@@ -508,16 +360,16 @@ mod tests {
         for method in [Method::GET, Method::HEAD] {
             let request = Request::builder().method(&method).body(()).unwrap();
             let head = RequestHead::from(&request);
-            let chatty = answer(needs("a"), head, &Chatty, &challenges, hidden(Absent::Path));
+            let chatty = respond(needs("a"), head, &Chatty, &challenges, hidden(Absent::Path));
             assert_eq!((chatty.status().as_u16(), &**chatty.body()), (404, &b""[..]));
             assert!(chatty.headers().is_empty());
-            let own = answer(needs("a"), head, &Fallback, &challenges, hidden(Absent::Path));
+            let own = respond(needs("a"), head, &Fallback, &challenges, hidden(Absent::Path));
             let body = if method == Method::HEAD { "" } else { "no such page" };
             assert_eq!((own.status().as_u16(), &**own.body()), (404, body.as_bytes()));
             // A wrong length is put right, in its place.
             assert!(own.headers().keys().eq(["content-length", "x-last"]));
             assert_eq!(header(&own, "content-length"), Some("12"));
-            let shown = answer(needs("a"), head, &Fallback, &challenges, Disclosure::default());
+            let shown = respond(needs("a"), head, &Fallback, &challenges, Disclosure::default());
             let body = if method == Method::HEAD { "" } else { "403 Forbidden" };
             assert_eq!(shown.body(), body);
         }
@@ -572,20 +424,9 @@ mod tests {
         assert_eq!((delay.seconds, delay.nanos), (2, 500_000_000));
     }
 
-    // L1's like for the server: nobody may have marked the field as sensitive.
-    #[test]
-    fn a_request_is_printed_without_what_may_be_secret() {
-        let request =
-            Request::get("/a?access_token=secret").header("authorization", "Bearer secret");
-        let request = request.body(()).unwrap();
-        let printed = format!("{:?}", RequestHead::from(&request));
-        assert!(printed.contains("/a") && !printed.contains("secret"), "{printed}");
-    }
-
     // Habit 6: the reason travels, even when the renderer ignores it.
     #[test]
     fn the_reason_travels_whatever_the_renderer_does() {
-        #[derive(Debug)]
         struct Teapot;
         impl Renderer for Teapot {
             fn render(&self, _: &Refusal, _: &RefusalContext<'_>) -> Response<Bytes> {
@@ -599,7 +440,7 @@ mod tests {
             let request = Request::builder().method(method).body(()).unwrap();
             let head = RequestHead::from(&request);
             let refusal = rejection(RejectionKind::Expired);
-            let response = answer(refusal.clone(), head, &Teapot, &challenges, VERBOSE);
+            let response = respond(refusal.clone(), head, &Teapot, &challenges, VERBOSE);
             assert_eq!(response.status(), 418);
             assert_eq!(response.body(), body);
             assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));

@@ -1,0 +1,89 @@
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+
+use crate::answer::challenges::Challenges;
+use crate::answer::head::RequestHead;
+use crate::answer::table::Wire;
+use crate::scope::ScopeSet;
+
+/// The refused request, and what its caller may learn of the refusal.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalContext<'a> {
+    request: RequestHead<'a>,
+    challenges: &'a Challenges,
+    scopes: Option<&'a ScopeSet>,
+    wire: &'static Wire,
+}
+
+impl<'a> RefusalContext<'a> {
+    pub(crate) const fn new(
+        request: RequestHead<'a>,
+        challenges: &'a Challenges,
+        scopes: Option<&'a ScopeSet>,
+        wire: &'static Wire,
+    ) -> Self {
+        Self { request, challenges, scopes, wire }
+    }
+
+    /// Returns the request's method.
+    pub const fn method(&self) -> &'a Method {
+        self.request.method
+    }
+
+    /// Returns the request's URI.
+    pub const fn uri(&self) -> &'a Uri {
+        self.request.uri
+    }
+
+    /// Returns the request's headers. They hold the token.
+    pub const fn headers(&self) -> &'a HeaderMap {
+        self.request.headers
+    }
+
+    /// Returns `true` if the request is a gRPC call.
+    pub fn is_grpc(&self) -> bool {
+        self.request.is_grpc()
+    }
+
+    /// Returns the HTTP status of the refusal. The answer to a gRPC call has the status 200 instead.
+    pub const fn status(&self) -> StatusCode {
+        self.wire.status
+    }
+
+    /// Returns the code of the JSON body, such as `invalid_token`. Empty if there is none.
+    pub const fn code(&self) -> &'static str {
+        self.wire.code
+    }
+
+    /// Returns the sentence for the caller, one of a closed list. Empty if there is none.
+    pub const fn description(&self) -> &'static str {
+        self.wire.description
+    }
+
+    /// Returns the values of the `WWW-Authenticate` fields: one challenge for each scheme, that of
+    /// Bearer first. Empty for a refusal without a challenge, such as 503.
+    ///
+    /// Each is sent as a field line of its own (RFC 9110 §11.6.1):
+    ///
+    /// ```
+    /// use http::header::WWW_AUTHENTICATE;
+    /// use tower_bearer::answer::RefusalContext;
+    ///
+    /// fn add_challenges<B>(response: &mut http::Response<B>, cx: &RefusalContext<'_>) {
+    ///     for challenge in cx.challenges() {
+    ///         response.headers_mut().append(WWW_AUTHENTICATE, challenge);
+    ///     }
+    /// }
+    /// ```
+    pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> + use<'a> {
+        self.challenges.lines(self.wire, self.scopes)
+    }
+
+    /// Returns the header fields of an HTTP answer.
+    pub(crate) fn fields(&self) -> HeaderMap {
+        self.challenges.fields(self.wire, self.scopes)
+    }
+
+    pub(crate) const fn wire(&self) -> &'static Wire {
+        self.wire
+    }
+}

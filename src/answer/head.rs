@@ -1,0 +1,68 @@
+use std::fmt;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method, Request, Uri};
+
+/// The parts of a request that its refusal may depend on.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestHead<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl RequestHead<'_> {
+    /// Returns `true` for a gRPC call, which is always a POST. A GET that claims to be one gets an
+    /// HTTP status: a proxy that asks for authorization would take a refusal with 200 as a pass.
+    pub(crate) fn is_grpc(&self) -> bool {
+        *self.method == Method::POST && is_grpc(self.headers)
+    }
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+    }
+}
+
+impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
+    fn from(parts: &'a http::request::Parts) -> Self {
+        Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
+    }
+}
+
+/// Returns `true` if the content type is that of gRPC. `application/grpc-web` isn't.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some((media_type, rest)) =
+        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(GRPC.len()))
+    else {
+        return false;
+    };
+    media_type.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
+}
+
+/// Omits fields and query: a token in them may not be marked as sensitive.
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", self.method)
+            .field("path", &self.uri.path())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // L1's like for the server: nobody may have marked the field as sensitive.
+    #[test]
+    fn a_request_is_printed_without_what_may_be_secret() {
+        let request =
+            Request::get("/a?access_token=secret").header("authorization", "Bearer secret");
+        let request = request.body(()).unwrap();
+        let printed = format!("{:?}", RequestHead::from(&request));
+        assert!(printed.contains("/a") && !printed.contains("secret"), "{printed}");
+    }
+}

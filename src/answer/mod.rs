@@ -1,0 +1,40 @@
+//! How a refusal is answered over HTTP and gRPC.
+//!
+//! One table gives each [`Refusal`](crate::Refusal) its HTTP status, RFC 6750 code and gRPC code:
+//!
+//! | refused because | HTTP | `error` | gRPC | `ErrorInfo.reason` |
+//! |---|---|---|---|---|
+//! | no bearer token | 401 | – (body: `unauthorized`) | `UNAUTHENTICATED` | `CREDENTIALS_MISSING` |
+//! | malformed field, two fields | 400 | `invalid_request` | `UNAUTHENTICATED` | `CREDENTIALS_MALFORMED` |
+//! | ambiguous path | 400 | `invalid_request` | `UNIMPLEMENTED` | `PATH_AMBIGUOUS` |
+//! | invalid token | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_INVALID` |
+//! | expired, if told | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_EXPIRED` |
+//! | encrypted, ID token, bound to a key | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_TYPE_UNSUPPORTED` |
+//! | scope missing | 403 | `insufficient_scope` | `PERMISSION_DENIED` | `ACCESS_TOKEN_SCOPE_INSUFFICIENT` |
+//! | denied for all | 403 | – (body: `access_denied`) | `PERMISSION_DENIED` | `ACCESS_DENIED` |
+//! | the two above, hidden | as [`Absent`] says | | | |
+//! | keys unavailable | 503 | – (body: `temporarily_unavailable`) | `UNAVAILABLE` | `AUTH_UNAVAILABLE` |
+//! | misconfigured | 500 | – (body: `server_error`) | `INTERNAL` | – |
+//!
+//! A [`Renderer`], which can be a closure, replaces these answers by the application's own. The table
+//! and the challenges reach it in its [`RefusalContext`].
+
+mod absent;
+mod bearer;
+mod challenges;
+mod context;
+mod grpc;
+mod head;
+mod http;
+mod renderer;
+mod respond;
+mod table;
+
+pub use self::absent::Absent;
+pub(crate) use self::challenges::Challenges;
+pub use self::context::RefusalContext;
+pub(crate) use self::head::{RequestHead, is_grpc};
+pub(crate) use self::renderer::AnyRenderer;
+pub use self::renderer::{DefaultRenderer, Renderer};
+pub(crate) use self::respond::respond;
+pub(crate) use self::table::Disclosure;

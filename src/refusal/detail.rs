@@ -1,0 +1,87 @@
+use std::sync::Arc;
+
+use crate::clock::UnixTime;
+use crate::scope::ScopeSet;
+use crate::text::{Excerpt, Excerpts};
+
+/// What a [`Rejection`](crate::Rejection) compared.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Detail {
+    /// Nothing beyond the kind.
+    None,
+    /// A fixed note.
+    #[non_exhaustive]
+    Note(&'static str),
+    /// Two strings that should have been the same.
+    #[non_exhaustive]
+    Compared {
+        /// What is configured.
+        expected: Arc<str>,
+        /// The beginning of what the token says.
+        presented: Excerpt,
+    },
+    /// The audiences.
+    #[non_exhaustive]
+    Audience {
+        /// Those that are accepted.
+        expected: Arc<[Arc<str>]>,
+        /// Those of the token.
+        presented: Excerpts,
+    },
+    /// The beginning of what the token says.
+    #[non_exhaustive]
+    Presented(Excerpt),
+    /// The beginning of what a claim says.
+    #[non_exhaustive]
+    Value {
+        /// The claim's name.
+        claim: &'static str,
+        /// The beginning of its value.
+        presented: Excerpt,
+    },
+    /// The key that the token names, and those that there are.
+    #[non_exhaustive]
+    Key {
+        /// The token's `kid`.
+        kid: Option<Excerpt>,
+        /// The token's `alg`.
+        algorithm: &'static str,
+        /// The first few keys of the issuer's set: the `kid` of each, cut and made printable, with its
+        /// `alg`, or its `kty` if it has none.
+        known: Arc<str>,
+    },
+    /// What the application's own claims couldn't be read for.
+    #[non_exhaustive]
+    Unreadable {
+        /// The message of their `Deserialize`, such as ``missing field `tenant_id` ``, at most 200
+        /// bytes of printable ASCII. What the token says is left out of it; what a message of the
+        /// application's own quotes is, too.
+        reason: Arc<str>,
+    },
+    /// The name of the claim or header parameter in question.
+    #[non_exhaustive]
+    Claim(&'static str),
+    /// A time that has passed, or hasn't come.
+    #[non_exhaustive]
+    Time {
+        /// The claim's name.
+        claim: &'static str,
+        /// The claim's value.
+        value: UnixTime,
+        /// The time that it was held against.
+        now: UnixTime,
+    },
+    /// The scopes that would have sufficed.
+    #[non_exhaustive]
+    Scopes {
+        /// A smallest set of scopes with which the request would have passed.
+        needed: Arc<ScopeSet>,
+    },
+    /// The route table has no entry for the request, and the layer's access lets no token in.
+    #[non_exhaustive]
+    NotListed {
+        /// The beginning of the request's method and full path.
+        request: Excerpt,
+    },
+}

@@ -1,0 +1,118 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::refusal::kind::{RejectionKind, UnavailableReason};
+use crate::refusal::rejection::Rejection;
+
+/// Why a request was refused.
+///
+/// The layer puts it into the extensions of the response, for logs and tests, whatever the
+/// [renderer](crate::answer::Renderer) does:
+///
+/// ```
+/// use tower_bearer::{Refusal, RejectionKind};
+///
+/// fn was_expired<B>(response: &http::Response<B>) -> bool {
+///     match response.extensions().get::<Refusal>() {
+///         Some(Refusal::Rejection(rejection)) => rejection.kind() == RejectionKind::Expired,
+///         _ => false,
+///     }
+/// }
+/// # assert!(!was_expired(&http::Response::new(())));
+/// ```
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The caller's fault: no token, a bad one, or one that isn't allowed this.
+    #[error(transparent)]
+    Rejection(#[from] Rejection),
+    /// Ours or the authorization server's: the token can't be checked at the moment.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The operator's: the service is misconfigured.
+    #[error(transparent)]
+    Misconfigured(#[from] Misconfigured),
+}
+
+impl Refusal {
+    /// Returns a stable, machine-readable code, for logs and metrics.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Rejection(rejection) => rejection.kind().code(),
+            Self::Unavailable(unavailable) => unavailable.reason().code(),
+            Self::Misconfigured(_) => "misconfigured",
+        }
+    }
+}
+
+impl From<RejectionKind> for Refusal {
+    fn from(kind: RejectionKind) -> Self {
+        Self::Rejection(kind.into())
+    }
+}
+
+/// A refusal because the issuer's keys are missing or came too late. The token may be valid.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unavailable {
+    reason: UnavailableReason,
+    retry_after: Duration,
+}
+
+impl Unavailable {
+    pub(crate) const fn new(reason: UnavailableReason, retry_after: Duration) -> Self {
+        Self { reason, retry_after }
+    }
+
+    /// Returns why the token can't be checked.
+    pub const fn reason(&self) -> UnavailableReason {
+        self.reason
+    }
+
+    /// Returns how long to wait before the next try.
+    pub const fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.summary())
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// A refusal because the service is misconfigured. The caller learns only the status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Misconfigured {
+    what: &'static str,
+    types: Option<(&'static str, &'static str)>,
+}
+
+impl Misconfigured {
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self { what, types: None }
+    }
+
+    /// Names two types that should be the same.
+    #[cfg(feature = "axum")]
+    pub(crate) const fn between(
+        what: &'static str,
+        one: &'static str,
+        other: &'static str,
+    ) -> Self {
+        Self { what, types: Some((one, other)) }
+    }
+}
+
+impl fmt::Display for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)?;
+        match self.types {
+            Some((one, other)) => write!(f, " ({one}, {other})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Misconfigured {}

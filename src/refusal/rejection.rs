@@ -1,0 +1,81 @@
+use std::fmt;
+
+use crate::refusal::detail::Detail;
+use crate::refusal::kind::RejectionKind;
+
+/// A refusal that is the caller's fault.
+///
+/// `Display` is for the operator: it says what was compared, and never holds the token. The caller sees
+/// only the description in the answer, one of a closed list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    kind: RejectionKind,
+    detail: Detail,
+}
+
+impl Rejection {
+    pub(crate) const fn new(kind: RejectionKind) -> Self {
+        Self { kind, detail: Detail::None }
+    }
+
+    pub(crate) const fn with(kind: RejectionKind, detail: Detail) -> Self {
+        Self { kind, detail }
+    }
+
+    /// Returns the kind of refusal.
+    pub const fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// Returns what was compared.
+    pub const fn detail(&self) -> &Detail {
+        &self.detail
+    }
+}
+
+impl From<RejectionKind> for Rejection {
+    fn from(kind: RejectionKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.summary())?;
+        match &self.detail {
+            Detail::None => Ok(()),
+            Detail::Note(note) => write!(f, ": {note}"),
+            Detail::Compared { expected, presented } => {
+                write!(f, ": expected {expected:?}, presented {presented}")
+            }
+            Detail::Audience { expected, presented } => {
+                write!(f, ": expected ")?;
+                for (at, audience) in expected.iter().enumerate() {
+                    write!(f, "{}{audience:?}", if at == 0 { "" } else { " or " })?;
+                }
+                write!(f, ", presented {presented}")
+            }
+            Detail::Presented(presented) => write!(f, ": presented {presented}"),
+            Detail::Value { claim, presented } => write!(f, ": {claim} is {presented}"),
+            Detail::Key { kid, algorithm, known } => {
+                match kid {
+                    Some(kid) => write!(f, ": kid {kid}")?,
+                    None => write!(f, ": no kid")?,
+                }
+                let known = if known.is_empty() { "none" } else { known };
+                write!(f, " with alg {algorithm}, known keys: {known}")
+            }
+            Detail::Unreadable { reason } => {
+                write!(f, ": the application's own claims can't be read: {reason}")
+            }
+            Detail::Claim(claim) => write!(f, ": {claim}"),
+            Detail::Time { claim, value, now } => write!(f, ": {claim} {value}, now {now}"),
+            Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
+            Detail::NotListed { request } => {
+                write!(f, ": the route table has no entry for {request}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
