@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian machine that has Rust: a C compiler, curl, Redis, Python,
-# Node, cargo-nextest, and the servers and the gRPC client under tests/interop.
+# Installs what the tests need on a Debian machine that has Rust: a C compiler, curl, Redis, valgrind,
+# Python, Node, cargo-nextest, and the servers and the gRPC client under tests/interop.
 # Run again, it finds everything in place and does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v curl >/dev/null || missing+=(curl)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v valgrind >/dev/null || missing+=(valgrind)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     as_root apt-get update -qq
