@@ -54,7 +54,7 @@
 /// Compiles the code in README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct ReadmeDoctests;
+mod readme {}
 
 /// For this crate's own conformance tests; no part of its interface.
 #[cfg(feature = "test-util")]
