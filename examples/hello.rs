@@ -1,7 +1,7 @@
 //! The least code that protects a route.
 //!
 //! ```text
-//! ISSUER=https://issuer.example AUDIENCE=https://api.example cargo run --example hello --features axum
+//! ISSUER=https://issuer.example AUDIENCE=https://api.example cargo run --example hello
 //! ```
 
 use axum::{Router, routing::get};
@@ -19,5 +19,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn hello(token: AccessToken) -> String {
-    format!("Hello, {}!\n", token.subject().unwrap_or("whoever you are"))
+    format!("Hello, {}!\n", token.subject().unwrap_or("anonymous"))
 }

@@ -3,10 +3,10 @@
 //! With nothing set, it starts an issuer of its own and prints `curl` lines to try:
 //!
 //! ```text
-//! cargo run --example resource_server --all-features
+//! cargo run --example resource_server
 //! ```
 //!
-//! For a real issuer, set `ISSUER` and `AUDIENCE`; the README lists the other variables.
+//! For a real issuer, set `ISSUER` and `AUDIENCE`; the README beside this file lists the other variables.
 
 use std::env::{self, VarError};
 use std::error::Error;
@@ -112,7 +112,7 @@ fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
     let auth = BearerAuthLayer::new(validator).realm("api")?.routes(routes);
 
     Ok(Router::new()
-        .route("/public", get(async || "anybody may read this\n"))
+        .route("/public", get(async || "public\n"))
         .route("/whoami", get(whoami))
         .route("/read", get(read))
         .route("/write", post(async || "written\n"))
@@ -129,13 +129,13 @@ async fn whoami(token: AccessToken<AllClaims>) -> Json<AllClaims> {
 
 /// Here the handler says itself what it needs, and gets proof of it.
 async fn read(token: RequireScope<ApiRead>) -> String {
-    format!("read by {}\n", token.client_id().unwrap_or("somebody"))
+    format!("read by {}\n", token.client_id().unwrap_or("an unnamed client"))
 }
 
 async fn optional(token: Option<AccessToken<AllClaims>>) -> String {
     match token {
-        Some(token) => format!("hello, {}\n", token.subject().unwrap_or("somebody")),
-        None => "hello, whoever you are\n".to_owned(),
+        Some(token) => format!("hello, {}\n", token.subject().unwrap_or("anonymous")),
+        None => "hello, anonymous\n".to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! one and calls B.
 //!
 //! ```text
-//! cargo run --example service_to_service --all-features
+//! cargo run --example service_to_service --features service-to-service
 //! ```
 //!
 //! Each line of its output is a step, what A saw, and the sums so far: the tokens that the issuer has
@@ -111,5 +111,5 @@ async fn serve_b(
 }
 
 async fn list(token: AccessToken) -> String {
-    format!("hello, {}", token.client_id().unwrap_or("whoever you are"))
+    format!("hello, {}", token.client_id().unwrap_or("an unnamed client"))
 }

@@ -1,7 +1,7 @@
 //! A gRPC server whose methods need different scopes.
 //!
 //! ```text
-//! cargo run --example tonic_server --all-features
+//! cargo run --example tonic_server --features tonic-server
 //! ```
 //!
 //! It starts an issuer of its own, serves, calls itself with three tokens, and prints what a client
@@ -149,7 +149,7 @@ impl UnaryService<StringValue> for GetMethod {
     fn call(&mut self, request: Request<StringValue>) -> Self::Future {
         Box::pin(async move {
             let caller: Option<AccessToken> = AccessToken::from_extensions(request.extensions());
-            let caller = caller.as_ref().and_then(|token| token.subject()).unwrap_or("nobody");
+            let caller = caller.as_ref().and_then(|token| token.subject()).unwrap_or("anonymous");
             let value = format!("{} for {caller}", request.get_ref().value);
             Ok(Response::new(StringValue { value }))
         })

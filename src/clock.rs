@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// A source of wall-clock time, against which `exp`, `nbf` and `iat` are held.
+/// A source of wall-clock time, against which `exp`, `nbf` and `iat` are checked.
 ///
-/// [`SystemClock`] is the default; tests bring their own.
+/// [`SystemClock`] is the default; tests use their own.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the time of now.
+    /// Returns the current time.
     fn now(&self) -> UnixTime;
 }
 
@@ -28,7 +28,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Returns the monotonic time of now, which a test may have paused.
+/// Returns the current monotonic time, which a test may have paused.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
@@ -46,7 +46,7 @@ pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duratio
     first.saturating_mul(factor).min(longest)
 }
 
-/// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted; may be fractional.
+/// A point in time: seconds since 1970-01-01T00:00:00Z without leap seconds, possibly fractional.
 ///
 /// This is the `NumericDate` of RFC 7519 §2. It is always finite and at most 2^53 away from zero,
 /// so that whole seconds are exact.

@@ -2,17 +2,17 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-/// The operator's fault: a setting that can't work.
+/// The error of a setting that can't work.
 ///
-/// Every builder of this crate returns it before the first request is served. Its `Display` is a
-/// sentence that says what to change. It never holds a secret.
+/// Every builder of this crate returns it, before the first request is served. Its `Display` and `Debug`
+/// are a sentence with the remedy, which `main` prints. It never contains a secret.
 #[derive(Clone, Eq, PartialEq, thiserror::Error)]
 #[error("{message}")]
 pub struct ConfigError {
     message: Cow<'static, str>,
 }
 
-/// The sentence itself: so `main` prints the error that it returns.
+/// `main` prints the `Debug` of the error that it returns.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

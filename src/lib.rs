@@ -1,4 +1,38 @@
-#![doc = include_str!("../README.md")]
+//! OAuth 2.0 resource-server middleware for [tower](https://docs.rs/tower).
+//!
+//! [`BearerAuthLayer`] lets requests with a valid access token through to the service and refuses the
+//! others with RFC 6750 challenges or gRPC statuses. A [`Validator`] checks the tokens, JWTs of one
+//! issuer, against keys that are fetched and refreshed in the background. The feature `client` gets
+//! tokens for calling such services.
+//!
+//! ```no_run
+//! # #[cfg(feature = "axum")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+//!
+//! let validator = Validator::builder("https://issuer.example", "https://api.example").build()?;
+//! let app: Router = Router::new()
+//!     .route("/", get(async |token: AccessToken| format!("{:?}", token.subject())))
+//!     .layer(BearerAuthLayer::new(validator)); // applies to the routes added before
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to | see |
+//! |---|---|
+//! | require scopes: a table, a guard, an extractor; order of layers, events and metrics | [`middleware`] |
+//! | configure checks, claims and the cache | [`ValidatorBuilder`], [`token`] |
+//! | configure discovery and refresh of keys | [`jwks`] |
+//! | see or change what callers are answered | [`Refusal`], [`refusal`] |
+//! | call protected services | `client` (feature `client`) |
+//! | test with an in-process issuer | `testing` (feature `test-util`) |
+//!
+//! A request is refused and the caller learns no reason: run with the feature `tracing` and
+//! `RUST_LOG=tower_bearer=debug`. The [README](https://docs.rs/crate/tower-bearer/latest) is a guide of
+//! ten minutes, with what isn't supported, settings for common authorization servers, and the
+//! [features](https://docs.rs/crate/tower-bearer/latest/features).
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a backend nothing can be built, and what is behind building isn't reached.
 #![cfg_attr(
@@ -16,6 +50,11 @@
         clippy::unwrap_used
     )
 )]
+
+/// Compiles the code in README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 /// For this crate's own conformance tests; no part of its interface.
 #[cfg(feature = "test-util")]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes the bytes into keeping. What the caller copied from is the caller's to wipe.
+    /// Creates a secret from these bytes. The caller must wipe any copy that it keeps.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Zeroizing::new(bytes.into()))
     }
@@ -17,7 +17,7 @@ impl Secret {
     }
 }
 
-/// Compares in a time that depends on the lengths only.
+/// Compares in time that depends on the lengths only.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         let pairs = self.0.iter().zip(other.0.iter());

@@ -196,7 +196,7 @@ async fn resource_server_waits_for_an_issuer_that_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hello_greets_whoever_has_a_token() {
+async fn hello_greets_the_bearer_of_a_token() {
     let server = AuthorizationServer::oidc_provider();
     let token = server.token("ES256", "").await;
     let process = start("hello", &[("ISSUER", server.issuer()), ("AUDIENCE", AUDIENCE)]);

@@ -1,5 +1,5 @@
-//! The token client: gets access tokens with the client-credentials grant, keeps them, and sends
-//! them along.
+//! The token client: gets access tokens with the client-credentials grant, caches them, and attaches
+//! them to requests.
 //!
 //! # Three lines
 //!
@@ -19,10 +19,10 @@
 //! # }
 //! ```
 //!
-//! # Everything by hand
+//! # Configuration in code
 //!
-//! A [`Grant`] says which token, from where, as whom; a [`TokenSource`] gives it;
-//! [`AttachTokenLayer`] is a tower layer, for whatever sends `http` requests.
+//! A [`Grant`] describes the token: its authorization server, client and scopes. A [`TokenSource`]
+//! provides it. [`AttachTokenLayer`] is a tower layer for any client of `http` requests.
 //!
 //! ```
 //! # #[cfg(feature = "test-util")]
@@ -51,7 +51,7 @@
 //! let request = Request::get("https://orders.example/orders/7").body(String::new())?;
 //! assert_eq!(client.clone().oneshot(request).await?.status(), StatusCode::OK);
 //!
-//! // No other server gets the token.
+//! // The token is sent to no other origin.
 //! let request = Request::get("https://evil.example/orders/7").body(String::new())?;
 //! assert!(matches!(client.oneshot(request).await, Err(SendError::Origin(_))));
 //! # Ok(())
@@ -78,11 +78,11 @@
 //! # }
 //! ```
 //!
-//! Where the channel connects to, and whether with TLS, can't be seen by the layer: take its origin from
-//! the setting that the channel is made of. [`SendError`] says how a missing token becomes gRPC's
-//! `UNAVAILABLE` or `DEADLINE_EXCEEDED`.
+//! The layer can't see where the channel connects to, or whether it uses TLS: give it the same origin as
+//! the channel. [`SendError`] shows how a missing token becomes gRPC's `UNAVAILABLE` or
+//! `DEADLINE_EXCEEDED`.
 //!
-//! # What happens when
+//! # Lifecycle of a token
 //!
 //! *A token is kept* until a tenth of its lifetime is left, or a minute if that is less. One to two
 //! tenths before that, by chance, the first call that comes starts to fetch another in the
@@ -126,9 +126,9 @@
 //! server refuses the client's secret: the new secret is then used for the same fetch. If the server
 //! doesn't know the new one yet, the last that it accepted is tried. So a rotation needs neither a
 //! restart nor good timing. While the server goes on refusing what the provider has, the provider is asked
-//! ever more seldom, but every half a minute at least if there are calls.
+//! at growing intervals, up to half a minute while there are calls.
 //!
-//! # What errors say
+//! # Errors
 //!
 //! A [`TokenError`] names the client, the tenant, the issuer and the token endpoint; its sources say what
 //! lies behind it, such as what is wrong with a private key. The server's own words are added if none of
@@ -146,16 +146,17 @@
 //!
 //! With a [`TokenStore`] ([`TokenClientBuilder::shared`]), processes share tokens, and one of them
 //! fetches for all. What is stored is encrypted, and bound to its place. Each call to the store may
-//! take a fifth of a second; one that is slow, full or gone is got on without, and costs no call.
+//! take a fifth of a second; if the store is slow, full or unreachable, processes continue without it,
+//! and no call fails.
 //! `RedisStore` (feature `redis`) is such a store: for one Redis or Valkey server, a primary behind a
-//! name that follows it, or a proxy. Redis Cluster and Sentinel it doesn't speak.
+//! name that follows it, or a proxy. Redis Cluster and Sentinel are not supported.
 //!
 //! Tokens that were asked for with a TLS certificate ([`ClientAuth::tls`],
 //! [`GrantBuilder::certificate_bound`]) aren't shared, and neither
 //! are JWTs that say by `cnf` that they are bound to a certificate or a key: each process may have its
 //! own (RFC 8705 §3).
 //!
-//! # What is bounded, and by what
+//! # Bounds
 //!
 //! | what | bound | setting |
 //! |---|---|---|
@@ -175,12 +176,12 @@
 //! | a request, after a 401 | sent once more | |
 //! | new tokens because one origin refuses them | 1 in 30 s | |
 //! | asking a [`SecretProvider`] | 5 s | |
-//! | asking it again while the server refuses its secret | once a second for 5 s, then ever more seldom, every 30 s at last | |
+//! | asking it again while the server refuses its secret | once a second for 5 s, then at growing intervals, up to 30 s | |
 //! | a file with a secret | 64 KiB | |
 //! | a call to a [`TokenStore`] | 0.2 s, then a rest of 1 s if it failed | |
 //! | waiting for another process's fetch | half of the timeout | [`TokenClientBuilder::timeout`] |
 //!
-//! # Observing it
+//! # Metrics and events
 //!
 //! With the feature `metrics`:
 //!
@@ -205,7 +206,7 @@
 //! and `client_redis_lost`. What the server sent is not among it, but for the `issuer` of metadata and
 //! an error's code and description, cut, made printable, and left out if a secret may be in them.
 //!
-//! # Not there
+//! # Not supported
 //!
 //! Refresh tokens (the grant has none; one that is sent is dropped), DPoP, and any other grant.
 

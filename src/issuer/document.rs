@@ -4,12 +4,12 @@ use serde::de::DeserializeOwned;
 use crate::issuer::fault::FaultKind;
 use crate::json;
 
-/// Why metadata of the right issuer can't be used.
+/// The reason why metadata of the right issuer can't be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
     /// A member is of a wrong type.
     Unreadable,
-    /// It names no address that may be used.
+    /// It names no usable address.
     Unacceptable,
 }
 
@@ -27,8 +27,7 @@ pub(crate) fn read<T: DeserializeOwned>(document: &[u8]) -> Result<T, Refused> {
     json::parse(document).map_err(|_| Refused::Unreadable)
 }
 
-/// Checks whose metadata it is: the issuer must be the same, character by character (RFC 8414
-/// §3.3).
+/// Checks that the metadata's issuer is the expected one, character by character (RFC 8414 §3.3).
 pub(crate) fn check_issuer_of(document: &[u8], issuer: &str) -> Result<(), FaultKind> {
     #[derive(Deserialize)]
     struct Members {

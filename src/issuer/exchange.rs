@@ -1,4 +1,4 @@
-//! One question to the issuer, with all bounds on the answer.
+//! One bounded exchange with the issuer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::transport::{
     user_agent,
 };
 
-/// How the issuer is reached.
+/// The transport and bounds for reaching the issuer.
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) transport: Arc<dyn Transport>,
@@ -23,9 +23,9 @@ pub(crate) struct Network {
     pub(crate) plain_http: PlainHttp,
 }
 
-/// Asks, and follows as many redirects as are allowed. Returns a 200, or a 304.
+/// Sends the request and follows up to the allowed number of redirects. Returns a 200 or a 304.
 ///
-/// The bounds are checked here though transports keep them too: transports are replaceable.
+/// The bounds are checked here as well, because transports are replaceable.
 pub(crate) async fn ask(
     network: &Network,
     uri: &Uri,
@@ -60,7 +60,7 @@ pub(crate) async fn ask(
     check(response, network.limits.max_bytes, now)
 }
 
-/// Returns where a redirect leads, if that is at the same scheme, host and port.
+/// Returns a redirect's target if it has the same scheme, host and port.
 fn location(headers: &HeaderMap, from: &Uri, plain_http: PlainHttp) -> Option<Uri> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     let absolute = match location.strip_prefix('/') {

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use crate::transport::{TransportError, TransportErrorKind};
 
-/// A question without a usable answer.
+/// The error of an exchange without a usable answer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) kind: FaultKind,
-    /// How long the server asked us to stay away.
+    /// The delay that the server's `Retry-After` asks for.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum FaultKind {
 }
 
 impl FaultKind {
-    /// Returns `true` if the host can't be reached. The other places are on the same host.
+    /// Returns `true` if the host can't be reached. The other well-known locations are on the same host.
     pub(crate) const fn ends_the_search(&self) -> bool {
         let Self::Transport(error) = self else { return false };
         matches!(
@@ -41,7 +41,7 @@ impl FaultKind {
         )
     }
 
-    /// Returns `true` if the server has answered that nothing lies there.
+    /// Returns `true` if the server answered that the document doesn't exist.
     pub(crate) const fn means_empty(&self) -> bool {
         match self {
             Self::NotMetadata | Self::Redirect => true,
@@ -50,8 +50,8 @@ impl FaultKind {
         }
     }
 
-    /// Returns how much a fault tells the operator. A passing one may hide metadata, so that it is
-    /// more than a document that can't be read, which is more than that there is none.
+    /// Returns how informative a fault is to the operator. A transient fault, which may hide metadata,
+    /// ranks above an unreadable document, and that above a missing one.
     pub(crate) const fn rank(&self) -> u8 {
         match self {
             Self::IssuerMismatch(_) => 6,

@@ -1,6 +1,5 @@
-//! The metadata of an authorization server (RFC 8414, OpenID Connect Discovery 1.0): where it lies,
-//! how it is asked for, and whose it is. What it says is for the key source and the token client to
-//! read.
+//! The metadata of an authorization server (RFC 8414, OpenID Connect Discovery 1.0): its locations, its
+//! retrieval and the check of its issuer. The key source and the token client read its contents.
 
 mod document;
 mod exchange;

@@ -1,11 +1,11 @@
-//! Where an issuer's metadata lies (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+//! The well-known locations of an issuer's metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
 
 use http::Uri;
 
 use crate::error::ConfigError;
 use crate::transport::printable;
 
-/// Returns the places where metadata may lie, in the order in which to ask. RFC 8414 §3.1 inserts
+/// Returns the URLs at which metadata may be found, in the order of the requests. RFC 8414 §3.1 inserts
 /// the well-known part before the issuer's path, OpenID appends it, and some servers append
 /// RFC 8414's.
 pub(crate) fn metadata_places(issuer: &Uri) -> Vec<Uri> {
@@ -25,11 +25,11 @@ pub(crate) fn metadata_places(issuer: &Uri) -> Vec<Uri> {
     paths.into_iter().filter_map(place).collect()
 }
 
-/// Refuses where metadata lies in place of the issuer that it is of.
+/// Refuses the URL of metadata in place of an issuer.
 pub(crate) fn check_issuer(issuer: &Uri) -> Result<(), ConfigError> {
     if issuer.path().split('/').any(|segment| segment == ".well-known") {
         return Err(ConfigError::new(format!(
-            "the issuer {:?} is where its metadata lies: give what comes before \"/.well-known\"",
+            "the issuer {:?} is the address of its metadata: give the part before \"/.well-known\"",
             printable(&issuer.to_string())
         )));
     }

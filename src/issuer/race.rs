@@ -1,4 +1,4 @@
-//! Several questions, each begun a little later than the one before.
+//! Runs several requests, each started a little later than the one before.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -10,10 +10,9 @@ use tokio::time::timeout_at;
 use crate::clock::monotonic;
 
 /// Runs futures until one succeeds. The next begins when one fails, or `apart` after the one before
-/// has begun; those that have begun go on. `failed` takes each failure, and says whether that is the
-/// end.
+/// has begun; those that have begun go on. `failed` takes each failure and returns `true` to stop.
 ///
-/// Returns `None` if none has succeeded.
+/// Returns `None` if none succeeds.
 pub(crate) async fn first_success<T, E, F: Future<Output = Result<T, E>>>(
     futures: impl IntoIterator<Item = F>,
     apart: Duration,

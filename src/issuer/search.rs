@@ -1,4 +1,4 @@
-//! The search for an issuer's metadata in the places where it may lie.
+//! The search for an issuer's metadata at its well-known locations.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::issuer::places::metadata_places;
 use crate::issuer::race::first_success;
 use crate::transport::TransportErrorKind;
 
-/// The places of one issuer's metadata, and what is known about them.
+/// The locations of one issuer's metadata, and the last result of each.
 #[derive(Debug)]
 pub(crate) struct Search {
     issuer: Box<str>,
@@ -29,7 +29,7 @@ struct Place {
     known: Mutex<Known>,
 }
 
-/// What lay at a place when it was asked last.
+/// The last result at a location.
 #[derive(Clone, Copy, Debug)]
 enum Known {
     Nothing,
@@ -37,9 +37,9 @@ enum Known {
     Empty(Instant),
 }
 
-/// While other places may have metadata, one that had none isn't asked again for so long.
+/// While other locations may have metadata, one that had none isn't requested again for this long.
 const EMPTY: Duration = Duration::from_secs(60 * 60);
-/// When the other places fail, it is asked again no sooner than this.
+/// When the other locations fail, it is requested again no sooner than this.
 const EMPTY_AT_LEAST: Duration = Duration::from_secs(60);
 
 impl Search {
@@ -57,18 +57,18 @@ impl Search {
         &self.issuer
     }
 
-    /// Returns where metadata is first looked for.
+    /// Returns the first location.
     pub(crate) fn first_place(&self) -> Option<&Uri> {
         self.places.first().map(|place| &place.uri)
     }
 
-    /// Asks wherever metadata may lie, first where it was found before, and reads it with `accept`.
-    /// All of it takes no longer than one exchange may. A place that doesn't answer for a quarter of
-    /// that is waited for while the next is asked.
+    /// Requests metadata at each location, first where it was found before, and reads it with `accept`.
+    /// The whole search takes no longer than one exchange may. When a location doesn't answer for a
+    /// quarter of that, the next is requested as well.
     ///
-    /// An answer that isn't this issuer's metadata says nothing of the next place: some servers
-    /// answer every path with 200 and a login page, and proxies know only some paths. Only a host
-    /// that can't be reached ends the search.
+    /// An answer that isn't this issuer's metadata doesn't end the search: some servers answer every
+    /// path with 200 and a login page, and proxies forward only some paths. Only an unreachable host
+    /// ends it.
     pub(crate) async fn find<T>(
         &self,
         network: &Network,
@@ -101,7 +101,7 @@ impl Search {
         }
     }
 
-    /// Returns the places to ask, and those to ask if that doesn't help.
+    /// Returns the locations to request, and those to request if the first fail.
     fn order(&self) -> (Vec<&Place>, Vec<&Place>) {
         let (later, mut first): (Vec<&Place>, Vec<&Place>) =
             self.places.iter().partition(|place| place.was_empty(EMPTY));
@@ -172,7 +172,7 @@ impl Place {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
-    /// Returns `true` if it was asked within this time, and was empty.
+    /// Returns `true` if it was requested within this time and had no metadata.
     fn was_empty(&self, within: Duration) -> bool {
         match self.known() {
             Known::Empty(at) => monotonic().saturating_duration_since(at) < within,

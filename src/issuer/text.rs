@@ -1,4 +1,4 @@
-//! What no token has as its issuer, whatever the server (RFC 8414 §2, Microsoft's documentation).
+//! Checks for issuers that no token can have (RFC 8414 §2, Microsoft's documentation).
 
 use crate::error::ConfigError;
 use crate::transport::printable;
@@ -17,8 +17,8 @@ const ENTRA: [&str; 10] = [
     "b2clogin.com",
 ];
 
-/// Refuses an issuer that no token can have: with spaces around it, with a placeholder left in, or
-/// one of Microsoft's addresses for several tenants.
+/// Refuses an issuer that no token can have: one with spaces around it or a placeholder, or one of
+/// Microsoft's addresses for several tenants.
 ///
 /// # Errors
 ///
@@ -30,12 +30,12 @@ pub(crate) fn check_issuer_text(issuer: &str) -> Result<(), ConfigError> {
         return Err(ConfigError::new("the issuer is empty: give the expected value of \"iss\""));
     }
     if issuer.trim() != issuer {
-        return wrong("begins or ends with a space or line end: no token says so, take it away");
+        return wrong("begins or ends with a space or line end: remove it");
     }
     let lower = issuer.to_ascii_lowercase();
     if ["{", "}", "<", ">", "%7b", "%7d", "%3c", "%3e"].iter().any(|mark| lower.contains(mark)) {
         return wrong(
-            "has a placeholder in it: put in the value that the tokens have, such as the tenant's id",
+            "contains a placeholder: replace it by the value in the tokens, such as the tenant's id",
         );
     }
     let authority_and_path = lower.split_once("://").map_or(&*lower, |(_, rest)| rest);

@@ -18,8 +18,8 @@ pub enum Start {
     /// At once, in the background. Requests that come sooner wait for it, or are answered 503.
     #[default]
     Eager,
-    /// When the first request needs them, or [`Jwks::ready`] is called. A probe that only looks at
-    /// [`Jwks::health`] before any request is let through waits in vain.
+    /// When the first request needs them, or [`Jwks::ready`] is called. A probe that only
+    /// polls [`Jwks::health`] never succeeds, since no request starts the fetch.
     Lazy,
     /// At once, with the keys of an earlier run serving meanwhile, as stale ones.
     ///
@@ -204,7 +204,7 @@ impl JwksBuilder {
         self
     }
 
-    /// Follows so many redirects, on the same scheme, host and port only.
+    /// Sets how many redirects are followed, on the same scheme, host and port only.
     #[must_use]
     pub fn redirects(mut self, redirects: u8) -> Self {
         self.redirects = redirects;
@@ -218,7 +218,7 @@ impl JwksBuilder {
         self
     }
 
-    /// Sets what an empty key set means.
+    /// Sets how an empty key set is treated.
     #[must_use]
     pub fn empty_set(mut self, empty_set: EmptySet) -> Self {
         self.empty_set = empty_set;
@@ -232,16 +232,16 @@ impl JwksBuilder {
         self
     }
 
-    /// Fetches from public addresses only: for an issuer that somebody else than the operator has
-    /// named. Proxies of the environment aren't used then.
+    /// Fetches from public addresses only, for an issuer that doesn't come from the operator's own
+    /// configuration. Proxies of the environment aren't used then.
     #[must_use]
     pub fn public_addresses_only(mut self) -> Self {
         self.public_addresses_only = true;
         self
     }
 
-    /// Allows plain `http` to other machines than this one. Whoever sits in between can put in
-    /// keys of his own, and make any token with them.
+    /// Allows plain `http` to other machines than this one. Anyone on the network path can substitute
+    /// keys, and forge any token with them.
     #[must_use]
     pub fn dangerous_allow_http(mut self) -> Self {
         self.dangerous_http = true;
@@ -262,7 +262,7 @@ impl JwksBuilder {
         self
     }
 
-    /// Checks signatures with this.
+    /// Sets the crypto backend.
     #[must_use]
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = Some(backend);

@@ -1,8 +1,8 @@
-//! The issuer's keys: fetched in the background, swapped whole, never waited for by a request whose
-//! key is known.
+//! The issuer's keys: fetched in the background and swapped atomically. A request whose key is known
+//! never waits for them.
 //!
-//! A [`Jwks`] is one issuer's key source. It finds the key set by discovery, or is told where it
-//! lies, and refreshes it before it grows old:
+//! A [`Jwks`] is one issuer's key source. It finds the key set by discovery or at a given URL, and
+//! refreshes it before it becomes stale:
 //!
 //! ```
 //! use std::time::Duration;
@@ -19,14 +19,14 @@
 //!     .keys(jwks.clone())
 //!     .build()?;
 //!
-//! // Nothing was fetched yet: this is what a readiness probe says until it is.
+//! // Nothing was fetched yet: a readiness probe fails until it is.
 //! assert_eq!(jwks.health(), Health::NotReady);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`Jwks::ready`] waits for the first keys; the [`NotReady`] that it may fail with says whose keys
-//! they are, from where, and what went wrong. A SPIFFE trust domain's keys for JWT-SVIDs come from
+//! [`Jwks::ready`] waits for the first keys; its error [`NotReady`] names the issuer, the URL and the
+//! last failure. A SPIFFE trust domain's keys for JWT-SVIDs come from
 //! [`Jwks::spiffe_bundle`].
 //!
 //! # States
@@ -59,9 +59,8 @@
 //! succeeds. It is refused only if the key isn't in a set that was asked for after the token was
 //! first seen; for a [`cooldown`](JwksBuilder::cooldown) the same token is then refused at once.
 //!
-//! That can't be made into a way to have the issuer flooded. Since made-up `kid`s can't be told from
-//! new ones, it is the time from one such refresh to the next that decides for how long a flood of
-//! them can hide a rotation:
+//! Callers can't use this to flood the issuer. Since made-up `kid`s can't be distinguished from new
+//! ones, the interval between such refreshes decides for how long a flood of them can hide a rotation:
 //!
 //! - In the first ten seconds, refreshes begin 1.4 s apart: with an issuer that answers within half
 //!   a second, no token of a new key is turned away.
@@ -77,8 +76,8 @@
 //! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that
 //! can't be used never spoils the others, and a set without any usable key replaces nothing.
 //!
-//! For four cooldowns nobody asks for a key that was removed. Then its `kid` is unknown like any
-//! other, so that one which the issuer has brought back is found.
+//! For four cooldowns, a removed key causes no refresh. Then its `kid` is unknown like any other, so
+//! that a key which the issuer has restored is found.
 //!
 //! ```
 //! use tower_bearer::jwks::{Jwks, State};
@@ -107,9 +106,9 @@
 //! | `jwks_fetch_total{result}` | attempts: `ok`, `not_modified`, or a code of [`FetchError`] |
 //! | `jwks_fetch_seconds` | how long they took |
 //! | `jwks_age_seconds` | since the set was last known to be the issuer's, told at each attempt |
-//! | `jwks_state{state}` | 1 for the [`State`] of now, 0 for the others |
+//! | `jwks_state{state}` | 1 for the current [`State`], 0 for the others |
 //! | `jwks_keys{kind}` | `usable` and `ignored` keys of the set |
-//! | `jwks_kid_miss_total{result}` | tokens with an unknown `kid`, by what came of it (below) |
+//! | `jwks_kid_miss_total{result}` | tokens with an unknown `kid`, by outcome (below) |
 //! | `jwks_rate_limited_total` | requests that were answered 503 because no refresh was allowed soon enough |
 //! | `jwks_stale_served_total` | signatures checked with stale keys |
 //! | `jwks_refresh_waiters` | requests that wait for a refresh |
@@ -117,7 +116,7 @@
 //! An unknown `kid` is `resolved` or `absent` after a refresh; or `negative_cached`, if that was known
 //! already (of the same token without a refresh, of another with the same `kid` after one). Without
 //! one it is a `tombstone` (removed lately) or `rate_limited`; `fetch_failed` tells nothing about it.
-//! Made-up `kid`s lead to `absent` and `rate_limited`: neither is a reason to wake anybody.
+//! Made-up `kid`s lead to `absent` and `rate_limited`: don't alert on either.
 //!
 //! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, `jwks_state`,
 //! `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,

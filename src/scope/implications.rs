@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::ConfigError;
 use crate::scope::{Scope, ScopeSet};
 
-/// Which scope implies which: `orders:admin` ⇒ `orders:write` ⇒ `orders:read`.
+/// The scopes that other scopes imply: `orders:admin` ⇒ `orders:write` ⇒ `orders:read`.
 ///
 /// Implications are transitive. By default there are none.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +32,7 @@ impl Implications {
         ImplicationsBuilder { declared: Vec::new() }
     }
 
-    /// Tells whether a token with these scopes has this one, be it by implication.
+    /// Returns `true` if a token with these scopes has this one, directly or by implication.
     pub fn grants(&self, granted: &ScopeSet, scope: &str) -> bool {
         granted.contains(scope)
             || self
@@ -64,7 +64,7 @@ impl ImplicationsBuilder {
     ///
     /// # Errors
     ///
-    /// If a word is no scope, or a scope implies itself, be it through others.
+    /// If a word is no scope, or a scope implies itself, directly or through others.
     pub fn build(self) -> Result<Implications, ConfigError> {
         let mut direct: BTreeMap<Scope, BTreeSet<Scope>> = BTreeMap::new();
         for (stronger, weaker) in &self.declared {

@@ -1,7 +1,7 @@
 use crate::error::ConfigError;
 use crate::scope::{Implications, Scope, ScopeSet};
 
-/// What a token's scopes must be: one scope, all of several, any of several, nested at will.
+/// A condition on a token's scopes: one scope, all of several, or any of several, nested as needed.
 ///
 /// ```
 /// # use tower_bearer::{Implications, Requirement, ScopeSet};
@@ -49,7 +49,7 @@ impl Requirement {
     ///
     /// # Errors
     ///
-    /// If there are none: nothing could ever satisfy that.
+    /// If there are none: no token could satisfy that.
     pub fn any(parts: impl IntoIterator<Item = impl Into<Self>>) -> Result<Self, ConfigError> {
         let parts: Box<[Self]> = parts.into_iter().map(Into::into).collect();
         if parts.is_empty() {
@@ -60,12 +60,12 @@ impl Requirement {
         Ok(Self(Node::Any(parts)))
     }
 
-    /// Requires at least one of these, of which there is a first.
+    /// Requires at least one of these. The first is an argument of its own, so that there is one.
     pub(crate) fn any_of(first: Self, others: impl IntoIterator<Item = Self>) -> Self {
         Self(Node::Any(std::iter::once(first).chain(others).collect()))
     }
 
-    /// Tells whether a token with these scopes may pass.
+    /// Returns `true` if a token with these scopes satisfies the requirement.
     pub fn is_met_by(&self, granted: &ScopeSet, implications: &Implications) -> bool {
         match &self.0 {
             Node::Scope(scope) => implications.grants(granted, scope.as_str()),
@@ -76,8 +76,8 @@ impl Requirement {
 
     /// Returns scopes that would have sufficed: a token with these, and no others, passes.
     ///
-    /// Of alternatives, the one is taken of which the fewest scopes are missing; of equals, the
-    /// first. So a client that asks for what a challenge names asks for no more than it needs.
+    /// Among alternatives, the one with the fewest missing scopes is chosen, the first of equals. A
+    /// client that requests what a challenge names thus requests no more than it needs.
     pub fn sufficient_for(&self, granted: &ScopeSet, implications: &Implications) -> ScopeSet {
         let mut chosen = Vec::new();
         self.choose(granted, implications, &mut chosen);

@@ -53,7 +53,7 @@ fn is_scope_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_scope_byte)
 }
 
-/// %x21 / %x23-5B / %x5D-7E, put so that many bytes can be checked at a time.
+/// %x21 / %x23-5B / %x5D-7E, written so that the compiler can check many bytes at a time.
 const fn is_scope_byte(byte: u8) -> bool {
     (byte > b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
 }
@@ -84,7 +84,7 @@ impl Borrow<str> for Scope {
     }
 }
 
-/// A set of scopes: without order, without duplicates.
+/// A set of scopes, without duplicates.
 ///
 /// It is kept as the text of RFC 6749 §3.3, scopes separated by one space each: one allocation for
 /// the whole set, which is what a challenge or a token request wants to send.
@@ -96,8 +96,7 @@ pub struct ScopeSet {
 impl ScopeSet {
     /// Reads a space-delimited list.
     ///
-    /// What isn't a scope, such as a word with a control character, matches nothing and is left
-    /// out; of duplicates one is kept.
+    /// Words that aren't scopes, such as one with a control character, and duplicates are dropped.
     ///
     /// ```
     /// # use tower_bearer::ScopeSet;
@@ -110,17 +109,17 @@ impl ScopeSet {
         if is_canonical(list) { Self { text: list.into() } } else { words(list).collect() }
     }
 
-    /// Tells whether this scope is in the set.
+    /// Returns `true` if this scope is in the set.
     pub fn contains(&self, scope: &str) -> bool {
         self.iter().any(|held| held == scope)
     }
 
-    /// Tells whether all of these scopes are in the set.
+    /// Returns `true` if all of these scopes are in the set.
     pub fn contains_all<'a>(&self, scopes: impl IntoIterator<Item = &'a str>) -> bool {
         scopes.into_iter().all(|scope| self.contains(scope))
     }
 
-    /// Returns the scopes, in the order in which they were first named.
+    /// Iterates over the scopes, in the order of their first occurrence.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         words(&self.text).filter(|scope| !scope.is_empty())
     }
@@ -130,12 +129,12 @@ impl ScopeSet {
         &self.text
     }
 
-    /// Returns how many scopes there are.
+    /// Returns the number of scopes.
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// Tells whether there is no scope.
+    /// Returns `true` if the set has no scope.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
@@ -144,7 +143,7 @@ impl ScopeSet {
 /// Lists up to this long are searched for duplicates by comparing each with each.
 const FEW: usize = 32;
 
-/// Tells whether a list can be kept letter by letter.
+/// Returns `true` if a list can be kept as it is written.
 fn is_canonical(list: &str) -> bool {
     // No early exit, so that many bytes are checked at a time.
     if !list.bytes().fold(true, |ok, byte| ok & (is_scope_byte(byte) | (byte == b' '))) {
@@ -217,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// As RFC 6749 §3.3 would have it read, without any haste.
+    /// The plain reading of RFC 6749 §3.3, not optimized.
     fn plainly(list: &str) -> Vec<&str> {
         let mut scopes = Vec::new();
         for word in list.split(' ') {

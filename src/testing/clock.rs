@@ -33,7 +33,7 @@ struct State {
 }
 
 impl ManualClock {
-    /// Creates a clock that stands still until it is moved.
+    /// Creates a clock that stands still until it is set or advanced.
     pub fn new(time: UnixTime) -> Self {
         Self { state: Arc::new(Mutex::new(State { time, runs_since: None })) }
     }
@@ -47,7 +47,7 @@ impl ManualClock {
         Self { state: Arc::new(Mutex::new(State { time, runs_since })) }
     }
 
-    /// Sets the time, be it forward or back.
+    /// Sets the time, forward or back.
     pub fn set(&self, time: UnixTime) {
         let mut state = lock(&self.state);
         state.time = time;

@@ -1,10 +1,9 @@
 //! An authorization server in the process, to test services with. **Never for production.**
 //!
 //! [`TestIssuer`] signs access tokens, serves discovery, a key set and the client-credentials
-//! grant over plain HTTP on loopback, rotates its keys, and misbehaves when told to. What it is
-//! not: safe. Its keys are public knowledge to the test, it has no storage, no TLS and no limits,
-//! and it makes any token that it is asked for. It is behind the feature `test-util`, which belongs
-//! among `[dev-dependencies]`.
+//! grant over plain HTTP on loopback, rotates its keys, and misbehaves on demand. It is not secure: it
+//! has no storage, no TLS and no limits, and mints any token. It is behind the feature `test-util`, which
+//! belongs in `[dev-dependencies]`.
 //!
 //! | to | use |
 //! |---|---|
@@ -12,18 +11,17 @@
 //! | let a client fetch one | [`TestIssuer::token_endpoint`], [`TestClient`] |
 //! | rotate keys | [`rotate_overlapping`](TestIssuer::rotate_overlapping), [`rotate_hard`](TestIssuer::rotate_hard), [`rotate_same_kid`](TestIssuer::rotate_same_kid), [`prepublish_keys`](TestIssuer::prepublish_keys) |
 //! | break an endpoint | [`TestIssuer::inject`] with a [`Fault`] |
-//! | break it all, and mend it | [`TestIssuer::stop`], [`TestIssuer::restart`] |
-//! | see what was asked | [`TestIssuer::counters`], [`TestIssuer::wait_for_requests`], [`TestIssuer::last_request`] |
+//! | stop it, and start it again | [`TestIssuer::stop`], [`TestIssuer::restart`] |
+//! | inspect requests | [`TestIssuer::counters`], [`TestIssuer::wait_for_requests`], [`TestIssuer::last_request`] |
 //! | imitate another server | [`TestIssuerBuilder`], above all its `shape_…` methods |
 //! | do without sockets, or with paused time | [`TestIssuer::transport`], [`ManualClock`], [`ScriptedTransport`] |
 //!
-//! It has a thread of its own, and so serves any runtime, any number of times in one process, also
-//! while the test blocks.
+//! Each issuer has a thread of its own, so it works with any runtime, and while the test blocks.
 //!
 //! # Testing a service
 //!
-//! A service takes its validator from outside, so that the test can bring one that trusts the
-//! embedded issuer. All else is as in production.
+//! A service takes its validator as an argument, so that the test can pass one that trusts the embedded
+//! issuer. Everything else is as in production.
 //!
 //! ```
 //! use std::time::Duration;
@@ -51,7 +49,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let issuer = TestIssuer::start().await?;
-//! // Leave the transport out, and the keys are fetched over HTTP.
+//! // Without this transport, the keys are fetched over HTTP.
 //! let keys = Jwks::discover(issuer.issuer()).transport(issuer.transport());
 //! let validator = Validator::builder(issuer.issuer(), issuer.audience()).keys(keys).build()?;
 //! validator.ready(Duration::from_secs(5)).await?;
@@ -89,8 +87,8 @@
 //!
 //! # Rotation and outage
 //!
-//! With [`TestIssuer::transport`] and a clock that runs with tokio's, a test under paused time goes
-//! through hours at once. Write `#[tokio::test(start_paused = true)]`.
+//! With [`TestIssuer::transport`] and a clock that runs with tokio's, a test under paused time passes
+//! hours instantly. Write `#[tokio::test(start_paused = true)]`.
 //!
 //! ```
 //! use std::time::Duration;
@@ -114,7 +112,7 @@
 //!     .build()?;
 //! validator.ready(Duration::from_secs(5)).await?;
 //!
-//! // The keys are replaced: the first token of the new key is good, those of the old one are not.
+//! // The keys are replaced: tokens of the new key are accepted, those of the old one refused.
 //! let old = issuer.token().sign();
 //! assert!(validator.validate(&old).await.is_ok());
 //! issuer.rotate_hard();
@@ -123,14 +121,14 @@
 //! assert!(matches!(validator.validate(&old).await, Err(Refusal::Rejection(_))));
 //! assert_eq!(issuer.counters().requests(Endpoint::Jwks), 2);
 //!
-//! // The issuer is gone: its keys serve on for a while, and what comes then isn't the token's fault.
+//! // The issuer is down: its keys serve for a while, then tokens can't be checked.
 //! issuer.stop().await;
 //! tokio::time::advance(Duration::from_secs(1_800)).await;
 //! assert!(validator.validate(&new).await.is_ok());
 //! tokio::time::advance(Duration::from_secs(7_200)).await;
 //! assert!(matches!(validator.validate(&new).await, Err(Refusal::Unavailable(_))));
 //!
-//! // It comes back, and so do we.
+//! // It comes back, and tokens are accepted again.
 //! issuer.restart().await?;
 //! tokio::time::sleep(Duration::from_secs(120)).await;
 //! assert!(validator.validate(&new).await.is_ok());

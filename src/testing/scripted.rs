@@ -12,9 +12,9 @@ use tokio::time::{sleep, timeout};
 use crate::testing::misuse::{lock, misuse};
 use crate::transport::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
 
-/// A [`Transport`] without a network: it answers what a test has written down.
+/// A [`Transport`] without a network that returns the answers that a test has queued.
 ///
-/// Its clones are one transport: give one away and keep one. Answers come from a queue, in the
+/// Its clones share one state: pass one on and keep one. Answers come from a queue, in the
 /// order of the requests; when it is empty, from the function that [`from_fn`](Self::from_fn) was
 /// given; without one, no connection can be made.
 ///
@@ -95,7 +95,7 @@ impl ScriptedTransport {
         self.script.log.borrow().requests.clone()
     }
 
-    /// Returns how many requests there were.
+    /// Returns the number of requests.
     pub fn request_count(&self) -> usize {
         self.script.log.borrow().requests.len()
     }
@@ -105,7 +105,7 @@ impl ScriptedTransport {
         self.script.log.borrow().completed
     }
 
-    /// Returns how many requests were given up before they were answered.
+    /// Returns the number of requests that were dropped before they were answered.
     pub fn cancelled(&self) -> usize {
         self.script.log.borrow().cancelled
     }

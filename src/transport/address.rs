@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Returns `true` if an address is never dialled, whatever named it: link-local ones, those at which
-/// clouds hand out credentials, and what is no single host.
+/// Returns `true` if an address is never dialled, whatever its origin: link-local addresses, those of
+/// cloud metadata services, and those that are no single host.
 pub(crate) fn is_forbidden(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_forbidden_v4(v4),

@@ -5,14 +5,14 @@ use http::header::CONTENT_ENCODING;
 
 use crate::telemetry::event;
 
-/// What was done to a body.
+/// The coding of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Coding {
     /// Nothing.
     Identity,
     /// It was compressed by gzip, once.
     Gzip,
-    /// Something that isn't undone here.
+    /// Another coding, which isn't supported.
     Other,
 }
 
@@ -20,8 +20,8 @@ impl Coding {
     /// Reads all `Content-Encoding` fields as one list, in which empty members and `identity` mean
     /// nothing.
     ///
-    /// Servers also name there what is no content coding, and leaves the bytes as they are: those
-    /// names are passed over, with a warning.
+    /// Some servers list words that are no content coding and leave the bytes as they are: those are
+    /// skipped, with a warning.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::Identity;
         let mut warned = false;

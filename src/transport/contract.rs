@@ -20,8 +20,8 @@ pub type ResponseFuture =
 /// * end the whole exchange, connecting and reading included, within [`Limits::timeout`];
 /// * stop reading, with [`TransportErrorKind::TooLarge`], once the body has more than
 ///   [`Limits::max_bytes`], counted after decompression;
-/// * dial public addresses only where [`Limits::public_addresses_only`] says so, whatever name leads
-///   elsewhere, or else refuse with [`TransportErrorKind::BlockedAddress`];
+/// * dial public addresses only if [`Limits::public_addresses_only`] is set, whatever the name resolves
+///   to, or else refuse with [`TransportErrorKind::BlockedAddress`];
 /// * send no cookies and no credentials of its own.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`.
@@ -31,7 +31,7 @@ pub trait Transport: Send + Sync + 'static {
 /// How long connecting may take, where nothing else is set.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The bounds of one exchange.
+/// Bounds of one exchange.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -41,20 +41,20 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// How long the whole exchange may take, connecting included.
     pub timeout: Duration,
-    /// Whether only public addresses may be dialled: for addresses that came from elsewhere than
-    /// the operator's own configuration.
+    /// Whether only public addresses may be dialled: for URLs that don't come from the operator's own
+    /// configuration.
     pub public_addresses_only: bool,
 }
 
 impl Limits {
-    /// Creates limits; connecting may take the whole time, and any address may be dialled that
-    /// isn't always blocked.
+    /// Creates limits. Connecting may take the whole time, and all addresses are allowed except those
+    /// that are always blocked.
     pub const fn new(max_bytes: usize, timeout: Duration) -> Self {
         Self { max_bytes, connect_timeout: timeout, timeout, public_addresses_only: false }
     }
 }
 
-/// An exchange that gave no answer.
+/// The error of an exchange that yielded no usable answer.
 ///
 /// Its `Display` names neither the address nor anything that was received;
 /// [`source`](Error::source) is the cause, if it is known. Two are equal if they are of the same kind.
@@ -64,13 +64,13 @@ pub struct TransportError {
     cause: Option<Cause>,
 }
 
-/// Why an exchange gave no answer.
+/// The reason why an exchange yielded no usable answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
     /// The exchange took longer than [`Limits::timeout`].
     Timeout,
-    /// The host's name has no address, or the resolver couldn't be asked.
+    /// The host's name has no address, or the resolver failed.
     UnknownHost,
     /// No connection: refused, or unreachable.
     Connect,
@@ -100,7 +100,7 @@ impl TransportError {
         Self { cause: Some(cause.into().into()), ..self }
     }
 
-    /// Returns what went wrong.
+    /// Returns the reason.
     pub const fn kind(&self) -> TransportErrorKind {
         self.kind
     }

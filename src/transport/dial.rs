@@ -1,4 +1,4 @@
-//! Which of a name's addresses are dialled, decided when they are.
+//! Filters a name's addresses when they are dialled.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -36,8 +36,8 @@ pub(crate) fn is_localhost(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost")
 }
 
-/// Resolves names, and takes away what may not be dialled. This is the last look before the
-/// connection is made, so that a name that leads elsewhere the second time doesn't help.
+/// Resolves names and drops the addresses that may not be dialled. This is the last check before the
+/// connection is made, so that DNS rebinding doesn't help.
 pub(crate) struct Filter {
     pub(crate) names: Arc<dyn Resolve>,
     pub(crate) dial: Dial,

@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::clock::UnixTime;
 
-/// Returns what we call ourselves. Some firewalls refuse requests without.
+/// Returns the `User-Agent`. Some firewalls refuse requests without one.
 pub(crate) const fn user_agent() -> HeaderValue {
     HeaderValue::from_static(concat!("tower-bearer/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Returns how long the server asks us to stay away: seconds, or a date (RFC 9110 §10.2.3).
+/// Returns the delay of `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let value = text(headers, &RETRY_AFTER)?;
     delta_seconds(value).or_else(|| Some(date(value)?.saturating_since(now)))

@@ -5,7 +5,7 @@ use flate2::write::MultiGzDecoder;
 
 use crate::transport::contract::TransportErrorKind;
 
-/// A body as it comes, decompressed if need be, and never longer than allowed.
+/// A body that is decompressed as it arrives, up to a bound.
 pub(crate) enum Body {
     Plain(Capped),
     Gzip { decoder: Box<MultiGzDecoder<Capped>>, left: usize, any: bool },
@@ -17,7 +17,7 @@ pub(crate) struct Capped {
     most: usize,
 }
 
-/// A compressed body may be longer than what it holds, by little.
+/// A compressed body may be a little longer than its content.
 const OVERHEAD: usize = 64 * 1_024;
 
 impl Body {
@@ -31,7 +31,7 @@ impl Body {
         }
     }
 
-    /// Adds what came.
+    /// Adds a chunk.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), TransportErrorKind> {
         match self {
             Self::Plain(capped) => capped.write_all(chunk).map_err(|error| kind(&error)),

@@ -1,12 +1,12 @@
-//! How key sets, metadata and tokens are fetched: one method, [`Transport::send`].
+//! HTTP transports, which fetch key sets, metadata and tokens through [`Transport::send`].
 //!
-//! The default is `ReqwestTransport` (feature `reqwest`). Bring your own for another TLS stack, a
+//! The default is `ReqwestTransport` (feature `reqwest`). Implement [`Transport`] for another TLS stack, a
 //! service mesh, or a test.
 //!
 //! With the feature `tracing`, there are these events, with the target `tower_bearer`:
-//! `content_encoding` for a `Content-Encoding` that names what is no coding, or one that wasn't asked
-//! for; `transport_proxy` for a proxy of the environment that can't be used; and `transport_client`
-//! where the HTTP client can't be replaced.
+//! `content_encoding` for a `Content-Encoding` that names no coding, or one that wasn't requested;
+//! `transport_proxy` for a proxy of the environment that can't be used; and `transport_client` if the
+//! HTTP client can't be replaced.
 
 #[cfg(feature = "reqwest")]
 mod address;

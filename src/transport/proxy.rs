@@ -6,7 +6,7 @@ use crate::telemetry::event;
 const VARIABLES: [&str; 6] =
     ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
 
-/// Warns of proxies of the environment that can't be used: `reqwest` passes them over, and connects
+/// Warns of proxies of the environment that can't be used: `reqwest` ignores them and connects
 /// directly.
 pub(crate) fn warn_of_unusable_proxies() {
     for _name in unusable(|name| std::env::var(name).ok()) {

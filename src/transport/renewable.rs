@@ -13,10 +13,10 @@ use crate::telemetry::event;
 /// Makes a client.
 pub(crate) type Make = dyn Fn() -> Result<Client, ConfigError> + Send + Sync;
 
-/// A client that is replaced, with all connections that it has kept, once one of them may hang.
+/// A client that is replaced, together with all its pooled connections, once one of them may hang.
 ///
-/// A client doesn't drop an HTTP/2 connection on which no answer comes, and has no way to be told
-/// so: each exchange after a failed one would fail likewise.
+/// A client doesn't drop an HTTP/2 connection that no longer answers, and has no method to drop it:
+/// each exchange after a failed one would fail likewise.
 pub(crate) struct Renewable {
     make: Arc<Make>,
     current: Mutex<Arc<Generation>>,
@@ -26,12 +26,12 @@ pub(crate) struct Renewable {
 pub(crate) struct Generation {
     /// Made when it is first needed.
     client: OnceCell<Client>,
-    /// Used on if no other can be made, as where the certificates can no longer be read.
+    /// Used further if no other can be made, for example if the certificates can no longer be read.
     before: Mutex<Option<Client>>,
     since: Instant,
 }
 
-/// How an exchange may leave its client behind.
+/// The state in which an exchange leaves its client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Suspicion {
     /// No answer came in time: the connection may hang, and others with it.
@@ -55,12 +55,12 @@ impl Renewable {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns what makes the clients.
+    /// Returns the function that makes the clients.
     pub(crate) fn make(&self) -> Arc<Make> {
         Arc::clone(&self.make)
     }
 
-    /// Lets the exchanges from now on use another client, unless they do already.
+    /// Replaces the client for later exchanges, unless it was replaced already.
     pub(crate) fn replace(&self, used: &Arc<Generation>, suspicion: Suspicion) {
         // What breaks new connections too would cost a client each time.
         const SHORTEST: Duration = Duration::from_secs(1);
@@ -82,8 +82,8 @@ impl Renewable {
 }
 
 impl Generation {
-    /// Returns the client, which is made first if it has to be. That reads the system's
-    /// certificates, so that it isn't done in a task.
+    /// Returns the client, and makes it first if needed. That reads the system's certificates, which
+    /// blocks.
     pub(crate) async fn client(&self, make: Arc<Make>) -> Option<&Client> {
         let client = self.client.get_or_try_init(async || {
             let made = tokio::task::spawn_blocking(move || make()).await;

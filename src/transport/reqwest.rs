@@ -28,22 +28,21 @@ use crate::transport::gunzip::Body;
 use crate::transport::proxy::warn_of_unusable_proxies;
 use crate::transport::renewable::{Generation, Renewable, Suspicion};
 
-/// Fetches with [`reqwest`].
+/// A [`Transport`] that sends with [`reqwest`].
 ///
-/// It follows no redirects, sends no cookies, and looks at every address before it dials it:
+/// It follows no redirects, sends no cookies, and checks every address before it dials it:
 ///
 /// * link-local addresses and those of cloud metadata services are never dialled, whatever name
-///   leads there and however the number is written;
+///   resolves to them and however the address is written;
 /// * the name `localhost` leads to loopback addresses only;
 /// * with [`Limits::public_addresses_only`], only public addresses are dialled.
 ///
-/// What a proxy dials can't be seen from here. The proxies of the environment (`HTTPS_PROXY`,
+/// The addresses that a proxy dials can't be checked. The proxies of the environment (`HTTPS_PROXY`,
 /// `ALL_PROXY`, `NO_PROXY`; HTTP and SOCKS ones) are used for hosts that the operator has named, but
 /// not for loopback ones, and not where only public addresses may be dialled.
 ///
 /// Connections are kept for later exchanges. Once an exchange has timed out, or its connection broke,
-/// those that were kept are no longer used: they may hang likewise, an HTTP/2 connection for as long
-/// as it is used. Exchanges under way go on.
+/// those that were kept are no longer used, since they may hang likewise. Exchanges under way go on.
 ///
 /// ```no_run
 /// # fn example(pem: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
@@ -51,7 +50,7 @@ use crate::transport::renewable::{Generation, Renewable, Suspicion};
 ///
 /// use tower_bearer::transport::ReqwestTransport;
 ///
-/// // For an issuer with a certificate from an authority of one's own.
+/// // For an issuer with a certificate from a private authority.
 /// let authority = reqwest::Certificate::from_pem(pem)?;
 /// let transport = ReqwestTransport::from_fn(move || {
 ///     reqwest::Client::builder()
@@ -69,8 +68,8 @@ pub struct ReqwestTransport {
 }
 
 impl ReqwestTransport {
-    /// Creates a transport with the system's certificates and proxies, which tries to connect for
-    /// at most 3 seconds and keeps at most 16 unused connections to a host.
+    /// Creates a transport with the system's certificates and proxies, a connect timeout of 3
+    /// seconds, and at most 16 idle connections to a host.
     ///
     /// # Errors
     ///
@@ -101,12 +100,12 @@ impl ReqwestTransport {
         Ok(Self { usual, direct: Some(direct) })
     }
 
-    /// Creates a transport from client builders, for certificates, proxies or TLS settings of one's
-    /// own. The function is called again for each client that replaces another.
+    /// Creates a transport from client builders, for private certificates, proxies or TLS settings. The
+    /// function is called again for each client that replaces another.
     ///
     /// The redirect policy, the resolver and the decompression of the builder are replaced; it must
-    /// not keep cookies, and an address that it gives a name by [`ClientBuilder::resolve`] is dialled
-    /// unseen. How long connecting may take is for it to say ([`ClientBuilder::connect_timeout`]).
+    /// not keep cookies, and an address set by [`ClientBuilder::resolve`] is dialled unchecked. The builder
+    /// also sets the connect timeout ([`ClientBuilder::connect_timeout`]).
     ///
     /// Where only public addresses may be dialled, such a transport refuses to send, since its
     /// proxies could dial others.
@@ -122,8 +121,8 @@ impl ReqwestTransport {
 
     /// Creates a transport from one client builder, as [`from_fn`](Self::from_fn) does from many.
     ///
-    /// Its client can't be replaced, so that no connection is kept that could hang: each exchange
-    /// costs a new one. Prefer [`from_fn`](Self::from_fn).
+    /// Its client can't be replaced, so no connection is kept, since it could hang: each exchange
+    /// opens a new one. Prefer [`from_fn`](Self::from_fn).
     ///
     /// # Errors
     ///
@@ -135,7 +134,7 @@ impl ReqwestTransport {
         Ok(Self { usual: Arc::new(usual), direct: None })
     }
 
-    /// Chooses the client, after a look at an address that needs no resolving.
+    /// Selects the client, after checking an address that needs no resolving.
     fn client(&self, url: &Url, limits: Limits) -> Result<&Arc<Renewable>, TransportErrorKind> {
         const BLOCKED: TransportErrorKind = TransportErrorKind::BlockedAddress;
         // `Url` has turned every spelling of an IPv4 address into the usual one.
@@ -169,14 +168,14 @@ impl Transport for ReqwestTransport {
     }
 }
 
-/// An exchange under way. Dropped without an answer, it leaves its client suspect.
+/// An exchange under way. If it is dropped without an answer, its client is suspect.
 struct Attempt {
     clients: Arc<Renewable>,
     generation: Arc<Generation>,
     began: Instant,
-    /// After this, that no answer came tells something.
+    /// After this time, a missing answer makes the client suspect.
     patience: Duration,
-    /// What is to be thought of the client if the exchange ends now.
+    /// The state of the client if the exchange ends now.
     suspicion: Option<Suspicion>,
 }
 
@@ -277,7 +276,7 @@ fn reason(error: &reqwest::Error) -> Reason {
     Reason(text.chars().take(256).map(legal).collect::<String>().into())
 }
 
-/// Returns what an error comes from, those within an `io::Error` included.
+/// Iterates over an error's sources, including those within an `io::Error`.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -287,7 +286,7 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// So `rustls` says, to whoever connects, that the handshake failed.
+/// `rustls` reports a failed handshake as an `io::Error` of this kind.
 fn is_tls(cause: &(dyn Error + 'static)) -> bool {
     cause
         .downcast_ref::<io::Error>()
@@ -382,7 +381,7 @@ mod tests {
         transport.send(request, limits).await.map(drop).map_err(|error| error.kind())
     }
 
-    /// A listener, of which the test looks whether anybody connected.
+    /// A listener on which the test checks for connections.
     fn listener() -> (TcpListener, u16) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -413,7 +412,7 @@ mod tests {
     async fn what_may_be_dialled_is_and_nothing_beside_it() {
         let (listener, port) = listener();
         let url = format!("http://name.example:{port}/");
-        // Nobody answers, but somebody came.
+        // No answer, but a connection.
         let limits = Limits::new(1, Duration::from_millis(200));
         let mixed = transport(&[&["169.254.169.254", "127.0.0.1"]]);
         let request = Request::get(&url).body(Bytes::new()).unwrap();

@@ -13,15 +13,15 @@ use crate::error::ConfigError;
 pub(crate) enum PlainHttp {
     /// Never.
     Refused,
-    /// To this machine, where no one sits in between.
+    /// To this machine only, where the network can't be intercepted.
     Loopback,
-    /// Everywhere: the operator said so.
+    /// Everywhere, as the operator has configured.
     Dangerous,
 }
 
 impl PlainHttp {
-    /// Returns what is allowed to the addresses that an issuer's metadata names: fetched over TLS,
-    /// it may not lead away from TLS, not even to this machine.
+    /// Returns the rule for URLs that an issuer's metadata names: metadata that was fetched over TLS
+    /// may not lead away from TLS, not even to this machine.
     pub(crate) fn beyond(self, issuer: &Uri) -> Self {
         match self {
             Self::Loopback if !is_plain_loopback(issuer) => Self::Refused,
@@ -75,7 +75,7 @@ pub(crate) fn parse_url(text: &str, plain_http: PlainHttp) -> Result<Uri, UrlFau
 }
 
 /// Returns `true` for a name, an IPv4 address, or an IPv6 address in brackets, without a zone.
-/// Escapes are refused: what decodes them sees another host (RFC 3986 §3.2.2 has them).
+/// Escapes (RFC 3986 §3.2.2) are refused: a client that decodes them sees another host.
 fn is_host(host: &str) -> bool {
     match host.strip_prefix('[') {
         Some(v6) => v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok()),
@@ -85,13 +85,13 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// Returns `true` if a URL is one of plain `http` that stays on this machine.
+/// Returns `true` if a URL is plain `http` to this machine.
 pub(crate) fn is_plain_loopback(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some_and(is_loopback)
 }
 
-/// Returns `true` if a host is this machine by its very spelling: 127.0.0.0/8, `[::1]`, or `localhost`,
-/// of which the transport dials loopback addresses only.
+/// Returns `true` if a host is this machine by its spelling alone: 127.0.0.0/8, `[::1]`, or
+/// `localhost`, for which the transport dials loopback addresses only.
 fn is_loopback(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     host.eq_ignore_ascii_case("localhost")
@@ -113,8 +113,8 @@ pub(crate) fn port(uri: &Uri) -> Option<u16> {
     }
 }
 
-/// Takes away from a URL, which may be a wrong one, what may be secret: the query, and all of it if
-/// there may be a password.
+/// Removes what may be secret from a URL, which may be malformed: the query, and everything if there
+/// may be a password.
 pub(crate) fn printable(url: &str) -> String {
     if url.contains('@') {
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
@@ -128,7 +128,7 @@ pub(crate) fn printable(url: &str) -> String {
 }
 
 impl UrlFault {
-    /// Tells the operator which URL it is, and of plain `http` also what would allow it.
+    /// Returns an error that names the URL and, for plain `http`, the setting that allows it.
     pub(crate) fn report(self, what: &str, url: &str, allowed: &str) -> ConfigError {
         let allowed = if self == Self::PlainHttp { allowed } else { "" };
         ConfigError::new(format!("the {what} {:?} can't be used: {self}{allowed}", printable(url)))
@@ -143,8 +143,8 @@ impl fmt::Display for UrlFault {
                 "the host must be a name, an IPv4 address or an IPv6 address in brackets, and \
                  nothing but a port may follow it"
             }
-            Self::Fragment => "take the fragment (\"#…\") away",
-            Self::Userinfo => "take the user name and password away",
+            Self::Fragment => "remove the fragment (\"#…\")",
+            Self::Userinfo => "remove the user name and password",
             Self::Port => "the port must be a number up to 65535",
             Self::Scheme => "it must begin with \"https://\"",
             Self::PlainHttp => {
@@ -326,8 +326,8 @@ mod tests {
         let report = UrlFault::Userinfo.report("issuer", url, ", after .x()").to_string();
         assert_eq!(
             report,
-            "the issuer \"https://…@…\" can't be used: take the user name and password \
-             away"
+            "the issuer \"https://…@…\" can't be used: remove the user name and \
+             password"
         );
         let report = UrlFault::PlainHttp.report("issuer", "http://a.example", ", after .x()");
         assert!(report.to_string().ends_with("localhost), after .x()"), "{report}");

@@ -94,7 +94,7 @@ fn check_names(settings: &Settings) -> Result<(), ConfigError> {
     }
     if let Some(audience) = settings.audiences.iter().find(|it| it.trim() != **it) {
         return Err(ConfigError::new(format!(
-            "the audience {audience:?} begins or ends with a space: no token says so, take it away"
+            "the audience {audience:?} begins or ends with a space: remove it"
         )));
     }
     let Some(clients) = &settings.without_audience else { return Ok(()) };

@@ -33,7 +33,7 @@ pub struct ValidatorBuilder<C = NoClaims> {
     claims: PhantomData<fn() -> C>,
 }
 
-/// What a [`ValidatorBuilder`] was told, unchecked.
+/// The settings of a [`ValidatorBuilder`], unchecked.
 pub(crate) struct Settings {
     /// The keys' owner; of a JWT-SVID profile, the trust domain.
     pub(crate) issuer: String,
@@ -54,7 +54,7 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// What kind of tokens are to be accepted.
+/// The kind of tokens to accept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     AccessToken,
@@ -168,8 +168,8 @@ impl<C> ValidatorBuilder<C> {
     /// Checks signatures with a secret that is shared with the issuer, in place of its public
     /// keys.
     ///
-    /// Whoever has the secret can make tokens, this service included, and every other service that
-    /// checks them this way.
+    /// Every party that has the secret can make tokens: this service, and every other service that checks
+    /// them this way.
     #[must_use]
     pub fn dangerous_shared_secret(mut self, algorithm: HmacAlgorithm, secret: Secret) -> Self {
         self.settings.keys = Some(KeySource(Source::SharedSecret(algorithm, secret)));
@@ -179,7 +179,7 @@ impl<C> ValidatorBuilder<C> {
     /// Accepts another spelling of the issuer as well, and no other: `iss` must be the same as the
     /// one or the other, character by character. The keys are those of the first.
     ///
-    /// For servers that don't spell themselves alike in all their tokens. Google's have
+    /// For servers whose tokens have different spellings of the issuer. Google's have
     /// `https://accounts.google.com` or `accounts.google.com`:
     ///
     /// ```
@@ -234,7 +234,7 @@ impl<C> ValidatorBuilder<C> {
         self
     }
 
-    /// Accepts access tokens by the letter of RFC 9068 only: `typ` must be `at+jwt`, and `sub`,
+    /// Accepts only access tokens that conform strictly to RFC 9068: `typ` must be `at+jwt`, and `sub`,
     /// `client_id`, `iat` and `jti` must be there.
     ///
     /// Where a server leaves some of them out, call [`require_claims`](Self::require_claims)
@@ -261,7 +261,7 @@ impl<C> ValidatorBuilder<C> {
     /// Refuses tokens whose `iat` is longer ago than this, plus the leeway, and those without.
     ///
     /// An `iat` that lies in the future by more than the leeway is refused then, too: such a token
-    /// would stay young for as long as its maker liked. Without a greatest age, it is accepted.
+    /// would never be too old. Without a maximum age, it is accepted.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.settings.max_age = Some(max_age);

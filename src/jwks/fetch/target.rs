@@ -19,7 +19,7 @@ pub(crate) fn target(
     };
     if text.trim() != text {
         return Err(ConfigError::new(format!(
-            "the {what} {:?} begins or ends with a space or line end: take it away",
+            "the {what} {:?} begins or ends with a space or line end: remove it",
             printable(text)
         )));
     }

@@ -204,7 +204,7 @@ impl<'a> Rules<'a> {
         std::iter::once(self.first).chain(self.others.iter().copied())
     }
 
-    /// Tells whether the credentials needn't be looked at.
+    /// Returns `true` if the credentials needn't be checked.
     #[inline]
     pub(crate) fn are_public(&self) -> bool {
         self.iter().all(|rule| matches!(rule.kind, Kind::Public))

@@ -64,12 +64,12 @@ impl Fault {
         Self { effect, delay: Duration::ZERO, times: None }
     }
 
-    /// Answers as it should, but late.
+    /// Answers correctly, but late.
     pub const fn delay(delay: Duration) -> Self {
         Self::new(Effect::None).after(delay)
     }
 
-    /// Doesn't answer. Once the fault is cleared, those who still wait get the true answer.
+    /// Doesn't answer. Once the fault is cleared, requests that still wait get the true answer.
     pub const fn hang() -> Self {
         Self::new(Effect::Hang)
     }
@@ -123,7 +123,7 @@ impl Fault {
 
     /// Sends the true answer, then spaces without end and without `Content-Length`.
     ///
-    /// Whoever cuts the body off at a limit, instead of refusing it, has a good answer in hand.
+    /// A client that truncates the body at its limit, instead of refusing it, reads a valid answer.
     pub const fn endless() -> Self {
         Self::new(Effect::Deliver(Delivery::Endless))
     }

@@ -20,8 +20,7 @@ use crate::testing::tokens::token::TokenBuilder;
 /// An authorization server on loopback, for tests and examples.
 ///
 /// It serves metadata, a key set and the client-credentials grant over plain HTTP, from a thread of
-/// its own, until it is dropped. See the [module](crate::testing) for what it is for; it is never
-/// one for production.
+/// its own, until it is dropped. It must not be used in production; see the [module](crate::testing).
 #[derive(Debug)]
 pub struct TestIssuer {
     state: Arc<State>,
@@ -143,14 +142,14 @@ impl TestIssuer {
         lock(&self.state.ring).replace_material(keys);
     }
 
-    /// Withdraws all keys that sign no more; what they signed is refused by those who look.
+    /// Withdraws all keys that no longer sign; verifiers that refresh the set refuse their tokens.
     pub fn retire_old_keys(&self) {
         lock(&self.state.ring).retire_old();
     }
 
-    /// Withdraws the key of this `kid`; tells whether it was published.
+    /// Withdraws the key of this `kid`. Returns `true` if it was published.
     ///
-    /// If it is the key that signs, it goes on to sign, and nobody can know its tokens for good.
+    /// If it is the key that signs, it continues to sign, and no verifier can accept its tokens.
     pub fn retire_key(&self, kid: &str) -> bool {
         lock(&self.state.ring).retire(kid)
     }
@@ -165,7 +164,7 @@ impl TestIssuer {
         lock(&self.state.metadata).insert(name.into(), value.into());
     }
 
-    /// Lets an endpoint misbehave, instead of any fault that it had before.
+    /// Makes an endpoint misbehave. This replaces any earlier fault.
     pub fn inject(&self, endpoint: Endpoint, fault: Fault) {
         self.state.faults.send_modify(|faults| faults.set(endpoint, fault));
     }
@@ -180,15 +179,15 @@ impl TestIssuer {
         self.state.counters.borrow().clone()
     }
 
-    /// Counts from zero again.
+    /// Resets the counters to zero.
     pub fn reset_counters(&self) {
         self.state.counters.send_replace(Counters::default());
     }
 
     /// Waits until an endpoint has had this many requests.
     ///
-    /// It is there at once if it already has. A test that waits in this way, instead of sleeping,
-    /// is neither slow nor flaky; put a timeout around it for the day when it fails.
+    /// It returns at once if the endpoint already has. A test that waits this way, instead of sleeping,
+    /// is neither slow nor flaky; put a timeout around it, since it waits without bound.
     pub async fn wait_for_requests(&self, endpoint: Endpoint, count: u64) {
         let mut counters = self.state.counters.subscribe();
         // It can't fail: the sender lives as long as `self` does.
@@ -212,7 +211,7 @@ impl TestIssuer {
     ///
     /// # Errors
     ///
-    /// If the port can't be listened on, because somebody asked for just that one meanwhile.
+    /// If the port can't be listened on, because another process has taken it meanwhile.
     pub async fn restart(&self) -> Result<(), ConfigError> {
         self.server.restart().await.map_err(|error| {
             ConfigError::new(format!("can't listen on {} again: {error}", self.address))

@@ -146,7 +146,7 @@ impl KeyRing {
         self.changed();
     }
 
-    /// Withdraws the keys of this name, one that signs included; tells whether there were any.
+    /// Withdraws the keys of this name, including one that signs. Returns `true` if there were any.
     pub(crate) fn retire(&mut self, kid: &str) -> bool {
         let mut found = false;
         for entry in self.entries.iter_mut().filter(|entry| entry.key.kid() == kid) {

@@ -95,7 +95,7 @@ fn ended() -> io::Error {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The thread ends when nobody can send to it any more.
+        // The thread ends when all senders are dropped.
         self.commands = mpsc::unbounded_channel().0;
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
@@ -124,7 +124,7 @@ async fn run(
         let Some(done) = serve(&listener, &state, &mut inbox).await else { return };
         state.set_running(false);
         drop(listener);
-        // Bound and not listening: connections are refused, and the system gives the port to nobody
+        // Bound and not listening: connections are refused, and the system gives the port to no one
         // who asks for any.
         let mut place = reserve(address).ok();
         let _ = done.send(());

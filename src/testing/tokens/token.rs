@@ -10,7 +10,7 @@ use crate::testing::tokens::mint::{Recipe, Seal, mint};
 
 /// Makes one access token, good or bad, without a request to the token endpoint.
 ///
-/// Nothing but [`sign`](Self::sign) yields a good token of the profile of RFC 9068, with `iss`,
+/// [`sign`](Self::sign) alone yields a valid token of the profile of RFC 9068, with `iss`,
 /// `sub`, `aud`, `client_id`, `iat`, `exp` and `jti`. Every other method changes one thing.
 /// [`claim`](Self::claim) and [`header`](Self::header), and their opposites, have the last word.
 ///
@@ -136,7 +136,7 @@ impl<'a> TokenBuilder<'a> {
 
     /// Sets the header's `alg`, whatever the key that signs is for.
     ///
-    /// `Ed25519` is the other good name of EdDSA (RFC 9864); any other lies.
+    /// `Ed25519` is the other valid name of EdDSA (RFC 9864); any other is false.
     pub fn alg(self, name: &str) -> Self {
         self.header("alg", name)
     }
@@ -178,7 +178,7 @@ impl<'a> TokenBuilder<'a> {
         self
     }
 
-    /// Puts the public key that signs into the header's `jwk`, where nobody must look for it
+    /// Puts the public key that signs into the header's `jwk`, which verifiers must ignore
     /// (RFC 8725 §3.10).
     pub fn embed_jwk(mut self) -> Self {
         self.recipe.embed_jwk = true;
@@ -216,8 +216,8 @@ impl<'a> TokenBuilder<'a> {
         self.alg("none")
     }
 
-    /// Uses the public key, as PEM, for an HMAC secret: what a verifier falls for that lets the
-    /// token choose between HMAC and RSA.
+    /// Signs by HMAC with the public key's PEM as the secret: the attack on verifiers that let the token
+    /// choose between HMAC and RSA.
     pub fn hmac_with_public_key(mut self) -> Self {
         self.recipe.seal = Seal::PublicKeyHmac;
         self.alg(HmacAlgorithm::HS256.name())
