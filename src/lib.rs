@@ -63,7 +63,6 @@ pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
 pub mod answer;
-#[cfg(feature = "client")]
 mod cause;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
