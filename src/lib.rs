@@ -83,6 +83,7 @@ mod progress;
 pub mod refusal;
 mod scope;
 mod secret;
+mod syntax;
 mod telemetry;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

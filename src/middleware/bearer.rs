@@ -2,6 +2,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use crate::refusal::RejectionKind;
+use crate::syntax::is_tchar;
 
 /// What the `Authorization` field holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,12 +74,6 @@ pub(crate) fn is_b64token(token: &[u8]) -> bool {
 
 const fn is_b64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-}
-
-/// A character of a scheme's name: RFC 9110 §5.6.2.
-const fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("json", 0),
     ("kinds", 0),
     ("secret", 0),
+    ("syntax", 0),
     ("telemetry", 0),
     ("jose", 1),
     ("scope", 1),

@@ -3,6 +3,8 @@
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 
+use crate::syntax::is_tchar;
+
 /// Returns `true` if an answer to a request with a token says that the token is no good, so that
 /// another could be.
 ///
@@ -70,7 +72,7 @@ impl<'a> Reader<'a> {
     /// Returns the next parameter, and notes the schemes on the way. What is neither is skipped.
     fn next(&mut self) -> Option<Parameter<'a>> {
         while !self.rest.is_empty() {
-            let word = self.take(is_tchar);
+            let word = self.take(|byte| is_tchar(*byte));
             if word.is_empty() {
                 self.rest = self.rest.get(1..).unwrap_or_default();
                 continue;
@@ -92,7 +94,9 @@ impl<'a> Reader<'a> {
 
     /// Reads a token or a quoted string; the values that matter have nothing to unescape.
     fn value(&mut self) -> &'a [u8] {
-        let Some(quoted) = self.rest.strip_prefix(b"\"") else { return self.take(is_tchar) };
+        let Some(quoted) = self.rest.strip_prefix(b"\"") else {
+            return self.take(|byte| is_tchar(*byte));
+        };
         let mut escaped = false;
         let end = quoted.iter().position(|byte| {
             let ends = *byte == b'"' && !escaped;
@@ -110,10 +114,6 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         taken
     }
-}
-
-fn is_tchar(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
 }
 
 fn is_space(byte: &u8) -> bool {
