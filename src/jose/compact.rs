@@ -26,6 +26,7 @@ impl<'a> Compact<'a> {
     /// `Encrypted` for the five segments of a JWE, `Malformed` for any number other than
     /// three, and where one is empty: a detached payload (RFC 7515 appendix F) has nothing to say
     /// to us, and an empty signature is no signature.
+    #[inline]
     pub(crate) fn split(token: &'a [u8]) -> Result<Self, JoseError> {
         let mut dots = memchr_iter(b'.', token);
         let (Some(first), Some(second)) = (dots.next(), dots.next()) else {
@@ -94,6 +95,7 @@ pub(crate) fn decode_segment(segment: &[u8]) -> Result<Vec<u8>, JoseError> {
 }
 
 /// Decodes into the beginning of `room`, of which it returns the rest too.
+#[inline]
 pub(crate) fn decode_into<'a>(
     segment: &[u8],
     room: &'a mut [u8],

@@ -33,6 +33,7 @@ impl<'de> Names<'de> {
     /// # Errors
     ///
     /// If the name was there before or is reserved, or the budget is spent.
+    #[inline]
     pub(crate) fn next<A: MapAccess<'de>>(
         &mut self,
         map: &mut A,
@@ -75,6 +76,7 @@ impl<'de> Names<'de> {
 /// # Errors
 ///
 /// If the name is reserved, or the budget is spent.
+#[inline]
 pub(crate) fn next_name<'de, A: MapAccess<'de>>(
     map: &mut A,
     budget: &Budget,

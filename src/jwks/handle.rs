@@ -256,6 +256,7 @@ impl Jwks {
     }
 
     /// Returns the keys of now, with their state.
+    #[inline]
     pub(crate) fn load(&self, wall: UnixTime) -> LoadedKeys {
         let loaded = self.look(wall);
         if loaded.exact_state() == State::Stale {
@@ -264,6 +265,7 @@ impl Jwks {
         loaded
     }
 
+    #[inline]
     fn look(&self, wall: UnixTime) -> LoadedKeys {
         self.shared().ensure_running();
         if self.shared().store.is_overdue(wall) {

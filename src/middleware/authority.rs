@@ -63,11 +63,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         let token = match credentials {
             Credentials::None => None,
             Credentials::Refused(kind) => return Progress::Ready(Err(kind.into())),
-            Credentials::Token(token) => match self.authenticate(token) {
-                Progress::Ready(Ok(token)) => Some(token),
-                Progress::Ready(Err(refusal)) => return Progress::Ready(Err(refusal.into())),
-                Progress::Pending(token) => return Progress::Pending(token),
-            },
+            Credentials::Token(token) => {
+                let presented = Presented::bearer(token);
+                match self.validator.recognize(&presented) {
+                    Some(token) => Some(token),
+                    None => match self.authenticate(&presented) {
+                        Progress::Ready(Ok(token)) => Some(token),
+                        Progress::Ready(Err(refusal)) => {
+                            return Progress::Ready(Err(refusal.into()));
+                        }
+                        Progress::Pending(token) => return Progress::Pending(token),
+                    },
+                }
+            }
         };
         let admitted = self.admit_by(&rules, request, token.as_deref());
         Progress::Ready(admitted.map(|()| token))
@@ -83,11 +91,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         self.admit_by(&rules, request, Some(token))
     }
 
-    #[inline]
-    fn authenticate(&self, token: &[u8]) -> Progress<AccessToken<C>> {
-        match self.validator.authenticate(Presented::bearer(token)) {
+    fn authenticate(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
+        match self.validator.authenticate(presented) {
             // What was decoded is a b64token: only what is refused need be looked at.
-            Progress::Ready(Err(_)) if !is_b64token(token) => {
+            Progress::Ready(Err(_)) if !is_b64token(presented.token) => {
                 Progress::Ready(Err(RejectionKind::MalformedCredentials.into()))
             }
             progress => progress,

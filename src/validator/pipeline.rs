@@ -48,24 +48,32 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     ///
     /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
     pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
-        match self.authenticate(Presented::bearer(token.as_bytes())) {
+        let presented = Presented::bearer(token.as_bytes());
+        if let Some(token) = self.recognize(&presented) {
+            return Ok(token);
+        }
+        match self.authenticate(&presented) {
             Progress::Ready(decided) => decided,
             Progress::Pending(decided) => decided.await,
         }
     }
 
-    /// Decides whether a request is authenticated by what it presents. Nothing waits here, and
-    /// nothing is fetched.
+    /// Returns the token of a request, if what it presents was verified before and that still holds.
     #[inline]
-    pub(crate) fn authenticate(&self, presented: Presented<'_>) -> Progress<AccessToken<C>> {
-        let Presented { scheme, token } = presented;
-        match self.recall(token) {
-            Some(verified) => Progress::Ready(Ok(bind(verified, scheme))),
-            None => self.verify(token).map(move |verified| bind(verified, scheme)),
-        }
+    pub(crate) fn recognize(&self, presented: &Presented<'_>) -> Option<AccessToken<C>> {
+        self.recall(presented.token).map(|verified| bind(verified, presented.scheme))
+    }
+
+    /// Decides whether a request is authenticated by what it presents, where
+    /// [`recognize`](Self::recognize) doesn't know it. Nothing waits here, and nothing is fetched.
+    #[inline]
+    pub(crate) fn authenticate(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
+        let scheme = presented.scheme;
+        self.verify(presented.token).map(move |verified| bind(verified, scheme))
     }
 
     /// Verifies a token that [`recall`](Self::recall) doesn't know.
+    #[inline]
     fn verify(&self, token: &[u8]) -> Progress<Arc<Verified<C>>> {
         if let Some(rejection) = self.recall_refused(token) {
             return Progress::Ready(Err(rejection.into()));
@@ -114,6 +122,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     }
 
     /// Concludes from what the keys say, and remembers it.
+    #[inline]
     fn conclude(
         &self,
         token: &[u8],

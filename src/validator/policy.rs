@@ -204,6 +204,7 @@ impl Policy {
     }
 
     /// Holds a token's times against the clock: a token that passed may have expired since.
+    #[inline]
     pub(crate) fn check_times(&self, times: Times, now: UnixTime) -> Result<(), Rejection> {
         // RFC 7519 §4.1.4: not "on or after" that time.
         if let Some(exp) = times.exp

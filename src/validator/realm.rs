@@ -106,6 +106,7 @@ impl Realm {
     /// Reads a token, for which there is room to decode it in, and holds it against the policy. What
     /// costs nothing comes first, so that a token that can't be valid costs neither a signature nor a
     /// fetch, and allocates nothing.
+    #[inline]
     pub(crate) fn read<'a>(
         &self,
         token: &'a [u8],
@@ -156,6 +157,7 @@ impl Realm {
 
     /// Checks a token's signature. Where a key for it may still come, the keys are waited for, and
     /// [`check_with`](Self::check_with) goes on.
+    #[inline]
     pub(crate) fn check<'a>(
         &self,
         token: &'a Unproved<'_>,
@@ -191,6 +193,7 @@ impl Realm {
     }
 
     /// Checks a token's signature with these keys of the issuer, of which the header may name one.
+    #[inline]
     pub(crate) fn check_with<'a>(
         &self,
         keys: &LoadedKeys,
@@ -215,6 +218,7 @@ impl Realm {
     }
 
     /// Remembers the header of a token that is genuine.
+    #[inline]
     pub(crate) fn remember_header(&self, token: &Unproved<'_>) {
         if let Head::New(header) = &token.head {
             let bytes = header.kid.as_ref().map_or(0, |kid| kid.len());
@@ -223,6 +227,7 @@ impl Realm {
     }
 
     /// Builds the owned claims of a token that is genuine.
+    #[inline]
     pub(crate) fn claims(
         &self,
         token: &Unproved<'_>,

@@ -155,6 +155,7 @@ impl Store {
         wall.as_secs_f64() >= f64::from_bits(self.overdue.load(Ordering::Relaxed))
     }
 
+    #[inline]
     pub(crate) fn load(&self, now: Instant) -> LoadedKeys {
         let published = self.published.load();
         let state = published.state(now);
@@ -208,6 +209,7 @@ impl LoadedKeys {
     }
 
     /// Returns how much longer these keys serve as they are, if nobody refreshes them.
+    #[inline]
     pub(crate) fn serve_for(&self) -> Option<Duration> {
         let stale_until = match self.published.tenure {
             Tenure::Serving(serving) => Some(serving.stale_until),

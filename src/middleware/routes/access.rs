@@ -207,7 +207,8 @@ impl<'a> Rules<'a> {
     /// Returns `true` if the credentials needn't be checked.
     #[inline]
     pub(crate) fn are_public(&self) -> bool {
-        self.iter().all(|rule| matches!(rule.kind, Kind::Public))
+        let is_public = |rule: &Rule| matches!(rule.kind, Kind::Public);
+        is_public(self.first) && self.others.iter().all(|rule| is_public(rule))
     }
 
     /// Decides about a caller with a valid token, or without any.
@@ -217,7 +218,7 @@ impl<'a> Rules<'a> {
         token: Option<&Claims>,
         implications: &Implications,
     ) -> Result<(), NotAdmitted> {
-        let admit = |(at, rule): (usize, &Rule)| {
+        let admit = |at: usize, rule: &Rule| {
             let hidden = rule.hidden;
             rule.admit(token, implications).map_err(|rejection| NotAdmitted {
                 rejection,
@@ -225,7 +226,9 @@ impl<'a> Rules<'a> {
                 by: u8::try_from(at).unwrap_or(u8::MAX),
             })
         };
-        self.iter().enumerate().try_for_each(admit).map_err(|mut refused| {
+        let others = || (1..).zip(&self.others).try_for_each(|(at, rule)| admit(at, rule));
+        let admitted = admit(0, self.first).and_then(|()| others());
+        admitted.map_err(|mut refused| {
             // What one rule hides, another must not show.
             let mut hiding =
                 self.others.iter().filter(|rule| rule.admit(token, implications).is_err());
