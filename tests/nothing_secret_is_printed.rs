@@ -55,6 +55,7 @@ const SENTINEL: &str = "SentinelSentinelSentinel";
 /// Types whose `Debug` holds nothing that could be secret, by what they are made of.
 const HARMLESS: &[&str] = &[
     "Absent",
+    "Evidence",
     // Names without content.
     "Algorithm",
     "AnswerFault",
