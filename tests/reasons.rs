@@ -15,10 +15,11 @@ use tower::{Layer as _, ServiceExt as _};
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::{FetchError, Jwks};
 use tower_bearer::refusal::{Detail, UnavailableReason};
-use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
+use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::token::{ClientIdSource, ScopeSource};
 use tower_bearer::{
-    BearerAuthLayer, Refusal, Rejection, RejectionKind, RequiredClaim, Validator, ValidatorBuilder,
+    BearerAuthLayer, Refusal, Rejection, RejectionKind, RequiredClaim, UnixTime, Validator,
+    ValidatorBuilder,
 };
 use world::{AUDIENCE, ISSUER, Inner, Issuer, bearer, get};
 
@@ -260,7 +261,7 @@ async fn fb8_a_token_without_audience_needs_a_client_that_may_do_without() {
 async fn fb8_a_required_client_id_is_met_by_the_claim_that_was_set() {
     let issuer = Issuer::new();
     let token = issuer.token_with(json!({ "client_id": null, "azp": "web" }));
-    let required = || builder(&issuer).require_claims([RequiredClaim::ClientId]);
+    let required = || builder(&issuer).require_claim(RequiredClaim::ClientId);
     let rejection = refused(&required().build().unwrap(), &token).await;
     assert_eq!(rejection.kind(), RejectionKind::MissingClaim);
     assert!(rejection.to_string().contains("client_id_source"), "{rejection}");
@@ -274,6 +275,53 @@ async fn fb8_a_required_client_id_is_met_by_the_claim_that_was_set() {
     let source = ClientIdSource::entra();
     let told = sentence(builder(&issuer).scope_source(both).client_id_source(source));
     assert!(told.contains("\"azp\""), "{told}");
+}
+
+#[tokio::test]
+async fn settings_add_up_in_whatever_order() {
+    let issuer = Issuer::new();
+    type Set = fn(ValidatorBuilder) -> ValidatorBuilder;
+    let subject: Set = |it| it.require_claim(RequiredClaim::Subject);
+    let client: Set = |it| it.require_claim(RequiredClaim::ClientId);
+    let (profile, typ): (Set, Set) = (ValidatorBuilder::rfc9068, ValidatorBuilder::require_typ);
+    let full = issuer.token("");
+    let lacks = |claim: &str| issuer.token_with(json!({ claim: null }));
+    for (settings, needed) in [
+        (&[subject, client][..], &["sub", "client_id"][..]),
+        (&[client, subject], &["sub", "client_id"]),
+        (&[client, profile], &["sub", "client_id", "iat", "jti"]),
+        (&[profile, client], &["sub", "client_id", "iat", "jti"]),
+        (&[profile, typ], &["sub", "client_id", "iat", "jti"]),
+        (&[typ, subject], &["sub"]),
+        (&[], &[]),
+    ] {
+        let built = settings.iter().fold(builder(&issuer), |builder, set| set(builder));
+        let validator = built.build().unwrap();
+        assert!(validator.validate(&full).await.is_ok(), "{needed:?}");
+        for claim in ["sub", "client_id", "iat", "jti"] {
+            let checked = validator.validate(&lacks(claim)).await;
+            assert_eq!(checked.is_err(), needed.contains(&claim), "{claim}, {needed:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_clock_is_also_the_key_sources_unless_it_has_one() {
+    let issuer = Issuer::new();
+    let set = issuer.jwks_json();
+    let keys = || {
+        let set = set.clone();
+        let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(set.clone()));
+        Jwks::url(ISSUER, "https://issuer.test/jwks").transport(transport)
+    };
+    let clock = |secs| ManualClock::new(UnixTime::from_secs(secs));
+    for (keys, expected) in [(keys(), 1_000), (keys().clock(clock(2_000)), 2_000)] {
+        let builder = Validator::builder(ISSUER, AUDIENCE).keys(keys).clock(clock(1_000));
+        let validator = builder.build().unwrap();
+        validator.ready(Duration::from_secs(5)).await.unwrap();
+        let fetched = validator.jwks().unwrap().status().last_success.unwrap();
+        assert_eq!(fetched.as_secs(), expected);
+    }
 }
 
 #[tokio::test]
@@ -369,6 +417,7 @@ async fn fb8_a_spiffe_bundle_is_fetched_and_its_other_keys_left_alone() {
         (Validator::jwt_svid("example.com", AUDIENCE).keys(keys()), "must never verify"),
         (Validator::jwt_svid("Example.org", AUDIENCE).keys(keys()), "lower case"),
         (svids().rfc9068(), "rfc9068"),
+        (svids().require_typ(), "require_typ"),
         (svids().also_issuer("x"), "also_issuer"),
         (svids().dangerous_clients_without_audience(["x"]), "dangerous_clients_without_audience"),
         (svids().algorithms([Algorithm::EdDSA]), "EdDSA"),

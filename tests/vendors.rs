@@ -147,7 +147,7 @@ fn validator(settings: &Value, set: &str) -> Result<Validator<Claims>, ConfigErr
     if settings["rfc9068"] == true {
         builder = builder.rfc9068();
     } else if settings["require_client_id"] == true {
-        builder = builder.require_claims([RequiredClaim::ClientId]);
+        builder = builder.require_claim(RequiredClaim::ClientId);
     }
     builder.build()
 }

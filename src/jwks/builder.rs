@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::jose::{Backend, Purpose};
 use crate::jwks::config::EmptySet;
 use crate::jwks::handle::Jwks;
@@ -67,7 +67,7 @@ pub struct JwksBuilder {
     public_addresses_only: bool,
     dangerous_http: bool,
     transport: Option<Arc<dyn Transport>>,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     backend: Option<Backend>,
 }
 
@@ -115,7 +115,7 @@ impl JwksBuilder {
             public_addresses_only: false,
             dangerous_http: false,
             transport: None,
-            clock: Arc::new(SystemClock),
+            clock: None,
             backend: None,
         }
     }
@@ -255,10 +255,17 @@ impl JwksBuilder {
         self
     }
 
-    /// Takes the time from this clock.
+    /// Takes the time from this clock. The default is that of the validator which builds the source, or
+    /// else [`SystemClock`](crate::SystemClock).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Takes the time from this clock, unless another was set.
+    pub(crate) fn clock_unless_set(mut self, clock: &Arc<dyn Clock>) -> Self {
+        self.clock.get_or_insert_with(|| Arc::clone(clock));
         self
     }
 

@@ -1,7 +1,9 @@
 //! From settings to a validator: what can't work is found here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::issuer::check_issuer_text;
 use crate::jose::{Algorithm, Backend, HmacKey};
@@ -11,10 +13,19 @@ use crate::validator::builder::{Kind, Settings, ValidatorBuilder};
 use crate::validator::cache::Cache;
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::key_source::{KeySource, Source};
-use crate::validator::policy::{Policy, Profile};
+use crate::validator::policy::{Policy, Profile, RequiredClaim};
 use crate::validator::realm::{Realm, Trust};
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+
+/// What RFC 9068 §2.2 requires beside `iss`, `aud` and `exp`. By name: another claim that could be
+/// required isn't one of the RFC's.
+const RFC_9068: [RequiredClaim; 4] = [
+    RequiredClaim::Subject,
+    RequiredClaim::ClientId,
+    RequiredClaim::IssuedAt,
+    RequiredClaim::JwtId,
+];
 
 const MAX_CACHE_ENTRIES: usize = 1_000_000;
 
@@ -36,7 +47,12 @@ impl<C> ValidatorBuilder<C> {
             Profile::JwtSvid(domain) => domain.id().to_string(),
             Profile::Interoperable | Profile::Rfc9068 => settings.issuer,
         };
-        let (trust, backend) = trust(settings.keys, &issuer, &profile, &settings.algorithms)?;
+        let (trust, backend) =
+            trust(settings.keys, &issuer, &profile, &settings.algorithms, &settings.clock)?;
+        let mut required = settings.required;
+        if settings.rfc9068 {
+            required.extend(RFC_9068);
+        }
         let issuers = std::iter::once(issuer).chain(settings.more_issuers);
         let without_audience = settings.without_audience.unwrap_or_default();
         let policy = Policy {
@@ -45,7 +61,7 @@ impl<C> ValidatorBuilder<C> {
             without_audience: without_audience.into_iter().map(Into::into).collect(),
             algorithms: choose_algorithms(settings.algorithms, &profile, backend)?,
             profile,
-            required: settings.required.into(),
+            required: required.into(),
             leeway: settings.leeway,
             max_age: settings.max_age,
             sources: settings.sources,
@@ -60,8 +76,13 @@ impl<C> ValidatorBuilder<C> {
 
 fn profile(settings: &Settings) -> Result<Profile, ConfigError> {
     let domain = match (settings.kind, settings.rfc9068) {
-        (Kind::AccessToken, false) => return Ok(Profile::Interoperable),
-        (Kind::AccessToken, true) => return Ok(Profile::Rfc9068),
+        (Kind::AccessToken, false) if !settings.typed => return Ok(Profile::Interoperable),
+        (Kind::AccessToken, _) => return Ok(Profile::Rfc9068),
+        (Kind::JwtSvid, false) if settings.typed => {
+            return Err(ConfigError::new(
+                "JWT-SVIDs have no typ of their own: leave .require_typ() out",
+            ));
+        }
         (Kind::JwtSvid, false) => TrustDomain::parse(&settings.issuer)?,
         (Kind::JwtSvid, true) => {
             return Err(ConfigError::new(
@@ -112,7 +133,7 @@ fn check_names(settings: &Settings) -> Result<(), ConfigError> {
 fn check_bounds(settings: &Settings) -> Result<(), ConfigError> {
     if settings.leeway > MAX_LEEWAY {
         return Err(ConfigError::new(format!(
-            "a leeway of {:?} is too long: use at most {MAX_LEEWAY:?}, and mend the clocks",
+            "a leeway of {:?} is too long: use at most {MAX_LEEWAY:?}; fix the clock skew instead",
             settings.leeway
         )));
     }
@@ -143,6 +164,7 @@ fn trust(
     issuer: &str,
     profile: &Profile,
     algorithms: &Option<Vec<Algorithm>>,
+    clock: &Arc<dyn Clock>,
 ) -> Result<(Trust, Backend), ConfigError> {
     let svids = matches!(profile, Profile::JwtSvid(_));
     let jwks = match keys {
@@ -160,14 +182,14 @@ fn trust(
             return Ok((Trust::SharedSecret(key), backend));
         }
         Some(KeySource(Source::Jwks(jwks))) => jwks,
-        Some(KeySource(Source::Builder(builder))) => builder.build()?,
+        Some(KeySource(Source::Builder(builder))) => builder.clock_unless_set(clock).build()?,
         None if svids => {
             return Err(ConfigError::new(
                 "a trust domain has no metadata: say where its bundle is, with \
                  .keys(Jwks::spiffe_bundle(…)) or .keys(Jwks::static_spiffe_bundle(…)?)",
             ));
         }
-        None => Jwks::discover(issuer).build()?,
+        None => Jwks::discover(issuer).clock_unless_set(clock).build()?,
     };
     if jwks.issuer() != issuer {
         return Err(ConfigError::new(format!(

@@ -20,14 +20,17 @@ use crate::validator::policy::RequiredClaim;
 /// | [`keys`](Self::keys) | found by discovery from the issuer |
 /// | [`algorithms`](Self::algorithms) | all of [`Algorithm`] that the backend has |
 /// | [`leeway`](Self::leeway) | 60 seconds |
-/// | [`rfc9068`](Self::rfc9068) | off: `typ` may also be `JWT` or absent |
-/// | [`require_claims`](Self::require_claims) | `iss`, `aud` and `exp`, which always are |
+/// | [`rfc9068`](Self::rfc9068) | off |
+/// | [`require_typ`](Self::require_typ) | off: `typ` may also be `JWT` or absent |
+/// | [`require_claim`](Self::require_claim) | `iss`, `aud` and `exp`, which always are |
 /// | [`max_age`](Self::max_age) | none |
 /// | [`scope_source`](Self::scope_source) | `scope` and `scp` |
 /// | [`client_id_source`](Self::client_id_source) | `client_id` |
 /// | [`max_token_bytes`](Self::max_token_bytes) | 16 KiB |
 /// | [`cache_entries`](Self::cache_entries) | 10 000 tokens |
 /// | [`cache_bytes`](Self::cache_bytes) | 32 MiB |
+///
+/// Settings that can be given several times add up, and their order never matters.
 pub struct ValidatorBuilder<C = NoClaims> {
     pub(crate) settings: Settings,
     claims: PhantomData<fn() -> C>,
@@ -44,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) algorithms: Option<Vec<Algorithm>>,
     pub(crate) kind: Kind,
     pub(crate) rfc9068: bool,
+    pub(crate) typed: bool,
     pub(crate) required: Vec<RequiredClaim>,
     pub(crate) leeway: Duration,
     pub(crate) max_age: Option<Duration>,
@@ -122,6 +126,7 @@ impl ValidatorBuilder {
             algorithms: None,
             kind,
             rfc9068: false,
+            typed: false,
             required: Vec::new(),
             leeway: Duration::from_secs(60),
             max_age: None,
@@ -237,24 +242,29 @@ impl<C> ValidatorBuilder<C> {
     /// Accepts only access tokens that conform strictly to RFC 9068: `typ` must be `at+jwt`, and `sub`,
     /// `client_id`, `iat` and `jti` must be there.
     ///
-    /// Where a server leaves some of them out, call [`require_claims`](Self::require_claims)
-    /// afterwards, with those that remain.
+    /// Where a server leaves some of them out, use [`require_typ`](Self::require_typ) and
+    /// [`require_claim`](Self::require_claim) in its place.
     #[must_use]
     pub fn rfc9068(mut self) -> Self {
         self.settings.rfc9068 = true;
-        // By name: another claim that could be required isn't one of the RFC's.
-        self.require_claims([
-            RequiredClaim::Subject,
-            RequiredClaim::ClientId,
-            RequiredClaim::IssuedAt,
-            RequiredClaim::JwtId,
-        ])
+        self
     }
 
-    /// Sets the claims that must be there beside `iss`, `aud` and `exp`.
+    /// Requires that `typ` is `at+jwt` (RFC 9068 §2.1), so that no other token of the same issuer, such
+    /// as an ID token, is taken for an access token (RFC 8725 §3.11).
     #[must_use]
-    pub fn require_claims(mut self, claims: impl IntoIterator<Item = RequiredClaim>) -> Self {
-        self.settings.required = claims.into_iter().collect();
+    pub fn require_typ(mut self) -> Self {
+        self.settings.typed = true;
+        self
+    }
+
+    /// Requires another claim, beside `iss`, `aud` and `exp`, and those that
+    /// [`rfc9068`](Self::rfc9068) requires.
+    #[must_use]
+    pub fn require_claim(mut self, claim: RequiredClaim) -> Self {
+        if !self.settings.required.contains(&claim) {
+            self.settings.required.push(claim);
+        }
         self
     }
 
@@ -316,7 +326,8 @@ impl<C> ValidatorBuilder<C> {
         self
     }
 
-    /// Takes the time from this clock.
+    /// Takes the time from this clock, and gives it to the keys' source, if that is built by this
+    /// builder and has none of its own.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);

@@ -171,7 +171,11 @@ mod tests {
     where
         C: serde::de::DeserializeOwned + Send + Sync + 'static,
     {
-        match validator.authenticate(Presented::bearer(token.as_bytes())) {
+        let presented = Presented::bearer(token.as_bytes());
+        if let Some(token) = validator.recognize(&presented) {
+            return Ok(token);
+        }
+        match validator.authenticate(&presented) {
             Progress::Ready(decided) => decided,
             Progress::Pending(_) => panic!("it waits"),
         }

@@ -150,7 +150,8 @@ async fn l3_the_metrics_have_their_names() {
     drop(guard);
 
     let mut names = BTreeSet::new();
-    for (key, _, _, _) in snapshotter.snapshot().into_vec() {
+    for (key, unit, description, _) in snapshotter.snapshot().into_vec() {
+        assert!(unit.is_some() && description.is_some(), "{} isn't described", key.key().name());
         let labels: Vec<_> = key.key().labels().collect();
         for label in &labels {
             assert!(!format!("{label:?}").contains("canary"));

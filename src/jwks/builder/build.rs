@@ -1,7 +1,9 @@
 //! Whether a key source can be what it is set to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::SystemClock;
 use crate::error::{ConfigError, within};
 use crate::issuer::{Network, check_issuer_text};
 use crate::jose::{Backend, Purpose};
@@ -57,18 +59,19 @@ impl JwksBuilder {
         let network = Network { transport, limits, redirects: self.redirects, plain_http };
         let (max_keys, purpose, empty_set) = (self.max_keys, self.purpose, self.empty_set);
         let fetching = Fetching { target, network, max_keys, purpose, empty_set };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let seed = match &self.start {
             Start::Eager | Start::Lazy => None,
             Start::Seeded(snapshot) => {
                 check_origin(snapshot, &self.issuer, &fetching)?;
-                seed(snapshot, &fetching, backend, &*self.clock, timing)
+                seed(snapshot, &fetching, backend, &*clock, timing)
             }
         };
         let config = Config {
             issuer: self.issuer.into(),
             purpose,
             backend,
-            clock: self.clock,
+            clock,
             timing,
             cooldown: self.cooldown,
             request_wait,
