@@ -24,11 +24,12 @@ pub(crate) struct SigningKey {
 
 impl SigningKey {
     pub(crate) fn generate(algorithm: Algorithm) -> Result<Self, CryptoFailure> {
-        let pair = match KeyType::of(algorithm) {
+        let key_type = KeyType::of(algorithm);
+        let pair = match key_type {
             KeyType::Rsa => idle_rsa_key()?,
             other => Arc::new(KeyPair::generate(other)?),
         };
-        let public = pair.public()?;
+        let public = pair.public(key_type)?;
         Ok(Self { algorithm, pair, public })
     }
 

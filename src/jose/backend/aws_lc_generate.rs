@@ -14,22 +14,22 @@ impl KeyPair {
         let pair = match key_type {
             KeyType::Rsa => RsaKeyPair::generate(KeySize::Rsa2048).map(Self::Rsa),
             KeyType::P256 | KeyType::P384 | KeyType::P521 => {
-                EcdsaKeyPair::generate(ecdsa(key_type)?).map(|pair| Self::Ecdsa(key_type, pair))
+                EcdsaKeyPair::generate(ecdsa(key_type)?).map(Self::Ecdsa)
             }
             KeyType::Ed25519 => Ed25519KeyPair::generate().map(Self::Ed25519),
         };
         pair.map_err(|_| CryptoFailure)
     }
 
-    /// Returns the public key.
-    pub(crate) fn public(&self) -> Result<Material, CryptoFailure> {
+    /// Returns the public key, of the type that the pair was made for.
+    pub(crate) fn public(&self, key_type: KeyType) -> Result<Material, CryptoFailure> {
         Ok(match self {
             Self::Rsa(pair) => {
                 let public = PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 Material::Rsa { n: public.n.into(), e: public.e.into() }
             }
-            Self::Ecdsa(curve, pair) => {
-                Material::Ec { curve: *curve, point: pair.public_key().as_ref().into() }
+            Self::Ecdsa(pair) => {
+                Material::Ec { curve: key_type, point: pair.public_key().as_ref().into() }
             }
             Self::Ed25519(pair) => {
                 let x = pair.public_key().as_ref().try_into().map_err(|_| CryptoFailure)?;
@@ -42,7 +42,7 @@ impl KeyPair {
     pub(crate) fn public_der(&self) -> Result<Vec<u8>, CryptoFailure> {
         let der = match self {
             Self::Rsa(pair) => pair.public_key().as_der(),
-            Self::Ecdsa(_, pair) => pair.public_key().as_der(),
+            Self::Ecdsa(pair) => pair.public_key().as_der(),
             Self::Ed25519(pair) => pair.public_key().as_der(),
         };
         der.map(|der| der.as_ref().to_vec()).map_err(|_| CryptoFailure)

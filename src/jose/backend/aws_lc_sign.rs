@@ -12,7 +12,7 @@ use crate::jose::key_type::KeyType;
 /// A private key.
 pub(crate) enum KeyPair {
     Rsa(RsaKeyPair),
-    Ecdsa(KeyType, EcdsaKeyPair),
+    Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -23,8 +23,7 @@ impl KeyPair {
         let pair = match key_type {
             KeyType::Rsa => RsaKeyPair::from_der(der).map(Self::Rsa),
             KeyType::P256 | KeyType::P384 | KeyType::P521 => {
-                EcdsaKeyPair::from_private_key_der(ecdsa(key_type)?, der)
-                    .map(|pair| Self::Ecdsa(key_type, pair))
+                EcdsaKeyPair::from_private_key_der(ecdsa(key_type)?, der).map(Self::Ecdsa)
             }
             KeyType::Ed25519 => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Self::Ed25519),
         };
@@ -46,7 +45,7 @@ impl KeyPair {
                     .map(|()| signature)
                     .map_err(|_| CryptoFailure);
             }
-            Self::Ecdsa(_, pair) => pair.sign(&random, message),
+            Self::Ecdsa(pair) => pair.sign(&random, message),
             Self::Ed25519(pair) => pair.try_sign(message),
         };
         signature.map(|signature| signature.as_ref().to_vec()).map_err(|_| CryptoFailure)
