@@ -163,7 +163,8 @@ impl<C> ValidatorBuilder<C> {
         ValidatorBuilder { settings: self.settings, claims: PhantomData }
     }
 
-    /// Sets where the keys come from: a [`Jwks`](crate::jwks::Jwks), or a [`JwksBuilder`](crate::jwks::JwksBuilder) of the same issuer.
+    /// Sets where the keys come from: a [`Jwks`](crate::jwks::Jwks), or a
+    /// [`JwksBuilder`](crate::jwks::JwksBuilder) of the same issuer.
     #[must_use]
     pub fn keys(mut self, keys: impl Into<KeySource>) -> Self {
         self.settings.keys = Some(keys.into());
