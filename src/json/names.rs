@@ -89,6 +89,7 @@ pub(crate) fn next_name<'de, A: MapAccess<'de>>(
 }
 
 /// Spends what a name costs, and refuses reserved ones.
+#[inline]
 pub(crate) fn check_name<E: de::Error>(name: &str, budget: &Budget) -> Result<(), E> {
     if name.starts_with(RESERVED) {
         return Err(E::custom("reserved member name"));

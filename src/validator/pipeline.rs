@@ -147,6 +147,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
 
     /// Builds the owned claims. The application's own claims are deserialized only after the
     /// signature was verified. Returns with them how much those hold.
+    #[inline]
     fn own(
         &self,
         token: &Unproved<'_>,
