@@ -2,7 +2,7 @@
 //!
 //! All of it runs in paused time and without a network. LC1 to LC20 are in `conformance`, but for
 //! LC12 to LC15, which need sockets (`tests/transport.rs`, `src/transport/reqwest.rs`), and LC16
-//! (`src/jwks/store.rs`).
+//! (`src/jwks/kept/store.rs`).
 #![cfg(feature = "test-util")]
 #![allow(clippy::disallowed_methods, reason = "the time is paused")]
 
