@@ -508,3 +508,23 @@ async fn the_layer_may_lie_around_the_whole_app() {
     }
     server.abort();
 }
+
+// FB11: with `denied`, a route that a guard or an extractor protects must be listed, too.
+#[tokio::test]
+async fn fb11_denied_is_decided_before_a_guard_is_asked() {
+    let issuer = Issuer::new();
+    let token = issuer.token("reports:read");
+    for (listed, expected) in [(false, 403), (true, 200)] {
+        let mut routes = RouteTable::builder().any("/other", Access::token());
+        if listed {
+            routes = routes.any("/reports", Access::token());
+        }
+        let guard = ScopeGuardLayer::new(Requirement::scope("reports:read").unwrap());
+        let app =
+            Router::new().route("/reports", get(async || "reports").route_layer(guard)).layer(
+                issuer.layer().routes(routes.build().unwrap()).access(Access::denied()).unwrap(),
+            );
+        let answer = ask(&app, "/reports", Some(&token)).await;
+        assert_eq!(answer.status(), expected, "listed: {listed}");
+    }
+}

@@ -526,6 +526,9 @@ mod tests {
     fn r13_a_redirect_is_an_error() {
         for status in [301, 302, 303, 307, 308] {
             assert_eq!(kind(status, ""), TokenErrorKind::Answer(AnswerFault::Redirect));
+            // FC10: an OAuth error says more than the status.
+            let refused = TokenErrorKind::Refused(ErrorCode::from_text("invalid_client"));
+            assert_eq!(kind(status, r#"{"error":"invalid_client"}"#), refused);
         }
     }
 
