@@ -22,9 +22,10 @@ use axum::{Json, Router};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tower_bearer::jwks::{Jwks, JwksBuilder, Status};
-use tower_bearer::middleware::{Access, RequireScope, RouteTable};
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{AccessToken, BearerAuthLayer, Requirement, Validator, scopes};
+use tower_bearer::{
+    Access, AccessToken, BearerAuthLayer, RequireScope, Requirement, RouteTable, Validator, scopes,
+};
 use tracing_subscriber::EnvFilter;
 
 scopes! {

@@ -21,9 +21,8 @@ use axum::response::Response;
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_bearer::client::{AttachTokenLayer, ClientAuth, Grant};
-use tower_bearer::middleware::{Access, RouteTable};
 use tower_bearer::testing::{Endpoint, TestClient, TestIssuer};
-use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+use tower_bearer::{Access, AccessToken, BearerAuthLayer, RouteTable, Validator};
 
 const AUDIENCE: &str = "https://orders.example";
 

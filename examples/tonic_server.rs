@@ -22,9 +22,8 @@ use tonic::server::{Grpc, NamedService, ServerStreamingService, UnaryService};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
-use tower_bearer::middleware::{Access, RouteTable};
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+use tower_bearer::{Access, AccessToken, BearerAuthLayer, RouteTable, Validator};
 
 const GET: &str = "/orders.Orders/Get";
 const WATCH: &str = "/orders.Orders/Watch";
@@ -42,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
 
     // One that isn't listed is denied, whatever the token grants.
-    let auth = BearerAuthLayer::new(validator).routes(routes).access(Access::denied())?;
+    let auth = BearerAuthLayer::new(validator).routes(routes).fallback(Access::denied())?;
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

@@ -95,13 +95,17 @@ mod validator;
 
 pub use self::clock::{Clock, SystemClock, UnixTime};
 pub use self::error::ConfigError;
-pub use self::middleware::BearerAuthLayer;
 #[cfg(feature = "axum")]
-pub use self::middleware::RequireScope;
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub use self::middleware::axum::RequireScope;
+pub use self::middleware::layer::BearerAuthLayer;
+pub use self::middleware::routes::access::Access;
+pub use self::middleware::routes::table::RouteTable;
+pub use self::middleware::scope_guard::ScopeGuardLayer;
 pub use self::refusal::fault::{Refusal, Unavailable};
 pub use self::refusal::kind::RejectionKind;
 pub use self::refusal::rejection::Rejection;
 pub use self::scope::{Implications, ImplicationsBuilder, Requirement, Scope, ScopeSet};
 pub use self::secret::Secret;
-pub use self::token::{AccessToken, NoClaims};
+pub use self::token::access_token::{AccessToken, NoClaims};
 pub use self::validator::{KeySource, RequiredClaim, Validator, ValidatorBuilder};

@@ -16,9 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::Layer as _;
 use tower_bearer::answer::{DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, AnyOf, RouteTable, ScopeGuardLayer, TokenRejection};
+use tower_bearer::middleware::{AnyOf, TokenRejection};
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Refusal, RejectionKind, RequireScope, Requirement, Validator,
+    Access, AccessToken, BearerAuthLayer, Refusal, RejectionKind, RequireScope, Requirement,
+    RouteTable, ScopeGuardLayer, Validator,
 };
 use world::{AUDIENCE, Answer, ISSUER, Issuer, Logs, bearer, send};
 
@@ -241,7 +242,7 @@ async fn a_table_holds_wherever_the_layer_lies() {
             .route("/admin/{a}/{b}", any(async || "admin"))
             .route("/public", any(async || "public"))
     };
-    let layer = || issuer.layer().routes(routes()).access(Access::denied()).unwrap();
+    let layer = || issuer.layer().routes(routes()).fallback(Access::denied()).unwrap();
     let around_routes = Router::new().nest("/api", handlers()).layer(layer());
     let within_nest = Router::new().nest("/api", handlers().layer(layer()));
     let as_route_layer = Router::new().nest("/api", handlers().route_layer(layer()));
@@ -325,7 +326,7 @@ async fn the_root_of_something_nested_is_no_other_path() {
         .any("/", Access::scope("root"))
         .build()
         .unwrap();
-    let layer = || issuer.layer().routes(routes.clone()).access(Access::denied()).unwrap();
+    let layer = || issuer.layer().routes(routes.clone()).fallback(Access::denied()).unwrap();
     let inner = || Router::new().route("/", any(async || "in"));
     for (app, paths) in [
         (Router::new().nest_service("/api", layer().layer(inner())), &["/api", "/api/"][..]),
@@ -355,7 +356,7 @@ async fn a_table_holds_in_the_depth() {
         .any("/{tenant}/v1", Access::scope("root"))
         .build()
         .unwrap();
-    let layer = || issuer.layer().routes(routes.clone()).access(Access::denied()).unwrap();
+    let layer = || issuer.layer().routes(routes.clone()).fallback(Access::denied()).unwrap();
     let inner = || {
         Router::new().route("/users/{id}", any(async || "user")).route("/", any(async || "root"))
     };
@@ -522,7 +523,7 @@ async fn fb11_denied_is_decided_before_a_guard_is_asked() {
         let guard = ScopeGuardLayer::new(Requirement::scope("reports:read").unwrap());
         let app =
             Router::new().route("/reports", get(async || "reports").route_layer(guard)).layer(
-                issuer.layer().routes(routes.build().unwrap()).access(Access::denied()).unwrap(),
+                issuer.layer().routes(routes.build().unwrap()).fallback(Access::denied()).unwrap(),
             );
         let answer = ask(&app, "/reports", Some(&token)).await;
         assert_eq!(answer.status(), expected, "listed: {listed}");

@@ -26,10 +26,9 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, RouteTable};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport};
 use tower_bearer::transport::TransportErrorKind;
-use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+use tower_bearer::{Access, AccessToken, BearerAuthLayer, RouteTable, Validator};
 use world::{AUDIENCE, ISSUER, Issuer, bearer};
 
 const SAY: &str = "/echo.Echo/Say";
@@ -131,7 +130,7 @@ async fn serve(layer: BearerAuthLayer) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::builder()
-        .layer(layer.routes(routes()).access(Access::denied()).unwrap())
+        .layer(layer.routes(routes()).fallback(Access::denied()).unwrap())
         .add_service(Echo)
         .add_service(Health)
         .serve_with_incoming(TcpListenerStream::new(listener));

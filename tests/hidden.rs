@@ -24,8 +24,8 @@ use tonic::Status;
 use tonic::server::NamedService;
 use tower::{Layer as _, Service};
 use tower_bearer::answer::{Absent, DefaultRenderer, RefusalContext, Renderer};
-use tower_bearer::middleware::{Access, RouteTable, RouteTableBuilder};
-use tower_bearer::{BearerAuthLayer, Refusal};
+use tower_bearer::middleware::RouteTableBuilder;
+use tower_bearer::{Access, BearerAuthLayer, Refusal, RouteTable};
 use world::{Issuer, bearer, request, send};
 
 const METHODS: &[&str] =
@@ -487,7 +487,7 @@ async fn fa6_the_layers_own_access_may_hide() {
             }),
         ),
     ] {
-        let layer = issuer.layer().access(access).unwrap();
+        let layer = issuer.layer().fallback(access).unwrap();
         let address = axum(Router::new().fallback_service(layer.layer(app()))).await;
         for ask in Ask::few(Some(&token)) {
             for path in ["/any", "/get", "/gone"] {
@@ -512,7 +512,7 @@ async fn fa6_hidden_is_refused_as_what_the_layer_refuses() {
         (Access::denied().hide_existence(), [401, 404, 404, 401, 400]),
         (Access::optional(), [404, 404, 404, 401, 400]),
     ] {
-        let layer = issuer.layer().routes(app_table()).access(access.clone()).unwrap();
+        let layer = issuer.layer().routes(app_table()).fallback(access.clone()).unwrap();
         let service = layer.layer(app());
         for (caller, status) in callers.into_iter().zip(statuses) {
             let fields: Vec<_> =

@@ -23,8 +23,7 @@ use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, ServerStreamingService, UnaryService};
 use tonic_prost::ProstCodec;
 use tower::Service;
-use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::{BearerAuthLayer, Validator};
+use tower_bearer::{Access, BearerAuthLayer, RouteTable, Validator};
 
 const UNARY: &str = "/interop.Echo/Unary";
 const STREAM: &str = "/interop.Echo/Stream";

@@ -16,9 +16,10 @@ use http_body_util::{Empty, Full};
 use serde_json::json;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt as _};
 use tower_bearer::answer::{RefusalContext, Renderer};
-use tower_bearer::middleware::{Access, BearerAuth, RouteTable, ScopeGuardLayer};
+use tower_bearer::middleware::BearerAuth;
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Implications, Refusal, RejectionKind, Requirement,
+    Access, AccessToken, BearerAuthLayer, Implications, Refusal, RejectionKind, Requirement,
+    RouteTable, ScopeGuardLayer,
 };
 use world::{AUDIENCE, Inner, Issuer, Logs, bearer, get, request, send};
 
@@ -569,7 +570,7 @@ async fn w33_a_refused_request_is_not_passed_on_and_its_body_not_polled() {
 async fn optional_access_lets_nobody_in_with_a_bad_token() {
     let world = World::new();
     let routes = RouteTable::builder().any("/", Access::optional()).build().unwrap();
-    let everywhere = world.issuer.layer().access(Access::optional()).unwrap();
+    let everywhere = world.issuer.layer().fallback(Access::optional()).unwrap();
     for service in [world.routes(routes), world.protect(&everywhere)] {
         assert_eq!(send(&service, get("/", &[])).await.status(), 200);
         assert_eq!(world.inner.subject(), None);
@@ -606,12 +607,12 @@ async fn public_routes_do_not_look_at_the_token() {
 #[tokio::test]
 async fn access_without_a_table_is_for_every_request() {
     let world = World::new();
-    let layer = world.issuer.layer().access(Access::scope("a")).unwrap();
+    let layer = world.issuer.layer().fallback(Access::scope("a")).unwrap();
     let service = world.protect(&layer);
     let (with, without) = (world.bearer("a"), world.bearer("b"));
     assert_eq!(send(&service, get("/", &[("authorization", &with)])).await.status(), 200);
     assert_eq!(send(&service, get("/", &[("authorization", &without)])).await.status(), 403);
-    assert!(world.issuer.layer().access(Access::scope("a b")).is_err());
+    assert!(world.issuer.layer().fallback(Access::scope("a b")).is_err());
     // Without a table no path is doubtful.
     assert_eq!(send(&service, get("//x", &[("authorization", &with)])).await.status(), 200);
     // It is for what a table doesn't list, whichever is set first.
@@ -619,11 +620,11 @@ async fn access_without_a_table_is_for_every_request() {
     let layer = || world.issuer.layer();
     for (layer, unlisted) in [
         (layer().routes(table.clone()), [401, 200, 200]),
-        (layer().routes(table.clone()).access(Access::optional()).unwrap(), [200, 200, 200]),
-        (layer().access(Access::optional()).unwrap().routes(table.clone()), [200, 200, 200]),
-        (layer().routes(table.clone()).access(Access::scope("a")).unwrap(), [401, 403, 200]),
-        (layer().access(Access::scope("a")).unwrap().routes(table.clone()), [401, 403, 200]),
-        (layer().routes(table.clone()).access(Access::denied()).unwrap(), [401, 403, 403]),
+        (layer().routes(table.clone()).fallback(Access::optional()).unwrap(), [200, 200, 200]),
+        (layer().fallback(Access::optional()).unwrap().routes(table.clone()), [200, 200, 200]),
+        (layer().routes(table.clone()).fallback(Access::scope("a")).unwrap(), [401, 403, 200]),
+        (layer().fallback(Access::scope("a")).unwrap().routes(table.clone()), [401, 403, 200]),
+        (layer().routes(table.clone()).fallback(Access::denied()).unwrap(), [401, 403, 403]),
     ] {
         let service = world.protect(&layer);
         let fields = [vec![], vec![("authorization", &*without)], vec![("authorization", &*with)]];
@@ -656,7 +657,7 @@ async fn an_outer_layers_token_does_not_pass_for_the_inner_ones() {
     let token = outer.bearer("admin");
     for access in [Access::public(), Access::optional()] {
         let guard = ScopeGuardLayer::new(Requirement::scope("admin").unwrap());
-        let service = inner.issuer.layer().access(access).unwrap();
+        let service = inner.issuer.layer().fallback(access).unwrap();
         let service = service.layer(guard.layer(inner.inner.clone()));
         let service = outer.issuer.layer().forward_credentials(false).layer(service);
         let answer = send(&service, get("/", &[("authorization", &token)])).await;
@@ -673,7 +674,7 @@ async fn a_table_refuses_ambiguous_paths_whoever_asks() {
         .subtree("/public", Access::public())
         .build()
         .unwrap();
-    let layer = world.issuer.layer().access(Access::public()).unwrap();
+    let layer = world.issuer.layer().fallback(Access::public()).unwrap();
     let service = world.protect(&layer.routes(routes).allow_preflight());
     let valid = world.bearer("admin");
     for path in [
@@ -819,7 +820,7 @@ async fn a_guard_without_a_layer_is_500_and_logs_what_is_missing() {
         let answer = send(&layered, get("/", &[("authorization", &world.bearer(scope))])).await;
         assert_eq!(answer.status(), status);
     }
-    let anonymous = world.issuer.layer().access(Access::optional()).unwrap();
+    let anonymous = world.issuer.layer().fallback(Access::optional()).unwrap();
     let anonymous = anonymous.layer(guard.layer(world.inner.clone()));
     let answer = send(&anonymous, get("/", &[])).await;
     assert_eq!((answer.status(), answer.challenge()), (401, r#"Bearer realm="api", scope="a""#));
@@ -938,7 +939,7 @@ async fn methods_have_entries_of_their_own() {
         .route(Method::DELETE, "/orders/{id}", Access::scope("write"))
         .build()
         .unwrap();
-    let layer = world.issuer.layer().routes(routes).access(Access::denied()).unwrap();
+    let layer = world.issuer.layer().routes(routes).fallback(Access::denied()).unwrap();
     let service = world.protect(&layer);
     let (read, write) = (world.bearer("read"), world.bearer("write"));
     for (method, field, status) in [

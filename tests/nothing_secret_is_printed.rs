@@ -30,9 +30,7 @@ use tower_bearer::client::{
 };
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
-use tower_bearer::middleware::{
-    Access, AnyOf, RequireScope, RouteTable, ScopeGuardLayer, TokenRejection,
-};
+use tower_bearer::middleware::{AnyOf, TokenRejection};
 use tower_bearer::testing::{
     Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
     TestIssuer, TestKey,
@@ -42,8 +40,8 @@ use tower_bearer::transport::{
     Limits, ReqwestTransport, Transport, TransportError, TransportErrorKind,
 };
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Implications, KeySource, NoClaims, Refusal, Requirement, Secret,
-    SystemClock, UnixTime, Validator, scopes,
+    Access, AccessToken, BearerAuthLayer, Implications, KeySource, NoClaims, Refusal, RequireScope,
+    Requirement, RouteTable, ScopeGuardLayer, Secret, SystemClock, UnixTime, Validator, scopes,
 };
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};

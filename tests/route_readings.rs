@@ -12,15 +12,14 @@ use tower::Layer as _;
 use tower::util::MapRequestLayer;
 use tower_bearer::BearerAuthLayer;
 use tower_bearer::middleware::RouteTableBuilder;
-use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::{Refusal, RejectionKind};
+use tower_bearer::{Access, Refusal, RejectionKind, RouteTable};
 use world::{Inner, Issuer, bearer, get, request, send};
 
 fn layer(issuer: &Issuer, table: &[(&str, Access)]) -> BearerAuthLayer {
     let table = table.iter().fold(RouteTable::builder(), |table, (pattern, access)| {
         table.any(*pattern, access.clone())
     });
-    issuer.layer().routes(table.build().unwrap()).access(Access::public()).unwrap()
+    issuer.layer().routes(table.build().unwrap()).fallback(Access::public()).unwrap()
 }
 
 // hyper and axum take a path in raw UTF-8, and a table can name it in percent-encoding only.
@@ -209,7 +208,7 @@ async fn fa1_a_method_that_is_not_listed_meets_every_entry_of_its_path() {
         let routes = ["/ws", "/files/{id}", "/all/{*rest}", "/posts/{id}"];
         let routes =
             routes.into_iter().fold(Router::new(), |app, path| app.route(path, any(async || "in")));
-        routes.layer(issuer.layer().routes(built(table.clone())).access(access).unwrap())
+        routes.layer(issuer.layer().routes(built(table.clone())).fallback(access).unwrap())
     };
     let open = app(Access::public());
     for (method, path, scope, status) in [
@@ -353,7 +352,7 @@ async fn fa2_a_prefix_that_axum_does_not_take_off_is_no_rewrite() {
             .any("/v1/x_{id}/in", Access::scope("in"))
             .any("/{{a}}/in", Access::scope("in")),
     );
-    let layer = || issuer.layer().routes(table.clone()).access(Access::denied()).unwrap();
+    let layer = || issuer.layer().routes(table.clone()).fallback(Access::denied()).unwrap();
     for (at, path) in [("/x_{id}", "/x_1/in"), ("/{{a}}", "/{a}/in")] {
         let app =
             Router::new().nest(at, Router::new().route("/in", any(async || "in")).layer(layer()));
@@ -415,7 +414,7 @@ async fn fa3_fa14_a_subtree_is_the_path_the_slash_and_all_below() {
                 .subtree("/{tenant}/ops/", Access::scope("ops"))
                 .route(Method::GET, "/admin/live", Access::public()),
         );
-        let layer = || issuer.layer().routes(table.clone()).access(access.clone()).unwrap();
+        let layer = || issuer.layer().routes(table.clone()).fallback(access.clone()).unwrap();
         let inner =
             || Router::new().route("/", any(async || "in")).route("/{*rest}", any(async || "in"));
         for app in [
@@ -782,7 +781,7 @@ async fn fb10_the_reason_names_the_request_that_is_not_listed() {
         "/read",
         Access::token(),
     ));
-    let layer = issuer.layer().routes(table).access(Access::denied()).unwrap();
+    let layer = issuer.layer().routes(table).fallback(Access::denied()).unwrap();
     let app =
         Router::new().nest("/api", Router::new().fallback(async || "in").layer(layer.clone()));
     let reason = async |method: &str, path: &str| {
@@ -805,7 +804,7 @@ async fn fb10_the_reason_names_the_request_that_is_not_listed() {
     assert_eq!(reason("PURGE", "/read").await, not_listed("PURGE /read"));
     assert_eq!(reason("GET", "/api/x").await, not_listed("GET /api/x"));
     assert_eq!(reason("GET", "/denied").await, "no token is allowed here");
-    let untabled = issuer.layer().access(Access::denied()).unwrap().layer(Inner::default());
+    let untabled = issuer.layer().fallback(Access::denied()).unwrap().layer(Inner::default());
     let field = bearer(&issuer.token(""));
     let answer = send(&untabled, get("/x", &[("authorization", &field)])).await;
     assert_eq!(answer.refusal().map(Refusal::to_string).unwrap(), "no token is allowed here");

@@ -26,8 +26,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tower::util::{BoxCloneSyncService, MapRequestLayer, MapResponseLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt as _};
-use tower_bearer::BearerAuthLayer;
-use tower_bearer::middleware::{Access, RouteTable};
+use tower_bearer::{Access, BearerAuthLayer, RouteTable};
 use world::{Issuer, bearer};
 
 type Said = std::pin::Pin<Box<dyn Future<Output = [(&'static str, String); 1]> + Send>>;
@@ -800,7 +799,7 @@ async fn no_handler_is_reached_that_the_table_would_not_have_allowed() {
         // Once to learn where its handlers lie, and once with a table that names some of them.
         let (_, publics, story) = build(&base);
         let (words, table) = words(&mut random, &publics);
-        let layer = base.clone().routes(table).access(words.otherwise.access()).unwrap();
+        let layer = base.clone().routes(table).fallback(words.otherwise.access()).unwrap();
         let (service, ..) = build(&layer);
         for _ in 0..REQUESTS {
             let ask = Ask::random(&mut random, &publics);

@@ -18,12 +18,13 @@ use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, BearerAuth, ScopeGuardLayer};
+use tower_bearer::middleware::BearerAuth;
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::{Gate, ManualClock, ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::transport::TransportErrorKind;
 use tower_bearer::{
-    AccessToken, BearerAuthLayer, Refusal, RejectionKind, Requirement, UnixTime, Validator,
+    Access, AccessToken, BearerAuthLayer, Refusal, RejectionKind, Requirement, ScopeGuardLayer,
+    UnixTime, Validator,
 };
 use world::{AUDIENCE, ISSUER, Inner, Logs, bearer, get, request, send, sign};
 
@@ -599,7 +600,7 @@ async fn after_the_wait_the_same_rules_hold() {
     ] {
         let rotated = Rotated::start().await;
         rotated.next_fetch().open();
-        let service = rotated.layer().access(access).unwrap().layer(rotated.inner.clone());
+        let service = rotated.layer().fallback(access).unwrap().layer(rotated.inner.clone());
         let field = rotated.bearer(&rotated.new);
         let answer = send(&service, get("/", &[("authorization", &field)])).await;
         assert_eq!(answer.status(), status);

@@ -6,8 +6,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{Request, StatusCode};
 use tower::{Layer, Service};
-use tower_bearer::middleware::Access;
-use tower_bearer::{BearerAuthLayer, Validator};
+use tower_bearer::{Access, BearerAuthLayer, Validator};
 
 use crate::floors::{CheckingLayer, RefusingLayer, WrappingLayer};
 use crate::service::{ControlLayer, Template, forgetful_validator, router, send, validator};
@@ -164,7 +163,7 @@ impl Case {
             Self::Refused(place, refused) => {
                 let layer = match refused {
                     Refused::Scope => {
-                        layer(refused.validator()).access(Access::scope("orders:admin")).unwrap()
+                        layer(refused.validator()).fallback(Access::scope("orders:admin")).unwrap()
                     }
                     _ => layer(refused.validator()),
                 };

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_bearer::client::{ClientAuth, Grant, TokenClient, TokenSource};
 use tower_bearer::jwks::Jwks;
-use tower_bearer::transport::{Limits, ResponseFuture, Transport};
+use tower_bearer::transport::{Limits, Transport, TransportFuture};
 
 use crate::tokens::{ISSUER, Issuer, Signing, key_set};
 
@@ -20,7 +20,7 @@ use crate::tokens::{ISSUER, Issuer, Signing, key_set};
 struct Scripted<F>(F);
 
 impl<F: Fn() -> Value + Send + Sync + 'static> Transport for Scripted<F> {
-    fn send(&self, _: Request<Bytes>, _: Limits) -> ResponseFuture {
+    fn send(&self, _: Request<Bytes>, _: Limits) -> TransportFuture {
         let body = Bytes::from((self.0)().to_string());
         let response = Response::builder().header(CONTENT_TYPE, "application/json").body(body);
         Box::pin(async move { Ok(response.unwrap()) })

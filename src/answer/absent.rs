@@ -4,7 +4,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 /// The answer that stands for something that doesn't exist.
 ///
-/// Which one it is follows from the [`Access`](crate::middleware::Access), never from the request:
+/// Which one it is follows from the [`Access`](crate::Access), never from the request:
 /// a server answers a path that it doesn't have in the same way whatever the request's content type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

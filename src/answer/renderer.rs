@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 /// response. Whatever a renderer returns, the [`Refusal`] is put into the response's extensions, and the
 /// body isn't sent to a `HEAD` request.
 ///
-/// A refusal that [hides](crate::middleware::Access::hide_existence) the resource is rendered by
+/// A refusal that [hides](crate::Access::hide_existence) the resource is rendered by
 /// [`render_absent`](Self::render_absent) instead, so that a renderer doesn't reveal it.
 ///
 /// # A closure

@@ -29,8 +29,7 @@ use crate::token::{AccessToken, Claims, ErasedToken};
 /// ```
 /// # fn example(validator: tower_bearer::Validator) {
 /// use axum::{Router, routing::{get, post}};
-/// use tower_bearer::BearerAuthLayer;
-/// use tower_bearer::middleware::RequireScope;
+/// use tower_bearer::{BearerAuthLayer, RequireScope};
 ///
 /// tower_bearer::scopes! {
 ///     OrdersRead = "orders:read";

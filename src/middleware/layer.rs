@@ -17,7 +17,7 @@ use crate::validator::Validator;
 /// Lets requests with a valid access token through to the service within.
 ///
 /// By default every request needs one; what else can be needed, see [`routes`](Self::routes) and
-/// [`access`](Self::access). The service within, its guards and its handlers find the token in the
+/// [`fallback`](Self::fallback). The service within, its guards and its handlers find the token in the
 /// request's extensions: [`AccessToken::from_extensions`](crate::AccessToken::from_extensions).
 ///
 /// Whoever keeps the extensions of a request that was let through keeps its validator, as if by a
@@ -61,7 +61,7 @@ impl<C> BearerAuthLayer<C> {
         Ok(self.set(|settings| settings.challenges = challenges))
     }
 
-    /// Sets what single routes need; all others need what [`access`](Self::access) says.
+    /// Sets what single routes need; all others need what [`fallback`](Self::fallback) says.
     #[must_use]
     pub fn routes(self, routes: RouteTable) -> Self {
         self.set(|settings| settings.routes = Some(routes))
@@ -76,7 +76,7 @@ impl<C> BearerAuthLayer<C> {
     /// # Errors
     ///
     /// If it names what is no scope.
-    pub fn access(self, access: Access) -> Result<Self, ConfigError> {
+    pub fn fallback(self, access: Access) -> Result<Self, ConfigError> {
         let rule = access.into_rule()?;
         Ok(self.set(|settings| settings.otherwise = rule))
     }

@@ -1,23 +1,22 @@
 //! The layer that lets requests with a valid access token through, and says to the others why not.
 //!
-//! [`BearerAuthLayer`] wraps any service of HTTP requests: an axum router, a tonic server, a stack
-//! of tower's. What a route needs is said in one of three ways:
+//! [`BearerAuthLayer`](crate::BearerAuthLayer) wraps any service of HTTP requests: an axum router, a
+//! tonic server, a stack of tower's. What a route needs is said in one of three ways:
 //!
-//! * a [`RouteTable`] on the layer, for all routes in one place;
-//! * a [`ScopeGuardLayer`] on a route, within the layer;
+//! * a [`RouteTable`](crate::RouteTable) on the layer, for all routes in one place;
+//! * a [`ScopeGuardLayer`](crate::ScopeGuardLayer) on a route, within the layer;
 //! * `RequireScope` among a handler's arguments (feature `axum`).
 //!
 //! They can be mixed; then a request must meet all that apply to it. Where the layer's
-//! [`access`](BearerAuthLayer::access) is denied, the routes of the other two must be in the table as
-//! well.
+//! [`fallback`](crate::BearerAuthLayer::fallback) is denied, the routes of the other two must be in
+//! the table as well.
 //!
 //! # A table
 //!
 //! ```
 //! use http::{Method, Request, Response, StatusCode};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_bearer::middleware::{Access, RouteTable};
-//! use tower_bearer::{BearerAuthLayer, Validator};
+//! use tower_bearer::{Access, BearerAuthLayer, RouteTable, Validator};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,11 +60,11 @@
 //!
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
-//! [`BearerAuthLayer::allow_preflight`]. A layer that rewrites paths belongs outside as well.
+//! [`BearerAuthLayer::allow_preflight`](crate::BearerAuthLayer::allow_preflight). A layer that rewrites paths belongs outside as well.
 //!
 //! As a layer of a router, axum adds `allow` to every answer whose method the route doesn't have, so
 //! that callers without a token can tell which paths exist. Around the router, they can't:
-//! `Router::new().fallback_service(layer.layer(app))`. See [`Access::hide_existence`].
+//! `Router::new().fallback_service(layer.layer(app))`. See [`Access::hide_existence`](crate::Access::hide_existence).
 //!
 //! A limit on concurrent requests belongs within this layer: outside, requests that wait for keys
 //! count, and forged tokens with made-up keys can use it up.
@@ -89,27 +88,24 @@
 
 mod authority;
 #[cfg(feature = "axum")]
-mod axum;
+pub(crate) mod axum;
 mod bearer;
 mod body;
 mod context;
 mod future;
 mod grpc_timeout;
-mod layer;
+pub(crate) mod layer;
 mod required_scopes;
-mod routes;
-mod scope_guard;
+pub(crate) mod routes;
+pub(crate) mod scope_guard;
 mod service;
 mod settings;
 
 #[cfg(feature = "axum")]
-pub use self::axum::{RequireScope, TokenRejection};
+pub use self::axum::TokenRejection;
 pub use self::body::ResponseBody;
 pub use self::future::ResponseFuture;
-pub use self::layer::BearerAuthLayer;
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
-pub use self::routes::access::Access;
 pub use self::routes::builder::RouteTableBuilder;
-pub use self::routes::table::RouteTable;
-pub use self::scope_guard::{GuardFuture, ScopeGuard, ScopeGuardLayer};
+pub use self::scope_guard::{GuardFuture, ScopeGuard};
 pub use self::service::BearerAuth;

@@ -23,8 +23,7 @@ use crate::scope::Requirement;
 /// ```
 /// # fn example(validator: tower_bearer::Validator) -> Result<(), tower_bearer::ConfigError> {
 /// use axum::{Router, routing::get};
-/// use tower_bearer::middleware::ScopeGuardLayer;
-/// use tower_bearer::{BearerAuthLayer, Requirement};
+/// use tower_bearer::{BearerAuthLayer, Requirement, ScopeGuardLayer};
 ///
 /// let app: Router = Router::new()
 ///     .route("/orders", get(|| async { "orders" }))

@@ -32,9 +32,8 @@
 //! use http::{Method, Request, StatusCode};
 //! use tower::ServiceExt;
 //! use tower_bearer::jwks::Jwks;
-//! use tower_bearer::middleware::{Access, RouteTable};
 //! use tower_bearer::testing::TestIssuer;
-//! use tower_bearer::{BearerAuthLayer, ConfigError, Validator};
+//! use tower_bearer::{Access, BearerAuthLayer, ConfigError, RouteTable, Validator};
 //!
 //! // The service.
 //! fn app(validator: Validator) -> Result<Router, ConfigError> {

@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::testing::misuse::{lock, misuse};
-use crate::transport::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
+use crate::transport::{Limits, Transport, TransportError, TransportErrorKind, TransportFuture};
 
 /// A [`Transport`] without a network that returns the answers that a test has queued.
 ///
@@ -119,7 +119,7 @@ impl ScriptedTransport {
 }
 
 impl Transport for ScriptedTransport {
-    fn send(&self, mut request: Request<Bytes>, limits: Limits) -> ResponseFuture {
+    fn send(&self, mut request: Request<Bytes>, limits: Limits) -> TransportFuture {
         let queued = lock(&self.script.queue).pop_front();
         let otherwise = || self.script.otherwise.as_ref().map(|answer| answer(&request));
         let answer = queued.or_else(otherwise);
@@ -268,7 +268,7 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn send(transport: &ScriptedTransport, path: &str) -> ResponseFuture {
+    fn send(transport: &ScriptedTransport, path: &str) -> TransportFuture {
         let request = Request::get(format!("https://issuer.test{path}")).body(Bytes::new());
         transport.send(request.unwrap(), Limits::new(10, Duration::from_secs(5)))
     }

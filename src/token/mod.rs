@@ -3,7 +3,7 @@
 //! [`ScopeSource`] and [`ClientIdSource`] say where the scopes and the client's id are found, which
 //! servers don't agree on; their presets are named after servers.
 
-mod access_token;
+pub(crate) mod access_token;
 mod claims;
 mod client_id_source;
 mod evidence;
@@ -14,7 +14,7 @@ mod spiffe;
 mod times;
 mod verified;
 
-pub use self::access_token::{AccessToken, NoClaims};
+pub(crate) use self::access_token::{AccessToken, NoClaims};
 pub use self::claims::Claims;
 pub use self::client_id_source::ClientIdSource;
 pub use self::evidence::Evidence;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::cause::{Cause, Report};
 
 /// The future of [`Transport::send`].
-pub type ResponseFuture =
+pub type TransportFuture =
     Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, TransportError>> + Send>>;
 
 /// Sends one HTTP request and reads the whole answer, within limits.
@@ -25,7 +25,7 @@ pub type ResponseFuture =
 /// * send no cookies and no credentials of its own.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`.
-    fn send(&self, request: http::Request<Bytes>, limits: Limits) -> ResponseFuture;
+    fn send(&self, request: http::Request<Bytes>, limits: Limits) -> TransportFuture;
 }
 
 /// How long connecting may take, where nothing else is set.

@@ -29,7 +29,7 @@ mod url;
 
 pub(crate) use self::coding::Coding;
 pub(crate) use self::contract::CONNECT_TIMEOUT;
-pub use self::contract::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
+pub use self::contract::{Limits, Transport, TransportError, TransportErrorKind, TransportFuture};
 pub(crate) use self::default::default_transport;
 pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent};
 pub(crate) use self::grpc::grpc_timeout;

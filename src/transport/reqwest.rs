@@ -21,7 +21,7 @@ use crate::transport::coding::Coding;
 #[cfg(feature = "aws-lc-rs")]
 use crate::transport::contract::CONNECT_TIMEOUT;
 use crate::transport::contract::{
-    Limits, ResponseFuture, Transport, TransportError, TransportErrorKind,
+    Limits, Transport, TransportError, TransportErrorKind, TransportFuture,
 };
 use crate::transport::dial::{Blocked, Dial, Filter, System, Unresolved, is_localhost};
 use crate::transport::gunzip::Body;
@@ -153,7 +153,7 @@ impl ReqwestTransport {
 }
 
 impl Transport for ReqwestTransport {
-    fn send(&self, request: Request<Bytes>, limits: Limits) -> ResponseFuture {
+    fn send(&self, request: Request<Bytes>, limits: Limits) -> TransportFuture {
         let prepared = Url::parse(&request.uri().to_string())
             .map_err(|_| TransportErrorKind::Other)
             .and_then(|url| Ok((Arc::clone(self.client(&url, limits)?), url)));

@@ -24,9 +24,8 @@ use tonic_prost::ProstCodec;
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _};
 use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError, TokenClient, TokenSource};
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, RouteTable};
 use tower_bearer::testing::{Endpoint, ScriptedTransport, TestIssuer};
-use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+use tower_bearer::{Access, AccessToken, BearerAuthLayer, RouteTable, Validator};
 
 use crate::support::*;
 

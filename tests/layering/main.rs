@@ -65,7 +65,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("flate2", &["transport/gunzip.rs"]),
     ("hyper::", &["testing/"]),
     ("hyper_util::", &["testing/"]),
-    ("axum::", &["middleware/"]),
+    ("axum::", &["lib.rs", "middleware/"]),
     ("matchit", &["middleware/routes/lookup.rs"]),
     (".spawn(", &["client/tokens/flight.rs", "jwks/refresher.rs", "testing/"]),
     // What others wrote is read strictly first; these read only what was checked, or pieces of it.

@@ -3,7 +3,7 @@ use http::{Request, Response};
 use tower_bearer::jwks::{FetchError, Health, Start, State};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
-use tower_bearer::transport::{Limits, ResponseFuture, Transport};
+use tower_bearer::transport::{Limits, Transport, TransportFuture};
 
 use crate::support::{Issuer, key, now, pass, secs, set, unavailable};
 
@@ -52,7 +52,7 @@ fn a_source_that_never_ran_shuts_down_too() {
 struct Panicking(Issuer);
 
 impl Transport for Panicking {
-    fn send(&self, request: Request<Bytes>, limits: Limits) -> ResponseFuture {
+    fn send(&self, request: Request<Bytes>, limits: Limits) -> TransportFuture {
         let answer = self.0.transport.send(request, limits);
         match self.0.requests() {
             1 | 4.. => answer,
@@ -79,7 +79,7 @@ async fn a_transport_that_panics_is_a_failed_fetch() {
 struct Careless(String);
 
 impl Transport for Careless {
-    fn send(&self, request: Request<Bytes>, _: Limits) -> ResponseFuture {
+    fn send(&self, request: Request<Bytes>, _: Limits) -> TransportFuture {
         let body = self.0.clone();
         Box::pin(async move {
             if request.uri().path() == "/hang" {

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{Access, RouteTable};
-use tower_bearer::{AccessToken, BearerAuthLayer, Requirement, Validator, ValidatorBuilder};
+use tower_bearer::{
+    Access, AccessToken, BearerAuthLayer, Requirement, RouteTable, Validator, ValidatorBuilder,
+};
 
 use crate::support::authorization_server::{AUDIENCE, AuthorizationServer};
 

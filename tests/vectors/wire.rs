@@ -13,8 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_bearer::jose::Backend;
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::Access;
-use tower_bearer::{BearerAuthLayer, Refusal, Validator};
+use tower_bearer::{Access, BearerAuthLayer, Refusal, Validator};
 
 use crate::corpus::{FieldsRow, Row, read, rows};
 use crate::{AUDIENCE, FixedClock, ISSUER, TOKEN_GROUPS, expected, requirement, validator};
@@ -150,7 +149,7 @@ async fn c19_every_attack_is_answered_as_rfc_6750_says_and_echoes_nothing() {
         let Some(value) = field.ok().filter(|_| !token.starts_with(' ')) else { continue };
         let Ok(validator) = validator(&row, backend) else { continue };
         let layer = BearerAuthLayer::new(validator);
-        let layer = layer.access(Access::requires(requirement(&row))).unwrap();
+        let layer = layer.fallback(Access::requires(requirement(&row))).unwrap();
         let answer = ask(&layer, vec![(AUTHORIZATION, value)]).await;
         let code =
             if is_b64token(&token) { expected(&row, backend) } else { "malformed_credentials" };

@@ -60,7 +60,7 @@ impl Access {
     /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
     /// tell that the resource exists: as [`Absent::Path`], or as [`Absent::GrpcService`] in
     /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service). A caller whom the
-    /// layer's [`access`](crate::BearerAuthLayer::access) refuses gets that refusal: by default, it
+    /// layer's [`fallback`](crate::BearerAuthLayer::fallback) refuses gets that refusal: by default, it
     /// is 401 without a valid token as everywhere.
     ///
     /// A hidden resource looks like an absent one, byte for byte, under these conditions:

@@ -74,7 +74,7 @@ impl RouteTableBuilder {
     /// whichever the router behind makes of it.
     ///
     /// ```
-    /// use tower_bearer::middleware::{Access, RouteTable};
+    /// use tower_bearer::{Access, RouteTable};
     ///
     /// let routes = RouteTable::builder()
     ///     .subtree("/packages", Access::scope("packages:read")) // also for /packages/%40scope%2Fname

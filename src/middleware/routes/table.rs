@@ -12,7 +12,7 @@ use crate::middleware::routes::path;
 /// Patterns are those of axum: `/users/{id}`, and `/files/{*rest}` for all below `/files/`, but not
 /// `/files` or `/files/` themselves, which [`subtree`] is for. Of several patterns that fit a path, the
 /// most specific one decides. A request that no entry is for needs what the layer's
-/// [`access`](crate::BearerAuthLayer::access) says.
+/// [`fallback`](crate::BearerAuthLayer::fallback) says.
 ///
 /// # Methods
 ///
@@ -47,7 +47,7 @@ use crate::middleware::routes::path;
 ///
 /// ```
 /// use http::Method;
-/// use tower_bearer::middleware::{Access, RouteTable};
+/// use tower_bearer::{Access, RouteTable};
 ///
 /// let routes = RouteTable::builder()
 ///     .route(Method::GET, "/orders/{id}", Access::scope("orders:read"))

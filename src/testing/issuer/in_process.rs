@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::testing::issuer::answer::{Answer, answer};
 use crate::testing::issuer::body::AnswerBody;
 use crate::testing::issuer::state::State;
-use crate::transport::{Limits, ResponseFuture, Transport, TransportError, TransportErrorKind};
+use crate::transport::{Limits, Transport, TransportError, TransportErrorKind, TransportFuture};
 
 /// A [`Transport`] that asks the embedded issuer without a network.
 ///
@@ -29,7 +29,7 @@ impl IssuerTransport {
 }
 
 impl Transport for IssuerTransport {
-    fn send(&self, request: Request<Bytes>, limits: Limits) -> ResponseFuture {
+    fn send(&self, request: Request<Bytes>, limits: Limits) -> TransportFuture {
         let state = Arc::clone(&self.state);
         Box::pin(async move {
             let uri = request.uri();
