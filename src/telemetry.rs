@@ -1,6 +1,26 @@
 //! Where the features `tracing` and `metrics` are switched on and off: without them, these macros
 //! and functions compile to nothing.
 
+#[cfg(feature = "metrics")]
+mod described;
+
+use std::sync::Arc;
+
+/// Registers the descriptions of all metrics with the current recorder. What counts something calls
+/// this when it is built, since nothing says when a recorder is installed.
+pub(crate) fn describe_metrics() {
+    #[cfg(feature = "metrics")]
+    described::describe();
+}
+
+/// Returns the label of an issuer's metrics; `None` if there are too many issuers for that.
+pub(crate) fn issuer_label(issuer: &Arc<str>) -> Option<Arc<str>> {
+    #[cfg(feature = "metrics")]
+    return described::issuer_label(issuer);
+    #[cfg(not(feature = "metrics"))]
+    Some(Arc::clone(issuer))
+}
+
 /// Emits a `tracing` event: `event!(WARN, field = value, "message")`.
 macro_rules! event {
     ($level:ident, $($rest:tt)+) => {{

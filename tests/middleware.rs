@@ -874,7 +874,7 @@ fn tokens_are_counted_by_result_and_reason() {
     for (key, _, _, value) in snapshotter.snapshot().into_vec() {
         let key = key.key();
         let DebugValue::Counter(count) = value else { continue };
-        if key.name() == "token_total" {
+        if key.name() == "tower_bearer_requests_total" {
             let labels: Vec<_> =
                 key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
             counted.push((labels.join(","), count));

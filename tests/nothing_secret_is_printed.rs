@@ -585,7 +585,7 @@ async fn a_sentinel_is_found_nowhere() {
     }
     all.push_str(&events);
     let metrics = format!("{:?}", snapshotter.snapshot().into_vec());
-    assert!(metrics.contains("token_total"), "nothing was counted");
+    assert!(metrics.contains("tower_bearer_requests_total"), "nothing was counted");
     all.push_str(&metrics);
 
     let mut needles: Vec<String> = vec![SENTINEL.to_owned()];

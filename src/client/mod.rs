@@ -187,18 +187,17 @@
 //!
 //! | metric | what |
 //! |---|---|
-//! | `client_token_used_total` | tokens put into a request |
-//! | `client_token_age_seconds` | how old they were |
-//! | `client_token_retrieved_total` | tokens that the authorization server granted |
-//! | `client_retrieval_failed_total{error}` | fetches that failed |
-//! | `client_retrieval_seconds` | how long fetches took |
-//! | `client_retry_401_total` | requests sent once more |
-//! | `client_token_invalidated_total{result}` | tokens that were refused: `ask_again`, or `pointless` |
-//! | `client_cache_hit_total{cache}` | tokens found in memory (`l1`) or in the shared cache (`l2`) |
-//! | `client_cache_entries`, `client_cache_evicted_total` | grants in the cache, and those it has dropped |
-//! | `client_single_flight_waiters_total` | calls that waited for another's fetch |
-//! | `client_store_failed_total{call}` | calls to the shared cache that failed |
-//! | `client_secret_failed_total` | attempts to read the client's secret that failed |
+//! | `tower_bearer_client_token_age_seconds` | how old tokens were that were put into a request; the histogram's count says how many |
+//! | `tower_bearer_client_fetches_total{result}` | fetches: `ok`, or what they failed by |
+//! | `tower_bearer_client_fetch_duration_seconds` | how long they took |
+//! | `tower_bearer_client_fetch_waits_total` | calls that waited for another's fetch |
+//! | `tower_bearer_client_tokens_refused_total{result}` | tokens that a server refused: `ask_again`, or `pointless` |
+//! | `tower_bearer_client_retries_total` | requests sent once more because of that |
+//! | `tower_bearer_client_cache_hits_total{cache}` | tokens found in memory (`l1`) or in the shared cache (`l2`) |
+//! | `tower_bearer_client_cache_entries` | grants in all caches of the process |
+//! | `tower_bearer_client_cache_evictions_total` | grants that made room for others |
+//! | `tower_bearer_client_store_failures_total{call}` | calls to the shared cache that failed |
+//! | `tower_bearer_client_secret_failures_total` | attempts to read the client's secret that failed |
 //!
 //! With the feature `tracing`, the events `client_retrieval_failed`, `client_retry_401`,
 //! `client_scope_missing`, `client_secret_replaced`, `client_secret_failed`, `client_auth_method`,

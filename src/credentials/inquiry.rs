@@ -178,7 +178,7 @@ impl Asked {
                 Ok(known)
             }
             Err(error) => {
-                count!("client_secret_failed_total");
+                count!("tower_bearer_client_secret_failures_total");
                 event!(
                     WARN,
                     error = %crate::cause::Report(&error),

@@ -99,19 +99,19 @@
 //! # Metrics and events
 //!
 //! With the feature `metrics`, each with the label `issuer`, which is the one that the source was
-//! built for:
+//! built for. The first 256 issuers of a process have a label of their own; what others count is
+//! counted for `other`, and they have no state, keys or timestamp, which don't add up.
 //!
 //! | name | what |
 //! |---|---|
-//! | `jwks_fetch_total{result}` | attempts: `ok`, `not_modified`, or a code of [`FetchError`] |
-//! | `jwks_fetch_seconds` | how long they took |
-//! | `jwks_age_seconds` | since the set was last known to be the issuer's, told at each attempt |
-//! | `jwks_state{state}` | 1 for the current [`State`], 0 for the others |
-//! | `jwks_keys{kind}` | `usable` and `ignored` keys of the set |
-//! | `jwks_kid_miss_total{result}` | tokens with an unknown `kid`, by outcome (below) |
-//! | `jwks_rate_limited_total` | requests that were answered 503 because no refresh was allowed soon enough |
-//! | `jwks_stale_served_total` | signatures checked with stale keys |
-//! | `jwks_refresh_waiters` | requests that wait for a refresh |
+//! | `tower_bearer_jwks_fetches_total{result}` | attempts: `ok`, `not_modified`, or a code of [`FetchError`] |
+//! | `tower_bearer_jwks_fetch_duration_seconds` | how long they took |
+//! | `tower_bearer_jwks_fetched_timestamp_seconds` | when the set was last known to be the issuer's, as Unix time |
+//! | `tower_bearer_jwks_state{state}` | 1 for the current [`State`], 0 for the others |
+//! | `tower_bearer_jwks_keys{kind}` | `usable` and `ignored` keys of the set |
+//! | `tower_bearer_jwks_kid_misses_total{result}` | tokens with an unknown `kid`, by outcome (below) |
+//! | `tower_bearer_jwks_stale_served_total` | signatures checked with stale keys |
+//! | `tower_bearer_jwks_refresh_waiters` | requests that wait for a refresh |
 //!
 //! An unknown `kid` is `resolved` or `absent` after a refresh; or `negative_cached`, if that was known
 //! already (of the same token without a refresh, of another with the same `kid` after one). Without

@@ -132,7 +132,7 @@ impl Shared {
         self.tick(&mut control, now);
         let published = Arc::clone(self.store.load(now).published());
         if let Some(flying) = control.take_off(now) {
-            self.report.take_off(&published, now);
+            self.report.take_off(&published);
             return Next::Fly(Plan {
                 purpose: flying.purpose,
                 metadata: control.metadata.clone(),

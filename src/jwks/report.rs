@@ -1,13 +1,12 @@
-//! What the logs and the metrics are told. Labels come from closed lists, but for the issuer, which
-//! the operator has named; of addresses, only hosts.
+//! What the logs and the metrics are told. Labels come from closed lists, but for the issuer, of which
+//! there are so many; of addresses, only hosts.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::clock::UnixTime;
 use crate::jose::IgnoredKey;
 use crate::jwks::fetch::error::FetchError;
 use crate::jwks::fetch::flight::Fetched;
@@ -16,7 +15,7 @@ use crate::jwks::health::State;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::Published;
 use crate::jwks::timing::control::Control;
-use crate::telemetry::{change, count, event, gauge, observe};
+use crate::telemetry::{change, count, describe_metrics, event, gauge, issuer_label, observe};
 
 /// Tells about the keys of one issuer.
 ///
@@ -24,10 +23,15 @@ use crate::telemetry::{change, count, event, gauge, observe};
 /// may look at the key source, and one that blocks holds up no request.
 pub(crate) struct Reporter {
     issuer: Arc<str>,
+    /// The issuer, where it has metrics of its own.
+    label: Option<Arc<str>>,
     notes: Mutex<VecDeque<Note>>,
     /// Held by whichever thread tells, so that things are told in their order.
     telling: Mutex<()>,
 }
+
+/// Stands for the issuers that have no label of their own.
+const OTHERS: &str = "other";
 
 type Note = Box<dyn FnOnce(&Reporter) + Send>;
 
@@ -38,12 +42,15 @@ impl fmt::Debug for Reporter {
 }
 
 impl Reporter {
-    pub(crate) const fn new(issuer: Arc<str>) -> Self {
-        Self { issuer, notes: Mutex::new(VecDeque::new()), telling: Mutex::new(()) }
+    pub(crate) fn new(issuer: Arc<str>) -> Self {
+        describe_metrics();
+        let label = issuer_label(&issuer);
+        Self { issuer, label, notes: Mutex::new(VecDeque::new()), telling: Mutex::new(()) }
     }
 
-    fn issuer(&self) -> Arc<str> {
-        Arc::clone(&self.issuer)
+    /// The label of what adds up.
+    fn label(&self) -> Arc<str> {
+        self.label.clone().unwrap_or_else(|| OTHERS.into())
     }
 
     fn note(&self, note: impl FnOnce(&Self) + Send + 'static) {
@@ -75,10 +82,10 @@ impl Reporter {
     }
 
     /// A fetch begins.
-    pub(crate) fn take_off(&self, published: &Published, now: Instant) {
+    pub(crate) fn take_off(&self, published: &Published) {
         if let Some(origin) = &published.origin {
-            let age = origin.age(now).as_secs_f64();
-            self.note(move |this| gauge!("jwks_age_seconds", age, "issuer" => this.issuer()));
+            let fetched_at = origin.fetched_at;
+            self.note(move |this| this.tell_fetched(fetched_at));
         }
     }
 
@@ -90,8 +97,8 @@ impl Reporter {
         took: Duration,
     ) {
         let ended = match result {
-            Ok(Fetched { parsed: None, .. }) => Ok("not_modified"),
-            Ok(_) => Ok("ok"),
+            Ok(Fetched { parsed: None, origin, .. }) => Ok(("not_modified", origin.fetched_at)),
+            Ok(Fetched { origin, .. }) => Ok(("ok", origin.fetched_at)),
             Err(fault) => Err(fault.error),
         };
         let ignored = listed(unusable);
@@ -100,16 +107,16 @@ impl Reporter {
 
     fn tell_landing(
         &self,
-        ended: Result<&'static str, FetchError>,
+        ended: Result<(&'static str, UnixTime), FetchError>,
         _ignored: Option<&str>,
         took: Duration,
     ) {
-        observe!("jwks_fetch_seconds", took.as_secs_f64(), "issuer" => self.issuer());
-        let code = ended.unwrap_or_else(|error| error.code());
-        count!("jwks_fetch_total", "issuer" => self.issuer(), "result" => code);
+        observe!("tower_bearer_jwks_fetch_duration_seconds", took.as_secs_f64(), "issuer" => self.label());
+        let code = ended.map_or_else(|error| error.code(), |(code, _)| code);
+        count!("tower_bearer_jwks_fetches_total", "issuer" => self.label(), "result" => code);
         match ended {
-            Ok(_) => {
-                gauge!("jwks_age_seconds", 0.0, "issuer" => self.issuer());
+            Ok((_, fetched_at)) => {
+                self.tell_fetched(fetched_at);
                 event!(
                     DEBUG,
                     issuer = &*self.issuer,
@@ -127,6 +134,16 @@ impl Reporter {
                 "jwks_fetch_failed: the key set couldn't be fetched"
             ),
         }
+    }
+
+    /// Gauges don't add up: the issuers that share a label have none.
+    fn tell_fetched(&self, at: UnixTime) {
+        let Some(label) = &self.label else { return };
+        gauge!(
+            "tower_bearer_jwks_fetched_timestamp_seconds",
+            at.as_secs_f64(),
+            "issuer" => Arc::clone(label)
+        );
     }
 
     /// The state may have changed.
@@ -175,20 +192,23 @@ impl Reporter {
     }
 
     fn tell_state(&self, state: State) {
+        let Some(label) = &self.label else { return };
         for each in State::ALL {
             let is_so = f64::from(u8::from(each == state));
-            gauge!("jwks_state", is_so, "issuer" => self.issuer(), "state" => each.name());
+            let label = Arc::clone(label);
+            gauge!("tower_bearer_jwks_state", is_so, "issuer" => label, "state" => each.name());
         }
     }
 
     /// A set was fetched.
     pub(crate) fn keys(&self, set: &Arc<KeySet>) {
-        let set = Arc::clone(set);
-        self.note(move |this| {
-            for (kind, count) in [("usable", set.keys().count()), ("ignored", set.ignored().len())]
-            {
+        let Some(label) = self.label.clone() else { return };
+        let counts = [("usable", set.keys().count()), ("ignored", set.ignored().len())];
+        self.note(move |_| {
+            for (kind, count) in counts {
                 let count = u32::try_from(count).map_or(f64::MAX, f64::from);
-                gauge!("jwks_keys", count, "issuer" => this.issuer(), "kind" => kind);
+                let label = Arc::clone(&label);
+                gauge!("tower_bearer_jwks_keys", count, "issuer" => label, "kind" => kind);
             }
         });
     }
@@ -240,27 +260,22 @@ impl Reporter {
 
     /// A token had an unknown `kid`.
     pub(crate) fn kid_miss(&self, result: &'static str) {
-        count!("jwks_kid_miss_total", "issuer" => self.issuer(), "result" => result);
-    }
-
-    /// A token's `kid` is unknown, and no refresh is allowed soon enough.
-    pub(crate) fn rate_limited(&self) {
-        count!("jwks_rate_limited_total", "issuer" => self.issuer());
+        count!("tower_bearer_jwks_kid_misses_total", "issuer" => self.label(), "result" => result);
     }
 
     /// A signature is checked with stale keys.
     pub(crate) fn stale_served(&self) {
-        count!("jwks_stale_served_total", "issuer" => self.issuer());
+        count!("tower_bearer_jwks_stale_served_total", "issuer" => self.label());
     }
 
     /// A request waits for a refresh.
     pub(crate) fn waits(&self) {
-        change!("jwks_refresh_waiters", 1.0, "issuer" => self.issuer());
+        change!("tower_bearer_jwks_refresh_waiters", 1.0, "issuer" => self.label());
     }
 
     /// It doesn't any longer.
     pub(crate) fn waits_no_longer(&self) {
-        change!("jwks_refresh_waiters", -1.0, "issuer" => self.issuer());
+        change!("tower_bearer_jwks_refresh_waiters", -1.0, "issuer" => self.label());
     }
 }
 

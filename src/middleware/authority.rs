@@ -12,9 +12,9 @@ use crate::middleware::body::RefusalBody;
 use crate::middleware::context::{Context, HasSettings};
 use crate::middleware::routes::access::{NotAdmitted, Rules};
 use crate::middleware::settings::{self, Settings};
+use crate::middleware::tally::Tally;
 use crate::progress::Progress;
 use crate::refusal::{Refusal, RejectionKind};
-use crate::telemetry::count;
 use crate::token::{AccessToken, Claims};
 use crate::validator::{Presented, Validator};
 
@@ -120,13 +120,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         self: &Arc<Self>,
         request: &mut Request<B>,
         token: Option<AccessToken<C>>,
+        tally: &Tally,
     ) {
-        if token.is_some() {
-            count!("token_total", "result" => "accepted", "reason" => "none");
-        }
+        tally.let_in(token.is_some());
         // The count that the service's clones have as well: threads share no other but the token's.
         let by = Arc::clone(self) as Arc<dyn HasSettings>;
-        Context::leave(request.extensions_mut(), token, by);
+        Context::leave(request.extensions_mut(), token, by, tally.clone());
         if !self.settings.forward {
             request.headers_mut().remove(AUTHORIZATION);
         }
@@ -138,8 +137,10 @@ impl<C> Authority<C> {
         &self,
         refused: impl Into<Refused>,
         request: &Request<B>,
+        tally: &Tally,
     ) -> Response<RefusalBody> {
         let Refused { refusal, hidden } = refused.into();
+        tally.refuse(&refusal);
         let is_sized = hidden.is_none() || !settings::may_be_routed(request);
         let response = self.settings.refuse(refusal, hidden, request.into());
         response.map(|bytes| RefusalBody { bytes, is_sized })

@@ -6,6 +6,7 @@ use http::{Extensions, Response};
 use crate::answer::RequestHead;
 use crate::middleware::routes::access::{insufficient_scope, no_credentials};
 use crate::middleware::settings::{Settings, refuse_without_layer};
+use crate::middleware::tally::{Counting, Tally};
 use crate::refusal::{Misconfigured, Refusal};
 use crate::scope::{Implications, Requirement, ScopeSet};
 use crate::token::{AccessToken, ErasedToken};
@@ -23,6 +24,7 @@ const OTHER_CLAIMS: &str = "the handler asks for other claims than the layer's v
 struct Authenticated {
     token: Option<ErasedToken>,
     by: Arc<dyn HasSettings>,
+    tally: Tally,
 }
 
 /// Who let a request pass, of whatever type of claims.
@@ -53,8 +55,18 @@ impl<'a> Context<'a> {
         extensions: &mut Extensions,
         token: Option<AccessToken<C>>,
         by: Arc<dyn HasSettings>,
+        tally: Tally,
     ) {
-        extensions.insert(Authenticated { token: token.map(AccessToken::erase), by });
+        extensions.insert(Authenticated { token: token.map(AccessToken::erase), by, tally });
+    }
+
+    /// Begins to count a request, unless a layer around does.
+    pub(crate) fn counting(_extensions: &Extensions) -> Counting {
+        #[cfg(feature = "metrics")]
+        let outer = _extensions.get::<Authenticated>().map(|outer| &outer.tally);
+        #[cfg(not(feature = "metrics"))]
+        let outer = None;
+        Counting::begin(outer)
     }
 
     /// Finds what was left. Without it, there is no layer, which is the operator's fault.
@@ -111,7 +123,10 @@ pub(crate) fn refuse(
     request: RequestHead<'_>,
 ) -> Response<Bytes> {
     match Context::find(extensions) {
-        Ok(context) => context.settings.refuse(refusal, None, request),
+        Ok(context) => {
+            context.authenticated.tally.refuse(&refusal);
+            context.settings.refuse(refusal, None, request)
+        }
         Err(_) => refuse_without_layer(refusal, request),
     }
 }

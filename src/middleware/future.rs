@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::middleware::authority::{Authority, Refused};
 use crate::middleware::body::{RefusalBody, ResponseBody};
 use crate::middleware::grpc_timeout::longest_wait;
+use crate::middleware::tally::Counting;
 use crate::progress::Pending;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::token::AccessToken;
@@ -43,6 +44,7 @@ pin_project! {
         Inner {
             #[pin]
             future: F,
+            counting: Counting,
         },
         Refused {
             response: Option<Response<RefusalBody>>,
@@ -62,6 +64,7 @@ struct Waiting<S, C, B> {
     service: S,
     request: Request<B>,
     authority: Arc<Authority<C>>,
+    counting: Counting,
 }
 
 enum Stage<C> {
@@ -76,8 +79,8 @@ enum Stage<C> {
 }
 
 impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
-    pub(crate) const fn inner(future: S::Future) -> Self {
-        Self { state: State::Inner { future } }
+    pub(crate) const fn inner(future: S::Future, counting: Counting) -> Self {
+        Self { state: State::Inner { future, counting } }
     }
 
     pub(crate) const fn refused(response: Response<RefusalBody>) -> Self {
@@ -89,13 +92,14 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
         service: S,
         request: Request<B>,
         authority: Arc<Authority<C>>,
+        counting: Counting,
     ) -> Self {
         // Where nothing can be timed, the wait says so by itself, at once.
         let deadline = longest_wait(request.headers())
             .filter(|_| Handle::try_current().is_ok())
             .map(|longest| Box::pin(sleep(longest)));
         let stage = Stage::Token(token);
-        let waiting = Box::new(Waiting { stage, deadline, service, request, authority });
+        let waiting = Box::new(Waiting { stage, deadline, service, request, authority, counting });
         Self { state: State::Waiting { waiting: Some(waiting) } }
     }
 }
@@ -111,8 +115,10 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Inner { future } => {
-                    let response = ready!(future.poll(cx))?;
+                StateProj::Inner { future, counting } => {
+                    let result = ready!(future.poll(cx));
+                    counting.end();
+                    let response = result?;
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 StateProj::Refused { response } => {
@@ -187,11 +193,11 @@ where
     fn proceed(mut self, accepted: Accepted<C>) -> State<S::Future, Self> {
         match accepted {
             Ok(token) => {
-                self.authority.hand_over(&mut self.request, Some(token));
-                State::Inner { future: self.service.call(self.request) }
+                self.authority.hand_over(&mut self.request, Some(token), self.counting.tally());
+                State::Inner { future: self.service.call(self.request), counting: self.counting }
             }
             Err(refused) => {
-                let response = self.authority.refuse(refused, &self.request);
+                let response = self.authority.refuse(refused, &self.request, self.counting.tally());
                 State::Refused { response: Some(response) }
             }
         }

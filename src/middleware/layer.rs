@@ -11,6 +11,7 @@ use crate::middleware::routes::table::RouteTable;
 use crate::middleware::service::BearerAuth;
 use crate::middleware::settings::Settings;
 use crate::scope::Implications;
+use crate::telemetry::describe_metrics;
 use crate::token::NoClaims;
 use crate::validator::Validator;
 
@@ -35,6 +36,7 @@ pub struct BearerAuthLayer<C = NoClaims> {
 impl<C> BearerAuthLayer<C> {
     /// Creates a layer that lets in what the validator accepts.
     pub fn new(validator: Validator<C>) -> Self {
+        describe_metrics();
         let settings = Settings {
             challenges: Challenges::of_audience(validator.audience()),
             renderer: AnyRenderer::new(DefaultRenderer),

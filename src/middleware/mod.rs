@@ -71,16 +71,28 @@
 //!
 //! # Metrics and events
 //!
-//! With the feature `metrics`:
+//! With the feature `metrics`, `tower_bearer_requests_total{result,reason}` counts each request exactly
+//! once, by what was decided about it in the end:
 //!
-//! | name | what |
-//! |---|---|
-//! | `token_total{result,reason}` | requests that were let in with a token (`accepted`), `refused`, or couldn't be decided about (`unavailable`), by [`Refusal::code`](crate::Refusal::code) |
-//! | `auth_unavailable_total` | requests that couldn't be decided about, but for those that are `rate_limited` |
+//! | `result` | `reason` | what |
+//! |---|---|---|
+//! | `accepted` | `none` | the token was accepted, and nothing within refused the request |
+//! | `anonymous` | `none` | let in without looking for a token or without one: [`Access::public`], [`Access::optional`], or a preflight |
+//! | `refused` | [`Refusal::code`](crate::Refusal::code) | refused by the layer, or by a guard or an extractor within it |
+//! | `unavailable` | likewise | the token couldn't be checked |
+//! | `misconfigured` | `misconfigured` | answered 500, since the service is put together wrongly |
+//! | `abandoned` | `none` | the caller went away while the verdict about its token was waited for |
 //!
-//! Alert on `auth_unavailable_total`, not on the number of 503 answers: anybody who makes up `kid`s is
-//! answered 503 as well, with the reason `rate_limited`, once the issuer can't be asked more often.
-//! That is counted by `token_total` and `jwks_rate_limited_total` only.
+//! It is counted when the service within has answered, or when the caller no longer waits for that; of
+//! several layers around each other, the outermost counts. An extractor that refuses counts as `refused`
+//! also where the handler takes it as a `Result` and answers otherwise.
+//!
+//! Alert on the `result` `unavailable` but for the `reason` `rate_limited`, not on the number of 503
+//! answers: anyone who makes up `kid`s is answered 503 as well, with that reason, once the issuer can't
+//! be asked more often.
+//!
+//! The metrics of this crate are described to the recorder that is installed when a layer, a key source
+//! or a token client is built: install it before.
 //!
 //! With the feature `tracing`, an event for each request that isn't let in, with that code and the
 //! reason, and what was compared, where that is known. It is of the level `DEBUG` if callers can cause it at
@@ -100,6 +112,7 @@ pub(crate) mod routes;
 pub(crate) mod scope_guard;
 mod service;
 mod settings;
+mod tally;
 
 #[cfg(feature = "axum")]
 pub use self::axum::TokenRejection;

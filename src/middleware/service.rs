@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context as TaskContext, Poll};
 
 use http::{Request, Response};
 use serde::de::DeserializeOwned;
@@ -8,6 +8,7 @@ use tower_service::Service;
 
 use crate::middleware::authority::Authority;
 use crate::middleware::body::ResponseBody;
+use crate::middleware::context::Context;
 use crate::middleware::future::ResponseFuture;
 use crate::progress::Progress;
 use crate::token::NoClaims;
@@ -46,25 +47,27 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, C, B>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<(), S::Error>> {
         // Missing keys are an answer, not back-pressure.
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let counting = Context::counting(request.extensions());
         match self.authority.judge(&mut request) {
             Progress::Ready(Ok(token)) => {
-                self.authority.hand_over(&mut request, token);
-                ResponseFuture::inner(self.inner.call(request))
+                self.authority.hand_over(&mut request, token, counting.tally());
+                ResponseFuture::inner(self.inner.call(request), counting)
             }
             Progress::Ready(Err(refused)) => {
                 self.give_readiness_back();
-                ResponseFuture::refused(self.authority.refuse(refused, &request))
+                let response = self.authority.refuse(refused, &request, counting.tally());
+                ResponseFuture::refused(response)
             }
             Progress::Pending(token) => {
                 self.give_readiness_back();
-                let unready = self.inner.clone();
-                ResponseFuture::waiting(token, unready, request, Arc::clone(&self.authority))
+                let (unready, authority) = (self.inner.clone(), Arc::clone(&self.authority));
+                ResponseFuture::waiting(token, unready, request, authority, counting)
             }
         }
     }

@@ -11,9 +11,10 @@ use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
+use crate::middleware::tally::count_without_layer;
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, UnavailableReason};
 use crate::scope::Implications;
-use crate::telemetry::{count, event};
+use crate::telemetry::event;
 use crate::text::Excerpt;
 use crate::token::Claims;
 
@@ -100,6 +101,7 @@ impl Settings {
 
 /// Answers a refusal where there is no layer, and so no settings.
 pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -> Response<Bytes> {
+    count_without_layer(&refusal);
     report(&refusal);
     respond(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
 }
@@ -181,38 +183,28 @@ pub(crate) const fn may_be_routed<B>(_: &Request<B>) -> bool {
     true
 }
 
-/// One event and one count for each refusal. What callers can cause at will is for `DEBUG`, so that
+/// One event for each refusal. What callers can cause at will is for `DEBUG`, so that
 /// they can't fill the log.
 fn report(refusal: &Refusal) {
-    let code = refusal.code();
+    let _code = refusal.code();
     match refusal {
-        Refusal::Rejection(_) => {
-            count!("token_total", "result" => "refused", "reason" => code);
-            event!(DEBUG, code, reason = %refusal, "request refused");
-        }
-        Refusal::Unavailable(unavailable) => {
-            count!("token_total", "result" => "unavailable", "reason" => code);
-            // An alert goes by this one, and strangers can have requests rate-limited.
-            if unavailable.reason() != UnavailableReason::RateLimited {
-                count!("auth_unavailable_total");
+        Refusal::Rejection(_) => event!(DEBUG, code = _code, reason = %refusal, "request refused"),
+        Refusal::Unavailable(unavailable) => match unavailable.reason() {
+            UnavailableReason::KeysNotLoaded
+            | UnavailableReason::KeysExpired
+            | UnavailableReason::ShutDown => {
+                event!(WARN, code = _code, reason = %refusal, "token can't be checked");
             }
-            match unavailable.reason() {
-                UnavailableReason::KeysNotLoaded
-                | UnavailableReason::KeysExpired
-                | UnavailableReason::ShutDown => {
-                    event!(WARN, code, reason = %refusal, "token can't be checked");
-                }
-                // Tokens with a made-up `kid` lead here, or callers with short deadlines.
-                UnavailableReason::RefreshFailed
-                | UnavailableReason::RefreshTimedOut
-                | UnavailableReason::RateLimited
-                | UnavailableReason::ServiceNotReady => {
-                    event!(DEBUG, code, reason = %refusal, "token can't be checked");
-                }
+            // Tokens with a made-up `kid` lead here, or callers with short deadlines.
+            UnavailableReason::RefreshFailed
+            | UnavailableReason::RefreshTimedOut
+            | UnavailableReason::RateLimited
+            | UnavailableReason::ServiceNotReady => {
+                event!(DEBUG, code = _code, reason = %refusal, "token can't be checked");
             }
-        }
+        },
         Refusal::Misconfigured(_) => {
-            event!(ERROR, code, reason = %refusal, "tower-bearer is put together wrongly");
+            event!(ERROR, code = _code, reason = %refusal, "tower-bearer is put together wrongly");
         }
     }
 }

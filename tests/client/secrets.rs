@@ -158,17 +158,15 @@ async fn l3_the_metrics_have_their_names() {
         names.insert(key.key().name().to_owned());
     }
     for name in [
-        "client_token_used_total",
-        "client_token_retrieved_total",
-        "client_token_invalidated_total",
-        "client_token_age_seconds",
-        "client_retrieval_failed_total",
-        "client_retrieval_seconds",
-        "client_retry_401_total",
-        "client_cache_hit_total",
-        "client_cache_entries",
-        "client_single_flight_waiters_total",
-        "client_store_failed_total",
+        "tower_bearer_client_cache_entries",
+        "tower_bearer_client_cache_hits_total",
+        "tower_bearer_client_fetch_duration_seconds",
+        "tower_bearer_client_fetch_waits_total",
+        "tower_bearer_client_fetches_total",
+        "tower_bearer_client_retries_total",
+        "tower_bearer_client_store_failures_total",
+        "tower_bearer_client_token_age_seconds",
+        "tower_bearer_client_tokens_refused_total",
     ] {
         assert!(names.contains(name), "{name} is missing from {names:?}");
     }

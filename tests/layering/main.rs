@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::imports::{before_tests, circle, code, imports, named, sources};
+use crate::imports::{Sources, before_tests, circle, code, imports, named, sources};
 
 /// Floor of each room, by the first part of a path below `src`.
 const FLOORS: &[(&str, u8)] = &[
@@ -209,38 +209,70 @@ const PROTOCOL: &[&str] = &[
 #[test]
 fn a_rooms_docs_name_all_of_its_metrics_and_events() {
     let sources = sources();
-    for (here, fewest) in [("client", 20), ("jwks", 15)] {
+    for (here, fewest) in [("client", 10), ("jwks", 9)] {
         let docs = sources.get(&format!("{here}/mod.rs")).unwrap();
-        let prefix = format!("\"{here}_");
-        let mut names = BTreeSet::new();
-        for text in sources.values() {
-            let code = code(text);
-            for (at, _) in code.match_indices(&prefix) {
-                let rest = &code[at + 1..];
-                let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap();
-                if matches!(&rest[end..=end], "\"" | ":") && !PROTOCOL.contains(&&rest[..end]) {
-                    names.insert(rest[..end].to_owned());
-                }
-            }
-        }
+        let names = quoted(&sources, &format!("{here}_"));
+        let names: Vec<_> =
+            names.iter().filter(|name| !PROTOCOL.contains(&name.as_str())).collect();
         assert!(names.len() >= fewest, "{names:?}");
-        let missing: Vec<_> = names
-            .iter()
-            .filter(|name| !["`", "{"].iter().any(|end| docs.contains(&format!("`{name}{end}"))))
-            .collect();
+        let missing: Vec<_> = names.iter().filter(|name| !is_named(docs, name)).collect();
         assert!(missing.is_empty(), "src/{here}/mod.rs doesn't name {missing:?}");
     }
-    let (docs, mut counted) = (sources.get("middleware/mod.rs").unwrap(), 0);
-    for text in sources.iter().filter(|(file, _)| room(file) == "middleware").map(|(_, text)| text)
-    {
-        for after in code(text).split("count!(\"").skip(1) {
-            let name = after.split('"').next().unwrap();
-            let named = ["`", "{"].iter().any(|end| docs.contains(&format!("`{name}{end}")));
-            assert!(named, "src/middleware/mod.rs doesn't name {name}");
-            counted += 1;
+    let described = sources.get("telemetry/described.rs").unwrap();
+    let metrics = quoted(&sources, "tower_bearer_");
+    assert!(metrics.len() >= 20, "{metrics:?}");
+    for name in &metrics {
+        let named =
+            sources.iter().any(|(file, text)| file.ends_with("mod.rs") && is_named(text, name));
+        assert!(named, "no room's mod.rs names {name}");
+        assert!(code(described).contains(&format!("\"{name}\"")), "{name} isn't described");
+    }
+}
+
+#[test]
+fn every_metric_has_the_prefix_its_kind_and_its_place() {
+    let sources = sources();
+    let described = code(sources.get("telemetry/described.rs").unwrap());
+    let described: String = described.split_whitespace().collect();
+    let mut used = BTreeSet::new();
+    for (file, text) in sources.iter().filter(|(file, _)| *file != "telemetry.rs") {
+        let code: String = code(text).split_whitespace().collect();
+        for (call, kind) in [
+            ("count!(", "Counter"),
+            ("gauge!(", "Gauge"),
+            ("change!(", "Gauge"),
+            ("observe!(", "Histogram"),
+        ] {
+            let calls = code.match_indices(call).filter(|(at, _)| !code[..*at].ends_with('_'));
+            for (at, _) in calls {
+                let name = code[at + call.len()..].split('"').nth(1).unwrap();
+                let entry = format!("Metric({kind},\"{name}\",");
+                assert!(described.contains(&entry), "{file}: {name} is described as no {kind}");
+                used.insert(name.to_owned());
+            }
         }
     }
-    assert!(counted >= 4, "{counted}");
+    assert_eq!(used, quoted(&sources, "tower_bearer_"));
+}
+
+/// Returns the names in the code that begin so, between quotes.
+fn quoted(sources: &Sources, prefix: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for text in sources.values() {
+        let code = code(text);
+        for (at, _) in code.match_indices(&format!("\"{prefix}")) {
+            let rest = &code[at + 1..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap();
+            if matches!(&rest[end..=end], "\"" | ":") {
+                names.insert(rest[..end].to_owned());
+            }
+        }
+    }
+    names
+}
+
+fn is_named(docs: &str, name: &str) -> bool {
+    ["`", "{"].iter().any(|end| docs.contains(&format!("`{name}{end}")))
 }
 
 #[test]

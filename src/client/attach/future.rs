@@ -152,7 +152,7 @@ impl<S, B> Again<S, B> {
     /// Makes the second request; `None` if it can't be made.
     fn request(self, token: &Token) -> Option<(S, Request<ReplayBody<B>>)> {
         let mut request = Request::from_parts(self.head, self.replay.again()?);
-        count!("client_retry_401_total");
+        count!("tower_bearer_client_retries_total");
         event!(DEBUG, "client_retry_401: the token was refused, sending another");
         self.policy.attach(request.headers_mut(), token);
         // What the first has taken of a gRPC call's time, the second has less.

@@ -10,7 +10,7 @@ use crate::client::attach::origin::Origin;
 use crate::client::tokens::source::TokenSource;
 use crate::client::tokens::token::Token;
 use crate::clock::monotonic;
-use crate::telemetry::{count, observe};
+use crate::telemetry::observe;
 
 /// What is sent where.
 #[derive(Clone)]
@@ -75,8 +75,7 @@ impl Policy {
 
     /// Writes the token into a request: the one `Authorization` field that it has.
     pub(crate) fn attach(&self, headers: &mut HeaderMap, token: &Token) {
-        count!("client_token_used_total");
-        observe!("client_token_age_seconds", token.age().as_secs_f64());
+        observe!("tower_bearer_client_token_age_seconds", token.age().as_secs_f64());
         headers.insert(AUTHORIZATION, token.header_value());
     }
 }

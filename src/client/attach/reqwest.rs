@@ -73,7 +73,7 @@ impl AttachTokenLayer {
         let Some(newer) = policy.tokens.other_than(&token, deadline).await else {
             return Ok(answer);
         };
-        count!("client_retry_401_total");
+        count!("tower_bearer_client_retries_total");
         event!(DEBUG, "client_retry_401: the token was refused, sending another");
         policy.attach(again.headers_mut(), &newer);
         bound(&mut again, timeout, began);

@@ -67,7 +67,7 @@ impl Shared {
         let value = self.call("get", self.store.get(key)).await??;
         let stored = self.seal.open(key, &value);
         if stored.is_none() {
-            count!("client_store_failed_total", "call" => "open");
+            count!("tower_bearer_client_store_failures_total", "call" => "open");
             event!(WARN, "client_store_failed: the shared cache holds what this key can't open");
         }
         Some((stored?, Sealed { key: key.into(), value }))
@@ -119,7 +119,7 @@ impl Shared {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        count!("client_store_failed_total", "call" => call);
+        count!("tower_bearer_client_store_failures_total", "call" => call);
         event!(WARN, call, error = %crate::cause::Report(&error), "client_store_failed: getting on without the shared cache");
         // A full store can still be read.
         if error.kind() != StoreErrorKind::Full {

@@ -17,6 +17,7 @@ use crate::client::tokens::token::Token;
 use crate::clock::{Clock, SystemClock, monotonic};
 use crate::error::{ConfigError, within};
 use crate::secret::Secret;
+use crate::telemetry::describe_metrics;
 use crate::transport::{CONNECT_TIMEOUT, Limits, Transport, default_transport};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -204,6 +205,7 @@ impl TokenClientBuilder {
         let half = self.timeout.checked_div(2).unwrap_or_default();
         let mut limits = Limits::new(MAX_BYTES, half);
         limits.public_addresses_only = self.public_addresses_only;
+        describe_metrics();
         let core = Core {
             transport,
             clock: self.clock,

@@ -113,7 +113,7 @@ impl Flight {
         let stale = stale.and_then(|held| held.sealed.clone());
         let lease = match self.consult(shared, &names, &order).await {
             Consulted::Found(held) => {
-                count!("client_cache_hit_total", "cache" => "l2");
+                count!("tower_bearer_client_cache_hits_total", "cache" => "l2");
                 let token = held.token.clone();
                 return self.entry.land(order, Ok((token, Some(held))), monotonic());
             }
@@ -167,11 +167,11 @@ impl Flight {
         let fetching = fetch(&self.core, self.grant.definition(), known, refused, gate);
         let result = within(self.deadline, fetching).await;
         observe!(
-            "client_retrieval_seconds",
+            "tower_bearer_client_fetch_duration_seconds",
             monotonic().saturating_duration_since(started).as_secs_f64()
         );
         if result.is_ok() {
-            count!("client_token_retrieved_total");
+            count!("tower_bearer_client_fetches_total", "result" => "ok");
         }
         result
     }
@@ -179,7 +179,7 @@ impl Flight {
     fn failed(&self, order: Order, mut refused: Refused) {
         refused.error = refused.error.about(self.grant.party());
         let error = &refused.error;
-        count!("client_retrieval_failed_total", "error" => error.label());
+        count!("tower_bearer_client_fetches_total", "result" => error.label());
         event!(
             WARN,
             host = self.grant.host(),

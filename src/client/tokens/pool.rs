@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::client::grant::definition::Grant;
 use crate::client::tokens::cache::Entry;
 use crate::digest::Digest;
-use crate::telemetry::{count, gauge};
+use crate::telemetry::{change, count};
 
 /// An entry for each grant that was used of late.
 pub(crate) struct Pool {
@@ -57,7 +57,7 @@ impl Pool {
         entry.touch(since);
         let kept = Kept { entry: Arc::clone(&entry), tenant: *grant.tenant() };
         entries.kept.insert(*grant.key(), kept);
-        gauge!("client_cache_entries", gauge_of(entries.kept.len()));
+        change!("tower_bearer_client_cache_entries", 1.0);
         entry
     }
 
@@ -79,7 +79,8 @@ impl Pool {
         let Some((key, kept)) = oldest.and_then(|key| entries.kept.remove_entry(&key)) else {
             return;
         };
-        count!("client_cache_evicted_total");
+        change!("tower_bearer_client_cache_entries", -1.0);
+        count!("tower_bearer_client_cache_evictions_total");
         if kept.entry.is_busy(now) {
             self.remember(&mut entries.evicted, key, kept.entry, now);
         }
@@ -117,9 +118,12 @@ impl Pool {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "no cache has 2^52 entries")]
-fn gauge_of(count: usize) -> f64 {
-    count as f64
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let entries = self.entries.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let count = u32::try_from(entries.kept.len()).map_or(f64::MAX, f64::from);
+        change!("tower_bearer_client_cache_entries", -count);
+    }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ impl TokenSource {
     pub(crate) fn ready(&self, now: Instant) -> Option<Token> {
         self.entry.touch(now.saturating_duration_since(self.core.started));
         let token = self.entry.fresh(now)?;
-        count!("client_cache_hit_total", "cache" => "l1");
+        count!("tower_bearer_client_cache_hits_total", "cache" => "l1");
         Some(token)
     }
 
@@ -115,7 +115,7 @@ impl TokenSource {
             Invalidation::AskAgain => "ask_again",
             Invalidation::Pointless => "pointless",
         };
-        count!("client_token_invalidated_total", "result" => label);
+        count!("tower_bearer_client_tokens_refused_total", "result" => label);
         invalidation == Invalidation::AskAgain
     }
 

@@ -41,6 +41,10 @@ pub(crate) async fn token(
         let flying = match step(core, grant, entry, unlike, runtime.as_ref())? {
             Next::Serve(token) => return Ok(token),
             Next::Wait(flying) => flying,
+            Next::Join(flying) => {
+                count!("tower_bearer_client_fetch_waits_total");
+                flying
+            }
         };
         // The fetch may be in another runtime than the call that waits for it.
         let Some(here) = runtime.as_ref().filter(|_| has_timers()) else {
@@ -62,7 +66,10 @@ pub(crate) fn renew(core: &Arc<Core>, grant: &Grant, entry: &Arc<Entry>) {
 
 enum Next {
     Serve(Token),
+    /// For the fetch that this call has begun.
     Wait(Flying),
+    /// For another call's.
+    Join(Flying),
 }
 
 fn step(
@@ -77,14 +84,11 @@ fn step(
     let (flying, serving) =
         match entry.next(monotonic(), Ask { unlike, secret_can_change, runtime }) {
             Step::Serve(token) => {
-                count!("client_cache_hit_total", "cache" => "l1");
+                count!("tower_bearer_client_cache_hits_total", "cache" => "l1");
                 return Ok(Next::Serve(token));
             }
             Step::Fail(error) => return Err(error),
-            Step::Wait(flying) => {
-                count!("client_single_flight_waiters_total");
-                (flying, None)
-            }
+            Step::Wait(flying) => return Ok(Next::Join(flying)),
             Step::Fetch(order, flying, serving) => {
                 // Without a runtime the order is dropped, and the next call makes another.
                 if let Some(runtime) = runtime.filter(|_| has_timers()) {

@@ -92,10 +92,7 @@ impl Awaited {
             Ok(loaded) if self.is_resolved(loaded, *generation) => "resolved",
             Ok(_) if *again => "negative_cached",
             Ok(_) => "absent",
-            Err(UnavailableReason::RateLimited) => {
-                shared.report.rate_limited();
-                "rate_limited"
-            }
+            Err(UnavailableReason::RateLimited) => "rate_limited",
             Err(_) => "fetch_failed",
         };
         shared.report.kid_miss(result);

@@ -72,7 +72,6 @@ impl Shared {
                 Some(sequence) => (number, again, true, Some(sequence)),
                 None => {
                     self.report.kid_miss("rate_limited");
-                    self.report.rate_limited();
                     return unavailable(UnavailableReason::RateLimited, wait_until(place, now));
                 }
             },
