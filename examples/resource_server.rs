@@ -110,7 +110,11 @@ fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
         .route(Method::POST, "/write", Access::requires(Requirement::all(both)))
         .route(Method::GET, "/any", Access::requires(Requirement::any(either)?))
         .build()?;
-    let auth = BearerAuthLayer::new(validator).realm("api")?.routes(routes);
+    let mut auth = BearerAuthLayer::new(validator).realm("api")?.routes(routes);
+    // With its public URL, the service tells clients where to get a token.
+    if let Some(resource) = variable::<String>("RESOURCE")? {
+        auth = auth.resource(&resource)?;
+    }
 
     Ok(Router::new()
         .route("/public", get(async || "public\n"))

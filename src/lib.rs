@@ -24,6 +24,7 @@
 //! | require scopes: a table, a guard, an extractor; order of layers, events and metrics | [`middleware`] |
 //! | configure checks, claims and the cache | [`ValidatorBuilder`], [`token`] |
 //! | configure discovery and refresh of keys | [`jwks`] |
+//! | serve protected-resource metadata, which leads clients to a token | [`metadata`] |
 //! | see or change what callers are answered | [`Refusal`], [`refusal`] |
 //! | call protected services | `client` (feature `client`) |
 //! | test with an in-process issuer | `testing` (feature `test-util`) |
@@ -78,6 +79,7 @@ pub mod jose;
 mod json;
 pub mod jwks;
 mod kinds;
+pub mod metadata;
 pub mod middleware;
 mod progress;
 pub mod refusal;

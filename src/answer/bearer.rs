@@ -12,21 +12,33 @@ pub(crate) struct Bearer {
     /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 requires at least one
     /// parameter, and `error` isn't for requests without credentials.
     prefix: Box<str>,
+    /// `, resource_metadata="…"` where the layer has metadata, which every challenge ends with
+    /// (RFC 9728 §5.1).
+    suffix: Box<str>,
 }
 
+/// Parameters that some clients find in a challenge by their names alone, wherever they are.
+const SEARCHED: [&str; 3] = ["scope=", "error=", "resource_metadata="];
+
 impl Bearer {
-    /// Creates the challenge of a realm.
+    /// Creates the challenge of a realm, and of the URL of its metadata, which was checked.
     ///
     /// # Errors
     ///
-    /// If the realm is empty, or has a character other than printable ASCII.
-    pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
+    /// If the realm is empty, has a character other than printable ASCII, or the name of a parameter.
+    pub(crate) fn new(realm: &str, metadata: Option<&str>) -> Result<Self, ConfigError> {
         // RFC 9110 §5.6.4 would allow more; control characters and those beyond ASCII don't arrive
         // everywhere as they were sent.
         if realm.is_empty() || !realm.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
             return Err(ConfigError::new(format!(
                 "the realm {realm:?} can't be sent in a challenge: use one or more printable ASCII \
                  characters"
+            )));
+        }
+        if SEARCHED.iter().any(|name| realm.contains(name)) {
+            return Err(ConfigError::new(format!(
+                "the realm {realm:?} contains the name of a challenge's parameter, which some clients \
+                 would take for that parameter: leave \"scope=\", \"error=\" and \"resource_metadata=\" out"
             )));
         }
         let mut prefix = String::from("Bearer realm=\"");
@@ -37,7 +49,8 @@ impl Bearer {
             prefix.push(character);
         }
         prefix.push('"');
-        Ok(Self { prefix: prefix.into() })
+        let suffix = metadata.map(|url| format!(", resource_metadata=\"{url}\""));
+        Ok(Self { prefix: prefix.into(), suffix: suffix.unwrap_or_default().into() })
     }
 
     /// Renders the challenge for an answer, with these scopes if there are any; `None` if the answer
@@ -65,6 +78,7 @@ impl Bearer {
         if let Some(scopes) = scopes.filter(|scopes| !scopes.is_empty()) {
             let _ = write!(text, ", scope=\"{scopes}\"");
         }
+        text.push_str(&self.suffix);
         let value = HeaderValue::try_from(text);
         value.map(Some).map_err(|_| {
             ConfigError::new("the challenge is no legal header field: shorten the realm")
@@ -84,7 +98,7 @@ mod tests {
         let refusal = Refusal::Rejection(Rejection::new(kind));
         let wire = wire(&refusal, Disclosure { verbose: true, hidden: None });
         let scopes = scopes.map(ScopeSet::parse);
-        let value = Bearer::new(realm).unwrap().challenge(wire, scopes.as_ref()).unwrap();
+        let value = Bearer::new(realm, None).unwrap().challenge(wire, scopes.as_ref()).unwrap();
         value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
     }
 
@@ -134,10 +148,22 @@ mod tests {
     #[test]
     fn w15_a_realm_outside_the_charset_is_refused_when_built() {
         for realm in ["", "a\tb", "a\r\nb", "a\0", "a\x7f", "caf\u{e9}"] {
-            assert!(Bearer::new(realm).is_err(), "{realm:?}");
+            assert!(Bearer::new(realm, None).is_err(), "{realm:?}");
         }
         for realm in [" ", "a b", "caf\\e", "\"", "a=b, c"] {
-            assert!(Bearer::new(realm).is_ok(), "{realm:?}");
+            assert!(Bearer::new(realm, None).is_ok(), "{realm:?}");
+        }
+    }
+
+    #[test]
+    fn mc12_a_realm_with_the_name_of_a_parameter_is_refused_when_built() {
+        for realm in ["a scope=b", "error=", "x resource_metadata=https://a.example"] {
+            let error = Bearer::new(realm, None).unwrap_err().to_string();
+            assert!(error.contains(realm), "{error}");
+        }
+        assert!(Bearer::new("scope error resource_metadata", None).is_ok());
+        for wire in table::ALL {
+            assert!(!SEARCHED.iter().any(|name| wire.description.contains(name)));
         }
     }
 

@@ -1,3 +1,6 @@
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue};
 
@@ -6,36 +9,70 @@ use crate::answer::table::{self, Wire};
 use crate::error::ConfigError;
 use crate::scope::ScopeSet;
 
+/// What every challenge of a layer says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space<'a> {
+    pub(crate) realm: &'a str,
+    /// The URL of the metadata, which was checked.
+    pub(crate) metadata: Option<&'a str>,
+    /// The scopes that are named where the request needs no others.
+    pub(crate) scopes: Option<&'a ScopeSet>,
+}
+
+impl<'a> Space<'a> {
+    /// The protection space of this name, without metadata.
+    pub(crate) const fn of(realm: &'a str) -> Self {
+        Self { realm, metadata: None, scopes: None }
+    }
+}
+
+/// How many sets of scopes have challenges that are rendered when the layer is built.
+const MAX_SETS: usize = 1_024;
+
 /// The challenges of one protection space, one field line for each scheme (RFC 9110 §11.6.1), Bearer
 /// first, and the header fields of the answers they are in: rendered when the layer is built.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Challenges {
     /// `None` without a layer.
     bearer: Option<Bearer>,
-    /// The header fields of the answers that name no scopes.
+    /// The header fields of the answers that name no scopes of their own.
     fixed: Box<[(&'static Wire, HeaderMap)]>,
+    /// The challenges that name these scopes, in the order of `fixed`.
+    scoped: HashMap<Box<str>, Box<[Option<HeaderValue>]>, RandomState>,
 }
 
 impl Challenges {
-    /// Renders the challenges of a realm.
+    /// Renders the challenges of a protection space, whose requests may need these scopes.
     ///
     /// # Errors
     ///
-    /// If the realm is empty, or has a character other than printable ASCII.
-    pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
-        let bearer = Bearer::new(realm)?;
+    /// If the realm is empty, has a character other than printable ASCII, or the name of a parameter.
+    pub(crate) fn new<'a>(
+        space: Space<'_>,
+        sets: impl IntoIterator<Item = &'a ScopeSet>,
+    ) -> Result<Self, ConfigError> {
+        let bearer = Bearer::new(space.realm, space.metadata)?;
         let fixed = table::ALL.iter().map(|wire| {
-            let challenges = bearer.challenge(wire, None)?;
+            let challenges = bearer.challenge(wire, space.scopes)?;
             Ok((*wire, fields(wire, challenges)))
         });
         let fixed = fixed.collect::<Result<_, ConfigError>>()?;
-        Ok(Self { bearer: Some(bearer), fixed })
+        let mut scoped = HashMap::default();
+        for set in sets.into_iter().filter(|set| !set.is_empty()) {
+            if scoped.len() == MAX_SETS {
+                break;
+            }
+            let challenges = table::ALL.iter().map(|wire| bearer.challenge(wire, Some(set)));
+            let challenges = challenges.collect::<Result<_, ConfigError>>()?;
+            scoped.insert(set.as_str().into(), challenges);
+        }
+        Ok(Self { bearer: Some(bearer), fixed, scoped })
     }
 
-    /// Renders the challenges of a service with this audience, or of the realm `api` if the audience
-    /// can't be sent in a challenge.
-    pub(crate) fn of_audience(audience: &str) -> Self {
-        Self::new(audience).or_else(|_| Self::new("api")).unwrap_or_default()
+    /// Returns the realm of a service with this audience: `api`, if the audience can't be sent in a
+    /// challenge.
+    pub(crate) fn realm_of_audience(audience: &str) -> &str {
+        if Bearer::new(audience, None).is_ok() { audience } else { "api" }
     }
 
     /// Returns the challenges of an answer; that of Bearer with these scopes, if there are any.
@@ -44,16 +81,18 @@ impl Challenges {
         wire: &Wire,
         scopes: Option<&ScopeSet>,
     ) -> impl Iterator<Item = HeaderValue> + use<'_> {
-        let bearer = self.with_scopes(wire, scopes);
-        let fixed = self.fixed(wire).map(|fields| fields.get_all(WWW_AUTHENTICATE));
+        let (at, fixed) = self.fixed(wire).unzip();
+        let bearer = self.with_scopes(at, wire, scopes);
+        let fixed = fixed.map(|fields| fields.get_all(WWW_AUTHENTICATE));
         let others = fixed.into_iter().flatten().skip(usize::from(bearer.is_some()));
         bearer.into_iter().chain(others.cloned())
     }
 
     /// Returns the header fields of an answer.
     pub(crate) fn fields(&self, wire: &Wire, scopes: Option<&ScopeSet>) -> HeaderMap {
-        let mut fields = self.fixed(wire).cloned().unwrap_or_else(|| fields(wire, None));
-        if let Some(bearer) = self.with_scopes(wire, scopes)
+        let (at, fixed) = self.fixed(wire).unzip();
+        let mut fields = fixed.cloned().unwrap_or_else(|| fields(wire, None));
+        if let Some(bearer) = self.with_scopes(at, wire, scopes)
             && let Some(first) = fields.get_mut(WWW_AUTHENTICATE)
         {
             *first = bearer;
@@ -61,14 +100,23 @@ impl Challenges {
         fields
     }
 
-    fn with_scopes(&self, wire: &Wire, scopes: Option<&ScopeSet>) -> Option<HeaderValue> {
+    fn with_scopes(
+        &self,
+        at: Option<usize>,
+        wire: &Wire,
+        scopes: Option<&ScopeSet>,
+    ) -> Option<HeaderValue> {
         let scopes = scopes.filter(|scopes| !scopes.is_empty())?;
-        self.bearer.as_ref()?.challenge(wire, Some(scopes)).ok()?
+        match (self.scoped.get(scopes.as_str()), at) {
+            (Some(rendered), Some(at)) => rendered.get(at)?.clone(),
+            _ => self.bearer.as_ref()?.challenge(wire, Some(scopes)).ok()?,
+        }
     }
 
-    fn fixed(&self, wire: &Wire) -> Option<&HeaderMap> {
-        let fixed = self.fixed.iter().find(|(of, _)| std::ptr::eq(*of, wire));
-        fixed.map(|(_, fields)| fields)
+    fn fixed(&self, wire: &Wire) -> Option<(usize, &HeaderMap)> {
+        let mut fixed = self.fixed.iter().enumerate();
+        let (at, (_, fields)) = fixed.find(|(_, (of, _))| std::ptr::eq(*of, wire))?;
+        Some((at, fields))
     }
 }
 
@@ -101,6 +149,10 @@ mod tests {
         }
     }
 
+    fn api() -> Challenges {
+        Challenges::new(Space::of("api"), []).unwrap()
+    }
+
     fn wire_of(kind: RejectionKind) -> &'static Wire {
         wire(&Refusal::Rejection(Rejection::new(kind)), Disclosure::default())
     }
@@ -111,7 +163,8 @@ mod tests {
         for (audience, realm) in
             [("https://api.example", "https://api.example"), ("caf\u{e9}", "api"), ("", "api")]
         {
-            let challenges = Challenges::of_audience(audience);
+            let space = Space::of(Challenges::realm_of_audience(audience));
+            let challenges = Challenges::new(space, []).unwrap();
             let lines = challenges.lines(wire_of(RejectionKind::NoCredentials), None);
             assert!(lines.eq([format!("Bearer realm=\"{realm}\"")]));
         }
@@ -121,7 +174,7 @@ mod tests {
     #[test]
     fn each_scheme_has_a_field_line_and_bearer_is_first() {
         const OTHER: HeaderValue = HeaderValue::from_static("DPoP algs=\"ES256\"");
-        let challenges = Challenges::new("api").unwrap().and(OTHER);
+        let challenges = api().and(OTHER);
         let wire = wire_of(RejectionKind::NoCredentials);
         for (scopes, bearer) in [
             (None, r#"Bearer realm="api""#),
@@ -141,8 +194,8 @@ mod tests {
     fn an_answer_without_a_challenge_has_none_whatever_the_scopes() {
         let scopes = ScopeSet::parse("a");
         for (challenges, wire) in [
-            (Challenges::new("api").unwrap(), wire_of(RejectionKind::Denied)),
-            (Challenges::new("api").unwrap(), &table::HIDDEN),
+            (api(), wire_of(RejectionKind::Denied)),
+            (api(), &table::HIDDEN),
             (Challenges::default(), wire_of(RejectionKind::InsufficientScope)),
         ] {
             assert_eq!(challenges.lines(wire, Some(&scopes)).count(), 0);

@@ -31,7 +31,7 @@ mod respond;
 mod table;
 
 pub use self::absent::Absent;
-pub(crate) use self::challenges::Challenges;
+pub(crate) use self::challenges::{Challenges, Space};
 pub use self::context::RefusalContext;
 pub(crate) use self::head::{RequestHead, is_grpc};
 pub(crate) use self::renderer::AnyRenderer;

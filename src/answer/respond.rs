@@ -8,20 +8,24 @@ use crate::answer::head::RequestHead;
 use crate::answer::renderer::Renderer;
 use crate::answer::table::{self, Disclosure};
 use crate::refusal::{Detail, Refusal};
+use crate::scope::ScopeSet;
 
 /// Renders a refusal, and enforces what holds for the answer of every renderer: the typed reason in the
 /// extensions, a length that is that of the body, and no body for `HEAD`.
+///
+/// `needed` is for the challenge of a refusal that doesn't say itself which scopes would have sufficed.
 pub(crate) fn respond(
     refusal: Refusal,
     request: RequestHead<'_>,
     renderer: &dyn Renderer,
     challenges: &Challenges,
     disclosure: Disclosure,
+    needed: Option<&ScopeSet>,
 ) -> Response<Bytes> {
     let scopes = match &refusal {
         Refusal::Rejection(rejection) => match rejection.detail() {
             Detail::Scopes { needed } => Some(&**needed),
-            _ => None,
+            _ => needed,
         },
         _ => None,
     };
@@ -68,9 +72,9 @@ mod tests {
 
     use super::*;
     use crate::answer::absent::Absent;
+    use crate::answer::challenges::Space;
     use crate::answer::renderer::DefaultRenderer;
     use crate::refusal::{Misconfigured, Rejection, RejectionKind, Unavailable, UnavailableReason};
-    use crate::scope::ScopeSet;
 
     const VERBOSE: Disclosure = Disclosure { verbose: true, hidden: None };
     const fn hidden(absent: Absent) -> Disclosure {
@@ -88,9 +92,9 @@ mod tests {
         if let Some(content_type) = content_type {
             request.headers_mut().insert(CONTENT_TYPE, content_type.parse().unwrap());
         }
-        let challenges = Challenges::new("api").unwrap();
+        let challenges = Challenges::new(Space::of("api"), []).unwrap();
         let head = RequestHead::from(&request);
-        respond(refusal.into(), head, &DefaultRenderer, &challenges, disclosure)
+        respond(refusal.into(), head, &DefaultRenderer, &challenges, disclosure, None)
     }
 
     fn get(refusal: impl Into<Refusal>) -> Response<Bytes> {
@@ -232,7 +236,7 @@ mod tests {
     #[test]
     fn each_challenge_is_a_field_line_over_http_and_grpc() {
         const OTHER: HeaderValue = HeaderValue::from_static("DPoP algs=\"ES256\"");
-        let challenges = Challenges::new("api").unwrap().and(OTHER);
+        let challenges = Challenges::new(Space::of("api"), []).unwrap().and(OTHER);
         for content_type in ["text/plain", "application/grpc"] {
             for (refusal, end) in [
                 (rejection(RejectionKind::InsufficientScope), "access token\""),
@@ -241,8 +245,14 @@ mod tests {
                 let request = Request::post("/").header(CONTENT_TYPE, content_type);
                 let request = request.body(()).unwrap();
                 let head = RequestHead::from(&request);
-                let response =
-                    respond(refusal, head, &DefaultRenderer, &challenges, Disclosure::default());
+                let response = respond(
+                    refusal,
+                    head,
+                    &DefaultRenderer,
+                    &challenges,
+                    Disclosure::default(),
+                    None,
+                );
                 let lines: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
                 assert_eq!(lines.len(), 2);
                 let bearer = lines[0].to_str().unwrap();
@@ -356,20 +366,22 @@ mod tests {
                 response.header("x-last", "").body("no such page".into()).unwrap()
             }
         }
-        let challenges = Challenges::new("api").unwrap();
+        let challenges = Challenges::new(Space::of("api"), []).unwrap();
         for method in [Method::GET, Method::HEAD] {
             let request = Request::builder().method(&method).body(()).unwrap();
             let head = RequestHead::from(&request);
-            let chatty = respond(needs("a"), head, &Chatty, &challenges, hidden(Absent::Path));
+            let chatty =
+                respond(needs("a"), head, &Chatty, &challenges, hidden(Absent::Path), None);
             assert_eq!((chatty.status().as_u16(), &**chatty.body()), (404, &b""[..]));
             assert!(chatty.headers().is_empty());
-            let own = respond(needs("a"), head, &Fallback, &challenges, hidden(Absent::Path));
+            let own = respond(needs("a"), head, &Fallback, &challenges, hidden(Absent::Path), None);
             let body = if method == Method::HEAD { "" } else { "no such page" };
             assert_eq!((own.status().as_u16(), &**own.body()), (404, body.as_bytes()));
             // A wrong length is put right, in its place.
             assert!(own.headers().keys().eq(["content-length", "x-last"]));
             assert_eq!(header(&own, "content-length"), Some("12"));
-            let shown = respond(needs("a"), head, &Fallback, &challenges, Disclosure::default());
+            let shown =
+                respond(needs("a"), head, &Fallback, &challenges, Disclosure::default(), None);
             let body = if method == Method::HEAD { "" } else { "403 Forbidden" };
             assert_eq!(shown.body(), body);
         }
@@ -435,12 +447,12 @@ mod tests {
                 response
             }
         }
-        let challenges = Challenges::new("api").unwrap();
+        let challenges = Challenges::new(Space::of("api"), []).unwrap();
         for (method, body) in [(Method::GET, "short and stout"), (Method::HEAD, "")] {
             let request = Request::builder().method(method).body(()).unwrap();
             let head = RequestHead::from(&request);
             let refusal = rejection(RejectionKind::Expired);
-            let response = respond(refusal.clone(), head, &Teapot, &challenges, VERBOSE);
+            let response = respond(refusal.clone(), head, &Teapot, &challenges, VERBOSE, None);
             assert_eq!(response.status(), 418);
             assert_eq!(response.body(), body);
             assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));

@@ -15,6 +15,7 @@ use crate::middleware::settings::{self, Settings};
 use crate::middleware::tally::Tally;
 use crate::progress::Progress;
 use crate::refusal::{Refusal, RejectionKind};
+use crate::scope::ScopeSet;
 use crate::token::{AccessToken, Claims};
 use crate::validator::{Presented, Validator};
 
@@ -27,20 +28,26 @@ pub(crate) struct Authority<C> {
 pub(crate) type Decided<C> = Result<Option<AccessToken<C>>, Refused>;
 
 /// Why a request doesn't pass.
-pub(crate) struct Refused {
-    refusal: Refusal,
-    hidden: Option<Absent>,
+pub(crate) enum Refused {
+    Refusal {
+        refusal: Refusal,
+        hidden: Option<Absent>,
+        /// What the challenge names, if the refusal doesn't say.
+        needed: Option<Arc<ScopeSet>>,
+    },
+    /// It asks for the metadata of this layer, which answers it.
+    Metadata,
 }
 
 impl<T: Into<Refusal>> From<T> for Refused {
     fn from(refusal: T) -> Self {
-        Self { refusal: refusal.into(), hidden: None }
+        Self::Refusal { refusal: refusal.into(), hidden: None, needed: None }
     }
 }
 
 impl From<NotAdmitted> for Refused {
     fn from(NotAdmitted { rejection, hidden, .. }: NotAdmitted) -> Self {
-        Self { refusal: rejection.into(), hidden }
+        Self::Refusal { refusal: rejection.into(), hidden, needed: None }
     }
 }
 
@@ -55,14 +62,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         let is_preflight = self.settings.lets_preflight_pass(request);
         let credentials = bearer::credentials(request.headers_mut());
         let Some(rules) = rules else {
-            return Progress::Ready(Err(RejectionKind::AmbiguousPath.into()));
+            return Progress::Ready(Err(self.without_rules(request)));
         };
         if rules.are_public() || is_preflight {
             return Progress::Ready(Ok(None));
         }
         let token = match credentials {
             Credentials::None => None,
-            Credentials::Refused(kind) => return Progress::Ready(Err(kind.into())),
+            Credentials::Refused(kind) => {
+                return Progress::Ready(Err(self.refused(kind, &rules)));
+            }
             Credentials::Token(token) => {
                 let presented = Presented::bearer(token);
                 match self.validator.recognize(&presented) {
@@ -70,7 +79,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
                     None => match self.authenticate(&presented) {
                         Progress::Ready(Ok(token)) => Some(token),
                         Progress::Ready(Err(refusal)) => {
-                            return Progress::Ready(Err(refusal.into()));
+                            return Progress::Ready(Err(self.refused(refusal, &rules)));
                         }
                         Progress::Pending(token) => return Progress::Pending(token),
                     },
@@ -89,6 +98,31 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
     ) -> Result<(), Refused> {
         let rules = self.settings.rules(request).ok_or(RejectionKind::AmbiguousPath)?;
         self.admit_by(&rules, request, Some(token))
+    }
+
+    /// Refuses a request whose token wasn't accepted after a wait.
+    pub(crate) fn refused_after_waiting<B>(
+        &self,
+        refusal: impl Into<Refusal>,
+        request: &mut Request<B>,
+    ) -> Refused {
+        match self.settings.rules(request) {
+            Some(rules) => self.refused(refusal, &rules),
+            None => refusal.into().into(),
+        }
+    }
+
+    fn refused(&self, refusal: impl Into<Refusal>, rules: &Rules<'_>) -> Refused {
+        let (refusal, needed) = (refusal.into(), self.settings.needed(rules));
+        Refused::Refusal { refusal, hidden: None, needed }
+    }
+
+    /// Decides about a request for which there are no rules.
+    fn without_rules<B>(&self, request: &Request<B>) -> Refused {
+        match self.settings.map.published() {
+            Some(published) if published.is_asked_for(request) => Refused::Metadata,
+            _ => RejectionKind::AmbiguousPath.into(),
+        }
     }
 
     fn authenticate(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
@@ -139,10 +173,17 @@ impl<C> Authority<C> {
         request: &Request<B>,
         tally: &Tally,
     ) -> Response<RefusalBody> {
-        let Refused { refusal, hidden } = refused.into();
+        let (refusal, hidden, needed) = match refused.into() {
+            Refused::Refusal { refusal, hidden, needed } => (refusal, hidden, needed),
+            Refused::Metadata => {
+                let published = self.settings.map.published();
+                let answer = published.and_then(|published| published.answer(request));
+                return answer.unwrap_or_default().map(RefusalBody::from);
+            }
+        };
         tally.refuse(&refusal);
         let is_sized = hidden.is_none() || !settings::may_be_routed(request);
-        let response = self.settings.refuse(refusal, hidden, request.into());
+        let response = self.settings.refuse(refusal, hidden, needed.as_deref(), request.into());
         response.map(|bytes| RefusalBody { bytes, is_sized })
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn refuse(
     match Context::find(extensions) {
         Ok(context) => {
             context.authenticated.tally.refuse(&refusal);
-            context.settings.refuse(refusal, None, request)
+            context.settings.refuse(refusal, None, None, request)
         }
         Err(_) => refuse_without_layer(refusal, request),
     }

@@ -168,14 +168,19 @@ where
                     }
                     let validator = &self.authority.validator;
                     let in_time = if *was_busy { validator.check_times(token) } else { Ok(()) };
-                    return Poll::Ready(Ok(in_time.map(|()| token.clone()).map_err(Refused::from)));
+                    let accepted = in_time.map(|()| token.clone());
+                    return Poll::Ready(Ok(accepted.map_err(|rejection| {
+                        self.authority.refused_after_waiting(rejection, &mut self.request)
+                    })));
                 }
             }
         }
     }
 
     fn admit(&mut self, verdict: Result<AccessToken<C>, Refusal>) -> Accepted<C> {
-        let token = verdict?;
+        let authority = &self.authority;
+        let token = verdict
+            .map_err(|refusal| authority.refused_after_waiting(refusal, &mut self.request))?;
         self.authority.admit(&mut self.request, &token)?;
         Ok(token)
     }

@@ -3,9 +3,11 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::answer::{AnyRenderer, Challenges, DefaultRenderer, Renderer};
+use crate::answer::{AnyRenderer, Challenges, DefaultRenderer, Renderer, Space};
 use crate::error::ConfigError;
+use crate::metadata::{MetadataService, ResourceMetadata};
 use crate::middleware::authority::Authority;
+use crate::middleware::map::{Map, Published};
 use crate::middleware::routes::access::{Access, Rule};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::service::BearerAuth;
@@ -38,16 +40,17 @@ impl<C> BearerAuthLayer<C> {
     pub fn new(validator: Validator<C>) -> Self {
         describe_metrics();
         let settings = Settings {
-            challenges: Challenges::of_audience(validator.audience()),
+            realm: Challenges::realm_of_audience(validator.audience()).into(),
+            challenges: Challenges::default(),
             renderer: AnyRenderer::new(DefaultRenderer),
             verbose: false,
             implications: Implications::default(),
-            routes: None,
+            map: Map::Plain,
             otherwise: Rule::token(),
             preflight: false,
             forward: true,
         };
-        Self { authority: Arc::new(Authority { validator, settings }) }
+        Self { authority: Arc::new(Authority { validator, settings }) }.set(|_| ())
     }
 
     /// Names the protection space in challenges: `WWW-Authenticate: Bearer realm="…"`.
@@ -57,16 +60,46 @@ impl<C> BearerAuthLayer<C> {
     ///
     /// # Errors
     ///
-    /// If the realm is empty or has other characters than printable ASCII.
+    /// If the realm is empty or has other characters than printable ASCII, or contains `scope=`, `error=` or
+    /// `resource_metadata=`: some clients search the whole challenge for these.
     pub fn realm(self, realm: &str) -> Result<Self, ConfigError> {
-        let challenges = Challenges::new(realm)?;
-        Ok(self.set(|settings| settings.challenges = challenges))
+        Challenges::new(Space::of(realm), [])?;
+        Ok(self.set(|settings| settings.realm = realm.into()))
+    }
+
+    /// Serves protected-resource metadata (RFC 9728) for this resource, and names it in each challenge:
+    /// see [`metadata`](mod@crate::metadata).
+    ///
+    /// The identifier is the public URL of the service, such as `https://api.example/mcp`; what its tokens
+    /// have as `aud`, the validator says. Other settings: [`metadata`](Self::metadata).
+    ///
+    /// # Errors
+    ///
+    /// If it isn't an absolute `https` URL without a fragment. `http` is for this machine only.
+    pub fn resource(self, identifier: &str) -> Result<Self, ConfigError> {
+        Ok(self.metadata(ResourceMetadata::new(identifier)?))
+    }
+
+    /// Serves this protected-resource metadata, and names it in each challenge; see
+    /// [`resource`](Self::resource).
+    #[must_use]
+    pub fn metadata(self, metadata: ResourceMetadata) -> Self {
+        let issuers = self.authority.validator.issuers();
+        self.set(|settings| settings.map = settings.map.with_metadata(metadata, issuers))
+    }
+
+    /// Returns a service that serves the metadata where this layer doesn't see its path: within a nested
+    /// router, or beside other resources. Without metadata, it answers everything with 404.
+    ///
+    /// What is set on the layer afterwards isn't in it.
+    pub fn metadata_service(&self) -> MetadataService {
+        MetadataService::of(self.authority.settings.map.published().map(Published::endpoint))
     }
 
     /// Sets what single routes need; all others need what [`fallback`](Self::fallback) says.
     #[must_use]
     pub fn routes(self, routes: RouteTable) -> Self {
-        self.set(|settings| settings.routes = Some(routes))
+        self.set(|settings| settings.map = settings.map.with_table(routes))
     }
 
     /// Sets the access rule for requests that match no entry of [`routes`](Self::routes). The default
@@ -122,7 +155,10 @@ impl<C> BearerAuthLayer<C> {
     }
 
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut Arc::make_mut(&mut self.authority).settings);
+        let settings = &mut Arc::make_mut(&mut self.authority).settings;
+        change(settings);
+        // What could be wrong was checked where it was set.
+        let _ = settings.refresh();
         self
     }
 }

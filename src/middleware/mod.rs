@@ -107,6 +107,7 @@ mod context;
 mod future;
 mod grpc_timeout;
 pub(crate) mod layer;
+mod map;
 mod required_scopes;
 pub(crate) mod routes;
 pub(crate) mod scope_guard;

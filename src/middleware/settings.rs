@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::{Method, Request, Response, Version};
@@ -5,15 +7,18 @@ use http::{Method, Request, Response, Version};
 use smallvec::SmallVec;
 
 use crate::answer::{
-    Absent, AnyRenderer, Challenges, DefaultRenderer, Disclosure, RequestHead, respond,
+    Absent, AnyRenderer, Challenges, DefaultRenderer, Disclosure, RequestHead, Space, respond,
 };
+use crate::error::ConfigError;
+use crate::metadata::ResourceMetadata;
+use crate::middleware::map::{Map, Published};
 use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::tally::count_without_layer;
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, UnavailableReason};
-use crate::scope::Implications;
+use crate::scope::{Implications, ScopeSet};
 use crate::telemetry::event;
 use crate::text::Excerpt;
 use crate::token::Claims;
@@ -21,11 +26,13 @@ use crate::token::Claims;
 /// What the operator set on a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    pub(crate) realm: Arc<str>,
+    /// Of the realm, the metadata and the rules: see [`refresh`](Self::refresh).
     pub(crate) challenges: Challenges,
     pub(crate) renderer: AnyRenderer,
     pub(crate) verbose: bool,
     pub(crate) implications: Implications,
-    pub(crate) routes: Option<RouteTable>,
+    pub(crate) map: Map,
     /// What every request needs that no entry of a table is for.
     pub(crate) otherwise: Rule,
     pub(crate) preflight: bool,
@@ -33,10 +40,39 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Returns the rules for a request; `None` if it can't be told where its path leads.
+    /// Renders what depends on several settings, after one of them has changed.
+    ///
+    /// # Errors
+    ///
+    /// If the realm can't be sent in a challenge.
+    pub(crate) fn refresh(&mut self) -> Result<(), ConfigError> {
+        self.map = self.map.refreshed(&self.otherwise);
+        let metadata = self.map.published().map(Published::metadata);
+        let url = metadata.map(ResourceMetadata::url);
+        let space = Space {
+            realm: &self.realm,
+            metadata: url.as_deref(),
+            scopes: metadata.map(ResourceMetadata::challenge_scopes),
+        };
+        let rules = self.map.table().into_iter().flat_map(RouteTable::rules);
+        let sets = rules.chain([&self.otherwise]).filter_map(Rule::needed);
+        self.challenges = Challenges::new(space, sets.map(|set| &**set))?;
+        Ok(())
+    }
+
+    /// Returns the rules for a request; `None` if it asks for metadata, or it can't be told where its path
+    /// leads.
     #[inline]
     pub(crate) fn rules<B>(&self, request: &mut Request<B>) -> Option<Rules<'_>> {
-        let Some(table) = &self.routes else { return Some(Rules::from(&self.otherwise)) };
+        let table = match &self.map {
+            Map::Plain => return Some(Rules::from(&self.otherwise)),
+            Map::Table(table) => table,
+            Map::Published(published) if published.is_asked_for(request) => return None,
+            Map::Published(_) => match self.map.table() {
+                Some(table) => table,
+                None => return Some(Rules::from(&self.otherwise)),
+            },
+        };
         match table.select(methods(request), paths(request, None), &self.otherwise) {
             Ok(rules) => Some(rules),
             Err(Doubt::Ambiguous) => None,
@@ -54,7 +90,7 @@ impl Settings {
         rules: &Rules<'_>,
         request: &Request<B>,
     ) -> NotAdmitted {
-        if self.routes.is_some() && rules.is_denied_by(&refused, &self.otherwise) {
+        if self.map.table().is_some() && rules.is_denied_by(&refused, &self.otherwise) {
             let request = format!("{} {}", request.method(), paths(request, None).full);
             let request = Excerpt::new(&request);
             refused.rejection =
@@ -86,16 +122,30 @@ impl Settings {
         refused
     }
 
+    /// Returns the scopes that the challenge of a refusal names which doesn't depend on them, as clients
+    /// with metadata expect: what the request needs. `None` stands for those of all requests, and for
+    /// what hides: that needs what an absent path does.
+    pub(crate) fn needed(&self, rules: &Rules<'_>) -> Option<Arc<ScopeSet>> {
+        self.map.published()?;
+        let needed = if rules.iter().any(Rule::hides) {
+            self.otherwise.needed()
+        } else {
+            rules.iter().find_map(Rule::needed)
+        };
+        needed.cloned()
+    }
+
     /// Answers a refusal, and tells the operator.
     pub(crate) fn refuse(
         &self,
         refusal: Refusal,
         hidden: Option<Absent>,
+        needed: Option<&ScopeSet>,
         request: RequestHead<'_>,
     ) -> Response<Bytes> {
         report(&refusal);
         let disclosure = Disclosure { verbose: self.verbose, hidden };
-        respond(refusal, request, &*self.renderer, &self.challenges, disclosure)
+        respond(refusal, request, &*self.renderer, &self.challenges, disclosure, needed)
     }
 }
 
@@ -103,7 +153,8 @@ impl Settings {
 pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -> Response<Bytes> {
     count_without_layer(&refusal);
     report(&refusal);
-    respond(refusal, request, &DefaultRenderer, &Challenges::default(), Disclosure::default())
+    let (challenges, disclosure) = (Challenges::default(), Disclosure::default());
+    respond(refusal, request, &DefaultRenderer, &challenges, disclosure, None)
 }
 
 /// Returns the methods that a request counts as. `CONNECT` has a path only if it is extended, and only

@@ -84,6 +84,14 @@ impl Requirement {
         chosen.into_iter().map(Scope::as_str).collect()
     }
 
+    /// Returns the scopes that it is about, as often as they are written.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match &self.0 {
+            Node::Scope(scope) => vec![scope.as_str()],
+            Node::All(parts) | Node::Any(parts) => parts.iter().flat_map(Self::names).collect(),
+        }
+    }
+
     /// Adds the chosen scopes to `chosen`; returns how many of them are missing.
     fn choose<'a>(
         &'a self,

@@ -83,6 +83,19 @@ impl<C> Validator<C> {
         self.jwks().map_or(Health::Ready, Jwks::health)
     }
 
+    /// Returns the authorization servers whose tokens are accepted.
+    pub(crate) fn issuers(&self) -> Vec<String> {
+        // The others of the policy are spellings of the first one.
+        self.inner
+            .realm
+            .policy
+            .issuers
+            .first()
+            .map(|issuer| issuer.to_string())
+            .into_iter()
+            .collect()
+    }
+
     pub(crate) fn audience(&self) -> &str {
         self.inner.realm.policy.audiences.first().map_or("", AsRef::as_ref)
     }

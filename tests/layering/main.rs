@@ -29,6 +29,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("refusal", 2),
     ("client", 3),
     ("progress", 3),
+    ("metadata", 3),
     ("token", 3),
     ("jwks", 4),
     ("testing", 4),
@@ -65,7 +66,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("flate2", &["transport/gunzip.rs"]),
     ("hyper::", &["testing/"]),
     ("hyper_util::", &["testing/"]),
-    ("axum::", &["lib.rs", "middleware/"]),
+    ("axum::", &["lib.rs", "metadata/service.rs", "middleware/"]),
     ("matchit", &["middleware/routes/lookup.rs"]),
     (".spawn(", &["client/tokens/flight.rs", "jwks/refresher.rs", "testing/"]),
     // What others wrote is read strictly first; these read only what was checked, or pieces of it.

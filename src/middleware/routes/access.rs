@@ -161,6 +161,27 @@ impl Rule {
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
     }
 
+    /// Returns the scopes that would suffice for a caller who has none.
+    pub(crate) const fn needed(&self) -> Option<&Arc<ScopeSet>> {
+        match &self.kind {
+            Kind::Token { needed, .. } => Some(needed),
+            Kind::Public | Kind::Optional | Kind::AnyToken | Kind::Denied => None,
+        }
+    }
+
+    /// Returns `true` if callers mustn't learn what it is for.
+    pub(crate) const fn hides(&self) -> bool {
+        self.hidden.is_some()
+    }
+
+    /// Returns all scopes that it is about, unless it hides what it is for.
+    pub(crate) fn shown_scopes(&self) -> Vec<&str> {
+        match &self.kind {
+            Kind::Token { requirement, .. } if self.hidden.is_none() => requirement.names(),
+            _ => Vec::new(),
+        }
+    }
+
     #[inline]
     fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
         match (&self.kind, token) {

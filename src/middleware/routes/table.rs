@@ -76,6 +76,11 @@ impl RouteTable {
         Self { table: Arc::new(table) }
     }
 
+    /// Returns the rules of all entries.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.table.entries.iter().map(|entry| &entry.rule)
+    }
+
     /// Returns the rules for a request, `otherwise` where there is no entry.
     pub(crate) fn select<'a>(
         &'a self,
