@@ -35,6 +35,7 @@ fn start(name: &str, variables: &[(&str, &str)]) -> Process {
         "AUDIENCE",
         "JWKS_URI",
         "LISTEN",
+        "RESOURCE",
         "LEEWAY_SECS",
         "JWKS_TTL_SECS",
         "JWKS_COOLDOWN_SECS",
@@ -178,6 +179,26 @@ async fn resource_server_serves_for_a_real_issuer() {
         assert_eq!(api.status(method.clone(), path, token).await, expected, "{method} {path}");
     }
     assert_stops(&mut api.process, "INT");
+}
+
+#[test]
+fn resource_server_serves_the_metadata_that_its_challenges_name() {
+    let listen = free_address();
+    let resource = format!("http://{listen}/api");
+    let process = start("resource_server", &[("LISTEN", &listen), ("RESOURCE", &resource)]);
+    curl_lines(&process);
+    let curl = |url: &str| {
+        let output = Command::new("curl").args(["--silent", "--include", url]).output();
+        String::from_utf8(output.expect("curl").stdout).expect("text")
+    };
+    let refused = curl(&format!("http://{listen}/read"));
+    let (_, url) = refused.split_once("resource_metadata=\"").expect("the challenge names it");
+    let url = url.split('"').next().expect("a URL");
+    assert_eq!(url, format!("http://{listen}/.well-known/oauth-protected-resource/api"));
+    let document = curl(url);
+    assert!(document.starts_with("HTTP/1.1 200"), "{document}");
+    assert!(document.contains(&format!("\"resource\":\"{resource}\"")), "{document}");
+    assert!(document.contains("\"scopes_supported\":[\"api:read\",\"api:write\""), "{document}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
