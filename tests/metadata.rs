@@ -17,10 +17,12 @@ use tower_bearer::jwks::Jwks;
 use tower_bearer::metadata::{
     MetadataFault, MetadataService, ResourceMetadata, ResourceMetadataBuilder, WELL_KNOWN, check,
 };
-use tower_bearer::middleware::{Access, RouteTable, ScopeGuardLayer};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::transport::{ReqwestTransport, TransportErrorKind};
-use tower_bearer::{AccessToken, BearerAuthLayer, RejectionKind, Requirement, Validator};
+use tower_bearer::{
+    Access, AccessToken, BearerAuthLayer, RejectionKind, Requirement, RouteTable, ScopeGuardLayer,
+    Validator,
+};
 use world::{AUDIENCE, Answer, ISSUER, Inner, Issuer, Logs, bearer, send};
 
 const MCP: &str = "https://api.example/mcp";
@@ -77,7 +79,7 @@ async fn p2_p10_p13_the_document_says_what_the_layer_does_whatever_the_order_of_
         let found = document_of(layer.clone(), MCP_PATH).await;
         // What hides isn't listed.
         assert_eq!(found, expected);
-        let layer = layer.access(Access::scope("base")).unwrap();
+        let layer = layer.fallback(Access::scope("base")).unwrap();
         let found = document_of(layer, MCP_PATH).await;
         assert_eq!(found["scopes_supported"], json!(["read", "admin", "write", "base"]));
     }
@@ -198,7 +200,7 @@ async fn p16_scopes_can_be_chosen_or_hidden_and_offline_access_is_dropped() {
 async fn p9_p11_p12_the_layer_answers_its_paths_before_it_looks_at_credentials() {
     let issuer = Issuer::new();
     let inner = Inner::default();
-    let closed = issuer.layer().access(Access::denied()).unwrap().resource(MCP).unwrap();
+    let closed = issuer.layer().fallback(Access::denied()).unwrap().resource(MCP).unwrap();
     let service = tower::Layer::layer(&closed, inner.clone());
     let other_host = [("host", "evil.example"), ("x-forwarded-host", "evil.example")];
     for fields in [
@@ -383,7 +385,7 @@ async fn guards_and_extractors_name_the_metadata_too() {
         Router::new()
             .route("/guarded", get(|| async { "guarded" }).route_layer(guard))
             .route("/token", get(|_: AccessToken| async { "token" }))
-            .layer(issuer.layer().access(Access::optional()).unwrap().metadata(
+            .layer(issuer.layer().fallback(Access::optional()).unwrap().metadata(
                 ResourceMetadata::builder(MCP).challenge_scopes(["base"]).build().unwrap(),
             ));
     let token = bearer(&issuer.token("read"));

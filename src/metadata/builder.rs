@@ -111,7 +111,7 @@ impl ResourceMetadataBuilder {
 
     /// Adds to `scopes_supported`: scopes that only guards and handlers ask for.
     ///
-    /// Those of the route table are listed anyway, except for what [hides](crate::middleware::Access::hide_existence).
+    /// Those of the route table are listed anyway, except for what [hides](crate::Access::hide_existence).
     pub fn scopes<I>(mut self, scopes: I) -> Self
     where
         I: IntoIterator,

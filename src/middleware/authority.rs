@@ -176,6 +176,7 @@ impl<C> Authority<C> {
         let (refusal, hidden, needed) = match refused.into() {
             Refused::Refusal { refusal, hidden, needed } => (refusal, hidden, needed),
             Refused::Metadata => {
+                tally.let_in(false);
                 let published = self.settings.map.published();
                 let answer = published.and_then(|published| published.answer(request));
                 return answer.unwrap_or_default().map(RefusalBody::from);
