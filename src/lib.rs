@@ -2,7 +2,7 @@
 //!
 //! [`BearerAuthLayer`] lets requests with a valid access token through to the service and refuses the
 //! others with RFC 6750 challenges or gRPC statuses. A [`Validator`] checks the tokens, JWTs of one
-//! issuer, against keys that are fetched and refreshed in the background. The feature `client` gets
+//! issuer or several, against keys that are fetched and refreshed in the background. The feature `client` gets
 //! tokens for calling such services.
 //!
 //! ```no_run
@@ -23,6 +23,7 @@
 //! |---|---|
 //! | require scopes: a table, a guard, an extractor; order of layers, events and metrics | [`middleware`] |
 //! | configure checks, claims and the cache | [`ValidatorBuilder`], [`token`] |
+//! | accept tokens of several issuers | [`issuers`] |
 //! | configure discovery and refresh of keys | [`jwks`] |
 //! | serve protected-resource metadata, which leads clients to a token | [`metadata`] |
 //! | see or change what callers are answered | [`Refusal`], [`refusal`] |
@@ -110,4 +111,5 @@ pub use self::refusal::rejection::Rejection;
 pub use self::scope::{Implications, ImplicationsBuilder, Requirement, Scope, ScopeSet};
 pub use self::secret::Secret;
 pub use self::token::access_token::{AccessToken, NoClaims};
+pub use self::validator::issuers;
 pub use self::validator::{KeySource, RequiredClaim, Validator, ValidatorBuilder};

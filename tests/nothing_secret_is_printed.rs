@@ -28,6 +28,7 @@ use tower_bearer::client::{
     SecretErrorKind, SecretFuture, SecretProvider, SecretSource, SendError, StoreError,
     StoreErrorKind, TokenClient,
 };
+use tower_bearer::issuers::{Issuer, Readiness};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
 use tower_bearer::middleware::{AnyOf, TokenRejection};
@@ -247,6 +248,7 @@ async fn send(
     if let Some(Inside(text, token, scoped)) = response.extensions().get::<Inside>() {
         printed.text.push_str(text);
         printed.debug(token.as_ref().unwrap());
+        printed.debug(&token.as_ref().unwrap().identity().unwrap());
         if let Some(scoped) = scoped {
             printed.debug(scoped);
         }
@@ -524,6 +526,14 @@ async fn a_sentinel_is_found_nowhere() {
         .dangerous_shared_secret(HmacAlgorithm::HS256, secret);
     printed.debug(&builder);
     printed.debug(&builder.build().unwrap());
+    let secret = Secret::new(SENTINEL.repeat(2));
+    let issuer_entry = Issuer::new("https://issuer.example", "https://api.example")
+        .dangerous_shared_secret(HmacAlgorithm::HS256, secret);
+    printed.debug(&issuer_entry);
+    let builder = Validator::issuers([issuer_entry]).readiness(Readiness::all());
+    printed.debug(&builder);
+    printed.debug(&builder.build().unwrap());
+    printed.debug(&Readiness::any());
     let short = Validator::builder("https://issuer.example", "https://api.example")
         .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
     printed.error(&short.build().unwrap_err());

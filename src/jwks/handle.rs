@@ -21,6 +21,7 @@ use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::Shared;
 use crate::jwks::report::listed;
 use crate::jwks::timing::control::Control;
+use crate::jwks::watch::Watch;
 use crate::progress::Progress;
 use crate::token::TrustDomain;
 
@@ -240,19 +241,14 @@ impl Jwks {
         Snapshot::of(self.issuer(), loaded.published().origin.as_ref()?)
     }
 
-    /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
-    /// down, or nobody to keep watch). A verified token may be remembered under its set's
-    /// `generation`, and trusted only while this is the same. One atomic load.
-    pub(crate) fn generation(&self) -> u64 {
-        self.shared().store.generation()
+    /// Returns `true` if the two are clones of one source.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.owner, &other.owner)
     }
 
-    /// The same, and notices if the keys should long have been refreshed by then. Two atomic loads.
-    pub(crate) fn generation_at(&self, wall: UnixTime) -> u64 {
-        if self.shared().store.is_overdue(wall) {
-            self.shared().suspect();
-        }
-        self.shared().store.generation()
+    /// Returns what tells when tokens need be verified anew. It keeps no keys fresh.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::new(Arc::clone(self.shared()))
     }
 
     /// Returns the keys of now, with their state.

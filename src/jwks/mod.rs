@@ -135,6 +135,7 @@ mod not_ready;
 mod refresher;
 mod report;
 mod timing;
+mod watch;
 
 pub use self::builder::{JwksBuilder, Start};
 pub use self::config::EmptySet;
@@ -145,3 +146,4 @@ pub(crate) use self::kept::key_set::{Candidates, KeySet};
 pub use self::kept::snapshot::Snapshot;
 pub(crate) use self::kept::store::{KeysState, LoadedKeys};
 pub use self::not_ready::NotReady;
+pub(crate) use self::watch::Watch;

@@ -167,8 +167,8 @@ where
                         return self.poll_deadline(UnavailableReason::ServiceNotReady, cx);
                     }
                     let validator = &self.authority.validator;
-                    let in_time = if *was_busy { validator.check_times(token) } else { Ok(()) };
-                    let accepted = in_time.map(|()| token.clone());
+                    let still = if *was_busy { validator.check_again(token) } else { Ok(()) };
+                    let accepted = still.map(|()| token.clone());
                     return Poll::Ready(Ok(accepted.map_err(|rejection| {
                         self.authority.refused_after_waiting(rejection, &mut self.request)
                     })));

@@ -40,7 +40,7 @@ impl<C> BearerAuthLayer<C> {
     pub fn new(validator: Validator<C>) -> Self {
         describe_metrics();
         let settings = Settings {
-            realm: Challenges::realm_of_audience(validator.audience()).into(),
+            realm: Challenges::realm_of_audience(&validator.audience()).into(),
             challenges: Challenges::default(),
             renderer: AnyRenderer::new(DefaultRenderer),
             verbose: false,
@@ -84,7 +84,7 @@ impl<C> BearerAuthLayer<C> {
     /// [`resource`](Self::resource).
     #[must_use]
     pub fn metadata(self, metadata: ResourceMetadata) -> Self {
-        let issuers = self.authority.validator.issuers();
+        let issuers = self.authority.validator.authorization_servers();
         self.set(|settings| settings.map = settings.map.with_metadata(metadata, issuers))
     }
 

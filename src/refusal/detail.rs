@@ -21,6 +21,14 @@ pub enum Detail {
         /// The beginning of what the token says.
         presented: Excerpt,
     },
+    /// The issuers.
+    #[non_exhaustive]
+    Issuer {
+        /// The first few of those that are configured, printable.
+        known: Arc<str>,
+        /// The beginning of the token's `iss`.
+        presented: Excerpt,
+    },
     /// The audiences.
     #[non_exhaustive]
     Audience {

@@ -48,6 +48,9 @@ impl fmt::Display for Rejection {
             Detail::Compared { expected, presented } => {
                 write!(f, ": expected {expected:?}, presented {presented}")
             }
+            Detail::Issuer { known, presented } => {
+                write!(f, ": expected one of {known}, presented {presented}")
+            }
             Detail::Audience { expected, presented } => {
                 write!(f, ": expected ")?;
                 for (at, audience) in expected.iter().enumerate() {

@@ -6,7 +6,9 @@ use smallvec::SmallVec;
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::scope::ScopeSet;
+use crate::token::entry::Entry;
 use crate::token::evidence::Evidence;
+use crate::token::identity::Identity;
 use crate::token::raw_claims::{Audience, RawClaims};
 use crate::token::times::Times;
 
@@ -15,6 +17,7 @@ use crate::token::times::Times;
 /// `Debug` shows none of them: they say who somebody is.
 pub struct Claims {
     issuer: Arc<str>,
+    entry: Option<Arc<Entry>>,
     /// All that is text, one after the other: one allocation.
     text: Box<str>,
     subject: Option<Span>,
@@ -43,6 +46,7 @@ impl Claims {
     /// Makes the claims of a token its own that was checked.
     pub(crate) fn new(
         issuer: Arc<str>,
+        entry: Option<Arc<Entry>>,
         claims: &RawClaims<'_>,
         client_id: Option<&str>,
         scopes: ScopeSet,
@@ -65,6 +69,7 @@ impl Claims {
         };
         Self {
             issuer,
+            entry,
             subject: sub.map(&mut push),
             client_id: client_id.map(&mut push),
             jwt_id: jti.map(&mut push),
@@ -105,12 +110,31 @@ impl Claims {
         &self.issuer
     }
 
+    /// Returns the configured issuer that the token rests on: the text that the validator was built
+    /// with, where [`issuer`](Self::issuer) is one of several spellings.
+    pub fn configured_issuer(&self) -> &str {
+        self.entry.as_ref().map_or(&self.issuer, |entry| entry.name())
+    }
+
+    /// Returns issuer and subject together, by which a service with several issuers keeps its
+    /// records; `None` if the token has no `sub`.
+    pub fn identity(&self) -> Option<Identity> {
+        let issuer = self.entry.as_ref().map_or(&self.issuer, |entry| entry.name());
+        Some(Identity::new(Arc::clone(issuer), self.subject()?))
+    }
+
+    /// Returns what the token rests on, if that is anything beside its issuer's name.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        self.entry.as_deref()
+    }
+
     /// Returns `sub`: the user on whose behalf the client calls, or, with the client-credentials
     /// grant, the client itself.
     ///
     /// Which of the two it is can't be told from this claim alone: an authorization server may let
     /// a client choose an identifier that is also a user's (RFC 9068 §5). Look at
-    /// [`client_id`](Self::client_id) too before taking a subject for a user.
+    /// [`client_id`](Self::client_id) too before taking a subject for a user. With several issuers, a
+    /// subject alone names nobody: see [`identity`](Self::identity).
     pub fn subject(&self) -> Option<&str> {
         self.part_of(self.subject)
     }
@@ -189,7 +213,7 @@ mod tests {
         let raw = RawClaims::parse(json.as_bytes(), &sources).unwrap();
         let client_id = raw.client_id(&sources.client_id);
         let evidence = Evidence::Signature { algorithm: Algorithm::EdDSA, key_id };
-        Claims::new("i".into(), &raw, client_id, ScopeSet::default(), evidence)
+        Claims::new("i".into(), None, &raw, client_id, ScopeSet::default(), evidence)
     }
 
     fn claims(json: &str, key_id: Option<&str>) -> Claims {

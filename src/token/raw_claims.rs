@@ -16,7 +16,7 @@ use crate::token::scope_source::{ScopeSource, Shape};
 use crate::token::times::Times;
 
 /// Where claims are found that servers don't agree on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Sources {
     pub(crate) scope: ScopeSource,
     pub(crate) client_id: ClientIdSource,

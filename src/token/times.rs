@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use crate::clock::UnixTime;
+use crate::refusal::{Detail, Rejection, RejectionKind};
 
 /// The claims that say when a token passes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -6,4 +9,56 @@ pub(crate) struct Times {
     pub(crate) exp: Option<UnixTime>,
     pub(crate) nbf: Option<UnixTime>,
     pub(crate) iat: Option<UnixTime>,
+}
+
+/// How a token's times are held against the clock.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct TimeRules {
+    pub(crate) leeway: Duration,
+    pub(crate) max_age: Option<Duration>,
+}
+
+impl TimeRules {
+    /// Returns from when and until when a token with these times passes: what
+    /// [`check`](Self::check) accepts between, the end excluded.
+    pub(crate) fn term(self, times: Times) -> (UnixTime, UnixTime) {
+        let begins = times.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
+        let expires = times.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
+        let Some((max_age, iat)) = self.max_age.zip(times.iat) else { return (begins, expires) };
+        let from = iat.minus(self.leeway).max(begins);
+        let until = iat.plus(max_age).plus(self.leeway).min(expires);
+        (from, until)
+    }
+
+    /// Holds a token's times against the clock: a token that passed may have expired since.
+    #[inline]
+    pub(crate) fn check(self, times: Times, now: UnixTime) -> Result<(), Rejection> {
+        // RFC 7519 §4.1.4: not "on or after" that time.
+        if let Some(exp) = times.exp
+            && now >= exp.plus(self.leeway)
+        {
+            let detail = Detail::Time { claim: "exp", value: exp, now };
+            return Err(Rejection::with(RejectionKind::Expired, detail));
+        }
+        if let Some(nbf) = times.nbf
+            && now < nbf.minus(self.leeway)
+        {
+            let detail = Detail::Time { claim: "nbf", value: nbf, now };
+            return Err(Rejection::with(RejectionKind::NotYetValid, detail));
+        }
+        if let Some(max_age) = self.max_age {
+            let iat = times
+                .iat
+                .ok_or(Rejection::with(RejectionKind::MissingClaim, Detail::Claim("iat")))?;
+            let detail = Detail::Time { claim: "iat", value: iat, now };
+            // RFC 7519 §4.1.6 refuses none for this; but such a token would never grow too old.
+            if now < iat.minus(self.leeway) {
+                return Err(Rejection::with(RejectionKind::NotYetValid, detail));
+            }
+            if now > iat.plus(max_age).plus(self.leeway) {
+                return Err(Rejection::with(RejectionKind::TooOld, detail));
+            }
+        }
+        Ok(())
+    }
 }

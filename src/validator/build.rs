@@ -8,13 +8,15 @@ use crate::error::ConfigError;
 use crate::issuer::check_issuer_text;
 use crate::jose::{Algorithm, Backend, HmacKey};
 use crate::jwks::Jwks;
-use crate::token::{Sources, TrustDomain};
-use crate::validator::builder::{Kind, Settings, ValidatorBuilder};
+use crate::token::{Sources, TimeRules, TrustDomain};
+use crate::validator::builder::ValidatorBuilder;
 use crate::validator::cache::Cache;
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::key_source::{KeySource, Source};
 use crate::validator::policy::{Policy, Profile, RequiredClaim};
 use crate::validator::realm::{Realm, Trust};
+use crate::validator::realms::Realms;
+use crate::validator::settings::{Kind, Settings, Shared};
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
@@ -38,40 +40,80 @@ impl<C> ValidatorBuilder<C> {
     ///
     /// If a setting can't work. The error says which, and what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
-        let settings = self.settings;
-        let profile = profile(&settings)?;
-        check_names(&settings)?;
-        check_bounds(&settings)?;
-        check_sources(&settings.sources)?;
-        let issuer = match &profile {
-            Profile::JwtSvid(domain) => domain.id().to_string(),
-            Profile::Interoperable | Profile::Rfc9068 => settings.issuer,
-        };
-        let (trust, backend) =
-            trust(settings.keys, &issuer, &profile, &settings.algorithms, &settings.clock)?;
-        let mut required = settings.required;
-        if settings.rfc9068 {
-            required.extend(RFC_9068);
-        }
-        let issuers = std::iter::once(issuer).chain(settings.more_issuers);
-        let without_audience = settings.without_audience.unwrap_or_default();
-        let policy = Policy {
-            issuers: issuers.map(Into::into).collect(),
-            audiences: settings.audiences.into_iter().map(Into::into).collect(),
-            without_audience: without_audience.into_iter().map(Into::into).collect(),
-            algorithms: choose_algorithms(settings.algorithms, &profile, backend)?,
-            profile,
-            required: required.into(),
-            leeway: settings.leeway,
-            max_age: settings.max_age,
-            sources: settings.sources,
-            max_token_bytes: settings.max_token_bytes,
-        };
-        let cached = settings.cache_entries > 0;
-        let cache = cached.then(|| Cache::new(settings.cache_entries, settings.cache_bytes));
-        let realm = Realm::new(policy, trust);
-        Ok(Validator::new(Inner { realm, clock: settings.clock, cache }))
+        let cache = cache(&self.shared)?;
+        let Plan { policy, trust, .. } = plan(self.settings, &self.shared.clock, None)?;
+        let realms = Realms::One(Arc::new(Realm::only(policy, trust)));
+        Ok(Validator::new(Inner { realms, clock: self.shared.clock, cache }))
     }
+}
+
+/// Builds what remembers tokens; `None` if it is switched off.
+pub(crate) fn cache<C>(shared: &Shared) -> Result<Option<Cache<C>>, ConfigError> {
+    let Shared { cache_entries: entries, cache_bytes: bytes, .. } = *shared;
+    if entries > MAX_CACHE_ENTRIES {
+        return Err(ConfigError::new(format!(
+            "a cache of {entries} tokens is too large: use at most {MAX_CACHE_ENTRIES}, or 0 for none",
+        )));
+    }
+    Ok((entries > 0).then(|| Cache::new(entries, bytes)))
+}
+
+/// One issuer's settings, checked.
+struct Plan {
+    policy: Policy,
+    trust: Trust,
+    /// Whether the keys are those of the issuer's entry before.
+    same_keys: bool,
+}
+
+/// Builds one of several issuers. `before` is its entry in the list that is replaced, which goes on if
+/// nothing about it changes; its keys do if the same ones are asked for.
+pub(crate) fn realm(
+    settings: Settings,
+    clock: &Arc<dyn Clock>,
+    before: Option<&Arc<Realm>>,
+) -> Result<Arc<Realm>, ConfigError> {
+    let Plan { policy, trust, same_keys } = plan(settings, clock, before.map(AsRef::as_ref))?;
+    match before {
+        Some(before) if same_keys && before.policy == policy => Ok(Arc::clone(before)),
+        _ => Ok(Arc::new(Realm::among_others(policy, trust))),
+    }
+}
+
+fn plan(
+    settings: Settings,
+    clock: &Arc<dyn Clock>,
+    before: Option<&Realm>,
+) -> Result<Plan, ConfigError> {
+    let profile = profile(&settings)?;
+    check_names(&settings)?;
+    check_bounds(&settings)?;
+    check_sources(&settings.sources)?;
+    let issuer = match &profile {
+        Profile::JwtSvid(domain) => domain.id().to_string(),
+        Profile::Interoperable | Profile::Rfc9068 => settings.issuer,
+    };
+    let (trust, backend) =
+        trust(settings.keys, &issuer, &profile, &settings.algorithms, clock, before)?;
+    let mut required = settings.required;
+    if settings.rfc9068 {
+        required.extend(RFC_9068);
+    }
+    let issuers = std::iter::once(issuer).chain(settings.more_issuers);
+    let without_audience = settings.without_audience.unwrap_or_default();
+    let policy = Policy {
+        issuers: issuers.map(Into::into).collect(),
+        audiences: settings.audiences.into_iter().map(Into::into).collect(),
+        without_audience: without_audience.into_iter().map(Into::into).collect(),
+        algorithms: choose_algorithms(settings.algorithms, &profile, backend)?,
+        profile,
+        required: required.into(),
+        times: TimeRules { leeway: settings.leeway, max_age: settings.max_age },
+        sources: settings.sources,
+        max_token_bytes: settings.max_token_bytes,
+    };
+    let same_keys = before.is_some_and(|before| trust.is_of_the_same_keys(&before.trust));
+    Ok(Plan { policy, trust, same_keys })
 }
 
 fn profile(settings: &Settings) -> Result<Profile, ConfigError> {
@@ -140,12 +182,6 @@ fn check_bounds(settings: &Settings) -> Result<(), ConfigError> {
     if !(256..=1_024 * 1_024).contains(&settings.max_token_bytes) {
         return Err(ConfigError::new("max_token_bytes must be between 256 bytes and 1 MiB"));
     }
-    if settings.cache_entries > MAX_CACHE_ENTRIES {
-        return Err(ConfigError::new(format!(
-            "a cache of {} tokens is too large: use at most {MAX_CACHE_ENTRIES}, or 0 for none",
-            settings.cache_entries
-        )));
-    }
     Ok(())
 }
 
@@ -165,8 +201,10 @@ fn trust(
     profile: &Profile,
     algorithms: &Option<Vec<Algorithm>>,
     clock: &Arc<dyn Clock>,
+    before: Option<&Realm>,
 ) -> Result<(Trust, Backend), ConfigError> {
     let svids = matches!(profile, Profile::JwtSvid(_));
+    let by_default = keys.is_none();
     let jwks = match keys {
         Some(KeySource(Source::SharedSecret(..))) if svids => {
             return Err(ConfigError::new("JWT-SVIDs are never signed with a shared secret"));
@@ -189,7 +227,11 @@ fn trust(
                  .keys(Jwks::spiffe_bundle(…)) or .keys(Jwks::static_spiffe_bundle(…)?)",
             ));
         }
-        None => Jwks::discover(issuer).clock_unless_set(clock).build()?,
+        // Found by discovery before, they would be found there again.
+        None => match before.map(|before| &before.trust) {
+            Some(Trust::Jwks { keys, by_default: true }) => keys.clone(),
+            _ => Jwks::discover(issuer).clock_unless_set(clock).build()?,
+        },
     };
     if jwks.issuer() != issuer {
         return Err(ConfigError::new(format!(
@@ -205,7 +247,7 @@ fn trust(
         ));
     }
     let backend = jwks.backend();
-    Ok((Trust::Jwks(jwks), backend))
+    Ok((Trust::Jwks { keys: jwks, by_default }, backend))
 }
 
 fn choose_algorithms(

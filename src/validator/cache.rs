@@ -3,6 +3,7 @@ use std::sync::Arc;
 use crate::clock::UnixTime;
 use crate::refusal::Rejection;
 use crate::token::Verified;
+use crate::validator::standing::Standing;
 use crate::validator::table::Table;
 
 /// How many refused tokens are remembered, and how many bytes of them. Everybody can make some, so
@@ -32,23 +33,32 @@ struct Known<T> {
 
 /// While a decision about a token holds: not before `from`, before `until`, and with the keys of
 /// this generation. At other times the token may be refused for another reason.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Term {
     pub(crate) from: UnixTime,
     pub(crate) until: UnixTime,
     pub(crate) generation: u64,
+    /// Whose keys those are, where there are several issuers.
+    pub(crate) standing: Option<Arc<Standing>>,
 }
 
 impl Term {
-    fn holds(&self, now: UnixTime, generation: u64) -> bool {
+    #[inline]
+    pub(crate) fn holds(&self, now: UnixTime, generation: u64) -> bool {
         self.generation == generation && self.from <= now && now < self.until
+    }
+
+    /// The same, of one of several issuers.
+    pub(crate) fn stands(&self, now: UnixTime) -> bool {
+        let standing = self.standing.as_ref();
+        standing.is_some_and(|standing| self.holds(now, standing.generation_at(now)))
     }
 }
 
 impl<T: Clone> Known<T> {
-    /// Only for a token that is known is the clock read.
-    fn if_it_holds(&self, now: impl FnOnce() -> UnixTime, generation: u64) -> Option<T> {
-        self.term.holds(now(), generation).then(|| self.what.clone())
+    #[inline]
+    fn if_it(&self, holds: impl FnOnce(&Term) -> bool) -> Option<T> {
+        holds(&self.term).then(|| self.what.clone())
     }
 }
 
@@ -65,20 +75,18 @@ impl<C> Cache<C> {
     pub(crate) fn accepted(
         &self,
         token: &[u8],
-        now: impl FnOnce() -> UnixTime,
-        generation: u64,
+        holds: impl FnOnce(&Term) -> bool,
     ) -> Option<Arc<Verified<C>>> {
-        self.accepted.find(token, |known| known.if_it_holds(now, generation))
+        self.accepted.find(token, |known| known.if_it(holds))
     }
 
     /// Returns why a token was refused, if that still holds.
     pub(crate) fn refused(
         &self,
         token: &[u8],
-        now: impl FnOnce() -> UnixTime,
-        generation: u64,
+        holds: impl FnOnce(&Term) -> bool,
     ) -> Option<Rejection> {
-        self.refused.find(token, |known| known.if_it_holds(now, generation))
+        self.refused.find(token, |known| known.if_it(holds))
     }
 
     /// Remembers a token that was accepted, whose application claims hold this many bytes outside
@@ -251,7 +259,7 @@ mod tests {
         let (valid, forged) = (world.valid(), world.forged());
         let claims = |aud: &str, exp: i64| json!({ "iss": "https://i.example", "aud": aud, "exp": exp, "jti": "2" });
         let header = valid.split('.').next().unwrap();
-        let known = || world.validator.inner.realm.knows_header(header.as_bytes());
+        let known = || world.validator.only_realm().knows_header(header.as_bytes());
         let refused = [
             (forged, RejectionKind::BadSignature),
             (world.sign(&claims("other", NOW + 600)), RejectionKind::WrongAudience),

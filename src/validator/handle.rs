@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::jwks::{Health, Jwks, NotReady};
 use crate::token::NoClaims;
 use crate::validator::cache::Cache;
-use crate::validator::realm::{Realm, Trust};
+use crate::validator::realms::Realms;
 
 /// Decides whether an access token is valid: from whom it must be, for whom, signed with which
 /// keys.
@@ -24,8 +24,8 @@ use crate::validator::realm::{Realm, Trust};
 ///   and that the keys are the very ones it was verified with. Another set of keys, keys that are too
 ///   old, and [`Jwks::shutdown`](crate::jwks::Jwks::shutdown) end all entries at once; a refresh that
 ///   brings the same keys ends none.
-/// * It belongs to one validator and its clones. What that accepts never changes; a validator with
-///   another policy begins with an empty cache.
+/// * It belongs to one validator and its clones. A validator with another policy begins with an empty
+///   cache; an issuer that is removed, or gets other settings, ends what was remembered of its tokens.
 /// * It is bounded, in tokens ([`cache_entries`](crate::ValidatorBuilder::cache_entries), 10 000 by default)
 ///   and in bytes ([`cache_bytes`](crate::ValidatorBuilder::cache_bytes), 32 MiB), and makes room by
 ///   forgetting what wasn't asked for lately (CLOCK), so that tokens that come once don't drive out
@@ -46,7 +46,7 @@ pub struct Validator<C = NoClaims> {
 }
 
 pub(crate) struct Inner<C> {
-    pub(crate) realm: Realm,
+    pub(crate) realms: Realms,
     pub(crate) clock: Arc<dyn Clock>,
     /// `None` if it is switched off.
     pub(crate) cache: Option<Cache<C>>,
@@ -57,47 +57,56 @@ impl<C> Validator<C> {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Returns the key source; `None` if a shared secret is used.
+    /// Returns the key source; `None` if a shared secret is used, or if the validator was built by
+    /// [`issuers`](Self::issuers), where [`jwks_of`](Self::jwks_of) is for each.
     pub fn jwks(&self) -> Option<&Jwks> {
-        match &self.inner.realm.trust {
-            Trust::Jwks(jwks) => Some(jwks),
-            Trust::SharedSecret(_) => None,
+        match &self.inner.realms {
+            Realms::One(realm) => realm.jwks(),
+            Realms::Many(_) => None,
         }
     }
 
-    /// Waits until the first keys are there, for at most this long.
+    /// Waits until the first keys are there, for at most this long. Of several issuers, those that
+    /// [`readiness`](crate::issuers::IssuersBuilder::readiness) says.
     ///
     /// # Errors
     ///
     /// If they aren't there by then. The error says whose keys they are, from where, and what the
     /// last attempt failed with.
     pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
-        match self.jwks() {
-            Some(jwks) => jwks.ready(deadline).await,
-            None => Ok(()),
+        match &self.inner.realms {
+            Realms::One(realm) => match realm.jwks() {
+                Some(jwks) => jwks.ready(deadline).await,
+                None => Ok(()),
+            },
+            Realms::Many(many) => many.ready(deadline).await,
         }
     }
 
-    /// Tells whether tokens can be checked now.
+    /// Returns what a readiness probe should say: whether tokens can be checked now. Of several
+    /// issuers, see [`readiness`](crate::issuers::IssuersBuilder::readiness).
     pub fn health(&self) -> Health {
-        self.jwks().map_or(Health::Ready, Jwks::health)
+        match &self.inner.realms {
+            Realms::One(realm) => realm.health(),
+            Realms::Many(many) => many.health(),
+        }
     }
 
-    /// Returns the authorization servers whose tokens are accepted.
-    pub(crate) fn issuers(&self) -> Vec<String> {
-        // The others of the policy are spellings of the first one.
-        self.inner
-            .realm
-            .policy
-            .issuers
-            .first()
-            .map(|issuer| issuer.to_string())
-            .into_iter()
-            .collect()
+    /// Returns the authorization servers whose tokens are accepted, without their other spellings.
+    pub(crate) fn authorization_servers(&self) -> Vec<String> {
+        match &self.inner.realms {
+            Realms::One(realm) => vec![realm.policy.name().to_string()],
+            Realms::Many(many) => {
+                many.list().realms().map(|realm| realm.policy.name().to_string()).collect()
+            }
+        }
     }
 
-    pub(crate) fn audience(&self) -> &str {
-        self.inner.realm.policy.audiences.first().map_or("", AsRef::as_ref)
+    pub(crate) fn audience(&self) -> Arc<str> {
+        match &self.inner.realms {
+            Realms::One(realm) => realm.policy.audience(),
+            Realms::Many(many) => many.list().audience(),
+        }
     }
 }
 
@@ -109,9 +118,15 @@ impl<C> Clone for Validator<C> {
 
 impl<C> fmt::Debug for Validator<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Validator")
-            .field("policy", &self.inner.realm.policy)
-            .field("trust", &self.inner.realm.trust)
-            .finish_non_exhaustive()
+        match &self.inner.realms {
+            Realms::One(realm) => f
+                .debug_struct("Validator")
+                .field("policy", &realm.policy)
+                .field("trust", &realm.trust)
+                .finish_non_exhaustive(),
+            Realms::Many(many) => {
+                f.debug_struct("Validator").field("issuers", many).finish_non_exhaustive()
+            }
+        }
     }
 }

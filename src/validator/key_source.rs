@@ -14,6 +14,12 @@ pub(crate) enum Source {
     SharedSecret(HmacAlgorithm, Secret),
 }
 
+impl KeySource {
+    pub(crate) const fn shared_secret(algorithm: HmacAlgorithm, secret: Secret) -> Self {
+        Self(Source::SharedSecret(algorithm, secret))
+    }
+}
+
 impl From<Jwks> for KeySource {
     fn from(jwks: Jwks) -> Self {
         Self(Source::Jwks(jwks))

@@ -12,29 +12,52 @@ use crate::token::{AccessToken, Evidence, Verified};
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::metered;
 use crate::validator::presented::{Presented, Scheme};
-use crate::validator::realm::{Seal, Unproved, Waiting};
+use crate::validator::realm::{Realm, Seal, Unproved, Waiting};
+use crate::validator::realms::Realms;
 use crate::validator::unreadable::without_values;
 
 impl<C> Validator<C> {
     /// Returns what a token says that was verified before, if that still holds.
     pub(crate) fn recall(&self, token: &[u8]) -> Option<Arc<Verified<C>>> {
-        let Inner { cache, clock, realm } = &*self.inner;
+        let Inner { cache, clock, realms } = &*self.inner;
         let cache = cache.as_ref()?;
         // Before the lookup: to read the clock takes longer while memory is waited for.
         let now = clock.now();
-        cache.accepted(token, || now, realm.generation_at(now))
+        match realms {
+            Realms::One(realm) => {
+                let generation = realm.watch.generation_at(now);
+                cache.accepted(token, |term| term.holds(now, generation))
+            }
+            Realms::Many(_) => cache.accepted(token, |term| term.stands(now)),
+        }
     }
 
     /// Returns why a token was refused before, with its signature known, if it still would be.
     pub(crate) fn recall_refused(&self, token: &[u8]) -> Option<Rejection> {
-        let Inner { cache, clock, realm } = &*self.inner;
-        cache.as_ref()?.refused(token, || clock.now(), realm.generation())
+        let Inner { cache, clock, realms } = &*self.inner;
+        let cache = cache.as_ref()?;
+        // Only for a token that is known is the clock read.
+        match realms {
+            Realms::One(realm) => {
+                let generation = realm.watch.generation();
+                cache.refused(token, |term| term.holds(clock.now(), generation))
+            }
+            Realms::Many(_) => cache.refused(token, |term| term.stands(clock.now())),
+        }
     }
 
-    /// Returns why a token that was accepted would no longer be: its times have passed.
-    pub(crate) fn check_times(&self, token: &AccessToken<C>) -> Result<(), Rejection> {
-        let Inner { clock, realm, .. } = &*self.inner;
-        realm.policy.check_times(token.times(), clock.now())
+    /// Returns why a token that was accepted would no longer be: its times have passed, or its
+    /// issuer was removed.
+    pub(crate) fn check_again(&self, token: &AccessToken<C>) -> Result<(), Rejection> {
+        let rules = match (&self.inner.realms, token.entry()) {
+            (Realms::One(realm), _) => realm.policy.times,
+            (Realms::Many(_), Some(entry)) if !entry.has_ended() => entry.times(),
+            (Realms::Many(many), _) => match many.list().of(token.issuer()) {
+                Some(realm) => realm.policy.times,
+                None => return Err(RejectionKind::WrongIssuer.into()),
+            },
+        };
+        rules.check(token.times(), self.inner.clock.now())
     }
 }
 
@@ -78,27 +101,45 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if let Some(rejection) = self.recall_refused(token) {
             return Progress::Ready(Err(rejection.into()));
         }
-        let Inner { realm, clock, .. } = &*self.inner;
+        match &self.inner.realms {
+            Realms::One(realm) => self.verify_by(realm, token),
+            Realms::Many(many) => match many.select(token) {
+                Ok(realm) => self.verify_by(&realm, token),
+                Err(rejection) => Progress::Ready(Err(rejection.into())),
+            },
+        }
+    }
+
+    /// Verifies a token of this issuer.
+    #[inline]
+    fn verify_by(&self, realm: &Arc<Realm>, token: &[u8]) -> Progress<Arc<Verified<C>>> {
         if token.len() > realm.policy.max_token_bytes {
             return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
         }
         let mut scratch = Scratch::take(token.len());
-        let unproved = match realm.read(token, &mut scratch, &**clock) {
+        let unproved = match realm.read(token, &mut scratch, &*self.inner.clock) {
             Ok(unproved) => unproved,
             Err(rejection) => return Progress::Ready(Err(rejection.into())),
         };
         match realm.check(&unproved) {
             Progress::Ready(Ok(seal)) => {
-                let verified = self.conclude(token, &unproved, seal);
+                let verified = self.conclude(realm, token, &unproved, seal);
                 Progress::Ready(verified.map_err(Refusal::from))
             }
             Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
             Progress::Pending(keys) => {
-                let (validator, waiting) = (self.clone(), unproved.wait());
-                let token: Box<[u8]> = token.into();
+                let (validator, realm) = (self.clone(), Arc::clone(realm));
+                let (waiting, token): (_, Box<[u8]>) = (unproved.wait(), token.into());
                 Progress::Pending(Pending::new(async move {
                     let keys = keys.await?;
-                    Ok(validator.verify_with(&keys, &token, &waiting)?)
+                    // Removed meanwhile, or replaced by the same issuer with other rules.
+                    if realm.has_ended() {
+                        return match validator.verify(&token) {
+                            Progress::Ready(decided) => decided,
+                            Progress::Pending(decided) => decided.await,
+                        };
+                    }
+                    Ok(validator.verify_with(&keys, &realm, &token, &waiting)?)
                 }))
             }
         }
@@ -108,6 +149,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     fn verify_with(
         &self,
         keys: &LoadedKeys,
+        realm: &Realm,
         token: &[u8],
         waiting: &Waiting,
     ) -> Result<Arc<Verified<C>>, Rejection> {
@@ -115,28 +157,27 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if let Some(verified) = self.recall(token) {
             return Ok(verified);
         }
-        let Inner { realm, clock, .. } = &*self.inner;
-        let unproved = realm.resume(waiting, clock.now())?;
+        let unproved = realm.resume(waiting, self.inner.clock.now())?;
         let seal = realm.check_with(keys, &unproved)?;
-        self.conclude(token, &unproved, seal)
+        self.conclude(realm, token, &unproved, seal)
     }
 
     /// Concludes from what the keys say, and remembers it.
     #[inline]
     fn conclude(
         &self,
+        realm: &Realm,
         token: &[u8],
         unproved: &Unproved<'_>,
         seal: Seal<'_>,
     ) -> Result<Arc<Verified<C>>, Rejection> {
-        let Inner { realm, cache, .. } = &*self.inner;
         let concluded = if seal.genuine {
             realm.remember_header(unproved);
-            self.own(unproved, seal.evidence)
+            Self::own(realm, unproved, seal.evidence)
         } else {
             Err(RejectionKind::BadSignature.into())
         };
-        if let Some(cache) = cache {
+        if let Some(cache) = &self.inner.cache {
             match &concluded {
                 Ok((verified, held)) => cache.remember_accepted(token, seal.term, *held, verified),
                 Err(rejection) => cache.remember_refused(token, seal.term, rejection),
@@ -149,7 +190,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// signature was verified. Returns with them how much those hold.
     #[inline]
     fn own(
-        &self,
+        realm: &Realm,
         token: &Unproved<'_>,
         evidence: Evidence<'_>,
     ) -> Result<(Arc<Verified<C>>, usize), Rejection> {
@@ -157,7 +198,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             let reason = without_values(&error.to_string()).into();
             Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
         })?;
-        let claims = self.inner.realm.claims(token, evidence)?;
+        let claims = realm.claims(token, evidence)?;
         Ok((Arc::new(Verified { claims, extra }), held))
     }
 }

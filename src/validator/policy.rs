@@ -1,11 +1,10 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Header};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::{Excerpt, Excerpts};
-use crate::token::{RawClaims, Sources, Times, TrustDomain};
+use crate::token::{RawClaims, Sources, TimeRules, TrustDomain};
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -57,7 +56,7 @@ pub(crate) enum Profile {
 }
 
 /// What a token must say to be accepted.
-#[derive(Debug)]
+#[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Policy {
     /// Any of these, of which the first is the name of the keys' owner; never empty.
     pub(crate) issuers: Box<[Arc<str>]>,
@@ -68,13 +67,27 @@ pub(crate) struct Policy {
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) profile: Profile,
     pub(crate) required: Box<[RequiredClaim]>,
-    pub(crate) leeway: Duration,
-    pub(crate) max_age: Option<Duration>,
+    pub(crate) times: TimeRules,
     pub(crate) sources: Sources,
     pub(crate) max_token_bytes: usize,
 }
 
 impl Policy {
+    /// Returns the name of the keys' owner.
+    pub(crate) fn name(&self) -> Arc<str> {
+        self.issuers.first().cloned().unwrap_or_default()
+    }
+
+    /// Returns `true` if the issuer has this spelling.
+    pub(crate) fn is_called(&self, issuer: &str) -> bool {
+        self.issuers.iter().any(|spelling| **spelling == *issuer)
+    }
+
+    /// Returns the first audience.
+    pub(crate) fn audience(&self) -> Arc<str> {
+        self.audiences.first().cloned().unwrap_or_default()
+    }
+
     /// Holds the header's `typ` against the profile, and returns whether it says access token.
     ///
     /// RFC 9068 §4 wants `at+jwt`. Most servers send `JWT` or nothing, which the default accepts;
@@ -113,7 +126,7 @@ impl Policy {
     ) -> Result<(), Rejection> {
         self.check_presence(claims)?;
         self.check_issuer(claims)?;
-        self.check_times(claims.times, now)?;
+        self.times.check(claims.times, now)?;
         self.check_audience(claims)?;
         if let Some(rejection) = claims.mark.as_ref().and_then(|mark| mark.refusal(typed)) {
             return Err(rejection);
@@ -172,13 +185,10 @@ impl Policy {
             }
             Profile::Interoperable | Profile::Rfc9068 => claims.iss.as_deref().unwrap_or_default(),
         };
-        if self.issuers.iter().any(|issuer| **issuer == *iss) {
+        if self.is_called(iss) {
             return Ok(());
         }
-        let detail = Detail::Compared {
-            expected: self.issuers.first().cloned().unwrap_or_default(),
-            presented: Excerpt::new(iss),
-        };
+        let detail = Detail::Compared { expected: self.name(), presented: Excerpt::new(iss) };
         Err(Rejection::with(RejectionKind::WrongIssuer, detail))
     }
 
@@ -190,47 +200,6 @@ impl Policy {
         };
         let found = self.issuers.iter().find(|issuer| Some(&***issuer) == said);
         found.or(self.issuers.first()).cloned().unwrap_or_default()
-    }
-
-    /// Returns from when and until when a token with these times passes: what
-    /// [`check_times`](Self::check_times) accepts between, the end excluded.
-    pub(crate) fn term(&self, times: Times) -> (UnixTime, UnixTime) {
-        let begins = times.nbf.map_or(UnixTime::MIN, |nbf| nbf.minus(self.leeway));
-        let expires = times.exp.unwrap_or(UnixTime::MIN).plus(self.leeway);
-        let Some((max_age, iat)) = self.max_age.zip(times.iat) else { return (begins, expires) };
-        let from = iat.minus(self.leeway).max(begins);
-        let until = iat.plus(max_age).plus(self.leeway).min(expires);
-        (from, until)
-    }
-
-    /// Holds a token's times against the clock: a token that passed may have expired since.
-    #[inline]
-    pub(crate) fn check_times(&self, times: Times, now: UnixTime) -> Result<(), Rejection> {
-        // RFC 7519 §4.1.4: not "on or after" that time.
-        if let Some(exp) = times.exp
-            && now >= exp.plus(self.leeway)
-        {
-            let detail = Detail::Time { claim: "exp", value: exp, now };
-            return Err(Rejection::with(RejectionKind::Expired, detail));
-        }
-        if let Some(nbf) = times.nbf
-            && now < nbf.minus(self.leeway)
-        {
-            let detail = Detail::Time { claim: "nbf", value: nbf, now };
-            return Err(Rejection::with(RejectionKind::NotYetValid, detail));
-        }
-        if let Some(max_age) = self.max_age {
-            let iat = times.iat.ok_or(missing_claim("iat"))?;
-            let detail = Detail::Time { claim: "iat", value: iat, now };
-            // RFC 7519 §4.1.6 refuses none for this; but such a token would never grow too old.
-            if now < iat.minus(self.leeway) {
-                return Err(Rejection::with(RejectionKind::NotYetValid, detail));
-            }
-            if now > iat.plus(max_age).plus(self.leeway) {
-                return Err(Rejection::with(RejectionKind::TooOld, detail));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -245,6 +214,8 @@ const fn missing_claim(claim: &'static str) -> Rejection {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -257,8 +228,10 @@ mod tests {
             algorithms: Box::default(),
             profile: Profile::Interoperable,
             required: Box::default(),
-            leeway: Duration::from_secs(leeway),
-            max_age: max_age.map(Duration::from_secs),
+            times: TimeRules {
+                leeway: Duration::from_secs(leeway),
+                max_age: max_age.map(Duration::from_secs),
+            },
             sources: Sources::default(),
             max_token_bytes: 0,
         }
@@ -282,9 +255,9 @@ mod tests {
             let policy = policy(leeway, max_age);
             let claims = RawClaims::parse(json.as_bytes(), &policy.sources).unwrap();
             let now = UnixTime::from_secs(now);
-            let (from, until) = policy.term(claims.times);
+            let (from, until) = policy.times.term(claims.times);
             // The last moment at which a token isn't too old is the one that isn't remembered.
-            if now != until || policy.max_age.is_none() {
+            if now != until || policy.times.max_age.is_none() {
                 let passes = policy.check_claims(&claims, false, now).is_ok();
                 prop_assert_eq!(passes, from <= now && now < until);
             }

@@ -5,21 +5,19 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, UnixTime};
 use crate::jose::{Algorithm, Compact, Header, HmacKey, Scratch, decode_into};
-use crate::jwks::{Candidates, Jwks, KeySet, KeysState, LoadedKeys};
+use crate::jwks::{Candidates, Health, Jwks, KeySet, KeysState, LoadedKeys};
 use crate::progress::Progress;
 use crate::refusal::{Detail, Excerpt, Refusal, Rejection, RejectionKind};
-use crate::token::{Claims, Evidence, RawClaims};
+use crate::token::{Claims, Entry, Evidence, RawClaims};
 use crate::validator::cache::Term;
 use crate::validator::policy::{Policy, unsupported_algorithm};
+use crate::validator::standing::{ITS_ONLY_GENERATION, Standing, Watch};
 use crate::validator::table::Table;
 
 /// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
 /// because `kid` comes first, they share one set of the table: then it is 16.
 const HEADERS: usize = 64;
 const HEADER_BYTES: usize = 64 * 1_024;
-
-/// A shared secret is never replaced.
-const ITS_ONLY_GENERATION: u64 = 1;
 
 /// One configured issuer.
 #[derive(Debug)]
@@ -29,12 +27,21 @@ pub(crate) struct Realm {
     /// The encoded headers of tokens that were accepted: an issuer sends the same few over and over,
     /// and what the policy says to one depends on nothing else.
     headers: Table<Arc<Vetted<'static>>>,
+    pub(crate) watch: Watch,
+    /// What its tokens rest on beside the keys, if it is one of several or has several spellings.
+    pub(crate) entry: Option<Arc<Entry>>,
+    /// What remembered tokens hold; `None` where there is no other issuer.
+    standing: Option<Arc<Standing>>,
 }
 
 /// What signatures are checked with.
 #[derive(Debug)]
 pub(crate) enum Trust {
-    Jwks(Jwks),
+    Jwks {
+        keys: Jwks,
+        /// Whether they were found by discovery, since nothing else was said.
+        by_default: bool,
+    },
     SharedSecret(HmacKey),
 }
 
@@ -83,23 +90,38 @@ pub(crate) struct Seal<'a> {
 }
 
 impl Realm {
-    pub(crate) fn new(policy: Policy, trust: Trust) -> Self {
-        Self { policy, trust, headers: Table::new(HEADERS, HEADER_BYTES) }
+    /// Creates the only issuer of a validator.
+    pub(crate) fn only(policy: Policy, trust: Trust) -> Self {
+        let several = policy.issuers.len() > 1;
+        let entry = several.then(|| Arc::new(Entry::new(policy.name(), policy.times)));
+        let headers = Table::new(HEADERS, HEADER_BYTES);
+        Self { watch: trust.watch(), policy, trust, headers, entry, standing: None }
     }
 
-    /// Returns the number of the keys of now.
-    pub(crate) fn generation(&self) -> u64 {
-        match &self.trust {
-            Trust::Jwks(jwks) => jwks.generation(),
-            Trust::SharedSecret(_) => ITS_ONLY_GENERATION,
+    /// Creates one of several issuers.
+    pub(crate) fn among_others(policy: Policy, trust: Trust) -> Self {
+        let entry = Arc::new(Entry::new(policy.name(), policy.times));
+        let standing = Standing { entry: Arc::clone(&entry), watch: trust.watch() };
+        Self { standing: Some(Arc::new(standing)), entry: Some(entry), ..Self::only(policy, trust) }
+    }
+
+    /// Returns `true` if it was taken off the list of issuers.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.has_ended())
+    }
+
+    /// Ends the trust in all of its tokens.
+    pub(crate) fn end(&self) {
+        if let Some(entry) = &self.entry {
+            entry.end();
         }
     }
 
-    /// The same, by a caller who knows the time.
-    pub(crate) fn generation_at(&self, now: UnixTime) -> u64 {
+    /// Returns the key source; `None` for a shared secret.
+    pub(crate) const fn jwks(&self) -> Option<&Jwks> {
         match &self.trust {
-            Trust::Jwks(jwks) => jwks.generation_at(now),
-            Trust::SharedSecret(_) => ITS_ONLY_GENERATION,
+            Trust::Jwks { keys, .. } => Some(keys),
+            Trust::SharedSecret(_) => None,
         }
     }
 
@@ -139,7 +161,7 @@ impl Realm {
     ) -> Result<Unproved<'a>, Rejection> {
         let Waiting { head, signing_input, signature, payload } = waiting;
         let claims = RawClaims::parse(payload, &self.policy.sources)?;
-        self.policy.check_times(claims.times, now)?;
+        self.policy.times.check(claims.times, now)?;
         let head = Head::Known(Arc::clone(head));
         Ok(Unproved { head, encoded_header: &[], signing_input, signature, payload, claims, now })
     }
@@ -148,7 +170,7 @@ impl Realm {
     fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
         let typed = self.policy.check_type(&header)?;
         let algorithm = match &self.trust {
-            Trust::Jwks(_) => Some(self.policy.check_algorithm(&header)?),
+            Trust::Jwks { .. } => Some(self.policy.check_algorithm(&header)?),
             Trust::SharedSecret(key) if header.alg == key.algorithm().name() => None,
             Trust::SharedSecret(_) => return Err(unsupported_algorithm(&header)),
         };
@@ -163,12 +185,12 @@ impl Realm {
         token: &'a Unproved<'_>,
     ) -> Progress<LoadedKeys, Result<Seal<'a>, Refusal>> {
         let jwks = match &self.trust {
-            Trust::Jwks(jwks) => jwks,
+            Trust::Jwks { keys, .. } => keys,
             Trust::SharedSecret(key) => {
                 let genuine = key.verify(token.signing_input, token.signature);
                 let evidence = Evidence::SharedSecret { algorithm: key.algorithm() };
-                let (from, until) = self.policy.term(token.claims.times);
-                let term = Term { from, until, generation: ITS_ONLY_GENERATION };
+                let (from, until) = self.policy.times.term(token.claims.times);
+                let term = self.term(from, until, ITS_ONLY_GENERATION);
                 return Progress::Ready(Ok(Seal { genuine, evidence, term }));
             }
         };
@@ -206,15 +228,24 @@ impl Realm {
             Candidates::TooMany => return Err(RejectionKind::AmbiguousKey.into()),
             Candidates::None => return Err(unknown_key(keys.keys(), algorithm, kid)),
         };
-        let (from, until) = self.policy.term(token.claims.times);
+        let (from, until) = self.policy.times.term(token.claims.times);
         let until = keys.serve_for().map_or(until, |lasts| token.now.plus(lasts).min(until));
         Ok(Seal {
             genuine: fitting
                 .iter()
                 .any(|key| key.verify(algorithm, token.signing_input, token.signature)),
             evidence: Evidence::Signature { algorithm, key_id: kid },
-            term: Term { from, until, generation: keys.keys().generation() },
+            term: self.term(from, until, keys.keys().generation()),
         })
+    }
+
+    /// Returns whether its tokens can be checked now.
+    pub(crate) fn health(&self) -> Health {
+        self.jwks().map_or(Health::Ready, Jwks::health)
+    }
+
+    fn term(&self, from: UnixTime, until: UnixTime, generation: u64) -> Term {
+        Term { from, until, generation, standing: self.standing.clone() }
     }
 
     /// Remembers the header of a token that is genuine.
@@ -236,7 +267,25 @@ impl Realm {
         let (policy, claims) = (&self.policy, &token.claims);
         let scopes = claims.scopes(token.payload, &policy.sources.scope)?;
         let client_id = claims.client_id(&policy.sources.client_id);
-        Ok(Claims::new(policy.issuer_of(claims), claims, client_id, scopes, evidence))
+        let (issuer, entry) = (policy.issuer_of(claims), self.entry.clone());
+        Ok(Claims::new(issuer, entry, claims, client_id, scopes, evidence))
+    }
+}
+
+impl Trust {
+    /// Returns `true` if both have one key source between them.
+    pub(crate) fn is_of_the_same_keys(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Jwks { keys, .. }, Self::Jwks { keys: others, .. }) => keys.is_same(others),
+            _ => false,
+        }
+    }
+
+    fn watch(&self) -> Watch {
+        match self {
+            Self::Jwks { keys, .. } => Watch::Keys(keys.watch()),
+            Self::SharedSecret(_) => Watch::SharedSecret,
+        }
     }
 }
 

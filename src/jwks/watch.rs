@@ -1,0 +1,29 @@
+use std::sync::Arc;
+
+use crate::clock::UnixTime;
+use crate::jwks::refresher::Shared;
+
+/// Tells whether what was verified with the keys still is.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch(Arc<Shared>);
+
+impl Watch {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
+    /// down, or nobody to keep watch). A verified token may be remembered under its set's
+    /// `generation`, and trusted only while this is the same. One atomic load.
+    pub(crate) fn generation(&self) -> u64 {
+        self.0.store.generation()
+    }
+
+    /// The same, and notices if the keys should long have been refreshed by then. Two atomic loads.
+    pub(crate) fn generation_at(&self, wall: UnixTime) -> u64 {
+        if self.0.store.is_overdue(wall) {
+            self.0.suspect();
+        }
+        self.0.store.generation()
+    }
+}

@@ -1,0 +1,145 @@
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::ConfigError;
+use crate::jwks::Jwks;
+use crate::token::NoClaims;
+use crate::validator::build::{cache, realm};
+use crate::validator::handle::{Inner, Validator};
+use crate::validator::issuers::issuer::Issuer;
+use crate::validator::issuers::readiness::Readiness;
+use crate::validator::list::List;
+use crate::validator::realms::{Many, Realms};
+use crate::validator::settings::{Shared, shared_setters};
+
+/// Builds a [`Validator`] for the tokens of several issuers.
+///
+/// What is set here is common to all of them: the cache, the clock, the application's claims.
+pub struct IssuersBuilder<C = NoClaims> {
+    issuers: Vec<Issuer>,
+    readiness: Readiness,
+    shared: Shared,
+    claims: PhantomData<fn() -> C>,
+}
+
+impl Validator {
+    /// Starts building a validator for the tokens of several issuers, each with its own settings.
+    ///
+    /// A token is held against the one issuer whose name its `iss` is, character by character, and
+    /// against no other: keys, audiences, budgets and outages never cross. See
+    /// [`issuers`](crate::issuers).
+    ///
+    /// ```
+    /// use tower_bearer::Validator;
+    /// use tower_bearer::issuers::Issuer;
+    /// use tower_bearer::token::ClientIdSource;
+    ///
+    /// # fn validator() -> Result<Validator, tower_bearer::ConfigError> {
+    /// let users = Issuer::new("https://login.example", "https://orders.example");
+    /// let pods = Issuer::new("https://kubernetes.default.svc.cluster.local", "orders")
+    ///     .client_id_source(ClientIdSource::subject());
+    /// Validator::issuers([users, pods]).build()
+    /// # }
+    /// ```
+    pub fn issuers(issuers: impl IntoIterator<Item = Issuer>) -> IssuersBuilder {
+        IssuersBuilder {
+            issuers: issuers.into_iter().collect(),
+            readiness: Readiness::default(),
+            shared: Shared::default(),
+            claims: PhantomData,
+        }
+    }
+}
+
+impl<C> IssuersBuilder<C> {
+    /// Reads the application's own claims as `D`, of the tokens of all issuers; see
+    /// [`ValidatorBuilder::claims`](crate::ValidatorBuilder::claims).
+    pub fn claims<D: DeserializeOwned>(self) -> IssuersBuilder<D> {
+        let Self { issuers, readiness, shared, claims: _ } = self;
+        IssuersBuilder { issuers, readiness, shared, claims: PhantomData }
+    }
+
+    /// Sets which issuers must be able to check tokens for
+    /// [`Validator::health`](crate::Validator::health) and
+    /// [`Validator::ready`](crate::Validator::ready) to say that the service is ready. The default is
+    /// [`Readiness::any`].
+    #[must_use]
+    pub fn readiness(mut self, readiness: Readiness) -> Self {
+        self.readiness = readiness;
+        self
+    }
+
+    shared_setters!();
+
+    /// Checks the settings and builds the validator, without waiting for the network; see
+    /// [`ValidatorBuilder::build`](crate::ValidatorBuilder::build).
+    ///
+    /// # Errors
+    ///
+    /// If a setting can't work, there is no issuer, or one is there twice. The error says which, and
+    /// what to change.
+    pub fn build(self) -> Result<Validator<C>, ConfigError> {
+        let cache = cache(&self.shared)?;
+        let clock = self.shared.clock;
+        let realms = self.issuers.into_iter().map(|it| realm(it.settings, &clock, None));
+        let list = List::new(realms.collect::<Result<_, _>>()?)?;
+        let many = Many::new(list, self.readiness)?;
+        Ok(Validator::new(Inner { realms: Realms::Many(many), clock, cache }))
+    }
+}
+
+impl<C> Validator<C> {
+    /// Replaces the list of issuers while requests are served, for all clones of the validator at
+    /// once.
+    ///
+    /// The tokens of an issuer that isn't in the new list are refused from then on, remembered ones
+    /// too. An issuer that is in both lists with the same settings goes on as it was; with other
+    /// settings, its tokens are verified anew. Its keys needn't be fetched again if they are found by
+    /// discovery, or if the same [`Jwks`] is given.
+    ///
+    /// # Errors
+    ///
+    /// If the list couldn't be built, or the validator is one for a single issuer
+    /// ([`Validator::builder`](crate::Validator::builder)). The list from before is kept.
+    pub fn set_issuers(
+        &self,
+        issuers: impl IntoIterator<Item = Issuer>,
+    ) -> Result<(), ConfigError> {
+        let Realms::Many(many) = &self.inner.realms else {
+            return Err(ConfigError::new(
+                "the validator was built for one issuer: build it with Validator::issuers, of one \
+                 or many, to replace them later",
+            ));
+        };
+        let issuers: Vec<Issuer> = issuers.into_iter().collect();
+        many.replace(|before| {
+            let next = issuers.into_iter().map(|Issuer { settings }| {
+                let same = before.of(&settings.issuer).cloned();
+                let same = same.filter(|it| *it.policy.name() == *settings.issuer);
+                realm(settings, &self.inner.clock, same.as_ref())
+            });
+            List::new(next.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Returns the key source of this issuer; `None` if it isn't configured, or has a shared secret.
+    ///
+    /// Keep no clone beyond the issuer's time: the task of its keys ends with the last one.
+    pub fn jwks_of(&self, issuer: &str) -> Option<Jwks> {
+        match &self.inner.realms {
+            Realms::One(realm) => realm.jwks().filter(|_| realm.policy.is_called(issuer)).cloned(),
+            Realms::Many(many) => many.list().of(issuer)?.jwks().cloned(),
+        }
+    }
+}
+
+impl<C> fmt::Debug for IssuersBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuersBuilder")
+            .field("issuers", &self.issuers)
+            .field("readiness", &self.readiness)
+            .finish_non_exhaustive()
+    }
+}

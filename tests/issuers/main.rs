@@ -1,0 +1,8 @@
+//! Several issuers behind one layer: which one a token is held against, and that nothing crosses.
+#![cfg(feature = "test-util")]
+
+mod changes;
+mod choice;
+mod isolation;
+mod readiness;
+mod support;
