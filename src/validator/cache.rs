@@ -122,6 +122,7 @@ mod tests {
     use crate::testing::{ManualClock, TestKey};
     use crate::token::AccessToken;
     use crate::token::Evidence;
+    use crate::validator::realms::Realms;
     use crate::validator::{Presented, Validator};
 
     const NOW: i64 = 1_000_000;
@@ -259,7 +260,8 @@ mod tests {
         let (valid, forged) = (world.valid(), world.forged());
         let claims = |aud: &str, exp: i64| json!({ "iss": "https://i.example", "aud": aud, "exp": exp, "jti": "2" });
         let header = valid.split('.').next().unwrap();
-        let known = || world.validator.only_realm().knows_header(header.as_bytes());
+        let Realms::One(realm) = &world.validator.inner.realms else { panic!("there is one") };
+        let known = || realm.knows_header(header.as_bytes());
         let refused = [
             (forged, RejectionKind::BadSignature),
             (world.sign(&claims("other", NOW + 600)), RejectionKind::WrongAudience),
