@@ -75,6 +75,8 @@ mod credentials;
 #[cfg(feature = "client")]
 mod digest;
 mod error;
+#[cfg(any(feature = "client", feature = "reqwest"))]
+mod file;
 mod issuer;
 pub mod jose;
 mod json;

@@ -1,5 +1,5 @@
 //! Connections that were kept, and on which no answer comes any longer.
-#![cfg(all(feature = "client", feature = "reqwest", feature = "test-util"))]
+#![cfg(all(feature = "client", feature = "reqwest-0_13", feature = "test-util"))]
 #![allow(clippy::disallowed_methods, reason = "these connections are real, and so is the time")]
 
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use tower_bearer::transport::{Limits, ReqwestTransport, Transport as _, Transpor
 /// answered all the while, and connections stay open.
 struct Server {
     address: SocketAddr,
-    authority: reqwest::Certificate,
+    authority: Vec<u8>,
     connections: Arc<AtomicUsize>,
     /// Connections before this one hang.
     hung: Arc<AtomicUsize>,
@@ -55,7 +55,7 @@ impl Server {
         let (connections, hung) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let server = Self {
             address: listener.local_addr().unwrap(),
-            authority: reqwest::Certificate::from_der(authority.der()).unwrap(),
+            authority: authority.der().to_vec(),
             connections: Arc::clone(&connections),
             hung: Arc::clone(&hung),
         };
@@ -88,9 +88,7 @@ impl Server {
     }
 
     fn transport(&self) -> ReqwestTransport {
-        let authority = self.authority.clone();
-        let builder = move || reqwest::Client::builder().tls_certs_only([authority.clone()]);
-        ReqwestTransport::from_fn(builder).unwrap()
+        ReqwestTransport::builder().root_certificate_der(&self.authority).build().unwrap()
     }
 
     fn connections(&self) -> usize {
@@ -194,7 +192,8 @@ async fn fc1_an_exchange_that_is_given_up_late_leaves_no_hung_connection_behind(
 #[tokio::test]
 async fn fc1_a_builder_that_is_used_up_keeps_no_connection() {
     let server = Server::start(HTTP_2).await;
-    let builder = reqwest::Client::builder().tls_certs_only([server.authority.clone()]);
+    let authority = reqwest::Certificate::from_der(&server.authority).unwrap();
+    let builder = reqwest::Client::builder().tls_certs_only([authority]);
     let (transport, url) = (ReqwestTransport::from_builder(builder).unwrap(), server.url("/jwks"));
     assert_eq!(get(&transport, &url).await, Ok(()));
     server.hang();

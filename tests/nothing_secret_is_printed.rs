@@ -578,6 +578,14 @@ async fn a_sentinel_is_found_nowhere() {
     printed.debug(&Limits::new(1, Duration::from_secs(1)));
     printed.error(&TransportError::new(TransportErrorKind::Timeout).with_source("why"));
     printed.debug(&ReqwestTransport::new().unwrap());
+    let proxy = format!("http://me:{SENTINEL}@proxy.example:3128");
+    let builder = ReqwestTransport::builder().proxy(&proxy);
+    printed.debug(&builder);
+    printed.debug(&builder.build().unwrap());
+    let refused = ReqwestTransport::builder().proxy(&format!("ftp://me:{SENTINEL}@proxy.example"));
+    printed.error(&refused.build().unwrap_err());
+    let refused = ReqwestTransport::builder().client_certificate(&Secret::new(SENTINEL));
+    printed.error(&refused.build().unwrap_err());
     let scripted = ScriptedTransport::new();
     scripted.push(ScriptedAnswer::json("{}"));
     let mut request = Request::new(bytes::Bytes::from_static(SENTINEL.as_bytes()));

@@ -1,5 +1,5 @@
 //! The default transport, over real sockets on loopback.
-#![cfg(all(feature = "reqwest", feature = "test-util"))]
+#![cfg(all(feature = "reqwest-0_13", feature = "test-util"))]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

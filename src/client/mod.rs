@@ -5,10 +5,10 @@
 //!
 //! With `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` and `OAUTH_TOKEN_ENDPOINT` or `OAUTH_ISSUER` in the
 //! environment ([`Grant::from_env`] reads some more), calling a protected service with `reqwest` 0.13
-//! takes this:
+//! takes this (feature `reqwest-0_13`):
 //!
 //! ```no_run
-//! # #[cfg(feature = "reqwest")]
+//! # #[cfg(feature = "reqwest-0_13")]
 //! # async fn example(http: reqwest::Client) -> Result<(), Box<dyn std::error::Error>> {
 //! use tower_bearer::client::{AttachTokenLayer, TokenSource};
 //!

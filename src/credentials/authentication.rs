@@ -98,7 +98,7 @@ impl ClientAuth {
     /// By the TLS certificate that the transport presents (`tls_client_auth`, RFC 8705 §2): nothing
     /// but the client's identifier is in the request.
     ///
-    /// The transport must bring the certificate along; see `ReqwestTransport::from_fn`. Where the
+    /// The transport must bring the certificate along; see `ReqwestTransportBuilder::client_certificate`. Where the
     /// token endpoint is discovered, it is that of the metadata's `mtls_endpoint_aliases` (RFC 8705
     /// §5), if there is one. Such tokens are never put into a shared cache: they may be bound to the
     /// certificate of one process.

@@ -1,24 +1,10 @@
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::io;
+use std::path::PathBuf;
 
-use tokio::sync::Mutex;
-use zeroize::Zeroizing;
-
-use crate::cause::Reason;
 use crate::credentials::provider::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
+use crate::file::{FileFault, SmallFile};
 use crate::secret::Secret;
-
-/// The most bytes a file may have.
-const MAX_BYTES: u64 = 64 * 1024;
-
-const TOO_LARGE: &str = "the file is larger than 64 KiB";
-
-/// How long reading may take: the file may be on a network that is down.
-const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A secret in a file, such as a mounted one of Kubernetes, Docker or systemd.
 ///
@@ -50,85 +36,53 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// let secret = FileSecret::new("/run/secrets/oauth-client");
 /// ```
 #[derive(Clone)]
-pub struct FileSecret {
-    path: Arc<Path>,
-    /// Held by who reads: a file system that hangs takes one thread, not one for each request.
-    reading: Arc<Mutex<()>>,
-}
+pub struct FileSecret(SmallFile);
 
 impl FileSecret {
     /// Creates a provider of the secret in the file at this path, which doesn't have to be there
     /// yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into().into(), reading: Arc::default() }
+        Self(SmallFile::new(path))
     }
 }
 
 impl SecretProvider for FileSecret {
     fn secret(&self) -> SecretFuture<'_> {
-        Box::pin(async {
-            let read = async {
-                let reading = Arc::clone(&self.reading).lock_owned().await;
-                let path = Arc::clone(&self.path);
-                let read = tokio::task::spawn_blocking(move || {
-                    let _reading = reading;
-                    read(&path)
-                });
-                read.await.unwrap_or(Err(SecretError::new(SecretErrorKind::Other)))
-            };
-            let slow = Reason("the file wasn't read within 4 seconds".into());
-            tokio::time::timeout(TIMEOUT, read).await.unwrap_or_else(|_| {
-                Err(SecretError::new(SecretErrorKind::Unavailable).with_source(slow))
-            })
-        })
+        Box::pin(async { self.0.read().await.map(|read| Secret::new(&**read)).map_err(failure) })
     }
 }
 
 impl fmt::Debug for FileSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSecret").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("FileSecret").field("path", &self.0.path()).finish_non_exhaustive()
     }
 }
 
-fn read(path: &Path) -> Result<Secret, SecretError> {
-    // Opening a pipe would wait for its writer, and a device may have no end.
-    let about = fs::metadata(path).map_err(failure)?;
-    if !about.is_file() {
-        return Err(SecretError::malformed("it isn't a regular file"));
+fn failure(fault: FileFault) -> SecretError {
+    match fault {
+        FileFault::Malformed(reason) => SecretError::malformed(reason),
+        FileFault::Slow => SecretError::new(SecretErrorKind::Unavailable).with_source(fault),
+        FileFault::Aborted => SecretError::new(SecretErrorKind::Other),
+        FileFault::Io(error) => {
+            let kind = match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SecretErrorKind::NotFound,
+                io::ErrorKind::PermissionDenied => SecretErrorKind::Other,
+                _ => SecretErrorKind::Unavailable,
+            };
+            SecretError::new(kind).with_source(error)
+        }
     }
-    if about.len() > MAX_BYTES {
-        return Err(SecretError::malformed(TOO_LARGE));
-    }
-    let limit = MAX_BYTES.saturating_add(1);
-    // Room for all there may be: a buffer that grew would leave copies behind.
-    let capacity = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
-    let file = File::open(path).map_err(failure)?;
-    file.take(limit).read_to_end(&mut bytes).map_err(failure)?;
-    if bytes.is_empty() {
-        return Err(SecretError::malformed("the file is empty"));
-    }
-    if bytes.len() >= capacity {
-        return Err(SecretError::malformed(TOO_LARGE));
-    }
-    Ok(Secret::new(bytes.as_slice()))
-}
-
-/// What the system says, without the path.
-fn failure(error: io::Error) -> SecretError {
-    let kind = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => SecretErrorKind::NotFound,
-        io::ErrorKind::PermissionDenied => SecretErrorKind::Other,
-        _ => SecretErrorKind::Unavailable,
-    };
-    SecretError::new(kind).with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(4);
 
     /// A folder that is removed with all that is in it.
     struct Folder(PathBuf);
@@ -260,19 +214,6 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
         assert_eq!(failure(&FileSecret::new(pipe)).await, SecretErrorKind::Malformed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_file_system_that_hangs_is_given_up_on_and_takes_one_thread() {
-        let folder = Folder::new();
-        fs::write(folder.path("secret"), "there").unwrap();
-        let secret = folder.secret("secret");
-        let hanging = Arc::clone(&secret.reading).lock_owned().await;
-        for _ in 0..3 {
-            assert_eq!(failure(&secret).await, SecretErrorKind::Unavailable);
-        }
-        drop(hanging);
-        assert_eq!(read(&secret).await, b"there");
     }
 
     // L1

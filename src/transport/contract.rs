@@ -22,7 +22,7 @@ pub type TransportFuture =
 ///   [`Limits::max_bytes`], counted after decompression;
 /// * dial public addresses only if [`Limits::public_addresses_only`] is set, whatever the name resolves
 ///   to, or else refuse with [`TransportErrorKind::BlockedAddress`];
-/// * send no cookies and no credentials of its own.
+/// * send no cookies, and no credentials but those that the operator gave it for the request's origin.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`.
     fn send(&self, request: http::Request<Bytes>, limits: Limits) -> TransportFuture;
@@ -83,6 +83,8 @@ pub enum TransportErrorKind {
     TooLarge,
     /// The answer came in a content coding that wasn't asked for.
     ContentEncoding,
+    /// The transport's own credentials for the host can't be read.
+    Credentials,
     /// Anything else, such as a connection that broke midway.
     Other,
 }
@@ -119,6 +121,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::BlockedAddress => "the host's address must not be dialled",
             TransportErrorKind::TooLarge => "the answer is larger than allowed",
             TransportErrorKind::ContentEncoding => "the answer has a content coding not asked for",
+            TransportErrorKind::Credentials => "the transport's credentials can't be read",
             TransportErrorKind::Other => "the exchange failed",
         })
     }

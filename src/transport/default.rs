@@ -9,7 +9,9 @@ use crate::transport::contract::Transport;
 pub(crate) fn default_transport(
     connect_timeout: Duration,
 ) -> Result<Arc<dyn Transport>, ConfigError> {
-    Ok(Arc::new(crate::transport::ReqwestTransport::with_connect_timeout(connect_timeout)?))
+    Ok(Arc::new(
+        crate::transport::ReqwestTransport::builder().connect_timeout(connect_timeout).build()?,
+    ))
 }
 
 #[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]

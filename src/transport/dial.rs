@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-#[cfg(feature = "aws-lc-rs")]
-use crate::transport::address::is_public;
-use crate::transport::address::{is_forbidden, is_loopback};
+use crate::transport::address::{is_forbidden, is_loopback, is_public};
 
 /// Which of a name's addresses are dialled.
 #[derive(Clone, Copy)]
@@ -15,7 +13,6 @@ pub(crate) enum Dial {
     /// All that aren't forbidden.
     Usual,
     /// Public ones.
-    #[cfg(feature = "aws-lc-rs")]
     Direct,
 }
 
@@ -24,7 +21,6 @@ impl Dial {
         match self {
             _ if is_localhost(host) => is_loopback(address),
             Self::Usual => !is_forbidden(address),
-            #[cfg(feature = "aws-lc-rs")]
             Self::Direct => is_public(address),
         }
     }

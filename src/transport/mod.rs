@@ -5,11 +5,15 @@
 //!
 //! With the feature `tracing`, there are these events, with the target `tower_bearer`:
 //! `content_encoding` for a `Content-Encoding` that names no coding, or one that wasn't requested;
-//! `transport_proxy` for a proxy of the environment that can't be used; and `transport_client` if the
-//! HTTP client can't be replaced.
+//! `transport_proxy` for a proxy of the environment that can't be used; `transport_client` if the
+//! HTTP client can't be replaced; and `transport_credentials` if a bearer token's file can't be read.
 
 #[cfg(feature = "reqwest")]
 mod address;
+#[cfg(feature = "reqwest")]
+mod bearer;
+#[cfg(feature = "reqwest")]
+mod builder;
 mod coding;
 mod contract;
 mod default;
@@ -19,6 +23,8 @@ mod fields;
 mod grpc;
 #[cfg(feature = "reqwest")]
 mod gunzip;
+#[cfg(any(feature = "client", feature = "reqwest"))]
+mod origin;
 #[cfg(feature = "reqwest")]
 mod proxy;
 #[cfg(feature = "reqwest")]
@@ -27,6 +33,8 @@ mod renewable;
 mod reqwest;
 mod url;
 
+#[cfg(feature = "reqwest")]
+pub use self::builder::ReqwestTransportBuilder;
 pub(crate) use self::coding::Coding;
 pub(crate) use self::contract::CONNECT_TIMEOUT;
 pub use self::contract::{Limits, Transport, TransportError, TransportErrorKind, TransportFuture};
@@ -35,6 +43,8 @@ pub(crate) use self::fields::{date, delta_seconds, retry_after, text, user_agent
 pub(crate) use self::grpc::grpc_timeout;
 #[cfg(feature = "client")]
 pub(crate) use self::grpc::shorten_grpc_timeout;
+#[cfg(feature = "client")]
+pub(crate) use self::origin::Origin;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

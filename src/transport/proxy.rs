@@ -19,16 +19,17 @@ pub(crate) fn warn_of_unusable_proxies() {
     }
 }
 
+/// Returns `true` for the URL of a proxy that can be used.
+pub(crate) fn is_usable(url: &str) -> bool {
+    url.parse::<Uri>().is_ok_and(|uri| {
+        // Without a scheme it is taken for http.
+        let scheme = uri.scheme_str().unwrap_or("http");
+        uri.authority().is_some()
+            && ["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme)
+    })
+}
+
 fn unusable(value: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
-    let is_usable = |value: &str| {
-        let uri = value.parse::<Uri>().ok();
-        uri.is_some_and(|uri| {
-            // Without a scheme it is taken for http.
-            let scheme = uri.scheme_str().unwrap_or("http");
-            uri.authority().is_some()
-                && ["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme)
-        })
-    };
     let is_set = |name: &&str| value(name).is_some_and(|it| !it.is_empty() && !is_usable(&it));
     VARIABLES.into_iter().filter(is_set).collect()
 }

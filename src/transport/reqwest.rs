@@ -17,9 +17,8 @@ use crate::cause::Reason;
 use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::transport::address::{is_forbidden, is_loopback, is_public};
+use crate::transport::bearer::{FileBearer, authorize};
 use crate::transport::coding::Coding;
-#[cfg(feature = "aws-lc-rs")]
-use crate::transport::contract::CONNECT_TIMEOUT;
 use crate::transport::contract::{
     Limits, Transport, TransportError, TransportErrorKind, TransportFuture,
 };
@@ -44,19 +43,12 @@ use crate::transport::renewable::{Generation, Renewable, Suspicion};
 /// Connections are kept for later exchanges. Once an exchange has timed out, or its connection broke,
 /// those that were kept are no longer used, since they may hang likewise. Exchanges under way go on.
 ///
-/// ```no_run
-/// # fn example(pem: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
-/// use std::time::Duration;
-///
+/// ```
+/// # fn example(pem: &[u8]) -> Result<(), tower_bearer::ConfigError> {
 /// use tower_bearer::transport::ReqwestTransport;
 ///
 /// // For an issuer with a certificate from a private authority.
-/// let authority = reqwest::Certificate::from_pem(pem)?;
-/// let transport = ReqwestTransport::from_fn(move || {
-///     reqwest::Client::builder()
-///         .connect_timeout(Duration::from_secs(3))
-///         .tls_certs_only([authority.clone()])
-/// })?;
+/// let transport = ReqwestTransport::builder().root_certificates(pem).build()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -65,43 +57,31 @@ pub struct ReqwestTransport {
     usual: Arc<Renewable>,
     /// Without proxies, and for public addresses and `localhost` only.
     direct: Option<Arc<Renewable>>,
+    bearers: Arc<[FileBearer]>,
 }
 
 impl ReqwestTransport {
-    /// Creates a transport with the system's certificates and proxies, a connect timeout of 3
-    /// seconds, and at most 16 idle connections to a host.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no certificates.
-    #[cfg(feature = "aws-lc-rs")]
-    pub fn new() -> Result<Self, ConfigError> {
-        Self::with_connect_timeout(CONNECT_TIMEOUT)
-    }
-
-    #[cfg(feature = "aws-lc-rs")]
-    pub(crate) fn with_connect_timeout(timeout: Duration) -> Result<Self, ConfigError> {
-        // Otherwise each of many exchanges at the same time would leave a connection for a minute.
-        const IDLE_PER_HOST: usize = 16;
-        let builder = move || {
-            Client::builder().connect_timeout(timeout).pool_max_idle_per_host(IDLE_PER_HOST)
-        };
-        Self::with(builder, &(Arc::new(System) as _))
-    }
-
-    #[cfg(feature = "aws-lc-rs")]
-    fn with(
+    pub(crate) fn with(
         builder: impl Fn() -> ClientBuilder + Clone + Send + Sync + 'static,
+        bearers: Vec<FileBearer>,
+    ) -> Result<Self, ConfigError> {
+        Self::resolving(builder, bearers, &(Arc::new(System) as _))
+    }
+
+    fn resolving(
+        builder: impl Fn() -> ClientBuilder + Clone + Send + Sync + 'static,
+        bearers: Vec<FileBearer>,
         names: &Arc<dyn Resolve>,
     ) -> Result<Self, ConfigError> {
         let direct = builder.clone();
         let usual = renewable(builder, Dial::Usual, Arc::clone(names))?;
         let direct = renewable(move || direct().no_proxy(), Dial::Direct, Arc::clone(names))?;
-        Ok(Self { usual, direct: Some(direct) })
+        Ok(Self { usual, direct: Some(direct), bearers: bearers.into() })
     }
 
-    /// Creates a transport from client builders, for private certificates, proxies or TLS settings. The
-    /// function is called again for each client that replaces another.
+    /// Creates a transport from client builders of `reqwest` 0.13, for settings that
+    /// [`builder`](Self::builder) doesn't have. The function is called again for each client that
+    /// replaces another.
     ///
     /// The redirect policy, the resolver and the decompression of the builder are replaced; it must
     /// not keep cookies, and an address set by [`ClientBuilder::resolve`] is dialled unchecked. The builder
@@ -113,10 +93,13 @@ impl ReqwestTransport {
     /// # Errors
     ///
     /// If the client can't be built.
+    #[cfg(feature = "reqwest-0_13")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-0_13")))]
     pub fn from_fn(
         builder: impl Fn() -> ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        Ok(Self { usual: renewable(builder, Dial::Usual, Arc::new(System))?, direct: None })
+        let usual = renewable(builder, Dial::Usual, Arc::new(System))?;
+        Ok(Self { usual, direct: None, bearers: Arc::default() })
     }
 
     /// Creates a transport from one client builder, as [`from_fn`](Self::from_fn) does from many.
@@ -127,11 +110,13 @@ impl ReqwestTransport {
     /// # Errors
     ///
     /// If the client can't be built.
+    #[cfg(feature = "reqwest-0_13")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-0_13")))]
     pub fn from_builder(builder: ClientBuilder) -> Result<Self, ConfigError> {
         warn_of_unusable_proxies();
         let client = build(builder.pool_max_idle_per_host(0), Dial::Usual, Arc::new(System))?;
         let usual = Renewable::new(Arc::new(move || Ok(client.clone())))?;
-        Ok(Self { usual: Arc::new(usual), direct: None })
+        Ok(Self { usual: Arc::new(usual), direct: None, bearers: Arc::default() })
     }
 
     /// Selects the client, after checking an address that needs no resolving.
@@ -153,15 +138,19 @@ impl ReqwestTransport {
 }
 
 impl Transport for ReqwestTransport {
-    fn send(&self, request: Request<Bytes>, limits: Limits) -> TransportFuture {
+    fn send(&self, mut request: Request<Bytes>, limits: Limits) -> TransportFuture {
         let prepared = Url::parse(&request.uri().to_string())
             .map_err(|_| TransportErrorKind::Other)
             .and_then(|url| Ok((Arc::clone(self.client(&url, limits)?), url)));
+        let bearers = Arc::clone(&self.bearers);
         Box::pin(async move {
             let (clients, url) = prepared.map_err(TransportError::new)?;
-            let mut attempt = Attempt::new(clients, limits.timeout);
-            let exchange = exchange(&mut attempt, url, request, limits.max_bytes);
-            tokio::time::timeout(limits.timeout, exchange)
+            let whole = async {
+                authorize(&bearers, &mut request).await?;
+                let mut attempt = Attempt::new(clients, limits.timeout);
+                exchange(&mut attempt, url, request, limits.max_bytes).await
+            };
+            tokio::time::timeout(limits.timeout, whole)
                 .await
                 .unwrap_or(Err(TransportErrorKind::Timeout.into()))
         })
@@ -367,7 +356,7 @@ mod tests {
         let turns = turns.iter().map(|turn| turn.to_vec()).collect();
         let names: Arc<dyn Resolve> = Arc::new(Names(Mutex::new(turns)));
         let builder = || Client::builder().no_proxy().pool_max_idle_per_host(0);
-        ReqwestTransport::with(builder, &names).unwrap()
+        ReqwestTransport::resolving(builder, Vec::new(), &names).unwrap()
     }
 
     async fn get(
@@ -469,7 +458,7 @@ mod tests {
         let names: Arc<dyn Resolve> = Arc::new(Names(Mutex::new(vec![vec!["10.0.0.1"]])));
         let proxy = format!("http://127.0.0.1:{port}");
         let builder = move || Client::builder().proxy(reqwest::Proxy::all(&proxy).unwrap());
-        let transport = ReqwestTransport::with(builder, &names).unwrap();
+        let transport = ReqwestTransport::resolving(builder, Vec::new(), &names).unwrap();
         assert_eq!(get(&transport, "http://name.example/", true).await, BLOCKED);
         assert!(listener.accept().is_err(), "no connection was tried");
 

@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("digest", 0),
     ("error", 0),
+    ("file", 0),
     ("text", 0),
     ("json", 0),
     ("kinds", 0),
@@ -65,6 +66,7 @@ const PLACES: &[(&str, &[&str])] = &[
         "reqwest::",
         &[
             "client/attach/reqwest.rs",
+            "transport/builder.rs",
             "transport/dial.rs",
             "transport/mod.rs",
             "transport/renewable.rs",

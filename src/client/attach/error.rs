@@ -4,8 +4,8 @@ use std::fmt;
 use http::Uri;
 
 use crate::cause::Report;
-use crate::client::attach::origin::Origin;
 use crate::client::grant::error::TokenError;
+use crate::transport::Origin;
 
 /// A request that got no answer.
 ///

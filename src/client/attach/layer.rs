@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::client::attach::origin::Origin;
 use crate::client::attach::policy::Policy;
 use crate::client::attach::service::AttachToken;
 use crate::client::tokens::source::TokenSource;
 use crate::error::ConfigError;
-use crate::transport::PlainHttp;
+use crate::transport::{Origin, PlainHttp};
 
 /// Of a request's body, this much is kept by default.
 const REPLAY_LIMIT: usize = 64 * 1024;
@@ -67,8 +66,9 @@ impl AttachTokenLayer {
         origins: impl IntoIterator<Item = O>,
         plain_http: PlainHttp,
     ) -> Result<Self, ConfigError> {
-        let parsed = origins.into_iter().map(|origin| Origin::parse(origin.as_ref(), plain_http));
-        let origins: Vec<Origin> = parsed.collect::<Result<_, _>>()?;
+        let allowed = ", or AttachTokenLayer::dangerous_allow_http within a mesh that encrypts";
+        let parse = |origin: O| Origin::parse(origin.as_ref(), plain_http, allowed);
+        let origins: Vec<Origin> = origins.into_iter().map(parse).collect::<Result<_, _>>()?;
         if origins.is_empty() {
             return Err(ConfigError::new("name at least one origin that tokens may be sent to"));
         }

@@ -4,9 +4,8 @@ pub(crate) mod challenge;
 pub(crate) mod error;
 pub(crate) mod future;
 pub(crate) mod layer;
-pub(crate) mod origin;
 pub(crate) mod policy;
 pub(crate) mod replay;
-#[cfg(feature = "reqwest")]
+#[cfg(feature = "reqwest-0_13")]
 pub(crate) mod reqwest;
 pub(crate) mod service;

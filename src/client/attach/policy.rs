@@ -6,11 +6,11 @@ use http::{HeaderMap, Uri};
 use tokio::time::Instant;
 
 use crate::client::attach::error::{HostRefused, OriginRefused, SendError};
-use crate::client::attach::origin::Origin;
 use crate::client::tokens::source::TokenSource;
 use crate::client::tokens::token::Token;
 use crate::clock::monotonic;
 use crate::telemetry::observe;
+use crate::transport::Origin;
 
 /// What is sent where.
 #[derive(Clone)]

@@ -11,8 +11,9 @@ use crate::client::attach::policy::Verdict;
 use crate::clock::monotonic;
 use crate::telemetry::{count, event};
 
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-0_13")))]
 impl AttachTokenLayer {
-    /// Sends a request of `reqwest` with a token, by the client that the request was made with.
+    /// Sends a request of `reqwest` 0.13 with a token, by the client that the request was made with.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

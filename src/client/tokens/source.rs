@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::client::attach::origin::Origin;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::cache::Entry;
@@ -13,6 +12,7 @@ use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
 use crate::clock::monotonic;
 use crate::telemetry::count;
+use crate::transport::Origin;
 
 /// Gives the token of one grant: the one that is kept, or a new one.
 ///

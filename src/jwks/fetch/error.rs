@@ -20,6 +20,8 @@ pub enum FetchError {
     Tls,
     /// The host's address is one that must not be dialled.
     BlockedAddress,
+    /// The transport's own credentials for the host can't be read.
+    Credentials,
     /// The connection broke midway, or the answer wasn't HTTP.
     Exchange,
     /// The answer was longer than allowed.
@@ -61,6 +63,7 @@ impl FetchError {
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::BlockedAddress => "blocked_ip",
+            Self::Credentials => "credentials",
             Self::Exchange => "exchange",
             Self::TooLarge => "too_large",
             Self::ContentEncoding => "content_encoding",
@@ -88,6 +91,7 @@ impl FetchError {
             Self::Connect => "no connection could be made",
             Self::Tls => "no TLS session could be made, or the certificate isn't trusted",
             Self::BlockedAddress => "the host's address must not be dialled",
+            Self::Credentials => "the transport's credentials for the host can't be read",
             Self::Exchange => "the connection broke, or the answer wasn't HTTP",
             Self::TooLarge => "the answer was longer than allowed",
             Self::ContentEncoding => "the answer came in a content coding that wasn't asked for",
@@ -131,6 +135,7 @@ impl FetchError {
                 TransportErrorKind::BlockedAddress => Self::BlockedAddress,
                 TransportErrorKind::TooLarge => Self::TooLarge,
                 TransportErrorKind::ContentEncoding => Self::ContentEncoding,
+                TransportErrorKind::Credentials => Self::Credentials,
                 TransportErrorKind::Other => Self::Exchange,
             },
             FaultKind::Status(status) => Self::Status(*status),

@@ -1,4 +1,4 @@
-//! To whom tokens may be sent.
+//! The origins that tokens may be sent to.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::Scheme;
 
 use crate::error::ConfigError;
-use crate::transport::{PlainHttp, parse_url, port, printable};
+use crate::transport::url::{PlainHttp, parse_url, port, printable};
 
 /// A scheme, a host and a port (RFC 6454 §4): `https` anywhere, or `http` to this machine, unless more
 /// is allowed.
@@ -19,23 +19,25 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    pub(crate) fn parse(text: &str, plain_http: PlainHttp) -> Result<Self, ConfigError> {
+    /// Reads an origin from configuration. `allowed` is the end of the error's sentence about plain
+    /// `http`, and says which setting allows it.
+    pub(crate) fn parse(
+        text: &str,
+        plain_http: PlainHttp,
+        allowed: &str,
+    ) -> Result<Self, ConfigError> {
+        let refused = |why: &str| {
+            let text = printable(text);
+            ConfigError::new(format!("the origin for tokens {text:?} can't be used: {why}"))
+        };
         if text.contains('*') {
-            return Err(ConfigError::new(format!(
-                "the origin for tokens {:?} can't be used: name each host, there are no patterns",
-                printable(text)
-            )));
+            return Err(refused("name each host, there are no patterns"));
         }
-        let allowed = ", or AttachTokenLayer::dangerous_allow_http within a mesh that encrypts";
         let uri = parse_url(text, plain_http)
             .map_err(|fault| fault.report("origin for tokens", text, allowed))?;
         let bare = uri.path_and_query().is_none_or(|rest| rest == "/");
-        Self::of(&uri).filter(|_| bare).ok_or_else(|| {
-            ConfigError::new(format!(
-                "the origin for tokens {:?} can't be used: name it with nothing after host and port",
-                printable(text)
-            ))
-        })
+        let origin = Self::of(&uri).filter(|_| bare);
+        origin.ok_or_else(|| refused("name it with nothing after host and port"))
     }
 
     /// Returns the origin of an absolute address.
@@ -56,6 +58,7 @@ impl Origin {
 
     /// Returns `true` if `authority`, as a `Host` field has it, is this origin's: the port may be left
     /// out if it is the default.
+    #[cfg(feature = "client")]
     pub(crate) fn is_at(&self, authority: &str) -> bool {
         let scheme = if self.https { "https" } else { "http" };
         let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
@@ -98,7 +101,7 @@ mod tests {
     use super::*;
 
     fn contains(origin: &str, uri: &str) -> bool {
-        Origin::parse(origin, PlainHttp::Loopback).unwrap().contains(&uri.parse().unwrap())
+        Origin::parse(origin, PlainHttp::Loopback, "").unwrap().contains(&uri.parse().unwrap())
     }
 
     // E13
@@ -166,7 +169,7 @@ mod tests {
             ("https://orders.example?canary", "nothing after"),
             ("https://orders.example:99999", "65535"),
         ] {
-            let error = Origin::parse(bad, PlainHttp::Loopback).unwrap_err().to_string();
+            let error = Origin::parse(bad, PlainHttp::Loopback, "").unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
             // L1
             assert!(!error.contains("canary"), "{error}");
@@ -206,7 +209,7 @@ mod tests {
     // FC11
     #[test]
     fn fc11_plain_http_elsewhere_has_to_be_allowed() {
-        let origin = Origin::parse("http://orders.mesh:8080", PlainHttp::Dangerous).unwrap();
+        let origin = Origin::parse("http://orders.mesh:8080", PlainHttp::Dangerous, "").unwrap();
         let contains = |uri: &str| origin.contains(&uri.parse().unwrap());
         assert!(contains("http://orders.mesh:8080/x"));
         for other in
@@ -214,7 +217,8 @@ mod tests {
         {
             assert!(!contains(other), "{other}");
         }
-        let error = Origin::parse("http://orders.mesh:8080", PlainHttp::Loopback).unwrap_err();
-        assert!(error.to_string().contains("dangerous_allow_http"), "{error}");
+        let error = Origin::parse("http://orders.mesh:8080", PlainHttp::Loopback, ", or a setting");
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("localhost), or a setting"), "{error}");
     }
 }
