@@ -11,6 +11,7 @@ pub(crate) struct Parts(Sha256);
 
 impl Parts {
     /// Starts a digest that is used for one purpose only.
+    #[cfg(feature = "client")]
     pub(crate) fn new(purpose: &'static str) -> Self {
         Self(Sha256::new()).part(purpose)
     }
@@ -24,17 +25,50 @@ impl Parts {
     }
 
     /// Adds a list as one part: how many there are, then each.
+    #[cfg(feature = "client")]
     pub(crate) fn list<T: AsRef<[u8]>>(self, list: impl ExactSizeIterator<Item = T>) -> Self {
         let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
         list.fold(self.part(count.to_be_bytes()), Self::part)
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn finish(self) -> Digest {
         self.0.finalize().into()
     }
 }
 
+/// An HMAC-SHA-256 (RFC 2104) over parts, as [`Parts`] has them.
+#[cfg(feature = "mcp")]
+pub(crate) struct Hmac {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+#[cfg(feature = "mcp")]
+impl Hmac {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        const BLOCK: usize = 64;
+        let mut block = [0; BLOCK];
+        if key.len() > BLOCK {
+            block.iter_mut().zip(Sha256::digest(key)).for_each(|(to, from)| *to = from);
+        } else {
+            block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+        }
+        let padded = |pad: u8| Sha256::new_with_prefix(block.map(|byte| byte ^ pad));
+        Self { inner: padded(0x36), outer: padded(0x5c) }
+    }
+
+    pub(crate) fn part(self, part: impl AsRef<[u8]>) -> Self {
+        Self { inner: Parts(self.inner).part(part).0, ..self }
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        self.outer.chain_update(self.inner.finalize()).finalize().into()
+    }
+}
+
 /// Writes bytes as lower-case hexadecimal.
+#[cfg(feature = "client")]
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
@@ -86,6 +120,33 @@ mod tests {
         }
         assert_eq!(digest(&["abc"])[..], Sha256::digest(&written)[..]);
         assert_eq!(hex(&[0x00, 0x9f, 0xa0, 0xff]), "009fa0ff");
+    }
+
+    // RFC 4231 §4.2, §4.3, §4.7
+    #[cfg(feature = "mcp")]
+    #[test]
+    fn the_vectors_of_the_rfc_hold() {
+        for (key, message, expected) in [
+            (
+                &[0x0b; 20][..],
+                "Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe",
+                "what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                &[0xaa; 131],
+                "Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+        ] {
+            let mut hmac = Hmac::new(key);
+            hmac.inner.update(message);
+            assert_eq!(hex(&hmac.finish()), expected);
+        }
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub mod client;
 mod clock;
 #[cfg(feature = "client")]
 mod credentials;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "mcp"))]
 mod digest;
 mod error;
 #[cfg(any(feature = "client", feature = "reqwest"))]
@@ -82,6 +82,9 @@ pub mod jose;
 mod json;
 pub mod jwks;
 mod kinds;
+#[cfg(feature = "mcp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mcp")))]
+pub mod mcp;
 pub mod metadata;
 pub mod middleware;
 mod progress;

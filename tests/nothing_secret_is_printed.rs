@@ -3,6 +3,7 @@
 #![cfg(all(
     feature = "axum",
     feature = "client",
+    feature = "mcp",
     feature = "metrics",
     feature = "redis",
     feature = "reqwest",
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
+use bytes::Bytes;
 use http::{Method, Request, Response};
 use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -31,6 +33,7 @@ use tower_bearer::client::{
 use tower_bearer::issuers::{Issuer, Readiness};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
+use tower_bearer::mcp::{self, McpGuardLayer, OperationTable, RequestBody};
 use tower_bearer::middleware::{AnyOf, TokenRejection};
 use tower_bearer::testing::{
     Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
@@ -282,6 +285,41 @@ impl Service<Request<ReplayBody<String>>> for PrintableService {
     }
 }
 
+/// Calls a tool that asks for more, and prints all that there is about it.
+async fn mcp_guard(printed: &mut Printed, layer: &BearerAuthLayer, token: &str) {
+    let builder = OperationTable::builder(Access::token()).tool("a", Access::token());
+    printed.debug(&builder);
+    let operations = builder.build().unwrap();
+    printed.debug(&operations);
+    let key = Secret::new(SENTINEL.repeat(2).into_bytes());
+    let guard = McpGuardLayer::new(operations).unwrap().session_key(key).unwrap();
+    printed.debug(&guard);
+    printed.debug(&guard.layer(PrintableService));
+    let seen = Arc::new(Mutex::new(String::new()));
+    let text = Arc::clone(&seen);
+    let server = service_fn(move |request: Request<RequestBody<http_body_util::Full<Bytes>>>| {
+        let (parts, body) = request.into_parts();
+        let mut printed = Printed::default();
+        printed.debug(&body);
+        printed.error(&mcp::require(&parts, &Requirement::scope("more").unwrap()).unwrap_err());
+        text.lock().unwrap().push_str(&printed.text);
+        std::future::ready(Ok::<_, std::io::Error>(Response::new(String::new())))
+    });
+    let params = format!(r#"{{"name":"a","arguments":{{"secret":"{SENTINEL}"}}}}"#);
+    let message = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+    let request = Request::post("/mcp")
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .body(http_body_util::Full::from(message))
+        .unwrap();
+    let mut service = layer.layer(guard.layer(server.clone()));
+    assert_eq!(service.call(request).await.unwrap().status(), 403);
+    printed.text.push_str(&seen.lock().unwrap());
+    let unasked = Request::get("/").body(http_body_util::Full::<Bytes>::default()).unwrap();
+    printed.debug(&guard.layer(server).call(unasked));
+    printed.types.extend(["RequestBody", "Shortfall"].map(str::to_owned));
+}
+
 /// Gets tokens, and prints all that there is about it.
 async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     let assertion = Assertion::new(AssertionAlgorithm::HS256, SENTINEL.repeat(2));
@@ -504,6 +542,7 @@ async fn a_sentinel_is_found_nowhere() {
     assert_eq!(send(&mut printed, &layer, "/read", &[field.clone(), field.clone()]).await, 400);
     assert_eq!(send(&mut printed, &layer, "//read", std::slice::from_ref(&field)).await, 400);
     assert_eq!(send(&mut printed, &layer, "/read", &[format!("Basic {SENTINEL}")]).await, 401);
+    mcp_guard(&mut printed, &layer, &valid).await;
 
     // An issuer whose answers hold the sentinel, and fail.
     let garbage = Fault::json(format!("{{\"keys\":\"{SENTINEL}\"}}"));
@@ -588,7 +627,7 @@ async fn a_sentinel_is_found_nowhere() {
     printed.error(&refused.build().unwrap_err());
     let scripted = ScriptedTransport::new();
     scripted.push(ScriptedAnswer::json("{}"));
-    let mut request = Request::new(bytes::Bytes::from_static(SENTINEL.as_bytes()));
+    let mut request = Request::new(Bytes::from_static(SENTINEL.as_bytes()));
     request.headers_mut().insert("authorization", field.parse().unwrap());
     printed.debug(&ScriptedAnswer::json("{}"));
     let _ = scripted.send(request, Limits::new(100, Duration::from_secs(1))).await;

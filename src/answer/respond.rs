@@ -135,6 +135,9 @@ mod tests {
     const INVALID: Option<&str> = Some(
         r#"Bearer realm="api", error="invalid_token", error_description="The access token is invalid""#,
     );
+    const MESSAGE: Option<&str> = Some(
+        r#"Bearer realm="api", error="invalid_request", error_description="The request is not one well-formed MCP message""#,
+    );
     const SCOPE: Option<&str> = Some(
         r#"Bearer realm="api", error="insufficient_scope", error_description="The request requires higher privileges than provided by the access token""#,
     );
@@ -167,6 +170,10 @@ mod tests {
         (RejectionKind::MissingClaim, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::MalformedClaim, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::InsufficientScope, 403, SCOPE, "insufficient_scope", 7, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+        (RejectionKind::MalformedMessage, 400, MESSAGE, "invalid_request", 3, "MESSAGE_MALFORMED"),
+        (RejectionKind::MessageTooLarge, 413, None, "invalid_request", 8, "MESSAGE_TOO_LARGE"),
+        (RejectionKind::MessageTimedOut, 408, None, "invalid_request", 4, "MESSAGE_TIMED_OUT"),
+        (RejectionKind::UnknownSession, 404, None, "session_not_found", 5, "SESSION_NOT_FOUND"),
         (RejectionKind::Denied, 403, None, "access_denied", 7, "ACCESS_DENIED"),
     ];
 

@@ -36,8 +36,12 @@ pub(crate) enum Challenged {
 const INVALID_REQUEST: Challenged = Challenged::Error("invalid_request");
 const INVALID_TOKEN: Challenged = Challenged::Error("invalid_token");
 
-const UNIMPLEMENTED: u8 = 12;
+const INVALID_ARGUMENT: u8 = 3;
+const DEADLINE_EXCEEDED: u8 = 4;
+const NOT_FOUND: u8 = 5;
 const PERMISSION_DENIED: u8 = 7;
+const RESOURCE_EXHAUSTED: u8 = 8;
+const UNIMPLEMENTED: u8 = 12;
 const INTERNAL: u8 = 13;
 const UNAVAILABLE: u8 = 14;
 const UNAUTHENTICATED: u8 = 16;
@@ -78,6 +82,15 @@ wires! {
     INSUFFICIENT_SCOPE: FORBIDDEN, Challenged::Error("insufficient_scope"), "insufficient_scope",
         "The request requires higher privileges than provided by the access token",
         PERMISSION_DENIED, Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT");
+    MALFORMED_MESSAGE: BAD_REQUEST, INVALID_REQUEST, "invalid_request",
+        "The request is not one well-formed MCP message", INVALID_ARGUMENT, Some("MESSAGE_MALFORMED");
+    MESSAGE_TOO_LARGE: PAYLOAD_TOO_LARGE, Challenged::No, "invalid_request",
+        "The MCP message is too large", RESOURCE_EXHAUSTED, Some("MESSAGE_TOO_LARGE");
+    MESSAGE_TIMED_OUT: REQUEST_TIMEOUT, Challenged::No, "invalid_request",
+        "The MCP message took too long to arrive", DEADLINE_EXCEEDED, Some("MESSAGE_TIMED_OUT");
+    // Clients begin a new session when they are answered 404.
+    UNKNOWN_SESSION: NOT_FOUND, Challenged::No, "session_not_found",
+        "The session does not exist", NOT_FOUND, Some("SESSION_NOT_FOUND");
     // No challenge: no other token would do.
     DENIED: FORBIDDEN, Challenged::No, "access_denied",
         "The request is not allowed", PERMISSION_DENIED, Some("ACCESS_DENIED");
@@ -152,6 +165,10 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
                     &INSUFFICIENT_SCOPE
                 }
             }
+            RejectionKind::MalformedMessage => &MALFORMED_MESSAGE,
+            RejectionKind::MessageTooLarge => &MESSAGE_TOO_LARGE,
+            RejectionKind::MessageTimedOut => &MESSAGE_TIMED_OUT,
+            RejectionKind::UnknownSession => &UNKNOWN_SESSION,
             RejectionKind::Denied => {
                 if disclosure.hidden.is_some() {
                     &HIDDEN

@@ -4,11 +4,15 @@ use bytes::Bytes;
 use http::{Extensions, Response};
 
 use crate::answer::RequestHead;
+#[cfg(feature = "mcp")]
+use crate::middleware::routes::access::{Rule, Rules};
 use crate::middleware::routes::access::{insufficient_scope, no_credentials};
 use crate::middleware::settings::{Settings, refuse_without_layer};
 use crate::middleware::tally::{Counting, Tally};
 use crate::refusal::{Misconfigured, Refusal};
 use crate::scope::{Implications, Requirement, ScopeSet};
+#[cfg(feature = "mcp")]
+use crate::token::Claims;
 use crate::token::{AccessToken, ErasedToken};
 
 const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
@@ -93,6 +97,31 @@ impl<'a> Context<'a> {
             let (asked, read) = (std::any::type_name::<C>(), erased.claims_type());
             Misconfigured::between(OTHER_CLAIMS, asked, read).into()
         })
+    }
+
+    /// Returns the token's claims, if the request has one.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn claims(&self) -> Option<&'a Claims> {
+        self.authenticated.token.as_ref().map(ErasedToken::claims)
+    }
+
+    /// Returns the token, of whatever type of claims.
+    #[cfg(feature = "mcp")]
+    pub(crate) const fn erased(&self) -> Option<&'a ErasedToken> {
+        self.authenticated.token.as_ref()
+    }
+
+    /// Returns which scopes imply others.
+    #[cfg(feature = "mcp")]
+    pub(crate) const fn implications(&self) -> &'a Implications {
+        &self.settings.implications
+    }
+
+    /// Decides whether the request may do what a rule is for.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn admit(&self, rule: &Rule) -> Result<(), Refusal> {
+        let admitted = Rules::from(rule).admit(self.claims(), self.implications());
+        admitted.map_err(|refused| refused.rejection.into())
     }
 
     /// Returns the token if it meets a requirement, which is given as a check and, for the answer

@@ -123,3 +123,8 @@ pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
 pub use self::routes::builder::RouteTableBuilder;
 pub use self::scope_guard::{GuardFuture, ScopeGuard};
 pub use self::service::BearerAuth;
+#[cfg(feature = "mcp")]
+pub(crate) use self::{
+    context::{Context, refuse},
+    routes::access::{insufficient_scope, no_credentials},
+};

@@ -72,6 +72,14 @@ codes! {
         MalformedClaim = "malformed_claim", "a claim of the token is malformed";
         /// The token is valid but lacks a required scope.
         InsufficientScope = "insufficient_scope", "the token lacks a required scope";
+        /// The body or the fields of an MCP request can't be read, or could be read in two ways.
+        MalformedMessage = "malformed_message", "the MCP message can't be read in one way only";
+        /// The body of an MCP request is longer than is read to decide about it.
+        MessageTooLarge = "message_too_large", "the MCP message is longer than allowed";
+        /// The body of an MCP request didn't come in time.
+        MessageTimedOut = "message_timed_out", "the MCP message didn't come in time";
+        /// The MCP session is another principal's, or isn't known.
+        UnknownSession = "unknown_session", "the MCP session isn't the caller's";
         /// The token is valid, but nothing is allowed here.
         Denied = "denied", "no token is allowed here";
     }

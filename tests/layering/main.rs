@@ -37,6 +37,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("answer", 5),
     ("validator", 5),
     ("middleware", 6),
+    ("mcp", 7),
 ];
 
 /// The member names of a JSON object are told apart by their kinds.

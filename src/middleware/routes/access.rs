@@ -182,6 +182,36 @@ impl Rule {
         }
     }
 
+    /// Returns a rule that lets in whom both let in.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        let kind = match (&self.kind, &other.kind) {
+            (Kind::Denied, _) | (_, Kind::Denied) => Kind::Denied,
+            (Kind::Public, kind) | (kind, Kind::Public) => kind.clone(),
+            (Kind::Optional, kind) | (kind, Kind::Optional) => kind.clone(),
+            (Kind::AnyToken, kind) | (kind, Kind::AnyToken) => kind.clone(),
+            (Kind::Token { requirement: one, .. }, Kind::Token { requirement: two, .. }) => {
+                return Self::requires(Requirement::all([one.clone(), two.clone()]));
+            }
+        };
+        Self { kind, hidden: self.hidden.or(other.hidden) }
+    }
+
+    /// Returns `true` if requests without a token may be let in.
+    #[cfg(feature = "mcp")]
+    pub(crate) const fn needs_no_token(&self) -> bool {
+        matches!(self.kind, Kind::Public | Kind::Optional)
+    }
+
+    /// Returns what the token's scopes must meet, if it is about them.
+    #[cfg(feature = "mcp")]
+    pub(crate) const fn requirement(&self) -> Option<&Requirement> {
+        match &self.kind {
+            Kind::Token { requirement, .. } => Some(requirement),
+            Kind::Public | Kind::Optional | Kind::AnyToken | Kind::Denied => None,
+        }
+    }
+
     #[inline]
     fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
         match (&self.kind, token) {

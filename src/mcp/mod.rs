@@ -1,0 +1,107 @@
+//! Scopes for each tool, resource, prompt and method of an MCP server (Model Context Protocol, over
+//! streamable HTTP).
+//!
+//! A [`BearerAuthLayer`](crate::BearerAuthLayer) checks tokens. An [`McpGuardLayer`] within it looks at the
+//! message of each request, and lets it through to the server if the token has what an
+//! [`OperationTable`] says. A refusal is a 403 with a challenge that names all scopes of the operation,
+//! so that clients can ask for a token that has them.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response, StatusCode};
+//! use http_body_util::Full;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_bearer::mcp::{McpGuardLayer, OperationTable, RequestBody};
+//! use tower_bearer::{Access, BearerAuthLayer, Validator};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let key = tower_bearer::testing::TestKey::generate(tower_bearer::jose::Algorithm::EdDSA);
+//! # let set = format!("{{\"keys\":[{}]}}", key.public_jwk());
+//! # let token = |scope: &str| key.sign(
+//! #     format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, key.kid()),
+//! #     format!(r#"{{"iss":"https://issuer.example","aud":"https://api.example/mcp","exp":32503680000,"scope":"{scope}"}}"#),
+//! # );
+//! let validator = Validator::builder("https://issuer.example", "https://api.example/mcp")
+//! #   .keys(tower_bearer::jwks::Jwks::static_set("https://issuer.example", &set)?)
+//!     .build()?;
+//! let operations = OperationTable::builder(Access::scope("mcp:use"))
+//!     .tool("add", Access::token())
+//!     .tool("wipe", Access::scope("mcp:danger"))
+//!     .other_tools(Access::denied())
+//!     .build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(BearerAuthLayer::new(validator).realm("mcp")?.fallback(Access::scope("mcp:use"))?)
+//!     .layer(McpGuardLayer::new(operations)?)
+//!     .service(service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
+//!         // In place of rmcp's StreamableHttpService, or any other server of tower's.
+//!         Ok::<_, std::convert::Infallible>(Response::new(Full::from("the server's answer")))
+//!     }));
+//!
+//! let call = |tool: &str, token: &str| {
+//!     let params = format!(r#"{{"name":"{tool}","arguments":{{}}}}"#);
+//!     Request::post("/mcp")
+//!         .header("authorization", format!("Bearer {token}"))
+//!         .header("content-type", "application/json")
+//!         .body(Full::from(format!(
+//!             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#
+//!         )))
+//! };
+//! let token = token("mcp:use");
+//! let answer = service.clone().oneshot(call("add", &token)?).await?;
+//! assert_eq!(answer.status(), StatusCode::OK);
+//!
+//! let refused = service.oneshot(call("wipe", &token)?).await?;
+//! assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+//! let challenge = refused.headers()["www-authenticate"].to_str()?;
+//! assert!(challenge.contains(r#"scope="mcp:use mcp:danger""#));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The example `mcp_server` in the repository does this with `rmcp`.
+//!
+//! # The layer around it
+//!
+//! The outer layer decides first: what it refuses, such as a request without a token, the guard doesn't
+//! see. Give it the base as [`fallback`](crate::BearerAuthLayer::fallback), so that the challenge of the
+//! first 401 names the scopes to begin with, unless a method needs less than the base. For methods that
+//! need no token, its access is [`Access::optional`](crate::Access::optional).
+//! [`resource`](crate::BearerAuthLayer::resource) makes it tell clients where tokens come from, as the
+//! protocol demands, and a layer for CORS with the lists of [`cors_methods`] belongs around it.
+//!
+//! # Within tools
+//!
+//! The token is in the extensions of the HTTP request: [`AccessToken::from_extensions`]. [`require`] asks
+//! for more scopes than the table does, when only the tool knows that they are needed.
+//!
+//! # What it isn't for
+//!
+//! Checking `Origin` and `Host` is the server's. So are names that aren't those of tools, prompts and
+//! resources, and what a listing lists: tools that a caller may not call are listed unless the server
+//! leaves them out. The caller's token is for this server, and must not be sent on to another one.
+//!
+//! [`AccessToken::from_extensions`]: crate::AccessToken::from_extensions
+
+mod body;
+mod call;
+mod cors;
+mod future;
+mod head;
+mod layer;
+mod operation;
+mod service;
+mod session;
+mod settings;
+mod table;
+mod table_builder;
+mod uri;
+
+pub use self::body::RequestBody;
+pub use self::cors::{cors_exposed_headers, cors_methods, cors_request_headers};
+pub use self::future::McpGuardFuture;
+pub use self::layer::McpGuardLayer;
+pub use self::operation::{Shortfall, require};
+pub use self::service::McpGuard;
+pub use self::table::OperationTable;
+pub use self::table_builder::OperationTableBuilder;
