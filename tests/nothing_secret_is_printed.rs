@@ -12,6 +12,7 @@
 ))]
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::fmt::{Debug, Display};
 use std::fs;
 use std::path::Path;
@@ -87,7 +88,7 @@ const HARMLESS: &[&str] = &[
     "ErrorCode",
     "Excerpt",
     "Excerpts",
-    "FetchError",
+    "FetchErrorKind",
     "Gate",
     "KeyStatus",
     "MetadataBody",
@@ -551,9 +552,23 @@ async fn a_sentinel_is_found_nowhere() {
     let cold = Validator::builder(issuer.issuer(), issuer.audience()).keys(cold).build().unwrap();
     let unavailable = cold.ready(Duration::from_millis(500)).await.unwrap_err();
     printed.error(&unavailable);
+    printed.error(unavailable.cause().unwrap());
     printed.debug(&cold.jwks().unwrap().status());
     let layer = BearerAuthLayer::new(cold);
     assert_eq!(send(&mut printed, &layer, "/", std::slice::from_ref(&field)).await, 503);
+
+    // A server that can't be reached, at an address that holds the sentinel; no port below 2 listens.
+    let address = format!("http://127.0.0.1:1/{SENTINEL}?key={SENTINEL}");
+    let gone = Jwks::url(issuer.issuer(), &address).build().unwrap();
+    let error = gone.refresh().await.unwrap_err();
+    assert!(error.source().is_some(), "{error:?} has no cause");
+    printed.error(&error);
+    let gone = Validator::builder(issuer.issuer(), issuer.audience()).keys(gone).build().unwrap();
+    let Refusal::Unavailable(unavailable) = gone.validate(&valid).await.unwrap_err() else {
+        panic!("there are no keys");
+    };
+    assert!(unavailable.source().is_some(), "{unavailable:?} has no cause");
+    printed.error(&unavailable);
 
     token_client(&mut printed, &issuer).await;
     errors_of_a_server_that_hides_the_secret(&mut printed).await;

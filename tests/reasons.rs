@@ -6,6 +6,7 @@
 mod log;
 mod world;
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use http::Response;
@@ -13,15 +14,18 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::{Layer as _, ServiceExt as _};
 use tower_bearer::jose::Algorithm;
-use tower_bearer::jwks::{FetchError, Jwks};
+use tower_bearer::jwks::{FetchError, FetchErrorKind, Jwks};
 use tower_bearer::refusal::{Detail, UnavailableReason};
 use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::token::{ClientIdSource, ScopeSource};
+use tower_bearer::transport::{
+    Limits, Transport, TransportError, TransportErrorKind, TransportFuture,
+};
 use tower_bearer::{
     BearerAuthLayer, Refusal, Rejection, RejectionKind, RequiredClaim, UnixTime, Validator,
     ValidatorBuilder,
 };
-use world::{AUDIENCE, ISSUER, Inner, Issuer, bearer, get};
+use world::{AUDIENCE, ISSUER, Inner, Issuer, Logs, bearer, get};
 
 fn builder(issuer: &Issuer) -> ValidatorBuilder {
     let keys = Jwks::static_set(ISSUER, &issuer.jwks_json()).unwrap();
@@ -153,31 +157,73 @@ async fn fb10_readiness_says_whose_keys_from_where_and_why_not() {
     let error = validator.ready(Duration::from_millis(100)).await.unwrap_err();
     assert_eq!(error.issuer(), ISSUER);
     assert_eq!(error.url(), Some("https://issuer.example/keys?…"));
-    assert_eq!(error.cause(), Some(FetchError::Status(404)));
+    assert_eq!(error.cause().map(FetchError::kind), Some(FetchErrorKind::Status(404)));
     assert_eq!(error.reason(), UnavailableReason::KeysNotLoaded);
     assert_eq!(
         error.to_string(),
         "no key of the issuer has been loaded yet (issuer \"https://issuer.example\"): from \
-         https://issuer.example/keys?…, the last attempt failed: the answer had another status \
-         than 200 (http_error 404)"
+         https://issuer.example/keys?…, the last attempt failed"
     );
-    assert_eq!(format!("{error:?}"), error.to_string(), "what main prints");
+    let cause = "the answer had the status 404 instead of 200";
+    assert_eq!(format!("{error:?}"), format!("{error}: {cause}"), "what main prints");
+    let refusal = Refusal::from(error);
+    assert_eq!(
+        format!("{refusal:?}"),
+        format!("no key of the issuer has been loaded yet: {cause}"),
+        "what main prints of a refusal"
+    );
 
     let transport = ScriptedTransport::new();
     for _ in 0..4 {
         transport.push(ScriptedAnswer::status(http::StatusCode::NOT_FOUND));
     }
     let jwks = Jwks::discover(ISSUER).transport(transport).build().unwrap();
-    let told = jwks.ready(Duration::from_millis(100)).await.unwrap_err().to_string();
+    let error = jwks.ready(Duration::from_millis(100)).await.unwrap_err();
+    let told = format!("{error:?}");
     let place = "https://issuer.example/.well-known/oauth-authorization-server";
     assert!(told.contains(&format!("by discovery from {place} on")), "{told}");
-    assert!(told.contains("http_error 404"), "{told}");
+    assert!(told.ends_with(cause), "{told}");
 
     let key = TestKey::generate(Algorithm::EdDSA);
     let transport = ScriptedTransport::new();
     transport.push(ScriptedAnswer::json(json!({ "keys": [key.public_jwk()] }).to_string()));
     let jwks = Jwks::url(ISSUER, url).transport(transport).build().unwrap();
     assert!(jwks.ready(Duration::from_secs(9)).await.is_ok());
+}
+
+/// Fails with a cause, as a transport does whose TLS library says why.
+struct Untrusted;
+
+impl Transport for Untrusted {
+    fn send(&self, _: http::Request<bytes::Bytes>, _: Limits) -> TransportFuture {
+        let error = TransportError::new(TransportErrorKind::Tls);
+        Box::pin(std::future::ready(Err(error.with_source("the certificate has expired"))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_sees_what_the_keys_are_missing_for_and_callers_do_not() {
+    let logs = Logs::capture();
+    let jwks = Jwks::url(ISSUER, "https://issuer.example/keys").transport(Untrusted);
+    let jwks = jwks.build().unwrap();
+    let validator = Validator::builder(ISSUER, AUDIENCE).keys(jwks).build().unwrap();
+    let token = Issuer::new().token("");
+    let refusal = validator.validate(&token).await.unwrap_err();
+    let fetch = refusal.source().unwrap().downcast_ref::<FetchError>().unwrap();
+    assert_eq!((fetch.kind(), fetch.code()), (FetchErrorKind::Tls, "tls"));
+    assert_eq!(fetch.source().unwrap().to_string(), "the certificate has expired");
+    assert!(fetch.source().unwrap().source().is_none());
+    let sentence = "no key of the issuer has been loaded yet";
+    assert_eq!(refusal.to_string(), sentence);
+    let all = format!("{sentence}: {fetch}: the certificate has expired");
+    assert_eq!(format!("{refusal:?}"), all);
+
+    let service = BearerAuthLayer::new(validator).layer(Inner::default());
+    let answer = world::send(&service, get("/", &[("authorization", &bearer(&token))])).await;
+    assert_eq!(answer.status(), 503);
+    assert!(!answer.body().contains("certificate") && !answer.body().contains("TLS"));
+    let logged = logs.take();
+    assert!(logged.iter().any(|line| line.contains(&all)), "{logged:#?}");
 }
 
 #[test]

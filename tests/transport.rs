@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tower_bearer::jwks::{FetchError, Jwks};
+use tower_bearer::jwks::{FetchErrorKind, Jwks};
 use tower_bearer::testing::{Endpoint, Fault, TestIssuer};
 use tower_bearer::transport::{
     Limits, ReqwestTransport, Transport, TransportError, TransportErrorKind,
@@ -203,8 +203,8 @@ async fn fb4_keys_come_with_a_blank_content_encoding() {
     for (field, expected) in [
         ("", Ok(())),
         ("aws-chunked", Ok(())),
-        ("br", Err(FetchError::ContentEncoding)),
-        ("gzip", Err(FetchError::Exchange)),
+        ("br", Err(FetchErrorKind::ContentEncoding.into())),
+        ("gzip", Err(FetchErrorKind::Exchange.into())),
     ] {
         let (address, _asked) = server(encoded(&[field], SET));
         let url = format!("http://{address}/jwks");
@@ -263,7 +263,7 @@ async fn lc14_a_redirect_is_an_answer_and_nobody_goes_there() {
 
     issuer.inject(Endpoint::Jwks, Fault::redirect(&url));
     let jwks = Jwks::url(issuer.issuer(), issuer.jwks_uri()).build().unwrap();
-    assert_eq!(jwks.refresh().await, Err(FetchError::Redirect));
+    assert_eq!(jwks.refresh().await, Err(FetchErrorKind::Redirect.into()));
     assert_eq!(issuer.counters().requests(Endpoint::OpenIdMetadata), 1);
     issuer.clear_faults();
     assert_eq!(jwks.refresh().await, Ok(()));
@@ -431,8 +431,8 @@ async fn a_certificate_that_cant_be_trusted_is_told_from_a_server_that_is_gone()
     // The operator is told so.
     let url = format!("https://localhost:{}/", good.port());
     let source = |transport| Jwks::url("https://localhost", &url).transport(transport).build();
-    assert_eq!(source(systems).unwrap().refresh().await, Err(FetchError::Tls));
-    assert_eq!(source(ours).unwrap().refresh().await, Err(FetchError::NoUsableKey));
+    assert_eq!(source(systems).unwrap().refresh().await, Err(FetchErrorKind::Tls.into()));
+    assert_eq!(source(ours).unwrap().refresh().await, Err(FetchErrorKind::NoUsableKey.into()));
 }
 
 /// Says something as soon as anybody connects, which isn't TLS.

@@ -209,7 +209,7 @@ impl Jwks {
             Tenure::Cold | Tenure::Static | Tenure::Stopped => (None, None),
         };
         let control = self.shared().control();
-        let (log, next) = (control.log, control.schedule.next());
+        let (log, next) = (control.log.clone(), control.schedule.next());
         let refused_keys = control.unusable.iter().map(ignored_status).collect();
         drop(control);
         let at = |instant: Option<Instant>| instant.map(|instant| to_wall(instant, now, wall));

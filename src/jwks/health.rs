@@ -119,7 +119,7 @@ pub struct Status {
     /// The keys of the set, the unusable ones included.
     pub keys: Vec<KeyStatus>,
     /// The first eight keys of the set that the last attempt brought, if it was refused because
-    /// none of them is usable ([`FetchError::NoUsableKey`]); else none, and then it isn't serialized.
+    /// none of them is usable ([`FetchErrorKind::NoUsableKey`](crate::jwks::FetchErrorKind::NoUsableKey)); else none, and then it isn't serialized.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused_keys: Vec<KeyStatus>,
 }

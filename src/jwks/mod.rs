@@ -139,7 +139,7 @@ mod watch;
 
 pub use self::builder::{JwksBuilder, Start};
 pub use self::config::EmptySet;
-pub use self::fetch::error::FetchError;
+pub use self::fetch::error::{FetchError, FetchErrorKind};
 pub use self::handle::Jwks;
 pub use self::health::{Health, KeyStatus, State, Status};
 pub(crate) use self::kept::key_set::{Candidates, KeySet};

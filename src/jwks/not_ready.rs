@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -5,16 +6,18 @@ use std::time::Duration;
 use http::Uri;
 use tokio::runtime::Handle;
 
+use crate::cause::Report;
 use crate::jwks::config::Target;
-use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::refresher::Shared;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;
 
 /// No keys came within the time that [`Jwks::ready`](crate::jwks::Jwks::ready) was given.
 ///
-/// `Display` and `Debug` are a sentence: whose keys they are, where they were looked for, and what
-/// the last attempt failed with. The URL is shown without its query.
+/// `Display` is a sentence: whose keys they are, and where they were looked for. The URL is shown without
+/// its query. [`source`](Error::source) is what the last attempt failed with; `Debug` is the sentence with
+/// its causes, as `main` prints it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct NotReady {
     issuer: Arc<str>,
@@ -35,8 +38,8 @@ pub(crate) enum Place {
 impl NotReady {
     pub(crate) fn of(shared: &Shared, unavailable: Unavailable) -> Self {
         let control = shared.control();
-        let outside = Handle::try_current().is_err().then_some(FetchError::NoRuntime);
-        let cause = control.log.last_error.or(outside);
+        let outside = Handle::try_current().is_err().then_some(FetchErrorKind::NoRuntime.into());
+        let cause = control.log.last_error.clone().or(outside);
         let found = control.metadata.as_ref().map(|metadata| metadata.jwks_uri.clone());
         drop(control);
         let shown = |uri: &Uri| printable(&uri.to_string());
@@ -65,8 +68,8 @@ impl NotReady {
     }
 
     /// Returns what the last attempt failed with; `None` if none has ended.
-    pub const fn cause(&self) -> Option<FetchError> {
-        self.cause
+    pub const fn cause(&self) -> Option<&FetchError> {
+        self.cause.as_ref()
     }
 
     /// Returns what is missing.
@@ -88,21 +91,21 @@ impl fmt::Display for NotReady {
             Some(Place::Discovery(url)) => write!(f, "by discovery from {url} on, ")?,
             None => {}
         }
-        match self.cause {
-            Some(cause) => write!(f, "the last attempt failed: {} ({cause})", cause.summary()),
-            None => f.write_str("no attempt has ended yet"),
-        }
+        f.write_str(match self.cause {
+            Some(_) => "the last attempt failed",
+            None => "no attempt has ended yet",
+        })
     }
 }
 
 impl fmt::Debug for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        write!(f, "{}", Report(self))
     }
 }
 
-impl std::error::Error for NotReady {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for NotReady {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.cause.as_ref().map(|cause| cause as _)
     }
 }

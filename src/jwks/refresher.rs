@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::clock::{jitter, monotonic};
 use crate::jwks::config::Config;
-use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::error::FetchErrorKind;
 use crate::jwks::fetch::flight::{Fetched, Landed, Plan, fly};
 use crate::jwks::fetch::source::Fault;
 use crate::jwks::kept::key_set::{KeySet, Succession};
@@ -175,7 +175,7 @@ impl Shared {
                 control.unusable = landed.unusable;
                 landed.result
             }
-            Err(_) => Err(FetchError::Panic.into()),
+            Err(_) => Err(FetchErrorKind::Panic.into()),
         };
         let took = now.saturating_duration_since(flight.begun);
         self.report.landing(&result, &control.unusable, took);
@@ -185,7 +185,7 @@ impl Shared {
                 None
             }
             Err(Fault { error, retry_after }) => {
-                control.failed(flight, error, retry_after, now, jitter);
+                control.failed(flight, error.clone(), retry_after, now, jitter);
                 Some(error)
             }
         };
@@ -196,11 +196,11 @@ impl Shared {
         // Before anything is told: no request waits for a subscriber.
         self.progress.send_modify(|progress| {
             progress.ended = flight.sequence;
-            progress.error = error;
             if settled > progress.settled {
                 progress.settled = settled;
                 progress.settled_badly = error.is_some();
             }
+            progress.error = error;
         });
         self.report.tell();
     }
@@ -328,7 +328,7 @@ async fn launch(shared: &Shared, plan: Plan) -> Landed {
             fly(fetching, shared.config.backend, plan, || shared.config.clock.now()).await
         }
         None => {
-            let result = Err(FetchError::ShutDown.into());
+            let result = Err(FetchErrorKind::ShutDown.into());
             Landed { metadata: None, result, unusable: Box::default() }
         }
     }

@@ -99,7 +99,7 @@ impl Reporter {
         let ended = match result {
             Ok(Fetched { parsed: None, origin, .. }) => Ok(("not_modified", origin.fetched_at)),
             Ok(Fetched { origin, .. }) => Ok(("ok", origin.fetched_at)),
-            Err(fault) => Err(fault.error),
+            Err(fault) => Err(fault.error.clone()),
         };
         let ignored = listed(unusable);
         self.note(move |this| this.tell_landing(ended, ignored.as_deref(), took));
@@ -112,7 +112,7 @@ impl Reporter {
         took: Duration,
     ) {
         observe!("tower_bearer_jwks_fetch_duration_seconds", took.as_secs_f64(), "issuer" => self.label());
-        let code = ended.map_or_else(|error| error.code(), |(code, _)| code);
+        let code = ended.as_ref().map_or_else(FetchError::code, |(code, _)| *code);
         count!("tower_bearer_jwks_fetches_total", "issuer" => self.label(), "result" => code);
         match ended {
             Ok((_, fetched_at)) => {
@@ -128,7 +128,8 @@ impl Reporter {
             Err(_error) => event!(
                 WARN,
                 issuer = &*self.issuer,
-                error = %_error,
+                code,
+                error = %crate::cause::Report(&_error),
                 ignored = _ignored,
                 took_ms = took.as_millis(),
                 "jwks_fetch_failed: the key set couldn't be fetched"

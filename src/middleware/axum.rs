@@ -173,7 +173,7 @@ impl IntoResponse for TokenRejection {
 
 impl fmt::Debug for TokenRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TokenRejection").field(&self.refusal).finish()
+        fmt::Debug::fmt(&self.refusal, f)
     }
 }
 
@@ -185,6 +185,7 @@ impl fmt::Display for TokenRejection {
 
 impl std::error::Error for TokenRejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.refusal)
+        // The refusal's own sentence is this one's.
+        std::error::Error::source(&self.refusal)
     }
 }

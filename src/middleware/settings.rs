@@ -239,23 +239,25 @@ pub(crate) const fn may_be_routed<B>(_: &Request<B>) -> bool {
 fn report(refusal: &Refusal) {
     let _code = refusal.code();
     match refusal {
-        Refusal::Rejection(_) => event!(DEBUG, code = _code, reason = %refusal, "request refused"),
+        Refusal::Rejection(_) => {
+            event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "request refused")
+        }
         Refusal::Unavailable(unavailable) => match unavailable.reason() {
             UnavailableReason::KeysNotLoaded
             | UnavailableReason::KeysExpired
             | UnavailableReason::ShutDown => {
-                event!(WARN, code = _code, reason = %refusal, "token can't be checked");
+                event!(WARN, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
             }
             // Tokens with a made-up `kid` lead here, or callers with short deadlines.
             UnavailableReason::RefreshFailed
             | UnavailableReason::RefreshTimedOut
             | UnavailableReason::RateLimited
             | UnavailableReason::ServiceNotReady => {
-                event!(DEBUG, code = _code, reason = %refusal, "token can't be checked");
+                event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
             }
         },
         Refusal::Misconfigured(_) => {
-            event!(ERROR, code = _code, reason = %refusal, "tower-bearer is put together wrongly");
+            event!(ERROR, code = _code, reason = %crate::cause::Report(refusal), "tower-bearer is put together wrongly");
         }
     }
 }

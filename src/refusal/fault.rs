@@ -1,6 +1,8 @@
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::cause::{Cause, Report};
 use crate::refusal::kind::{RejectionKind, UnavailableReason};
 use crate::refusal::rejection::Rejection;
 
@@ -20,7 +22,7 @@ use crate::refusal::rejection::Rejection;
 /// }
 /// # assert!(!was_expired(&http::Response::new(())));
 /// ```
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The caller's fault: no token, a bad one, or one that isn't allowed this.
@@ -45,6 +47,13 @@ impl Refusal {
     }
 }
 
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
+    }
+}
+
 impl From<RejectionKind> for Refusal {
     fn from(kind: RejectionKind) -> Self {
         Self::Rejection(kind.into())
@@ -52,15 +61,35 @@ impl From<RejectionKind> for Refusal {
 }
 
 /// A refusal because the issuer's keys are missing or came too late. The token may be valid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+///
+/// [`source`](Error::source) is what the last attempt to fetch them failed with, if it did. Callers
+/// aren't told; the operator is, by the logs. Two are equal that differ in nothing else.
+///
+/// ```
+/// use std::error::Error;
+/// use tower_bearer::Unavailable;
+/// use tower_bearer::jwks::{FetchError, FetchErrorKind};
+///
+/// fn is_blocked(unavailable: &Unavailable) -> bool {
+///     let cause = unavailable.source().and_then(|cause| cause.downcast_ref::<FetchError>());
+///     cause.is_some_and(|error| error.kind() == FetchErrorKind::BlockedAddress)
+/// }
+/// ```
+#[derive(Clone)]
 pub struct Unavailable {
     reason: UnavailableReason,
     retry_after: Duration,
+    cause: Option<Cause>,
 }
 
 impl Unavailable {
     pub(crate) const fn new(reason: UnavailableReason, retry_after: Duration) -> Self {
-        Self { reason, retry_after }
+        Self { reason, retry_after, cause: None }
+    }
+
+    /// Adds what it comes from, if that is known.
+    pub(crate) fn because(self, cause: Option<Cause>) -> Self {
+        Self { cause, ..self }
     }
 
     /// Returns why the token can't be checked.
@@ -80,10 +109,28 @@ impl fmt::Display for Unavailable {
     }
 }
 
-impl std::error::Error for Unavailable {}
+impl fmt::Debug for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
+    }
+}
+
+impl Error for Unavailable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as _)
+    }
+}
+
+impl PartialEq for Unavailable {
+    fn eq(&self, other: &Self) -> bool {
+        (self.reason, self.retry_after) == (other.reason, other.retry_after)
+    }
+}
+
+impl Eq for Unavailable {}
 
 /// A refusal because the service is misconfigured. The caller learns only the status.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Misconfigured {
     what: &'static str,
     types: Option<(&'static str, &'static str)>,
@@ -115,4 +162,10 @@ impl fmt::Display for Misconfigured {
     }
 }
 
-impl std::error::Error for Misconfigured {}
+impl fmt::Debug for Misconfigured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for Misconfigured {}

@@ -7,7 +7,7 @@ use crate::refusal::kind::RejectionKind;
 ///
 /// `Display` is for the operator: it says what was compared, and never holds the token. The caller sees
 /// only the description in the answer, one of a closed list.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Rejection {
     kind: RejectionKind,
     detail: Detail,
@@ -78,6 +78,12 @@ impl fmt::Display for Rejection {
                 write!(f, ": the route table has no entry for {request}")
             }
         }
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

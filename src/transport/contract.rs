@@ -106,6 +106,10 @@ impl TransportError {
     pub const fn kind(&self) -> TransportErrorKind {
         self.kind
     }
+
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        self.cause.clone()
+    }
 }
 
 impl fmt::Display for TransportError {

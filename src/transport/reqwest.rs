@@ -315,10 +315,8 @@ fn build(
              install a rustls CryptoProvider before",
         )
     })?;
-    built.map_err(|error| {
-        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        ConfigError::new(format!("the HTTP client can't be built: {reason}"))
-    })
+    built
+        .map_err(|error| ConfigError::new("the HTTP client can't be built").because(reason(&error)))
 }
 
 impl fmt::Debug for ReqwestTransport {

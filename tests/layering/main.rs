@@ -40,8 +40,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("mcp", 7),
 ];
 
-/// The member names of a JSON object are told apart by their kinds.
-const SAME_FLOOR: &[(&str, &str)] = &[("json", "kinds"), ("testing", "jwks")];
+/// The member names of a JSON object are told apart by their kinds; errors have causes.
+const SAME_FLOOR: &[(&str, &str)] = &[("error", "cause"), ("json", "kinds"), ("testing", "jwks")];
 
 /// A word, and the only files (or folders) that may have it.
 const PLACES: &[(&str, &[&str])] = &[

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
 use tower_bearer::RejectionKind;
-use tower_bearer::jwks::{FetchError, Health, Jwks, State};
+use tower_bearer::jwks::{FetchErrorKind, Health, Jwks, State};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::transport::TransportErrorKind;
@@ -81,7 +81,7 @@ async fn lc4_backoff_is_bounded_and_reset_by_a_success() {
     }
     assert!(gaps.len() > 60, "every 30 s on average: {}", gaps.len());
     assert_eq!(jwks.status().consecutive_failures as usize, gaps.len() + 1);
-    assert_eq!(jwks.status().last_error, Some(FetchError::Connect));
+    assert_eq!(jwks.status().last_error, Some(FetchErrorKind::Connect.into()));
 
     issuer.heal();
     pass(61.0).await;
@@ -225,7 +225,10 @@ async fn lc10_a_set_without_usable_keys_replaces_nothing() {
         let (validator, jwks) = issuer.ready(issuer.jwks()).await;
         issuer.publish_json(set.clone());
         let error = jwks.refresh().await.unwrap_err();
-        assert!(matches!(error, FetchError::NoUsableKey | FetchError::NotAKeySet), "{set}");
+        assert!(
+            matches!(error.kind(), FetchErrorKind::NoUsableKey | FetchErrorKind::NotAKeySet),
+            "{set}"
+        );
         assert!(validator.validate(&issuer.token(&a)).await.is_ok(), "{set}");
         assert_eq!((jwks.status().generation, jwks.status().last_error), (1, Some(error)));
     }
@@ -245,7 +248,7 @@ async fn fb6_the_status_says_why_no_key_of_a_set_is_usable() {
     let (_validator, jwks) = issuer.ready(issuer.jwks()).await;
     assert!(jwks.status().refused_keys.is_empty());
     issuer.publish_json(json!({ "keys": bad.clone() }));
-    assert_eq!(jwks.refresh().await, Err(FetchError::NoUsableKey));
+    assert_eq!(jwks.refresh().await, Err(FetchErrorKind::NoUsableKey.into()));
     let status = jwks.status();
     let refused = &status.refused_keys;
     let reasons: Vec<_> =
@@ -271,7 +274,7 @@ async fn fb6_the_status_says_why_no_key_of_a_set_is_usable() {
     jwks.refresh().await.unwrap_err();
     assert_eq!(jwks.status().refused_keys.len(), 8);
     issuer.publish_json(json!({ "keys": [] }));
-    assert_eq!(jwks.refresh().await, Err(FetchError::NoUsableKey));
+    assert_eq!(jwks.refresh().await, Err(FetchErrorKind::NoUsableKey.into()));
     assert!(jwks.status().refused_keys.is_empty(), "it has none");
     issuer.publish(&[&a]);
     jwks.refresh().await.unwrap();
@@ -308,7 +311,7 @@ async fn lc14_a_redirect_is_refused() {
         ScriptedAnswer::status(StatusCode::FOUND).header("location", "https://issuer.test/other")
     });
     let (_validator, jwks) = issuer.validator(issuer.jwks());
-    assert_eq!(jwks.refresh().await, Err(FetchError::Redirect));
+    assert_eq!(jwks.refresh().await, Err(FetchErrorKind::Redirect.into()));
     assert!(issuer.transport.requests().iter().all(|request| request.uri().path() == "/jwks"));
 }
 

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
 use serde_json::json;
-use tower_bearer::jwks::{FetchError, Jwks, Start, State};
+use tower_bearer::jwks::{FetchErrorKind, Jwks, Start, State};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::transport::TransportErrorKind;
 
@@ -112,25 +112,28 @@ async fn a_page_that_isnt_this_issuers_metadata_is_passed_over() {
 #[tokio::test(start_paused = true)]
 async fn the_error_tells_most_of_what_was_found() {
     let site = Site::new();
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(404)));
+    assert_eq!(site.discover().await.status().last_error, Some(FetchErrorKind::Status(404).into()));
     site.page(OPENID, || ScriptedAnswer::json("{}"));
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::NoMetadata));
+    assert_eq!(site.discover().await.status().last_error, Some(FetchErrorKind::NoMetadata.into()));
     site.metadata(OPENID, ISSUER, "file:///etc/passwd");
-    let unacceptable = Some(FetchError::UnacceptableJwksUri);
+    let unacceptable = Some(FetchErrorKind::UnacceptableJwksUri.into());
     assert_eq!(site.discover().await.status().last_error, unacceptable);
     site.metadata(INSERTED, "https://issuer.test/tenant/", &jwks_uri(KEYS));
     site.keys(KEYS, &key("a"));
-    assert_eq!(site.discover().await.status().last_error, Some(FetchError::IssuerMismatch));
+    assert_eq!(
+        site.discover().await.status().last_error,
+        Some(FetchErrorKind::IssuerMismatch.into())
+    );
     assert!(!site.paths().contains(&KEYS.to_owned()), "no keys of another issuer");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_cant_be_reached_is_asked_once() {
     for (kind, error) in [
-        (TransportErrorKind::UnknownHost, FetchError::UnknownHost),
-        (TransportErrorKind::Connect, FetchError::Connect),
-        (TransportErrorKind::Tls, FetchError::Tls),
-        (TransportErrorKind::BlockedAddress, FetchError::BlockedAddress),
+        (TransportErrorKind::UnknownHost, FetchErrorKind::UnknownHost.into()),
+        (TransportErrorKind::Connect, FetchErrorKind::Connect.into()),
+        (TransportErrorKind::Tls, FetchErrorKind::Tls.into()),
+        (TransportErrorKind::BlockedAddress, FetchErrorKind::BlockedAddress.into()),
     ] {
         let site = Site::new();
         site.page(INSERTED, move || ScriptedAnswer::error(kind));
@@ -195,7 +198,7 @@ async fn fb3_places_that_are_slow_are_waited_for_together() {
     }
     let jwks = site.discover().await;
     pass(5.1).await;
-    assert_eq!(jwks.status().last_error, Some(FetchError::Timeout));
+    assert_eq!(jwks.status().last_error, Some(FetchErrorKind::Timeout.into()));
     assert_eq!(site.paths()[..3], [INSERTED, OPENID, APPENDED]);
 }
 
@@ -204,19 +207,28 @@ async fn fb3_what_the_operator_is_told_is_what_tells_most() {
     let page = |page: &'static str| move || ScriptedAnswer::json(page);
     let unreadable = r#"{"issuer":7}"#;
     for (first, second, told) in [
-        (page(unreadable), page("<html>"), FetchError::NoMetadata),
-        (page("<html>"), page(unreadable), FetchError::NoMetadata),
+        (page(unreadable), page("<html>"), FetchErrorKind::NoMetadata.into()),
+        (page("<html>"), page(unreadable), FetchErrorKind::NoMetadata.into()),
     ] {
         let site = Site::new();
         site.page(INSERTED, first);
-        assert_eq!(site.discover().await.status().last_error, Some(FetchError::NoMetadata));
+        assert_eq!(
+            site.discover().await.status().last_error,
+            Some(FetchErrorKind::NoMetadata.into())
+        );
         site.page(OPENID, second);
         assert_eq!(site.discover().await.status().last_error, Some(told));
         // A server that is down for now may have it.
         site.page(APPENDED, || ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(site.discover().await.status().last_error, Some(FetchError::Status(503)));
+        assert_eq!(
+            site.discover().await.status().last_error,
+            Some(FetchErrorKind::Status(503).into())
+        );
         site.metadata(OPENID, "https://other.test", &jwks_uri(KEYS));
-        assert_eq!(site.discover().await.status().last_error, Some(FetchError::IssuerMismatch));
+        assert_eq!(
+            site.discover().await.status().last_error,
+            Some(FetchErrorKind::IssuerMismatch.into())
+        );
     }
 }
 

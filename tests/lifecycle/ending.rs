@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use http::{Request, Response};
-use tower_bearer::jwks::{FetchError, Health, Start, State};
+use tower_bearer::jwks::{FetchErrorKind, Health, Start, State};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::transport::{Limits, Transport, TransportFuture};
@@ -20,7 +20,7 @@ async fn shutdown_waits_for_the_task_and_nothing_is_checked_afterwards() {
     let (reason, _) = unavailable(validator.validate(&issuer.token(&a)).await);
     assert_eq!(reason, UnavailableReason::ShutDown);
     assert_eq!((jwks.health(), jwks.status().state), (Health::NotReady, State::ShutDown));
-    assert_eq!(jwks.refresh().await, Err(FetchError::ShutDown));
+    assert_eq!(jwks.refresh().await, Err(FetchErrorKind::ShutDown.into()));
     assert_eq!(jwks.ready(secs(9)).await.unwrap_err().reason(), UnavailableReason::ShutDown);
     jwks.shutdown().await;
     pass(10_000.0).await;
@@ -68,7 +68,7 @@ async fn a_transport_that_panics_is_a_failed_fetch() {
     let issuer = Issuer::with(&[&a]);
     let (validator, jwks) = issuer.ready(issuer.jwks().transport(Panicking(issuer.clone()))).await;
     for _ in 0..2 {
-        assert_eq!(jwks.refresh().await, Err(FetchError::Panic));
+        assert_eq!(jwks.refresh().await, Err(FetchErrorKind::Panic.into()));
         assert!(validator.validate(&issuer.token(&a)).await.is_ok());
     }
     jwks.refresh().await.unwrap();
@@ -96,12 +96,12 @@ async fn the_limits_hold_whatever_the_transport_does() {
     let issuer = Issuer::with(&[]);
     let long = format!("{}{}", set(&[&a]), " ".repeat(256 * 1_024));
     let (_validator, jwks) = issuer.validator(issuer.jwks().transport(Careless(long)));
-    assert_eq!(jwks.refresh().await, Err(FetchError::TooLarge));
+    assert_eq!(jwks.refresh().await, Err(FetchErrorKind::TooLarge.into()));
 
     let url = "https://issuer.test/hang";
     let builder = tower_bearer::jwks::Jwks::url(crate::support::ISSUER, url);
     let hanging = builder.transport(Careless(String::new())).build().unwrap();
     let begun = now();
-    assert_eq!(hanging.refresh().await, Err(FetchError::Timeout));
+    assert_eq!(hanging.refresh().await, Err(FetchErrorKind::Timeout.into()));
     assert!(begun.elapsed() < secs(11), "{:?}", begun.elapsed());
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_bearer::jwks::{FetchError, Jwks, JwksBuilder};
+use tower_bearer::jwks::{FetchError, FetchErrorKind, Jwks, JwksBuilder};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 
 use crate::support::{ISSUER, Issuer, URL, key, pass, secs, set};
@@ -53,7 +53,7 @@ async fn takes_exactly_200() {
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             ScriptedAnswer::new(response)
         };
-        assert_eq!(outcome(with_body).await, Err(FetchError::Status(status)));
+        assert_eq!(outcome(with_body).await, Err(FetchErrorKind::Status(status).into()));
     }
 }
 
@@ -67,7 +67,7 @@ async fn reads_json_whatever_it_is_called() {
         assert_eq!(outcome(named).await, Ok(()), "{content_type}");
     }
     let page = |_| ScriptedAnswer::json("<!doctype html><title>Log in</title>");
-    assert_eq!(outcome(page).await, Err(FetchError::NotAKeySet));
+    assert_eq!(outcome(page).await, Err(FetchErrorKind::NotAKeySet.into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,9 +83,13 @@ async fn refuses_a_coding_that_nobody_undid() {
         let answer = ScriptedAnswer::json(body).header("content-encoding", "");
         answer.header("content-encoding", "br")
     };
-    assert_eq!(outcome(twice).await, Err(FetchError::ContentEncoding));
+    assert_eq!(outcome(twice).await, Err(FetchErrorKind::ContentEncoding.into()));
     for coding in ["gzip", "br", "identity, gzip"] {
-        assert_eq!(outcome(coded(coding)).await, Err(FetchError::ContentEncoding), "{coding}");
+        assert_eq!(
+            outcome(coded(coding)).await,
+            Err(FetchErrorKind::ContentEncoding.into()),
+            "{coding}"
+        );
     }
 }
 
@@ -95,13 +99,13 @@ async fn refuses_what_is_too_large() {
     let at_most = |bytes| move |builder: JwksBuilder| builder.max_bytes(bytes);
     assert_eq!(outcome_with(at_most(length), ScriptedAnswer::json).await, Ok(()));
     let refused = outcome_with(at_most(length - 1), ScriptedAnswer::json).await;
-    assert_eq!(refused, Err(FetchError::TooLarge));
+    assert_eq!(refused, Err(FetchErrorKind::TooLarge.into()));
 
     let keys: Vec<TestKey> = (0..3).map(|n| key(&n.to_string())).collect();
     let three = |_| ScriptedAnswer::json(set(&keys.iter().collect::<Vec<_>>()).to_string());
     assert_eq!(outcome_with(|builder| builder.max_keys(3), three).await, Ok(()));
     let refused = outcome_with(|builder| builder.max_keys(2), three).await;
-    assert_eq!(refused, Err(FetchError::TooManyKeys));
+    assert_eq!(refused, Err(FetchErrorKind::TooManyKeys.into()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,12 +124,15 @@ async fn follows_redirects_only_if_told_and_only_at_home() {
         (jwks.status().last_error, transport.request_count())
     };
     let home = "https://issuer.test/keys";
-    assert_eq!(visit(0, &[home]).await, (Some(FetchError::Redirect), 1));
+    assert_eq!(visit(0, &[home]).await, (Some(FetchErrorKind::Redirect.into()), 1));
     assert_eq!(visit(1, &[home]).await, (None, 2));
     assert_eq!(visit(1, &["/keys"]).await, (None, 2));
     assert_eq!(visit(1, &["https://ISSUER.test:443/keys"]).await, (None, 2));
     assert_eq!(visit(3, &[home, "/b", "/c"]).await, (None, 4));
-    assert_eq!(visit(3, &[home, "/b", "/c", "/d"]).await, (Some(FetchError::Redirect), 4));
+    assert_eq!(
+        visit(3, &[home, "/b", "/c", "/d"]).await,
+        (Some(FetchErrorKind::Redirect.into()), 4)
+    );
     for elsewhere in [
         "http://issuer.test/keys",
         "https://issuer.test:8443/keys",
@@ -140,7 +147,7 @@ async fn follows_redirects_only_if_told_and_only_at_home() {
         "\u{e9}",
     ] {
         let refused = visit(3, &[elsewhere]).await;
-        assert_eq!(refused, (Some(FetchError::Redirect), 1), "{elsewhere}");
+        assert_eq!(refused, (Some(FetchErrorKind::Redirect.into()), 1), "{elsewhere}");
     }
 }
 

@@ -1,14 +1,29 @@
+use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::cause::{Cause, Report};
 use crate::issuer::FaultKind;
+use crate::jose::KeySetError;
 use crate::transport::TransportErrorKind;
 
-/// Why a fetch brought no keys, by class: never what was received.
+/// The error of an attempt to fetch an issuer's keys.
+///
+/// `Display` is a sentence without an address and without anything that was received;
+/// [`source`](Error::source) is the cause, if it is known. It serializes as its
+/// [code](Self::code), with the status if there was one. Two are equal if they are of the same kind.
+#[derive(Clone)]
+pub struct FetchError {
+    kind: FetchErrorKind,
+    cause: Option<Cause>,
+}
+
+/// The reason why an attempt brought no keys.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
-pub enum FetchError {
+pub enum FetchErrorKind {
     /// The exchange took too long.
     Timeout,
     /// The host's name has no address.
@@ -54,7 +69,7 @@ pub enum FetchError {
     ShutDown,
 }
 
-impl FetchError {
+impl FetchErrorKind {
     /// Returns a stable, machine-readable code, for logs and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -83,72 +98,125 @@ impl FetchError {
 }
 
 impl FetchError {
-    /// Returns what went wrong, as a part of a sentence.
-    pub(crate) const fn summary(self) -> &'static str {
-        match self {
-            Self::Timeout => "the answer took too long",
-            Self::UnknownHost => "the host's name has no address",
-            Self::Connect => "no connection could be made",
-            Self::Tls => "no TLS session could be made, or the certificate isn't trusted",
-            Self::BlockedAddress => "the host's address must not be dialled",
-            Self::Credentials => "the transport's credentials for the host can't be read",
-            Self::Exchange => "the connection broke, or the answer wasn't HTTP",
-            Self::TooLarge => "the answer was longer than allowed",
-            Self::ContentEncoding => "the answer came in a content coding that wasn't asked for",
-            Self::Status(_) => "the answer had another status than 200",
-            Self::Redirect => "the answer was a redirect that isn't followed",
-            Self::NoMetadata => {
-                "no address had metadata of an authorization server that can be read"
+    /// Returns the reason.
+    pub const fn kind(&self) -> FetchErrorKind {
+        self.kind
+    }
+
+    /// Returns a stable, machine-readable code, for logs and metrics.
+    pub const fn code(&self) -> &'static str {
+        self.kind.code()
+    }
+
+    /// Translates what the issuer's room reports.
+    pub(crate) fn of(fault: &FaultKind) -> Self {
+        let kind = match fault {
+            FaultKind::Transport(error) => match error.kind() {
+                TransportErrorKind::Timeout => FetchErrorKind::Timeout,
+                TransportErrorKind::UnknownHost => FetchErrorKind::UnknownHost,
+                TransportErrorKind::Connect => FetchErrorKind::Connect,
+                TransportErrorKind::Tls => FetchErrorKind::Tls,
+                TransportErrorKind::BlockedAddress => FetchErrorKind::BlockedAddress,
+                TransportErrorKind::TooLarge => FetchErrorKind::TooLarge,
+                TransportErrorKind::ContentEncoding => FetchErrorKind::ContentEncoding,
+                TransportErrorKind::Credentials => FetchErrorKind::Credentials,
+                TransportErrorKind::Other => FetchErrorKind::Exchange,
+            },
+            FaultKind::Status(status) => FetchErrorKind::Status(*status),
+            FaultKind::Redirect => FetchErrorKind::Redirect,
+            FaultKind::NotMetadata | FaultKind::Unreadable => FetchErrorKind::NoMetadata,
+            FaultKind::Unacceptable => FetchErrorKind::UnacceptableJwksUri,
+            FaultKind::IssuerMismatch(_) => FetchErrorKind::IssuerMismatch,
+        };
+        // The kind has the transport's own sentence.
+        let cause = match fault {
+            FaultKind::Transport(error) => error.cause(),
+            _ => None,
+        };
+        Self { kind, cause }
+    }
+}
+
+impl From<FetchErrorKind> for FetchError {
+    fn from(kind: FetchErrorKind) -> Self {
+        Self { kind, cause: None }
+    }
+}
+
+impl From<KeySetError> for FetchError {
+    fn from(error: KeySetError) -> Self {
+        match error {
+            KeySetError::TooManyKeys => FetchErrorKind::TooManyKeys.into(),
+            KeySetError::NotJson | KeySetError::NoKeysArray => {
+                Self { kind: FetchErrorKind::NotAKeySet, cause: Some(Arc::new(error)) }
             }
-            Self::IssuerMismatch => "the metadata found is that of another issuer",
-            Self::UnacceptableJwksUri => "the metadata names no jwks_uri that may be fetched from",
-            Self::NotAKeySet => "the answer wasn't a JWK set",
-            Self::TooManyKeys => "the set had more keys than allowed",
-            Self::NoUsableKey => "the set had no usable key",
-            Self::Panic => "the transport panicked",
-            Self::NoRuntime => "there is no Tokio runtime to fetch in",
-            Self::ShutDown => "the source was shut down",
         }
     }
 }
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "{} {status}", self.code()),
-            _ => f.write_str(self.code()),
-        }
+        f.write_str(match self.kind {
+            FetchErrorKind::Status(status) => {
+                return write!(f, "the answer had the status {status} instead of 200");
+            }
+            FetchErrorKind::Timeout => "the answer took too long",
+            FetchErrorKind::UnknownHost => "the host's name has no address",
+            FetchErrorKind::Connect => "no connection could be made",
+            FetchErrorKind::Tls => "no TLS session could be made, or the certificate isn't trusted",
+            FetchErrorKind::BlockedAddress => "the host's address must not be dialled",
+            FetchErrorKind::Credentials => "the transport's credentials for the host can't be read",
+            FetchErrorKind::Exchange => "the connection broke, or the answer wasn't HTTP",
+            FetchErrorKind::TooLarge => "the answer was longer than allowed",
+            FetchErrorKind::ContentEncoding => {
+                "the answer came in a content coding that wasn't asked for"
+            }
+            FetchErrorKind::Redirect => "the answer was a redirect that isn't followed",
+            FetchErrorKind::NoMetadata => {
+                "no address had metadata of an authorization server that can be read"
+            }
+            FetchErrorKind::IssuerMismatch => "the metadata found is that of another issuer",
+            FetchErrorKind::UnacceptableJwksUri => {
+                "the metadata names no jwks_uri that may be fetched from"
+            }
+            FetchErrorKind::NotAKeySet => "the answer wasn't a JWK set",
+            FetchErrorKind::TooManyKeys => "the set had more keys than allowed",
+            FetchErrorKind::NoUsableKey => "the set had no usable key",
+            FetchErrorKind::Panic => "the transport panicked",
+            FetchErrorKind::NoRuntime => "there is no Tokio runtime to fetch in",
+            FetchErrorKind::ShutDown => "the source was shut down",
+        })
     }
 }
 
-impl std::error::Error for FetchError {}
-
-impl FetchError {
-    /// Translates what the issuer's room reports.
-    pub(crate) const fn of(fault: &FaultKind) -> Self {
-        match fault {
-            FaultKind::Transport(error) => match error.kind() {
-                TransportErrorKind::Timeout => Self::Timeout,
-                TransportErrorKind::UnknownHost => Self::UnknownHost,
-                TransportErrorKind::Connect => Self::Connect,
-                TransportErrorKind::Tls => Self::Tls,
-                TransportErrorKind::BlockedAddress => Self::BlockedAddress,
-                TransportErrorKind::TooLarge => Self::TooLarge,
-                TransportErrorKind::ContentEncoding => Self::ContentEncoding,
-                TransportErrorKind::Credentials => Self::Credentials,
-                TransportErrorKind::Other => Self::Exchange,
-            },
-            FaultKind::Status(status) => Self::Status(*status),
-            FaultKind::Redirect => Self::Redirect,
-            FaultKind::NotMetadata | FaultKind::Unreadable => Self::NoMetadata,
-            FaultKind::Unacceptable => Self::UnacceptableJwksUri,
-            FaultKind::IssuerMismatch(_) => Self::IssuerMismatch,
-        }
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
     }
 }
+
+impl Error for FetchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as _)
+    }
+}
+
+impl PartialEq for FetchError {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+}
+
+impl Eq for FetchError {}
 
 impl Serialize for FetchError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self.kind {
+            FetchErrorKind::Status(status) => {
+                serializer.collect_str(&format_args!("{} {status}", self.code()))
+            }
+            _ => serializer.serialize_str(self.code()),
+        }
     }
 }

@@ -7,10 +7,10 @@ use http::header::{ETAG, HeaderName, LAST_MODIFIED};
 use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::clock::{UnixTime, monotonic};
-use crate::jose::{Backend, IgnoredKey, KeySetError, ParsedKeySet, parse_keys};
+use crate::jose::{Backend, IgnoredKey, ParsedKeySet, parse_keys};
 use crate::jwks::config::{EmptySet, Fetching, Target};
 use crate::jwks::fetch::discovery::Metadata;
-use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::fetch::source::{Answer, Fault, Question, ask};
 use crate::jwks::kept::store::Origin;
 use crate::jwks::timing::freshness::Freshness;
@@ -116,7 +116,8 @@ async fn locate(
             event!(
                 WARN,
                 issuer = discovery.issuer(),
-                error = %_fault.error,
+                code = _fault.error.code(),
+                error = %crate::cause::Report(&_fault.error),
                 "jwks_metadata: the metadata can't be renewed"
             );
             Ok((known.jwks_uri.clone(), None))
@@ -178,14 +179,11 @@ pub(crate) fn parse(
     backend: Backend,
 ) -> Result<ParsedKeySet, NotFetched> {
     let parsed = parse_keys(body, fetching.max_keys, backend, fetching.purpose);
-    let mut parsed = parsed.map_err(|error| match error {
-        KeySetError::NotJson | KeySetError::NoKeysArray => FetchError::NotAKeySet,
-        KeySetError::TooManyKeys => FetchError::TooManyKeys,
-    })?;
+    let mut parsed = parsed.map_err(FetchError::from)?;
     let revokes = fetching.empty_set == EmptySet::RevokeAll && parsed.ignored.is_empty();
     if parsed.keys.is_empty() && !revokes {
         parsed.ignored.truncate(REPORTED);
-        let (fault, unusable) = (FetchError::NoUsableKey.into(), parsed.ignored.into());
+        let (fault, unusable) = (FetchErrorKind::NoUsableKey.into(), parsed.ignored.into());
         return Err(NotFetched { fault, unusable });
     }
     Ok(parsed)

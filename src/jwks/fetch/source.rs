@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use crate::clock::UnixTime;
 use crate::issuer::{self, Network};
-use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::kept::store::Origin;
 use crate::telemetry::{event, in_span};
 
@@ -31,7 +31,7 @@ pub(crate) struct Answer {
 }
 
 /// A failed fetch, and how long the server asked us to stay away.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) error: FetchError,
     pub(crate) retry_after: Option<Duration>,
@@ -63,7 +63,7 @@ pub(crate) async fn ask(
     let (parts, body) = response.into_parts();
     let not_modified = parts.status == StatusCode::NOT_MODIFIED;
     if not_modified && question.unless.is_none() {
-        return Err(FetchError::Status(parts.status.as_u16()).into());
+        return Err(FetchErrorKind::Status(parts.status.as_u16()).into());
     }
     if !not_modified && !is_json(&parts.headers) {
         event!(

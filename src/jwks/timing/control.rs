@@ -45,7 +45,7 @@ pub(crate) struct Flying {
 }
 
 /// How the attempts went.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     pub(crate) last_attempt: Option<Instant>,
     pub(crate) last_success: Option<Instant>,
@@ -54,7 +54,7 @@ pub(crate) struct Log {
 }
 
 /// How far the attempts are: what waiters watch.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Attempts {
     /// The number of the latest attempt that has ended, and what it failed with.
     pub(crate) ended: u64,

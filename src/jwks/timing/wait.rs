@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::cause::Cause;
 use crate::clock::monotonic;
 use crate::jose::Algorithm;
-use crate::jwks::fetch::error::FetchError;
+use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::health::State;
 use crate::jwks::kept::store::{KeysState, LoadedKeys};
 use crate::jwks::refresher::Shared;
@@ -32,14 +33,14 @@ impl Shared {
             return Progress::Ready(Ok(seen));
         }
         if !self.ensure_running() {
-            return unavailable(UnavailableReason::RefreshFailed, Duration::ZERO);
+            return self.refused(UnavailableReason::RefreshFailed, Duration::ZERO);
         }
         let token = self.digests.hash_one(token);
         let now = monotonic();
         let patience = after(now, self.config.request_wait);
         let mut control = self.control();
         if control.closed {
-            return unavailable(UnavailableReason::ShutDown, Duration::ZERO);
+            return self.refused(UnavailableReason::ShutDown, Duration::ZERO);
         }
         let loaded = self.store.load(now);
         let generation = loaded.keys().generation();
@@ -72,7 +73,7 @@ impl Shared {
                 Some(sequence) => (number, again, true, Some(sequence)),
                 None => {
                     self.report.kid_miss("rate_limited");
-                    return unavailable(UnavailableReason::RateLimited, wait_until(place, now));
+                    return self.refused(UnavailableReason::RateLimited, wait_until(place, now));
                 }
             },
         };
@@ -91,19 +92,30 @@ impl Shared {
         let mut control = self.control();
         let state = self.store.load(now).state();
         if !running || state == KeysState::ShutDown {
-            return unavailable(reason(state), Duration::ZERO);
+            return self.refused(reason(state), Duration::ZERO);
         }
         control.schedule.start(now, state == KeysState::Cold);
         let waits = state == KeysState::Serving
             || control.flying.is_some()
             || control.schedule.next().is_none_or(|next| next <= now);
         if !waits {
-            return unavailable(reason(state), control.retry_after(now));
+            return self.refused(reason(state), control.retry_after(now));
         }
         let target = Awaited::Keys { after: self.progress.borrow().ended };
         drop(control);
         self.wake();
         self.wait_for(target, now)
+    }
+
+    /// Refuses with what the last attempt failed with, if it did.
+    fn unavailable(&self, reason: UnavailableReason, wait: Duration) -> Unavailable {
+        let error = self.progress.borrow().error.clone();
+        let error = error.filter(|_| reason != UnavailableReason::ShutDown);
+        Unavailable::new(reason, wait).because(error.map(|error| Arc::new(error) as Cause))
+    }
+
+    fn refused(&self, reason: UnavailableReason, wait: Duration) -> Progress<LoadedKeys> {
+        Progress::Ready(Err(self.unavailable(reason, wait.max(SHORTEST_WAIT)).into()))
     }
 
     /// Waits for a refresh, no longer than a request may. Dropping the wait cancels nothing.
@@ -116,11 +128,11 @@ impl Shared {
             // The task may be in another runtime than the request.
             if Handle::try_current().is_err() {
                 let reason = UnavailableReason::RefreshFailed;
-                return Err(Unavailable::new(reason, SHORTEST_WAIT).into());
+                return Err(shared.unavailable(reason, SHORTEST_WAIT).into());
             }
             let waiting = async {
                 loop {
-                    let now = *progress.borrow_and_update();
+                    let now = progress.borrow_and_update().clone();
                     if let Some(outcome) = target.outcome(&shared, now) {
                         return outcome;
                     }
@@ -142,7 +154,7 @@ impl Shared {
                     }
                     Ok(loaded)
                 }
-                Err(reason) => Err(Unavailable::new(reason, target.retry_after(&shared)).into()),
+                Err(reason) => Err(shared.unavailable(reason, target.retry_after(&shared)).into()),
             }
         }))
     }
@@ -174,7 +186,7 @@ impl Shared {
             KeysState::Serving => Ok(()),
             state => {
                 let wait = self.control().retry_after(monotonic());
-                Err(Unavailable::new(reason(state), wait))
+                Err(self.unavailable(reason(state), wait))
             }
         }
     }
@@ -185,7 +197,7 @@ impl Shared {
             return Ok(());
         }
         if !self.ensure_running() {
-            return Err(FetchError::NoRuntime);
+            return Err(FetchErrorKind::NoRuntime.into());
         }
         let mut progress = self.progress.subscribe();
         let wanted = {
@@ -195,13 +207,13 @@ impl Shared {
         };
         self.wake();
         loop {
-            let Attempts { ended, error, closed, .. } = *progress.borrow_and_update();
+            let Attempts { ended, error, closed, .. } = progress.borrow_and_update().clone();
             if ended >= wanted {
                 return error.map_or(Ok(()), Err);
             }
             // The task may have ended, with its runtime.
             if closed || !self.ensure_running() || progress.changed().await.is_err() {
-                return Err(FetchError::ShutDown);
+                return Err(FetchErrorKind::ShutDown.into());
             }
         }
     }
@@ -211,10 +223,6 @@ impl Shared {
         self.close();
         let _ = self.progress.subscribe().wait_for(|progress| progress.stopped).await;
     }
-}
-
-fn unavailable(reason: UnavailableReason, wait: Duration) -> Progress<LoadedKeys> {
-    Progress::Ready(Err(Unavailable::new(reason, wait.max(Duration::from_secs(1))).into()))
 }
 
 /// Counts a waiter for as long as it waits.

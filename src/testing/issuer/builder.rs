@@ -266,7 +266,7 @@ impl TestIssuerBuilder {
         let listen = self.listen;
         let state = move |address| Arc::new(self.into_state(address));
         let (server, state, address) = Server::start(listen, state).await.map_err(|error| {
-            ConfigError::new(format!("the embedded issuer can't listen on {listen}: {error}"))
+            ConfigError::new(format!("the embedded issuer can't listen on {listen}")).because(error)
         })?;
         Ok(TestIssuer::new(state, server, address))
     }

@@ -214,7 +214,7 @@ impl TestIssuer {
     /// If the port can't be listened on, because another process has taken it meanwhile.
     pub async fn restart(&self) -> Result<(), ConfigError> {
         self.server.restart().await.map_err(|error| {
-            ConfigError::new(format!("can't listen on {} again: {error}", self.address))
+            ConfigError::new(format!("can't listen on {} again", self.address)).because(error)
         })
     }
 }

@@ -227,7 +227,7 @@ impl Tls {
             )
         })?;
         let config = config(provider).map_err(|error| {
-            ConfigError::new(format!("the TLS of the Redis can't be set up: {error}"))
+            ConfigError::new("the TLS of the Redis can't be set up").because(error)
         })?;
         Ok(Self { config: Arc::new(config), name })
     }
