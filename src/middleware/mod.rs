@@ -77,7 +77,7 @@
 //! | `result` | `reason` | what |
 //! |---|---|---|
 //! | `accepted` | `none` | the token was accepted, and nothing within refused the request |
-//! | `anonymous` | `none` | let in without looking for a token or without one: [`Access::public`], [`Access::optional`], or a preflight |
+//! | `anonymous` | `none` | let in without looking for a token or without one: [`Access::public`](crate::Access::public), [`Access::optional`](crate::Access::optional), or a preflight |
 //! | `refused` | [`Refusal::code`](crate::Refusal::code) | refused by the layer, or by a guard or an extractor within it |
 //! | `unavailable` | likewise | the token couldn't be checked |
 //! | `misconfigured` | `misconfigured` | answered 500, since the service is put together wrongly |
