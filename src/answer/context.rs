@@ -1,7 +1,9 @@
+use http::header::{Entry, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use crate::answer::challenges::Challenges;
 use crate::answer::head::RequestHead;
+use crate::answer::step_up::StepUp;
 use crate::answer::table::Wire;
 use crate::scope::ScopeSet;
 
@@ -11,6 +13,7 @@ pub struct RefusalContext<'a> {
     request: RequestHead<'a>,
     challenges: &'a Challenges,
     scopes: Option<&'a ScopeSet>,
+    login: Option<StepUp<'a>>,
     wire: &'static Wire,
 }
 
@@ -21,7 +24,12 @@ impl<'a> RefusalContext<'a> {
         scopes: Option<&'a ScopeSet>,
         wire: &'static Wire,
     ) -> Self {
-        Self { request, challenges, scopes, wire }
+        Self { request, challenges, scopes, login: None, wire }
+    }
+
+    /// Adds the login that would have sufficed.
+    pub(crate) const fn with_login(self, login: Option<StepUp<'a>>) -> Self {
+        Self { login, ..self }
     }
 
     /// Returns the request's method.
@@ -75,12 +83,20 @@ impl<'a> RefusalContext<'a> {
     /// }
     /// ```
     pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> + use<'a> {
-        self.challenges.lines(self.wire, self.scopes)
+        let lines = self.challenges.lines(self.wire, self.scopes);
+        let (login, wire) = (self.login, self.wire);
+        lines.map(move |line| login.map_or_else(|| line.clone(), |login| login.add_to(&line, wire)))
     }
 
     /// Returns the header fields of an HTTP answer.
     pub(crate) fn fields(&self) -> HeaderMap {
-        self.challenges.fields(self.wire, self.scopes)
+        let mut fields = self.challenges.fields(self.wire, self.scopes);
+        if let Some(login) = self.login
+            && let Entry::Occupied(mut lines) = fields.entry(WWW_AUTHENTICATE)
+        {
+            lines.iter_mut().for_each(|line| *line = login.add_to(line, self.wire));
+        }
+        fields
     }
 
     pub(crate) const fn wire(&self) -> &'static Wire {

@@ -7,6 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::answer::context::RefusalContext;
+use crate::answer::step_up::StepUp;
 use crate::answer::table::Wire;
 use crate::refusal::{Detail, Refusal};
 
@@ -62,13 +63,13 @@ fn status(wire: &Wire, reason: &str, refusal: &Refusal) -> Vec<u8> {
     info.bytes(1, reason.as_bytes());
     info.bytes(2, DOMAIN.as_bytes());
     if let Refusal::Rejection(rejection) = refusal
-        && let Detail::Scopes { needed } = rejection.detail()
+        && let Detail::Scopes { needed } | Detail::Login { scopes: needed, .. } = rejection.detail()
         && !needed.is_empty()
     {
-        let mut entry = Message::default();
-        entry.bytes(1, b"required_scope");
-        entry.bytes(2, needed.as_str().as_bytes());
-        info.bytes(3, &entry.0);
+        info.bytes(3, &entry("required_scope", needed.as_str()).0);
+    }
+    for (name, value) in StepUp::of(refusal).iter().flat_map(StepUp::parameters) {
+        info.bytes(3, &entry(name, &value).0);
     }
     status.bytes(3, &any("type.googleapis.com/google.rpc.ErrorInfo", &info));
 
@@ -79,6 +80,14 @@ fn status(wire: &Wire, reason: &str, refusal: &Refusal) -> Vec<u8> {
         status.bytes(3, &any("type.googleapis.com/google.rpc.RetryInfo", &info));
     }
     status.0
+}
+
+/// Encodes an entry of a `map<string, string>`.
+fn entry(name: &str, value: &str) -> Message {
+    let mut entry = Message::default();
+    entry.bytes(1, name.as_bytes());
+    entry.bytes(2, value.as_bytes());
+    entry
 }
 
 /// Encodes a `google.protobuf.Any { type_url = 1, value = 2 }`.

@@ -11,8 +11,10 @@
 //! | expired, if told | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_EXPIRED` |
 //! | encrypted, ID token, bound to a key | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_TYPE_UNSUPPORTED` |
 //! | scope missing | 403 | `insufficient_scope` | `PERMISSION_DENIED` | `ACCESS_TOKEN_SCOPE_INSUFFICIENT` |
+//! | login too old or too weak | 401 | `insufficient_user_authentication` | `UNAUTHENTICATED` | `LOGIN_INSUFFICIENT` |
+//! | claim or client not allowed | 403 | – (body: `access_denied`) | `PERMISSION_DENIED` | `ACCESS_DENIED` |
 //! | denied for all | 403 | – (body: `access_denied`) | `PERMISSION_DENIED` | `ACCESS_DENIED` |
-//! | the two above, hidden | as [`Absent`] says | | | |
+//! | the four above, hidden | as [`Absent`] says | | | |
 //! | keys unavailable | 503 | – (body: `temporarily_unavailable`) | `UNAVAILABLE` | `AUTH_UNAVAILABLE` |
 //! | misconfigured | 500 | – (body: `server_error`) | `INTERNAL` | – |
 //!
@@ -28,6 +30,7 @@ mod head;
 mod http;
 mod renderer;
 mod respond;
+mod step_up;
 mod table;
 
 pub use self::absent::Absent;

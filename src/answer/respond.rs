@@ -6,6 +6,7 @@ use crate::answer::challenges::Challenges;
 use crate::answer::context::RefusalContext;
 use crate::answer::head::RequestHead;
 use crate::answer::renderer::Renderer;
+use crate::answer::step_up::StepUp;
 use crate::answer::table::{self, Disclosure};
 use crate::refusal::{Detail, Refusal};
 use crate::scope::ScopeSet;
@@ -24,13 +25,14 @@ pub(crate) fn respond(
 ) -> Response<Bytes> {
     let scopes = match &refusal {
         Refusal::Rejection(rejection) => match rejection.detail() {
-            Detail::Scopes { needed } => Some(&**needed),
+            Detail::Scopes { needed } | Detail::Login { scopes: needed, .. } => Some(&**needed),
             _ => needed,
         },
         _ => None,
     };
     let wire = table::wire(&refusal, disclosure);
     let cx = RefusalContext::new(request, challenges, scopes, wire);
+    let cx = cx.with_login(StepUp::of(&refusal));
     let absent = disclosure.hidden.filter(|_| std::ptr::eq(wire, &raw const table::HIDDEN));
     let mut response = match absent {
         Some(absent) => renderer.render_absent(absent, &cx),
@@ -142,6 +144,10 @@ mod tests {
         r#"Bearer realm="api", error="insufficient_scope", error_description="The request requires higher privileges than provided by the access token""#,
     );
 
+    const LOGIN: Option<&str> = Some(
+        r#"Bearer realm="api", error="insufficient_user_authentication", error_description="The request requires a stronger or more recent login""#,
+    );
+
     type Row = (RejectionKind, u16, Option<&'static str>, &'static str, u8, &'static str);
 
     /// Kind, status, `WWW-Authenticate`, `error` of the body, gRPC code, reason.
@@ -174,6 +180,9 @@ mod tests {
         (RejectionKind::MessageTooLarge, 413, None, "invalid_request", 8, "MESSAGE_TOO_LARGE"),
         (RejectionKind::MessageTimedOut, 408, None, "invalid_request", 4, "MESSAGE_TIMED_OUT"),
         (RejectionKind::UnknownSession, 404, None, "session_not_found", 5, "SESSION_NOT_FOUND"),
+        (RejectionKind::InsufficientLogin, 401, LOGIN, "insufficient_user_authentication", 16, "LOGIN_INSUFFICIENT"),
+        (RejectionKind::ClaimRefused, 403, None, "access_denied", 7, "ACCESS_DENIED"),
+        (RejectionKind::ClientRefused, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::Denied, 403, None, "access_denied", 7, "ACCESS_DENIED"),
     ];
 

@@ -91,6 +91,9 @@ wires! {
     // Clients begin a new session when they are answered 404.
     UNKNOWN_SESSION: NOT_FOUND, Challenged::No, "session_not_found",
         "The session does not exist", NOT_FOUND, Some("SESSION_NOT_FOUND");
+    STEP_UP: UNAUTHORIZED, Challenged::Error("insufficient_user_authentication"),
+        "insufficient_user_authentication", "The request requires a stronger or more recent login",
+        UNAUTHENTICATED, Some("LOGIN_INSUFFICIENT");
     // No challenge: no other token would do.
     DENIED: FORBIDDEN, Challenged::No, "access_denied",
         "The request is not allowed", PERMISSION_DENIED, Some("ACCESS_DENIED");
@@ -169,7 +172,14 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
             RejectionKind::MessageTooLarge => &MESSAGE_TOO_LARGE,
             RejectionKind::MessageTimedOut => &MESSAGE_TIMED_OUT,
             RejectionKind::UnknownSession => &UNKNOWN_SESSION,
-            RejectionKind::Denied => {
+            RejectionKind::InsufficientLogin => {
+                if disclosure.hidden.is_some() {
+                    &HIDDEN
+                } else {
+                    &STEP_UP
+                }
+            }
+            RejectionKind::Denied | RejectionKind::ClaimRefused | RejectionKind::ClientRefused => {
                 if disclosure.hidden.is_some() {
                     &HIDDEN
                 } else {

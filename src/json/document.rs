@@ -56,6 +56,15 @@ pub(crate) fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(array.get()).ok()
 }
 
+/// Checks a value that is kept as it is written.
+pub(crate) fn check(raw: &RawValue, budget: &Budget) -> Result<(), NotRead> {
+    if raw.get().starts_with(['{', '[']) {
+        let mut value = serde_json::Deserializer::from_str(raw.get());
+        Any::skip(budget).deserialize(&mut value).map_err(|_| NotRead)?;
+    }
+    Ok(())
+}
+
 /// Checks an object and keeps nothing of it.
 struct Checked<'b>(&'b Budget);
 
@@ -71,10 +80,7 @@ impl<'de> Visitor<'de> for Checked<'_> {
         while names.next(&mut map, self.0)?.is_some() {
             // The type may take numbers as they are written: they may be beyond what a float holds.
             let raw: &RawValue = map.next_value()?;
-            if raw.get().starts_with(['{', '[']) {
-                let mut value = serde_json::Deserializer::from_str(raw.get());
-                Any::skip(self.0).deserialize(&mut value).map_err(de::Error::custom)?;
-            }
+            check(raw, self.0).map_err(|_| de::Error::custom("a member isn't strict JSON"))?;
         }
         Ok(())
     }

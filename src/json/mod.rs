@@ -13,7 +13,7 @@ mod text;
 mod value;
 
 pub(crate) use self::budget::Budget;
-pub(crate) use self::document::{elements, parse, read_document, read_object};
+pub(crate) use self::document::{check, elements, parse, read_document, read_object};
 pub(crate) use self::names::{Names, duplicate, next_name};
 pub(crate) use self::text::Text;
 pub(crate) use self::value::{Any, Texts, Value};

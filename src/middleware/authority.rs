@@ -143,7 +143,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         token: Option<&Claims>,
     ) -> Result<(), Refused> {
         let settings = &self.settings;
-        rules.admit(token, &settings.implications).map_err(|refused| {
+        rules.admit(token, &settings.terms).map_err(|refused| {
             let refused = settings.explain(refused, rules, request);
             settings.conceal(refused, token).into()
         })

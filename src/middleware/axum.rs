@@ -154,7 +154,7 @@ pub struct TokenRejection {
 }
 
 impl TokenRejection {
-    fn new(refusal: Refusal, parts: &Parts) -> Self {
+    pub(crate) fn new(refusal: Refusal, parts: &Parts) -> Self {
         let response = Box::new(refuse(refusal.clone(), &parts.extensions, parts.into()));
         Self { refusal, response }
     }

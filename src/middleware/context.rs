@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Extensions, Response};
 
 use crate::answer::RequestHead;
+use crate::middleware::conditions::Conditions;
 #[cfg(feature = "mcp")]
 use crate::middleware::routes::access::{Rule, Rules};
 use crate::middleware::routes::access::{insufficient_scope, no_credentials};
@@ -131,7 +132,7 @@ impl<'a> Context<'a> {
         is_met_by: impl FnOnce(&ScopeSet, &Implications) -> bool,
         requirement: impl FnOnce() -> Requirement,
     ) -> Result<&'a ErasedToken, Refusal> {
-        let implications = &self.settings.implications;
+        let implications = &self.settings.terms.implications;
         match &self.authenticated.token {
             None => {
                 let needed = requirement().sufficient_for(&ScopeSet::default(), implications);
@@ -141,6 +142,31 @@ impl<'a> Context<'a> {
             Some(token) => {
                 Err(insufficient_scope(&requirement(), token.claims(), implications).into())
             }
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Returns the token if it meets a requirement and conditions.
+    pub(crate) fn meet(
+        &self,
+        requirement: &Requirement,
+        conditions: Option<&Conditions>,
+    ) -> Result<&'a ErasedToken, Refusal> {
+        if let (Some(token), Some(conditions)) = (&self.authenticated.token, conditions) {
+            conditions.check(token.claims(), requirement, &self.settings.terms)?;
+        }
+        self.require(
+            |granted, implications| requirement.is_met_by(granted, implications),
+            || requirement.clone(),
+        )
+    }
+
+    /// Leaves what was left in one request in another.
+    #[cfg(feature = "axum")]
+    pub(crate) fn hand_on(from: &Extensions, to: &mut Extensions) {
+        if let Some(authenticated) = from.get::<Authenticated>() {
+            to.insert(authenticated.clone());
         }
     }
 }

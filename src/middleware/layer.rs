@@ -7,6 +7,8 @@ use crate::answer::{AnyRenderer, Challenges, DefaultRenderer, Renderer, Space};
 use crate::error::ConfigError;
 use crate::metadata::{MetadataService, ResourceMetadata};
 use crate::middleware::authority::Authority;
+use crate::middleware::conditions::Conditions;
+use crate::middleware::conditions::terms::Terms;
 use crate::middleware::map::{Map, Published};
 use crate::middleware::routes::access::{Access, Rule};
 use crate::middleware::routes::table::RouteTable;
@@ -39,12 +41,13 @@ impl<C> BearerAuthLayer<C> {
     /// Creates a layer that lets in what the validator accepts.
     pub fn new(validator: Validator<C>) -> Self {
         describe_metrics();
+        let (clock, leeway) = validator.time();
         let settings = Settings {
             realm: Challenges::realm_of_audience(&validator.audience()).into(),
             challenges: Challenges::default(),
             renderer: AnyRenderer::new(DefaultRenderer),
             verbose: false,
-            implications: Implications::default(),
+            terms: Terms { implications: Implications::default(), clock, leeway },
             map: Map::Plain,
             otherwise: Rule::token(),
             preflight: false,
@@ -116,11 +119,18 @@ impl<C> BearerAuthLayer<C> {
         Ok(self.set(|settings| settings.otherwise = rule))
     }
 
+    /// Sets conditions for the tokens of all requests, beside what their routes require. A request that needs
+    /// no token, and has none, need not meet them.
+    #[must_use]
+    pub fn conditions(self, conditions: &Conditions) -> Self {
+        self.set(|settings| settings.map = settings.map.with_conditions(conditions))
+    }
+
     /// Declares which scope implies which, for all requirements of the table, and those of guards
     /// and extractors within this layer.
     #[must_use]
     pub fn implications(self, implications: Implications) -> Self {
-        self.set(|settings| settings.implications = implications)
+        self.set(|settings| settings.terms.implications = implications)
     }
 
     /// Lets preflight requests of CORS through without a token: those of the method `OPTIONS` with

@@ -5,6 +5,7 @@ use http::{Request, Response};
 
 use crate::answer::RequestHead;
 use crate::metadata::{Endpoint, Facts, Found, ResourceMetadata, full_uri};
+use crate::middleware::conditions::Conditions;
 use crate::middleware::routes::access::Rule;
 use crate::middleware::routes::table::RouteTable;
 use crate::scope::ScopeSet;
@@ -15,14 +16,22 @@ pub(crate) enum Map {
     /// Nothing.
     Plain,
     Table(RouteTable),
-    /// Where its metadata is.
-    Published(Arc<Published>),
+    /// What few layers have, so that the others needn't ask for it.
+    More(Arc<More>),
+}
+
+/// Metadata, or conditions for all requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct More {
+    table: Option<RouteTable>,
+    published: Option<Published>,
+    /// The conditions that requests must meet beside their own rules.
+    rule: Option<Rule>,
 }
 
 /// The metadata of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
-    table: Option<RouteTable>,
     metadata: ResourceMetadata,
     issuers: Vec<String>,
     endpoint: Endpoint,
@@ -33,14 +42,23 @@ impl Map {
         match self {
             Self::Plain => None,
             Self::Table(table) => Some(table),
-            Self::Published(published) => published.table.as_ref(),
+            Self::More(more) => more.table.as_ref(),
         }
     }
 
     pub(crate) fn published(&self) -> Option<&Published> {
         match self {
             Self::Plain | Self::Table(_) => None,
-            Self::Published(published) => Some(published),
+            Self::More(more) => more.published(),
+        }
+    }
+
+    fn more(&self) -> More {
+        match self {
+            Self::Plain | Self::Table(_) => {
+                More { table: self.table().cloned(), ..More::default() }
+            }
+            Self::More(more) => (**more).clone(),
         }
     }
 
@@ -48,10 +66,7 @@ impl Map {
     pub(crate) fn with_table(&self, table: RouteTable) -> Self {
         match self {
             Self::Plain | Self::Table(_) => Self::Table(table),
-            Self::Published(published) => {
-                let published = Published { table: Some(table), ..(**published).clone() };
-                Self::Published(Arc::new(published))
-            }
+            Self::More(_) => Self::More(Arc::new(More { table: Some(table), ..self.more() })),
         }
     }
 
@@ -59,19 +74,38 @@ impl Map {
     pub(crate) fn with_metadata(&self, metadata: ResourceMetadata, issuers: Vec<String>) -> Self {
         let facts = Facts { issuers: Vec::new(), scopes: ScopeSet::default() };
         let endpoint = Endpoint::new(&metadata, &facts);
-        let table = self.table().cloned();
-        Self::Published(Arc::new(Published { table, metadata, issuers, endpoint }))
+        let published = Some(Published { metadata, issuers, endpoint });
+        Self::More(Arc::new(More { published, ..self.more() }))
+    }
+
+    /// Adds conditions.
+    pub(crate) fn with_conditions(&self, conditions: &Conditions) -> Self {
+        let mut more = self.more();
+        let rule = more.rule.take().unwrap_or_else(Rule::optional);
+        more.rule = Some(rule.with_conditions(conditions));
+        Self::More(Arc::new(more))
     }
 
     /// Makes the document anew, after the table or the rule for what isn't in it has changed.
     pub(crate) fn refreshed(&self, otherwise: &Rule) -> Self {
-        let Self::Published(published) = self else { return self.clone() };
+        let Some(published) = self.published() else { return self.clone() };
         let rules = self.table().into_iter().flat_map(RouteTable::rules).chain([otherwise]);
         let scopes: Vec<&str> = rules.flat_map(Rule::shown_scopes).collect();
         let facts =
             Facts { issuers: published.issuers.clone(), scopes: scopes.into_iter().collect() };
         let endpoint = Endpoint::new(&published.metadata, &facts);
-        Self::Published(Arc::new(Published { endpoint, ..(**published).clone() }))
+        let published = Some(Published { endpoint, ..published.clone() });
+        Self::More(Arc::new(More { published, ..self.more() }))
+    }
+}
+
+impl More {
+    pub(crate) const fn published(&self) -> Option<&Published> {
+        self.published.as_ref()
+    }
+
+    pub(crate) const fn rule(&self) -> Option<&Rule> {
+        self.rule.as_ref()
     }
 }
 

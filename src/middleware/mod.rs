@@ -100,9 +100,12 @@
 
 mod authority;
 #[cfg(feature = "axum")]
+mod authorized;
+#[cfg(feature = "axum")]
 pub(crate) mod axum;
 mod bearer;
 mod body;
+mod conditions;
 mod context;
 mod future;
 mod grpc_timeout;
@@ -116,8 +119,11 @@ mod settings;
 mod tally;
 
 #[cfg(feature = "axum")]
+pub use self::authorized::{Authorized, RecentAuth};
+#[cfg(feature = "axum")]
 pub use self::axum::TokenRejection;
 pub use self::body::ResponseBody;
+pub use self::conditions::{Conditions, ConditionsBuilder};
 pub use self::future::ResponseFuture;
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
 pub use self::routes::builder::RouteTableBuilder;

@@ -10,6 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::middleware::body::ResponseBody;
+use crate::middleware::conditions::Conditions;
 use crate::middleware::context::{Context, refuse};
 use crate::middleware::required_scopes::RequiredScopes;
 use crate::scope::Requirement;
@@ -35,17 +36,25 @@ use crate::scope::Requirement;
 #[derive(Clone, Debug)]
 pub struct ScopeGuardLayer {
     requirement: Arc<Requirement>,
+    conditions: Option<Conditions>,
 }
 
 impl ScopeGuardLayer {
     /// Creates a layer that requires this.
     pub fn new(requirement: Requirement) -> Self {
-        Self { requirement: Arc::new(requirement) }
+        Self { requirement: Arc::new(requirement), conditions: None }
     }
 
     /// Creates a layer that requires what `S` names; see [`scopes!`](crate::scopes).
     pub fn of<S: RequiredScopes>() -> Self {
         Self::new(S::requirement())
+    }
+
+    /// Adds conditions that the token must meet besides.
+    #[must_use]
+    pub fn conditions(self, conditions: &Conditions) -> Self {
+        let conditions = Some(conditions.and(self.conditions.as_ref()));
+        Self { conditions, ..self }
     }
 }
 
@@ -53,7 +62,8 @@ impl<S> Layer<S> for ScopeGuardLayer {
     type Service = ScopeGuard<S>;
 
     fn layer(&self, inner: S) -> ScopeGuard<S> {
-        ScopeGuard { inner, requirement: Arc::clone(&self.requirement) }
+        let (requirement, conditions) = (Arc::clone(&self.requirement), self.conditions.clone());
+        ScopeGuard { inner, requirement, conditions }
     }
 }
 
@@ -62,6 +72,7 @@ impl<S> Layer<S> for ScopeGuardLayer {
 pub struct ScopeGuard<S> {
     inner: S,
     requirement: Arc<Requirement>,
+    conditions: Option<Conditions>,
 }
 
 impl<S, B, R> Service<Request<B>> for ScopeGuard<S>
@@ -77,13 +88,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let requirement = &*self.requirement;
-        let allowed = Context::find(request.extensions()).and_then(|context| {
-            context.require(
-                |granted, implications| requirement.is_met_by(granted, implications),
-                || requirement.clone(),
-            )
-        });
+        let allowed = Context::find(request.extensions())
+            .and_then(|context| context.meet(&self.requirement, self.conditions.as_ref()));
         let kind = match allowed {
             Ok(_) => Kind::Inner { future: self.inner.call(request) },
             Err(refusal) => {

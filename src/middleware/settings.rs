@@ -11,14 +11,15 @@ use crate::answer::{
 };
 use crate::error::ConfigError;
 use crate::metadata::ResourceMetadata;
-use crate::middleware::map::{Map, Published};
+use crate::middleware::conditions::terms::Terms;
+use crate::middleware::map::{Map, More, Published};
 use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::tally::count_without_layer;
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, UnavailableReason};
-use crate::scope::{Implications, ScopeSet};
+use crate::scope::ScopeSet;
 use crate::telemetry::event;
 use crate::text::Excerpt;
 use crate::token::Claims;
@@ -31,7 +32,7 @@ pub(crate) struct Settings {
     pub(crate) challenges: Challenges,
     pub(crate) renderer: AnyRenderer,
     pub(crate) verbose: bool,
-    pub(crate) implications: Implications,
+    pub(crate) terms: Terms,
     pub(crate) map: Map,
     /// What every request needs that no entry of a table is for.
     pub(crate) otherwise: Rule,
@@ -67,12 +68,40 @@ impl Settings {
         let table = match &self.map {
             Map::Plain => return Some(Rules::from(&self.otherwise)),
             Map::Table(table) => table,
-            Map::Published(published) if published.is_asked_for(request) => return None,
-            Map::Published(_) => match self.map.table() {
-                Some(table) => table,
-                None => return Some(Rules::from(&self.otherwise)),
-            },
+            Map::More(more) => return self.rules_of_more(more, request),
         };
+        self.select(table, request)
+    }
+
+    /// Returns the rules for a request where there is more than a table.
+    #[cold]
+    fn rules_of_more<'a, B>(
+        &'a self,
+        more: &'a More,
+        request: &mut Request<B>,
+    ) -> Option<Rules<'a>> {
+        if more.published().is_some_and(|published| published.is_asked_for(request)) {
+            return None;
+        }
+        let mut rules = match self.map.table() {
+            Some(table) => self.select(table, request)?,
+            None => Rules::from(&self.otherwise),
+        };
+        // What needs no token isn't asked what it says.
+        if let Some(rule) = more.rule()
+            && !rules.are_public()
+        {
+            rules.also(rule);
+        }
+        Some(rules)
+    }
+
+    #[inline]
+    fn select<'a, B>(
+        &'a self,
+        table: &'a RouteTable,
+        request: &mut Request<B>,
+    ) -> Option<Rules<'a>> {
         match table.select(methods(request), paths(request, None), &self.otherwise) {
             Ok(rules) => Some(rules),
             Err(Doubt::Ambiguous) => None,
@@ -113,7 +142,7 @@ impl Settings {
         if hiding.hidden.is_none() {
             return hiding;
         }
-        let Err(mut refused) = Rules::from(&self.otherwise).admit(token, &self.implications) else {
+        let Err(mut refused) = Rules::from(&self.otherwise).admit(token, &self.terms) else {
             return hiding;
         };
         if token.is_none() {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::UnixTime;
 use crate::scope::ScopeSet;
@@ -85,6 +86,24 @@ pub enum Detail {
     Scopes {
         /// A smallest set of scopes with which the request would have passed.
         needed: Arc<ScopeSet>,
+    },
+    /// A claim that [`Conditions`](crate::middleware::Conditions) ask for.
+    #[non_exhaustive]
+    Refused {
+        /// The claim's name.
+        claim: Arc<str>,
+        /// The token doesn't have it at all.
+        absent: bool,
+    },
+    /// The login that would have sufficed.
+    #[non_exhaustive]
+    Login {
+        /// The accepted values of `acr`, separated by spaces; empty if any will do.
+        acr_values: Arc<str>,
+        /// How long ago it may be.
+        max_age: Option<Duration>,
+        /// The scopes that the request requires besides.
+        scopes: Arc<ScopeSet>,
     },
     /// The route table has no entry for the request, and the layer's access lets no token in.
     #[non_exhaustive]

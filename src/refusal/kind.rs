@@ -80,6 +80,12 @@ codes! {
         MessageTimedOut = "message_timed_out", "the MCP message didn't come in time";
         /// The MCP session is another principal's, or isn't known.
         UnknownSession = "unknown_session", "the MCP session isn't the caller's";
+        /// The token is valid, but its user must log in again, or in a stronger way (RFC 9470 §3).
+        InsufficientLogin = "insufficient_login", "the user's login is too old or too weak";
+        /// The token is valid, but a claim doesn't have the value that the request requires.
+        ClaimRefused = "claim_refused", "a claim of the token doesn't have an allowed value";
+        /// The token is valid, but its client isn't among those allowed.
+        ClientRefused = "client_refused", "the token's client isn't allowed";
         /// The token is valid, but nothing is allowed here.
         Denied = "denied", "no token is allowed here";
     }

@@ -74,6 +74,17 @@ impl fmt::Display for Rejection {
             Detail::Claim(claim) => write!(f, ": {claim}"),
             Detail::Time { claim, value, now } => write!(f, ": {claim} {value}, now {now}"),
             Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
+            Detail::Refused { claim, absent: true } => write!(f, ": {claim} is absent"),
+            Detail::Refused { claim, absent: false } => write!(f, ": {claim} has another value"),
+            Detail::Login { acr_values, max_age, .. } => {
+                if !acr_values.is_empty() {
+                    write!(f, ": acr must be one of \"{acr_values}\"")?;
+                }
+                match max_age {
+                    Some(age) => write!(f, ": auth_time must be at most {age:?} ago"),
+                    None => Ok(()),
+                }
+            }
             Detail::NotListed { request } => {
                 write!(f, ": the route table has no entry for {request}")
             }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
@@ -9,6 +10,8 @@ use crate::scope::ScopeSet;
 use crate::token::entry::Entry;
 use crate::token::evidence::Evidence;
 use crate::token::identity::Identity;
+use crate::token::kept::{Kept, Lookup};
+use crate::token::login::Told;
 use crate::token::raw_claims::{Audience, RawClaims};
 use crate::token::times::Times;
 
@@ -27,6 +30,10 @@ pub struct Claims {
     times: Times,
     scopes: ScopeSet,
     proof: Proof,
+    acr: Told<Span>,
+    auth_time: Told<UnixTime>,
+    /// `None` if the validator keeps no claims.
+    kept: Option<Box<Kept>>,
 }
 
 /// [`Evidence`], with its text among the claims'.
@@ -58,7 +65,8 @@ impl Claims {
         };
         let [sub, jti] = [&claims.sub, &claims.jti].map(|claim| claim.as_deref());
         let audience = || claims.aud.iter().flat_map(Audience::iter);
-        let parts = [sub, client_id, jti, key_id].into_iter().flatten().chain(audience());
+        let acr = claims.acr.as_ref().map(AsRef::as_ref);
+        let parts = [sub, client_id, jti, key_id, acr.ok()].into_iter().flatten().chain(audience());
         let mut text = String::with_capacity(parts.map(str::len).fold(0, usize::saturating_add));
         let mut push = |part: &str| {
             let start = text.len();
@@ -80,18 +88,22 @@ impl Claims {
                 Evidence::SharedSecret { algorithm } => Proof::SharedSecret { algorithm },
             },
             audience: audience().map(&mut push).collect(),
+            acr: acr.map(&mut push),
+            auth_time: claims.auth_time,
+            kept: Kept::of(claims),
             text: text.into_boxed_str(),
             times: claims.times,
             scopes,
         }
     }
 
-    /// Returns how much it takes to know where each audience is.
+    /// Returns how much it takes to know where each audience is, and what is kept besides.
     pub(crate) fn places_bytes(&self) -> usize {
+        let kept = self.kept.as_ref().map_or(0, |kept| kept.bytes());
         if self.audience.spilled() {
-            self.audience.capacity().saturating_mul(size_of::<Span>())
+            self.audience.capacity().saturating_mul(size_of::<Span>()).saturating_add(kept)
         } else {
-            0
+            kept
         }
     }
 
@@ -181,6 +193,64 @@ impl Claims {
         self.scopes.contains(scope)
     }
 
+    /// Returns `acr`: how the user logged in, by the names that the authorization server gives to its
+    /// ways. `None` too if it isn't a string.
+    pub fn acr(&self) -> Option<&str> {
+        self.part_of(self.acr.ok())
+    }
+
+    /// Returns `auth_time`: when the user last logged in. `None` too if it isn't a number.
+    pub const fn auth_time(&self) -> Option<UnixTime> {
+        match self.auth_time {
+            Told::Is(time) => Some(time),
+            Told::Absent | Told::Malformed => None,
+        }
+    }
+
+    /// Returns a claim that the validator
+    /// [keeps](crate::ValidatorBuilder::keep_claims), read as a `T`; `None` if it is absent, not kept or
+    /// can't be read as one.
+    pub fn claim<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Option<T> {
+        match self.kept(name) {
+            Lookup::Is(value) => T::deserialize(value).ok(),
+            Lookup::Absent | Lookup::NotKept => None,
+        }
+    }
+
+    /// Returns the objects of this `type` in `authorization_details` (RFC 9396 §2), read as a `T`.
+    ///
+    /// The validator must [keep](crate::ValidatorBuilder::keep_claims) that claim, and then refuses a token
+    /// where it isn't an array of objects with a `type`. What they allow is for the application to say: one
+    /// that can't be read as a `T` is an `Err`, so that it isn't taken for one that isn't there.
+    pub fn authorization_details<'a, T: Deserialize<'a>>(
+        &'a self,
+        kind: &str,
+    ) -> impl Iterator<Item = Result<T, UnreadableDetail>> {
+        let all = match self.kept("authorization_details") {
+            Lookup::Is(value) => value.as_array().map(Vec::as_slice).unwrap_or_default(),
+            Lookup::Absent | Lookup::NotKept => &[],
+        };
+        let fitting =
+            all.iter().filter(move |detail| detail.get("type").is_some_and(|it| it == kind));
+        fitting.map(|detail| T::deserialize(detail).map_err(|_| UnreadableDetail(())))
+    }
+
+    /// Returns `true` if the token has a claim that is kept.
+    #[cfg(feature = "axum")]
+    pub(crate) fn has_kept(&self, name: &str) -> bool {
+        matches!(self.kept(name), Lookup::Is(_))
+    }
+
+    /// Returns a claim that may be kept.
+    pub(crate) fn kept(&self, name: &str) -> Lookup<'_> {
+        self.kept.as_ref().map_or(Lookup::NotKept, |kept| kept.find(name))
+    }
+
+    /// Returns `acr` and `auth_time`, and whether they are of their types.
+    pub(crate) fn login(&self) -> (Told<&str>, Told<UnixTime>) {
+        (self.acr.map(|span| self.part(span)), self.auth_time)
+    }
+
     /// Returns what shows that the token is the issuer's.
     pub fn evidence(&self) -> Evidence<'_> {
         match self.proof {
@@ -196,6 +266,11 @@ impl Claims {
         self.times
     }
 }
+
+/// The error of an authorization detail that can't be read as what the application takes it for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an authorization detail of the token isn't as the application reads it")]
+pub struct UnreadableDetail(());
 
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,15 +3,22 @@ use std::cell::Cell;
 use std::fmt;
 use std::slice;
 
+use serde::Deserialize as _;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
-use crate::json::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
+use crate::json::{
+    Any, Budget, Names, Text, Texts, Value, check, duplicate, next_name, read_object,
+};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::token::client_id_source::ClientIdSource;
+use crate::token::kept::{KeptNames, has_its_shape};
+use crate::token::login::{Told, acr, auth_time};
 use crate::token::marks::{Mark, telling_name, type_claim};
+use crate::token::numeric_date::NumericDate;
 use crate::token::scope_source::{ScopeSource, Shape};
 use crate::token::times::Times;
 
@@ -20,6 +27,8 @@ use crate::token::times::Times;
 pub(crate) struct Sources {
     pub(crate) scope: ScopeSource,
     pub(crate) client_id: ClientIdSource,
+    /// Which claims are kept besides.
+    pub(crate) kept: KeptNames,
 }
 
 /// The claims of a token that isn't verified yet, borrowed from its payload.
@@ -38,6 +47,11 @@ pub(crate) struct RawClaims<'a> {
     /// `cnf` is there (RFC 7800 §3.1), whatever it says.
     pub(crate) confirmation: bool,
     scopes: SmallVec<[ScopeText<'a>; 1]>,
+    pub(crate) acr: Told<Cow<'a, str>>,
+    pub(crate) auth_time: Told<UnixTime>,
+    /// The claims that are kept, by the places of their names.
+    pub(crate) kept: Vec<(usize, &'a RawValue)>,
+    pub(crate) kept_names: KeptNames,
 }
 
 /// `aud`: one or many (RFC 7519 §4.1.3).
@@ -76,7 +90,7 @@ impl<'a> RawClaims<'a> {
     /// taken as absent.
     pub(crate) fn parse(json: &'a [u8], sources: &Sources) -> Result<Self, Rejection> {
         let reader = Reader { budget: Budget::new(), failing: Cell::new(None) };
-        let mut claims = Self::default();
+        let mut claims = Self { kept_names: sources.kept.clone(), ..Self::default() };
         match read_object(json, ClaimsVisitor { into: &mut claims, reader: &reader, sources }) {
             Ok(()) => Ok(claims),
             Err(_) => Err(match reader.failing.get() {
@@ -260,6 +274,13 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                     } else if let Some(claim) = type_claim(other) {
                         let value = map.next_value_seed(Any::keep(&reader.budget))?;
                         into.found(Mark::of_type(claim, value));
+                    } else if let Some(at) = sources.kept.place(other) {
+                        let value = reader.read(map, KEPT, KeptSeed(other, &reader.budget))?;
+                        into.kept.push((at, value));
+                    } else if other == "acr" {
+                        into.acr = acr(map.next_value_seed(Any::keep(&reader.budget))?);
+                    } else if other == "auth_time" {
+                        into.auth_time = auth_time(checked(map, &reader.budget)?);
                     } else {
                         into.found(telling_name(other).map(Mark::present));
                         into.confirmation |= other == "cnf";
@@ -270,6 +291,31 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
         }
         Ok(())
     }
+}
+
+const KEPT: &str = "a claim that is kept isn't of its shape";
+
+/// Reads a claim that is kept as it is written.
+struct KeptSeed<'n, 'b>(&'n str, &'b Budget);
+
+impl<'de> DeserializeSeed<'de> for KeptSeed<'_, '_> {
+    type Value = &'de RawValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<&'de RawValue, D::Error> {
+        let value = <&RawValue>::deserialize(from)?;
+        check(value, self.1).map_err(|_| wrong_type())?;
+        if has_its_shape(self.0, value) { Ok(value) } else { Err(wrong_type()) }
+    }
+}
+
+/// Reads a claim of any shape, strictly.
+fn checked<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    budget: &Budget,
+) -> Result<&'de RawValue, A::Error> {
+    let value = map.next_value()?;
+    check(value, budget).map_err(|_| wrong_type())?;
+    Ok(value)
 }
 
 fn wrong_type<E: de::Error>() -> E {
@@ -304,45 +350,6 @@ impl<'de> DeserializeSeed<'de> for ScopesSeed<'_> {
             Value::Array(Some(elements)) => Ok(ScopeText::Array(elements)),
             Value::Array(None) | Value::Bool(_) | Value::Null | Value::Other => Err(wrong_type()),
         }
-    }
-}
-
-/// Reads a `NumericDate` (RFC 7519 §2): a number, nothing that could be made into one.
-struct NumericDate;
-
-impl<'de> DeserializeSeed<'de> for NumericDate {
-    type Value = UnixTime;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<UnixTime, D::Error> {
-        deserializer.deserialize_f64(self)
-    }
-}
-
-const MAX_EXACT: u64 = 1 << 53;
-
-fn beyond<E: de::Error>() -> E {
-    E::custom("beyond 2^53")
-}
-
-#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
-impl Visitor<'_> for NumericDate {
-    type Value = UnixTime;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds, at most 2^53")
-    }
-
-    fn visit_u64<E: de::Error>(self, secs: u64) -> Result<UnixTime, E> {
-        // Before the conversion: 2^53 + 1 would be rounded to 2^53.
-        if secs > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
-    }
-
-    fn visit_i64<E: de::Error>(self, secs: i64) -> Result<UnixTime, E> {
-        if secs.unsigned_abs() > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
-    }
-
-    fn visit_f64<E: de::Error>(self, secs: f64) -> Result<UnixTime, E> {
-        UnixTime::from_secs_f64(secs).ok_or_else(beyond)
     }
 }
 

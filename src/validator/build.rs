@@ -186,6 +186,15 @@ fn check_bounds(settings: &Settings) -> Result<(), ConfigError> {
 }
 
 fn check_sources(sources: &Sources) -> Result<(), ConfigError> {
+    sources.kept.check()?;
+    let is_read = |name: &&str| {
+        sources.scope.has_claim(name) || sources.client_id.names().any(|other| other == *name)
+    };
+    if let Some(name) = sources.kept.iter().find(is_read) {
+        return Err(ConfigError::new(format!(
+            "the claim {name:?} can't be kept, it holds the scopes or the client's id: ask for these"
+        )));
+    }
     match sources.client_id.names().find(|name| sources.scope.has_claim(name)) {
         None => Ok(()),
         Some(name) => Err(ConfigError::new(format!(

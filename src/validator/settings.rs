@@ -214,6 +214,34 @@ macro_rules! issuer_setters {
             self
         }
 
+        /// Keeps these claims of each token, beside the registered ones, for
+        /// [`Conditions`](crate::middleware::Conditions) and for
+        /// [`Claims::claim`](crate::token::Claims::claim). At most 32.
+        ///
+        /// For all claims of an application, a type is better:
+        /// [`claims`](crate::ValidatorBuilder::claims). A token without one that is kept is accepted all the
+        /// same.
+        ///
+        /// ```
+        /// use tower_bearer::Validator;
+        ///
+        /// # fn example() -> Result<Validator, tower_bearer::ConfigError> {
+        /// let validator = Validator::builder("https://issuer.example", "https://api.example")
+        ///     .keep_claims(["email_verified", "authorization_details"])
+        ///     .build()?;
+        /// # Ok(validator)
+        /// # }
+        /// ```
+        #[must_use]
+        pub fn keep_claims<I>(mut self, names: I) -> Self
+        where
+            I: IntoIterator<Item: Into<String>>,
+        {
+            let sources = &mut self.settings.sources;
+            sources.kept = sources.kept.and(names.into_iter().map(Into::into));
+            self
+        }
+
         /// Refuses longer tokens before anything is decoded: 256 bytes to 1 MiB.
         #[must_use]
         pub fn max_token_bytes(mut self, bytes: usize) -> Self {

@@ -87,6 +87,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "credentials/aws_secrets_manager.rs",
             "client/grant/response.rs",
             "json/document.rs",
+            "token/kept.rs",
             "token/raw_claims.rs",
         ],
     ),

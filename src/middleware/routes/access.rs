@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use crate::answer::Absent;
 use crate::error::ConfigError;
+use crate::middleware::conditions::Conditions;
+use crate::middleware::conditions::terms::Terms;
 use crate::middleware::required_scopes::RequiredScopes;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::{Implications, Requirement, ScopeSet};
@@ -55,6 +57,21 @@ impl Access {
     /// Lets those in whose valid token has the scopes that `S` names; see [`scopes!`](crate::scopes).
     pub fn of<S: RequiredScopes>() -> Self {
         Self::requires(S::requirement())
+    }
+
+    /// Adds conditions that the token must meet besides, for those who are let in only with a token; without
+    /// one, those who need none are let in.
+    ///
+    /// If this lets everybody in, what this is given to says so when it is built: no token is looked at.
+    #[must_use]
+    pub fn conditions(self, conditions: &Conditions) -> Self {
+        let rule = self.rule.and_then(|rule| match rule.kind {
+            Kind::Public => Err(ConfigError::new(
+                "what is public looks at no token: conditions need Access::token(), or optional()",
+            )),
+            _ => Ok(rule.with_conditions(conditions)),
+        });
+        Self { rule }
     }
 
     /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
@@ -134,6 +151,13 @@ enum Kind {
         /// For those who have no token at all.
         needed: Arc<ScopeSet>,
     },
+    /// A token that meets conditions, if there is one or it isn't optional.
+    Conditioned {
+        requirement: Requirement,
+        needed: Arc<ScopeSet>,
+        conditions: Conditions,
+        optional: bool,
+    },
     Denied,
 }
 
@@ -161,11 +185,40 @@ impl Rule {
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
     }
 
+    /// Adds conditions. What is public or denied stays so.
+    pub(crate) fn with_conditions(self, conditions: &Conditions) -> Self {
+        let optional =
+            matches!(self.kind, Kind::Optional | Kind::Conditioned { optional: true, .. });
+        let kind = match self.kind {
+            Kind::Public | Kind::Denied => self.kind,
+            Kind::Optional | Kind::AnyToken => Kind::Conditioned {
+                requirement: Requirement::none(),
+                needed: Arc::default(),
+                conditions: conditions.clone(),
+                optional,
+            },
+            Kind::Token { requirement, needed } => {
+                let conditions = conditions.clone();
+                Kind::Conditioned { requirement, needed, conditions, optional }
+            }
+            Kind::Conditioned { requirement, needed, conditions: before, .. } => {
+                let conditions = conditions.and(Some(&before));
+                Kind::Conditioned { requirement, needed, conditions, optional }
+            }
+        };
+        Self { kind, ..self }
+    }
+
     /// Returns the scopes that would suffice for a caller who has none.
-    pub(crate) const fn needed(&self) -> Option<&Arc<ScopeSet>> {
+    pub(crate) fn needed(&self) -> Option<&Arc<ScopeSet>> {
         match &self.kind {
             Kind::Token { needed, .. } => Some(needed),
-            Kind::Public | Kind::Optional | Kind::AnyToken | Kind::Denied => None,
+            Kind::Conditioned { needed, .. } if !needed.is_empty() => Some(needed),
+            Kind::Public
+            | Kind::Optional
+            | Kind::AnyToken
+            | Kind::Conditioned { .. }
+            | Kind::Denied => None,
         }
     }
 
@@ -177,7 +230,11 @@ impl Rule {
     /// Returns all scopes that it is about, unless it hides what it is for.
     pub(crate) fn shown_scopes(&self) -> Vec<&str> {
         match &self.kind {
-            Kind::Token { requirement, .. } if self.hidden.is_none() => requirement.names(),
+            Kind::Token { requirement, .. } | Kind::Conditioned { requirement, .. }
+                if self.hidden.is_none() =>
+            {
+                requirement.names()
+            }
             _ => Vec::new(),
         }
     }
@@ -213,9 +270,10 @@ impl Rule {
     }
 
     #[inline]
-    fn admit(&self, token: Option<&Claims>, implications: &Implications) -> Result<(), Rejection> {
+    fn admit(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), Rejection> {
         match (&self.kind, token) {
             (Kind::Public | Kind::Optional, _) | (Kind::AnyToken, Some(_)) => Ok(()),
+            (Kind::Conditioned { .. }, _) => self.admit_on_conditions(token, terms),
             (Kind::Denied | Kind::AnyToken, None) => {
                 Err(Rejection::new(RejectionKind::NoCredentials))
             }
@@ -226,10 +284,32 @@ impl Rule {
             }
             (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
             (Kind::Token { requirement, .. }, Some(claims)) => {
-                if requirement.is_met_by(claims.scopes(), implications) {
+                if requirement.is_met_by(claims.scopes(), terms) {
                     Ok(())
                 } else {
-                    Err(insufficient_scope(requirement, claims, implications))
+                    Err(insufficient_scope(requirement, claims, terms))
+                }
+            }
+        }
+    }
+}
+
+impl Rule {
+    #[cold]
+    fn admit_on_conditions(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), Rejection> {
+        let Kind::Conditioned { requirement, needed, conditions, optional } = &self.kind else {
+            return Err(RejectionKind::Denied.into());
+        };
+        match token {
+            None if *optional => Ok(()),
+            None if self.hidden.is_some() => Err(RejectionKind::NoCredentials.into()),
+            None => Err(no_credentials(needed)),
+            Some(claims) => {
+                conditions.check(claims, requirement, terms)?;
+                if requirement.is_met_by(claims.scopes(), terms) {
+                    Ok(())
+                } else {
+                    Err(insufficient_scope(requirement, claims, terms))
                 }
             }
         }
@@ -264,14 +344,10 @@ impl<'a> Rules<'a> {
 
     /// Decides about a caller with a valid token, or without any.
     #[inline]
-    pub(crate) fn admit(
-        &self,
-        token: Option<&Claims>,
-        implications: &Implications,
-    ) -> Result<(), NotAdmitted> {
+    pub(crate) fn admit(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), NotAdmitted> {
         let admit = |at: usize, rule: &Rule| {
             let hidden = rule.hidden;
-            rule.admit(token, implications).map_err(|rejection| NotAdmitted {
+            rule.admit(token, terms).map_err(|rejection| NotAdmitted {
                 rejection,
                 hidden,
                 by: u8::try_from(at).unwrap_or(u8::MAX),
@@ -281,8 +357,7 @@ impl<'a> Rules<'a> {
         let admitted = admit(0, self.first).and_then(|()| others());
         admitted.map_err(|mut refused| {
             // What one rule hides, another must not show.
-            let mut hiding =
-                self.others.iter().filter(|rule| rule.admit(token, implications).is_err());
+            let mut hiding = self.others.iter().filter(|rule| rule.admit(token, terms).is_err());
             refused.hidden = refused.hidden.or_else(|| hiding.find_map(|rule| rule.hidden));
             refused
         })

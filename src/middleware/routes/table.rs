@@ -208,9 +208,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::middleware::conditions::terms::Terms;
     use crate::middleware::routes::access::Access;
     use crate::refusal::Detail;
-    use crate::scope::Implications;
 
     fn scope(name: &str) -> Access {
         Access::scope(name)
@@ -532,7 +532,7 @@ mod tests {
     impl Rules<'_> {
         fn describe(&self) -> String {
             let described = self.iter().map(|rule| {
-                let claims = Rules::from(rule).admit(None, &Implications::default());
+                let claims = Rules::from(rule).admit(None, &Terms::default());
                 match claims.map_err(|not_admitted| not_admitted.rejection.detail().clone()) {
                     Ok(()) => "public".to_owned(),
                     Err(Detail::Scopes { needed }) => needed.to_string(),

@@ -1,0 +1,187 @@
+use std::fmt;
+use std::ops::Deref;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use http::Request;
+use http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::middleware::axum::TokenRejection;
+use crate::middleware::conditions::Conditions;
+use crate::middleware::context::Context;
+use crate::refusal::{Detail, Misconfigured, Refusal, Rejection, RejectionKind};
+use crate::scope::Requirement;
+use crate::token::{AccessToken, Claims, ErasedToken, NoClaims};
+
+/// Extracts the request's token, for handlers that learn only on the way what the request needs.
+///
+/// Its methods refuse as the layer does, with the same challenge and renderer, so that a need of one handler
+/// refuses nobody elsewhere:
+///
+/// ```
+/// use axum::extract::Path;
+/// use tower_bearer::middleware::{Authorized, TokenRejection};
+///
+/// async fn order(Path(id): Path<u64>, auth: Authorized) -> Result<String, TokenRejection> {
+///     let tenant: String = auth.require_claim("tenant_id")?;
+///     if id > 1_000 {
+///         auth.require_scope("orders:archive")?;
+///     }
+///     Ok(format!("order {id} of {tenant}"))
+/// }
+/// ```
+///
+/// Nothing is taken back: what the handler did before it asks, is done.
+pub struct Authorized<C = NoClaims> {
+    token: AccessToken<C>,
+    /// The head of the request, and what the layer left with it.
+    parts: Parts,
+}
+
+impl<C> Authorized<C> {
+    /// Returns the token.
+    pub const fn token(&self) -> &AccessToken<C> {
+        &self.token
+    }
+
+    /// Requires a scope.
+    ///
+    /// # Errors
+    ///
+    /// 403 with the scope in the challenge, if the token doesn't have it.
+    pub fn require_scope(&self, scope: &str) -> Result<(), TokenRejection> {
+        match Requirement::scope(scope) {
+            Ok(requirement) => self.require(&requirement),
+            Err(_) => Err(self.refuse(Misconfigured::new("a handler requires what is no scope"))),
+        }
+    }
+
+    /// Requires scopes.
+    ///
+    /// # Errors
+    ///
+    /// 403 with all scopes that would have sufficed in the challenge.
+    pub fn require(&self, requirement: &Requirement) -> Result<(), TokenRejection> {
+        self.ask(|context| context.meet(requirement, None).map(drop))
+    }
+
+    /// Requires conditions, such as a recent login.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conditions`] say.
+    pub fn require_conditions(&self, conditions: &Conditions) -> Result<(), TokenRejection> {
+        self.ask(|context| context.meet(&Requirement::none(), Some(conditions)).map(drop))
+    }
+
+    /// Requires a claim that the validator [keeps](crate::ValidatorBuilder::keep_claims), and returns it.
+    ///
+    /// # Errors
+    ///
+    /// 403, if the token doesn't have it or it can't be read as a `T`.
+    pub fn require_claim<T: DeserializeOwned>(&self, name: &str) -> Result<T, TokenRejection> {
+        if let Some(value) = self.token.claim(name) {
+            return Ok(value);
+        }
+        let absent = !self.token.has_kept(name);
+        let detail = Detail::Refused { claim: name.into(), absent };
+        Err(self.refuse(Rejection::with(RejectionKind::ClaimRefused, detail)))
+    }
+
+    fn ask(
+        &self,
+        question: impl FnOnce(&Context<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), TokenRejection> {
+        let answer = Context::find(&self.parts.extensions).and_then(|context| question(&context));
+        answer.map_err(|refusal| TokenRejection::new(refusal, &self.parts))
+    }
+
+    fn refuse(&self, refusal: impl Into<Refusal>) -> TokenRejection {
+        TokenRejection::new(refusal.into(), &self.parts)
+    }
+}
+
+impl<C, State> FromRequestParts<State> for Authorized<C>
+where
+    C: Send + Sync + 'static,
+    State: Send + Sync,
+{
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, TokenRejection> {
+        let token =
+            <AccessToken<C> as FromRequestParts<_>>::from_request_parts(parts, state).await?;
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = parts.method.clone();
+        head.uri = parts.uri.clone();
+        head.version = parts.version;
+        head.headers = parts.headers.clone();
+        Context::hand_on(&parts.extensions, &mut head.extensions);
+        Ok(Self { token, parts: head })
+    }
+}
+
+impl<C> Deref for Authorized<C> {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        self.token.claims()
+    }
+}
+
+impl<C> fmt::Debug for Authorized<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authorized").finish_non_exhaustive()
+    }
+}
+
+/// Extracts the request's token, if its user logged in at most this many seconds ago (RFC 9470).
+///
+/// Otherwise the answer is 401 `insufficient_user_authentication`. What else the request needs, such as
+/// scopes, belongs on the route, in [`Conditions`]: then one challenge names it all.
+///
+/// ```
+/// use tower_bearer::middleware::RecentAuth;
+///
+/// async fn change_password(user: RecentAuth<300>) -> String {
+///     format!("{:?} logged in a moment ago", user.subject())
+/// }
+/// ```
+#[derive(Clone)]
+pub struct RecentAuth<const SECONDS: u64> {
+    token: ErasedToken,
+}
+
+impl<const SECONDS: u64> RecentAuth<SECONDS> {
+    /// Returns the registered claims.
+    pub fn claims(&self) -> &Claims {
+        self.token.claims()
+    }
+}
+
+impl<const SECONDS: u64, State: Send + Sync> FromRequestParts<State> for RecentAuth<SECONDS> {
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, TokenRejection> {
+        let conditions = Conditions::recent(Duration::from_secs(SECONDS));
+        let token = Context::find(&parts.extensions)
+            .and_then(|context| context.meet(&Requirement::none(), Some(&conditions)).cloned());
+        let token = token.map_err(|refusal| TokenRejection::new(refusal, parts))?;
+        Ok(Self { token })
+    }
+}
+
+impl<const SECONDS: u64> Deref for RecentAuth<SECONDS> {
+    type Target = Claims;
+
+    fn deref(&self) -> &Claims {
+        self.claims()
+    }
+}
+
+impl<const SECONDS: u64> fmt::Debug for RecentAuth<SECONDS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecentAuth").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::middleware::conditions::claim_rule::ClaimRule;
+use crate::middleware::conditions::login::Login;
+use crate::middleware::conditions::terms::Terms;
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::scope::{Requirement, ScopeSet};
+use crate::text::Excerpt;
+use crate::token::Claims;
+
+/// What a request's token must say beside its scopes: how and when its user logged in (step-up, RFC 9470),
+/// claims with certain values, and the client that got it.
+///
+/// They can be set on a route ([`Access::conditions`](crate::Access::conditions)), on a guard
+/// ([`ScopeGuardLayer::conditions`](crate::ScopeGuardLayer::conditions)), for all requests of a layer
+/// ([`BearerAuthLayer::conditions`](crate::BearerAuthLayer::conditions)), and asked for by a handler
+/// (`Authorized`, feature `axum`).
+///
+/// | not met | answer |
+/// |---|---|
+/// | the client isn't among those allowed, or a claim has no allowed value | 403 without a challenge: no other token of this kind would do |
+/// | the login is too old, or isn't of an accepted kind | 401 `insufficient_user_authentication`, with `acr_values`, `max_age` and the scopes of the request: what one new token must have |
+/// | `acr` or `auth_time` is asked for and isn't of its type | 401 `invalid_token` |
+///
+/// A token of the client-credentials grant has no user, and so no login: where one is asked for, it is
+/// refused the same way, and no retry can help.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_bearer::middleware::Conditions;
+/// use tower_bearer::{Access, RouteTable};
+/// use http::Method;
+///
+/// let recent = Conditions::builder()
+///     .acr_values(["phr", "mfa"])
+///     .max_auth_age(Duration::from_secs(300))
+///     .claim("email_verified", true) // of those that the validator keeps
+///     .build()?;
+/// let routes = RouteTable::builder()
+///     .route(Method::POST, "/payments", Access::scope("payments").conditions(&recent))
+///     .build()?;
+/// # Ok::<(), tower_bearer::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Inner {
+    login: Login,
+    /// For challenges.
+    acr_values: Arc<str>,
+    claims: Vec<ClaimRule>,
+    clients: Option<Vec<String>>,
+    /// What was set before this.
+    before: Option<Conditions>,
+}
+
+impl Conditions {
+    pub(crate) fn new(login: Login, claims: Vec<ClaimRule>, clients: Option<Vec<String>>) -> Self {
+        let acr_values = login.acr_values.join(" ").into();
+        Self { inner: Arc::new(Inner { login, acr_values, claims, clients, before: None }) }
+    }
+
+    /// A login at most this long ago.
+    #[cfg(feature = "axum")]
+    pub(crate) fn recent(max_age: Duration) -> Self {
+        Self::new(Login { max_age: Some(max_age), ..Login::default() }, Vec::new(), None)
+    }
+
+    /// Requires what others require, too.
+    pub(crate) fn and(&self, before: Option<&Self>) -> Self {
+        let Some(before) = before else { return self.clone() };
+        let Inner { login, acr_values, claims, clients, before: earlier } = &*self.inner;
+        let before = earlier.as_ref().map_or_else(|| before.clone(), |it| it.and(Some(before)));
+        Self {
+            inner: Arc::new(Inner {
+                login: login.clone(),
+                acr_values: Arc::clone(acr_values),
+                claims: claims.clone(),
+                clients: clients.clone(),
+                before: Some(before),
+            }),
+        }
+    }
+
+    /// Checks a token, of which a request also requires these scopes.
+    ///
+    /// What no new token could change comes first; then what a new login would, which names the scopes, so
+    /// that one round trip is enough.
+    pub(crate) fn check(
+        &self,
+        claims: &Claims,
+        requirement: &Requirement,
+        terms: &Terms,
+    ) -> Result<(), Rejection> {
+        if let Some(before) = &self.inner.before {
+            before.check(claims, requirement, terms)?;
+        }
+        let Inner { login, claims: rules, clients, .. } = &*self.inner;
+        if let Some(clients) = clients
+            && !claims.client_id().is_some_and(|id| clients.iter().any(|allowed| allowed == id))
+        {
+            let presented = Excerpt::new(claims.client_id().unwrap_or_default());
+            let detail = Detail::Presented(presented);
+            return Err(Rejection::with(RejectionKind::ClientRefused, detail));
+        }
+        rules.iter().try_for_each(|rule| rule.check(claims))?;
+        if login.is_any() || login.check(claims, terms)?.is_some() {
+            return Ok(());
+        }
+        let scopes = requirement.sufficient_for(claims.scopes(), terms);
+        Err(self.log_in_again(scopes))
+    }
+
+    fn log_in_again(&self, scopes: ScopeSet) -> Rejection {
+        let Inner { login, acr_values, .. } = &*self.inner;
+        let detail = Detail::Login {
+            acr_values: Arc::clone(acr_values),
+            max_age: login.max_age,
+            scopes: Arc::new(scopes),
+        };
+        Rejection::with(RejectionKind::InsufficientLogin, detail)
+    }
+}

@@ -1,0 +1,137 @@
+//! Claims beside the registered ones that are kept for rules and handlers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::error::ConfigError;
+use crate::token::raw_claims::RawClaims;
+
+/// The names of the claims that are kept.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct KeptNames(Option<Arc<[Box<str>]>>);
+
+/// Claims that are read for other purposes.
+const TAKEN: [&str; 17] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "cnf",
+    "acr",
+    "auth_time",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "events",
+    "typ",
+    "token_use",
+];
+
+/// How many may be kept: each name of a token is compared with all of them.
+const MAX: usize = 32;
+
+impl KeptNames {
+    /// Adds names.
+    #[must_use]
+    pub(crate) fn and(&self, names: impl IntoIterator<Item = String>) -> Self {
+        let mut all: Vec<Box<str>> = self.iter().map(Box::from).collect();
+        for name in names {
+            if !all.iter().any(|known| **known == *name) {
+                all.push(name.into());
+            }
+        }
+        Self((!all.is_empty()).then(|| all.into()))
+    }
+
+    /// Checks that all of them can be kept.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(name) = self.iter().find(|name| TAKEN.contains(name)) {
+            return Err(ConfigError::new(format!(
+                "the claim {name:?} can't be kept: it has a method of its own, or is never the \
+                 application's"
+            )));
+        }
+        match self.iter().count() {
+            0..=MAX => Ok(()),
+            count => Err(ConfigError::new(format!(
+                "{count} claims are to be kept: use at most {MAX}, and a type of claims for more"
+            ))),
+        }
+    }
+
+    /// Returns the place of a name among them.
+    #[inline]
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.0.as_ref()?.iter().position(|kept| **kept == *name)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|names| names.iter()).map(AsRef::as_ref)
+    }
+}
+
+/// Returns `true` if a claim is of the shape that its specification says, if it has one (RFC 9396 §2).
+pub(crate) fn has_its_shape(name: &str, value: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Detail {
+        #[serde(rename = "type")]
+        _kind: String,
+    }
+    name != "authorization_details" || serde_json::from_str::<Vec<Detail>>(value.get()).is_ok()
+}
+
+/// The claims that were kept of one token.
+pub(crate) struct Kept {
+    names: KeptNames,
+    values: Vec<(usize, Value)>,
+    bytes: usize,
+}
+
+/// A claim that a rule asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'a> {
+    /// The validator doesn't keep it: whether the token has it isn't known.
+    NotKept,
+    Absent,
+    Is(&'a Value),
+}
+
+impl Kept {
+    /// Reads the claims of a token that was checked; `None` if none are kept.
+    pub(crate) fn of(claims: &RawClaims<'_>) -> Option<Box<Self>> {
+        claims.kept_names.0.as_ref()?;
+        let values = claims.kept.iter().filter_map(|(at, raw)| {
+            // It was read strictly when the token was.
+            Some((*at, serde_json::from_str(raw.get()).ok()?))
+        });
+        // What a tree takes of "[0,0,…", which takes most.
+        let held = claims.kept.iter().map(|(_, raw)| raw.get().len().saturating_mul(16));
+        let bytes = held.fold(size_of::<Self>(), usize::saturating_add);
+        Some(Box::new(Self { names: claims.kept_names.clone(), values: values.collect(), bytes }))
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Lookup<'_> {
+        let Some(at) = self.names.place(name) else { return Lookup::NotKept };
+        let found = self.values.iter().find(|(place, _)| *place == at);
+        found.map_or(Lookup::Absent, |(_, value)| Lookup::Is(value))
+    }
+}
+
+/// They say who somebody is.
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
