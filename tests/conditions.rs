@@ -299,7 +299,7 @@ async fn cl2_other_clients_are_refused_with_403() {
     ] {
         let answer = ask(&layer, "GET", "/", &issuer.token_with(claims.clone())).await;
         assert_eq!(answer.status(), status, "{claims}");
-        let refused = (status == 403).then_some(RejectionKind::ClientRefused);
+        let refused = (status == 403).then_some(RejectionKind::WrongClient);
         assert_eq!(answer.kind(), refused);
     }
 }

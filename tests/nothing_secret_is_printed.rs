@@ -91,6 +91,8 @@ const HARMLESS: &[&str] = &[
     "FetchErrorKind",
     "Gate",
     "KeyStatus",
+    "Conditions",
+    "ConditionsBuilder",
     "MetadataBody",
     "MetadataFault",
     "MetadataService",

@@ -182,7 +182,7 @@ mod tests {
         (RejectionKind::UnknownSession, 404, None, "session_not_found", 5, "SESSION_NOT_FOUND"),
         (RejectionKind::InsufficientLogin, 401, LOGIN, "insufficient_user_authentication", 16, "LOGIN_INSUFFICIENT"),
         (RejectionKind::ClaimRefused, 403, None, "access_denied", 7, "ACCESS_DENIED"),
-        (RejectionKind::ClientRefused, 403, None, "access_denied", 7, "ACCESS_DENIED"),
+        (RejectionKind::WrongClient, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::Denied, 403, None, "access_denied", 7, "ACCESS_DENIED"),
     ];
 

@@ -179,7 +179,7 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
                     &STEP_UP
                 }
             }
-            RejectionKind::Denied | RejectionKind::ClaimRefused | RejectionKind::ClientRefused => {
+            RejectionKind::Denied | RejectionKind::ClaimRefused | RejectionKind::WrongClient => {
                 if disclosure.hidden.is_some() {
                     &HIDDEN
                 } else {

@@ -85,7 +85,7 @@ codes! {
         /// The token is valid, but a claim doesn't have the value that the request requires.
         ClaimRefused = "claim_refused", "a claim of the token doesn't have an allowed value";
         /// The token is valid, but its client isn't among those allowed.
-        ClientRefused = "client_refused", "the token's client isn't allowed";
+        WrongClient = "wrong_client", "the token's client isn't allowed";
         /// The token is valid, but nothing is allowed here.
         Denied = "denied", "no token is allowed here";
     }

@@ -90,7 +90,7 @@ impl Claims {
             audience: audience().map(&mut push).collect(),
             acr: acr.map(&mut push),
             auth_time: claims.auth_time,
-            kept: Kept::of(claims),
+            kept: Kept::of(&claims.kept_names, &claims.kept),
             text: text.into_boxed_str(),
             times: claims.times,
             scopes,

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::ConfigError;
-use crate::token::raw_claims::RawClaims;
+use crate::json::{Budget, check};
 
 /// The names of the claims that are kept.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -79,13 +80,38 @@ impl KeptNames {
 }
 
 /// Returns `true` if a claim is of the shape that its specification says, if it has one (RFC 9396 §2).
-pub(crate) fn has_its_shape(name: &str, value: &RawValue) -> bool {
+fn has_its_shape(name: &str, value: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Detail {
         #[serde(rename = "type")]
         _kind: String,
     }
     name != "authorization_details" || serde_json::from_str::<Vec<Detail>>(value.get()).is_ok()
+}
+
+const SHAPE: &str = "a claim isn't of its shape";
+
+/// Reads a claim that is kept as it is written.
+pub(crate) struct KeptSeed<'n, 'b>(pub(crate) &'n str, pub(crate) &'b Budget);
+
+impl<'de> DeserializeSeed<'de> for KeptSeed<'_, '_> {
+    type Value = &'de RawValue;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<&'de RawValue, D::Error> {
+        let value = <&RawValue>::deserialize(from)?;
+        check(value, self.1).map_err(|_| D::Error::custom(SHAPE))?;
+        if has_its_shape(self.0, value) { Ok(value) } else { Err(D::Error::custom(SHAPE)) }
+    }
+}
+
+/// Reads a claim of any shape, strictly.
+pub(crate) fn checked<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    budget: &Budget,
+) -> Result<&'de RawValue, A::Error> {
+    let value = map.next_value()?;
+    check(value, budget).map_err(|_| A::Error::custom(SHAPE))?;
+    Ok(value)
 }
 
 /// The claims that were kept of one token.
@@ -106,16 +132,16 @@ pub(crate) enum Lookup<'a> {
 
 impl Kept {
     /// Reads the claims of a token that was checked; `None` if none are kept.
-    pub(crate) fn of(claims: &RawClaims<'_>) -> Option<Box<Self>> {
-        claims.kept_names.0.as_ref()?;
-        let values = claims.kept.iter().filter_map(|(at, raw)| {
+    pub(crate) fn of(names: &KeptNames, kept: &[(usize, &RawValue)]) -> Option<Box<Self>> {
+        names.0.as_ref()?;
+        let values = kept.iter().filter_map(|(at, raw)| {
             // It was read strictly when the token was.
             Some((*at, serde_json::from_str(raw.get()).ok()?))
         });
         // What a tree takes of "[0,0,…", which takes most.
-        let held = claims.kept.iter().map(|(_, raw)| raw.get().len().saturating_mul(16));
+        let held = kept.iter().map(|(_, raw)| raw.get().len().saturating_mul(16));
         let bytes = held.fold(size_of::<Self>(), usize::saturating_add);
-        Some(Box::new(Self { names: claims.kept_names.clone(), values: values.collect(), bytes }))
+        Some(Box::new(Self { names: names.clone(), values: values.collect(), bytes }))
     }
 
     pub(crate) const fn bytes(&self) -> usize {

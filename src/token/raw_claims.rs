@@ -3,19 +3,16 @@ use std::cell::Cell;
 use std::fmt;
 use std::slice;
 
-use serde::Deserialize as _;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::clock::UnixTime;
-use crate::json::{
-    Any, Budget, Names, Text, Texts, Value, check, duplicate, next_name, read_object,
-};
+use crate::json::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::token::client_id_source::ClientIdSource;
-use crate::token::kept::{KeptNames, has_its_shape};
+use crate::token::kept::{KeptNames, KeptSeed, checked};
 use crate::token::login::{Told, acr, auth_time};
 use crate::token::marks::{Mark, telling_name, type_claim};
 use crate::token::numeric_date::NumericDate;
@@ -294,29 +291,6 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
 }
 
 const KEPT: &str = "a claim that is kept isn't of its shape";
-
-/// Reads a claim that is kept as it is written.
-struct KeptSeed<'n, 'b>(&'n str, &'b Budget);
-
-impl<'de> DeserializeSeed<'de> for KeptSeed<'_, '_> {
-    type Value = &'de RawValue;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<&'de RawValue, D::Error> {
-        let value = <&RawValue>::deserialize(from)?;
-        check(value, self.1).map_err(|_| wrong_type())?;
-        if has_its_shape(self.0, value) { Ok(value) } else { Err(wrong_type()) }
-    }
-}
-
-/// Reads a claim of any shape, strictly.
-fn checked<'de, A: MapAccess<'de>>(
-    map: &mut A,
-    budget: &Budget,
-) -> Result<&'de RawValue, A::Error> {
-    let value = map.next_value()?;
-    check(value, budget).map_err(|_| wrong_type())?;
-    Ok(value)
-}
 
 fn wrong_type<E: de::Error>() -> E {
     E::custom("a claim isn't of its type")

@@ -105,10 +105,10 @@ impl<C> Validator<C> {
     /// Returns the clock, and how far others may be off.
     pub(crate) fn time(&self) -> (Arc<dyn Clock>, Duration) {
         let leeway = match &self.inner.realms {
-            Realms::One(realm) => realm.policy.leeway,
+            Realms::One(realm) => realm.policy.times.leeway,
             Realms::Many(many) => {
                 let list = many.list();
-                list.realms().map(|realm| realm.policy.leeway).max().unwrap_or_default()
+                list.realms().map(|realm| realm.policy.times.leeway).max().unwrap_or_default()
             }
         };
         (Arc::clone(&self.inner.clock), leeway)

@@ -105,7 +105,7 @@ impl Conditions {
         {
             let presented = Excerpt::new(claims.client_id().unwrap_or_default());
             let detail = Detail::Presented(presented);
-            return Err(Rejection::with(RejectionKind::ClientRefused, detail));
+            return Err(Rejection::with(RejectionKind::WrongClient, detail));
         }
         rules.iter().try_for_each(|rule| rule.check(claims))?;
         if login.is_any() || login.check(claims, terms)?.is_some() {

@@ -137,12 +137,12 @@ impl From<Rule> for Access {
 /// An [`Access`] that was checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rule {
-    kind: Kind,
-    hidden: Option<Absent>,
+    pub(crate) kind: Kind,
+    pub(crate) hidden: Option<Absent>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Kind {
+pub(crate) enum Kind {
     Public,
     Optional,
     AnyToken,
@@ -183,30 +183,6 @@ impl Rule {
         // What would suffice for somebody who has nothing: no implication changes that.
         let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
-    }
-
-    /// Adds conditions. What is public or denied stays so.
-    pub(crate) fn with_conditions(self, conditions: &Conditions) -> Self {
-        let optional =
-            matches!(self.kind, Kind::Optional | Kind::Conditioned { optional: true, .. });
-        let kind = match self.kind {
-            Kind::Public | Kind::Denied => self.kind,
-            Kind::Optional | Kind::AnyToken => Kind::Conditioned {
-                requirement: Requirement::none(),
-                needed: Arc::default(),
-                conditions: conditions.clone(),
-                optional,
-            },
-            Kind::Token { requirement, needed } => {
-                let conditions = conditions.clone();
-                Kind::Conditioned { requirement, needed, conditions, optional }
-            }
-            Kind::Conditioned { requirement, needed, conditions: before, .. } => {
-                let conditions = conditions.and(Some(&before));
-                Kind::Conditioned { requirement, needed, conditions, optional }
-            }
-        };
-        Self { kind, ..self }
     }
 
     /// Returns the scopes that would suffice for a caller who has none.
@@ -284,28 +260,6 @@ impl Rule {
             }
             (Kind::Token { needed, .. }, None) => Err(no_credentials(needed)),
             (Kind::Token { requirement, .. }, Some(claims)) => {
-                if requirement.is_met_by(claims.scopes(), terms) {
-                    Ok(())
-                } else {
-                    Err(insufficient_scope(requirement, claims, terms))
-                }
-            }
-        }
-    }
-}
-
-impl Rule {
-    #[cold]
-    fn admit_on_conditions(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), Rejection> {
-        let Kind::Conditioned { requirement, needed, conditions, optional } = &self.kind else {
-            return Err(RejectionKind::Denied.into());
-        };
-        match token {
-            None if *optional => Ok(()),
-            None if self.hidden.is_some() => Err(RejectionKind::NoCredentials.into()),
-            None => Err(no_credentials(needed)),
-            Some(claims) => {
-                conditions.check(claims, requirement, terms)?;
                 if requirement.is_met_by(claims.scopes(), terms) {
                     Ok(())
                 } else {

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod builder;
+mod conditioned;
 pub(crate) mod lookup;
 pub(crate) mod methods;
 pub(crate) mod nesting;
