@@ -35,7 +35,7 @@ use tower_bearer::issuers::{Issuer, Readiness};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
 use tower_bearer::mcp::{self, McpGuardLayer, OperationTable, RequestBody};
-use tower_bearer::middleware::{AnyOf, TokenRejection};
+use tower_bearer::middleware::{AnyOf, Authorized, RecentAuth, TokenRejection};
 use tower_bearer::testing::{
     Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
     TestIssuer, TestKey,
@@ -93,6 +93,8 @@ const HARMLESS: &[&str] = &[
     "KeyStatus",
     "Conditions",
     "ConditionsBuilder",
+    "RecentAuth",
+    "UnreadableDetail",
     "MetadataBody",
     "MetadataFault",
     "MetadataService",
@@ -217,7 +219,9 @@ async fn send(
             async move {
                 let token = AccessToken::<NoClaims>::from_request_parts(&mut parts, &()).await;
                 let scoped = RequireScope::<Read>::from_request_parts(&mut parts, &()).await;
-                text.push_str(&format!("{token:?} {scoped:?}"));
+                let asking = Authorized::<NoClaims>::from_request_parts(&mut parts, &()).await;
+                let recent = RecentAuth::<1>::from_request_parts(&mut parts, &()).await;
+                text.push_str(&format!("{token:?} {scoped:?} {asking:?} {asking:#?} {recent:?}"));
                 seen.lock().unwrap().push_str(&text);
                 let mut response = answer(Request::new(body)).await?;
                 response.extensions_mut().insert(Inside(text, token.ok(), scoped.ok()));

@@ -115,13 +115,13 @@ impl<'a> Context<'a> {
     /// Returns which scopes imply others.
     #[cfg(feature = "mcp")]
     pub(crate) const fn implications(&self) -> &'a Implications {
-        &self.settings.implications
+        &self.settings.terms.implications
     }
 
     /// Decides whether the request may do what a rule is for.
     #[cfg(feature = "mcp")]
     pub(crate) fn admit(&self, rule: &Rule) -> Result<(), Refusal> {
-        let admitted = Rules::from(rule).admit(self.claims(), self.implications());
+        let admitted = Rules::from(rule).admit(self.claims(), &self.settings.terms);
         admitted.map_err(|refused| refused.rejection.into())
     }
 

@@ -12,7 +12,7 @@ use crate::token::Claims;
 /// Who may do something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
-    rule: Result<Rule, ConfigError>,
+    pub(crate) rule: Result<Rule, ConfigError>,
 }
 
 impl Access {
@@ -57,21 +57,6 @@ impl Access {
     /// Lets those in whose valid token has the scopes that `S` names; see [`scopes!`](crate::scopes).
     pub fn of<S: RequiredScopes>() -> Self {
         Self::requires(S::requirement())
-    }
-
-    /// Adds conditions that the token must meet besides, for those who are let in only with a token; without
-    /// one, those who need none are let in.
-    ///
-    /// If this lets everybody in, what this is given to says so when it is built: no token is looked at.
-    #[must_use]
-    pub fn conditions(self, conditions: &Conditions) -> Self {
-        let rule = self.rule.and_then(|rule| match rule.kind {
-            Kind::Public => Err(ConfigError::new(
-                "what is public looks at no token: conditions need Access::token(), or optional()",
-            )),
-            _ => Ok(rule.with_conditions(conditions)),
-        });
-        Self { rule }
     }
 
     /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
@@ -240,7 +225,9 @@ impl Rule {
     #[cfg(feature = "mcp")]
     pub(crate) const fn requirement(&self) -> Option<&Requirement> {
         match &self.kind {
-            Kind::Token { requirement, .. } => Some(requirement),
+            Kind::Token { requirement, .. } | Kind::Conditioned { requirement, .. } => {
+                Some(requirement)
+            }
             Kind::Public | Kind::Optional | Kind::AnyToken | Kind::Denied => None,
         }
     }

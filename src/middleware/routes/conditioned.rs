@@ -1,11 +1,29 @@
 use std::sync::Arc;
 
+use crate::error::ConfigError;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
-use crate::middleware::routes::access::{Kind, Rule, insufficient_scope, no_credentials};
+use crate::middleware::routes::access::{Access, Kind, Rule, insufficient_scope, no_credentials};
 use crate::refusal::{Rejection, RejectionKind};
 use crate::scope::Requirement;
 use crate::token::Claims;
+
+impl Access {
+    /// Adds conditions that the token must meet besides, for those who are let in only with a token; without
+    /// one, those who need none are let in.
+    ///
+    /// If this lets everybody in, what this is given to says so when it is built: no token is looked at.
+    #[must_use]
+    pub fn conditions(self, conditions: &Conditions) -> Self {
+        let rule = self.rule.and_then(|rule| match rule.kind {
+            Kind::Public => Err(ConfigError::new(
+                "what is public looks at no token: conditions need Access::token(), or optional()",
+            )),
+            _ => Ok(rule.with_conditions(conditions)),
+        });
+        Self { rule }
+    }
+}
 
 impl Rule {
     /// Adds conditions. What is public or denied stays so.
