@@ -4,6 +4,7 @@ use http::Request;
 use http_body_util::Full;
 use tower::{Layer as _, ServiceExt as _};
 use tower_bearer::mcp::{McpGuardLayer, OperationTable};
+use tower_bearer::middleware::Conditions;
 use tower_bearer::{Access, BearerAuthLayer, Implications, RejectionKind, Secret, Validator};
 
 use crate::stub::{App, Server, app, call, guard, message, post, within};
@@ -299,4 +300,26 @@ fn a_table_that_cannot_work_is_refused() {
     assert!(guard().max_message_bytes(0).is_err());
     let key = |bytes: usize| guard().session_key(Secret::new(vec![0; bytes]));
     assert!(key(31).is_err() && key(32).is_ok());
+}
+
+// SU6: a tool can need a login, and says so in one challenge with its scopes.
+#[tokio::test]
+async fn su6_tools_can_ask_for_a_login() {
+    let (issuer, server) = (Issuer::new(), Server::new());
+    let strong = Conditions::builder().acr_values(["mfa"]).build().unwrap();
+    let table = OperationTable::builder(Access::scope("mcp:use"))
+        .tool("pay", Access::scope("mcp:pay").conditions(&strong))
+        .build()
+        .unwrap();
+    let app = app(&issuer, McpGuardLayer::new(table).unwrap(), &server);
+    let token = |acr: &str| {
+        issuer.token_with(serde_json::json!({ "acr": acr, "scope": "mcp:use mcp:pay" }))
+    };
+    assert_eq!(ask(&app, &token("mfa"), call("pay")).await.status(), 200);
+    assert_eq!(ask(&app, &token("pwd"), call("add")).await.status(), 200);
+    let weak = ask(&app, &token("pwd"), call("pay")).await;
+    assert_eq!((weak.status(), weak.kind()), (401, Some(RejectionKind::InsufficientLogin)));
+    let challenge = weak.challenge();
+    assert!(challenge.contains(r#", acr_values="mfa", scope="mcp:"#), "{challenge}");
+    assert_eq!(server.count(), 2);
 }

@@ -7,6 +7,9 @@ use crate::middleware::conditions::terms::Terms;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::token::{Claims, Told};
 
+/// Decides whether a value of `acr` is good enough.
+pub(crate) type Accepts = dyn Fn(&str) -> bool + Send + Sync;
+
 /// How, and how long ago, the user must have logged in (RFC 9470).
 #[derive(Clone, Default)]
 pub(crate) struct Login {
@@ -14,7 +17,7 @@ pub(crate) struct Login {
     pub(crate) acr_values: Vec<String>,
     pub(crate) max_age: Option<Duration>,
     /// Decides about values that aren't listed.
-    pub(crate) also: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    pub(crate) also: Option<Arc<Accepts>>,
 }
 
 impl Login {

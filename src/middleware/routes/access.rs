@@ -188,24 +188,15 @@ impl Rule {
         self.hidden.is_some()
     }
 
-    /// Returns all scopes that it is about, unless it hides what it is for.
-    pub(crate) fn shown_scopes(&self) -> Vec<&str> {
-        match &self.kind {
-            Kind::Token { requirement, .. } | Kind::Conditioned { requirement, .. }
-                if self.hidden.is_none() =>
-            {
-                requirement.names()
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// Returns a rule that lets in whom both let in.
     #[cfg(feature = "mcp")]
     pub(crate) fn and(&self, other: &Self) -> Self {
         let kind = match (&self.kind, &other.kind) {
             (Kind::Denied, _) | (_, Kind::Denied) => Kind::Denied,
             (Kind::Public, kind) | (kind, Kind::Public) => kind.clone(),
+            (Kind::Conditioned { .. }, _) | (_, Kind::Conditioned { .. }) => {
+                self.kind.merged(&other.kind)
+            }
             (Kind::Optional, kind) | (kind, Kind::Optional) => kind.clone(),
             (Kind::AnyToken, kind) | (kind, Kind::AnyToken) => kind.clone(),
             (Kind::Token { requirement: one, .. }, Kind::Token { requirement: two, .. }) => {
@@ -218,7 +209,10 @@ impl Rule {
     /// Returns `true` if requests without a token may be let in.
     #[cfg(feature = "mcp")]
     pub(crate) const fn needs_no_token(&self) -> bool {
-        matches!(self.kind, Kind::Public | Kind::Optional)
+        matches!(
+            self.kind,
+            Kind::Public | Kind::Optional | Kind::Conditioned { optional: true, .. }
+        )
     }
 
     /// Returns what the token's scopes must meet, if it is about them.

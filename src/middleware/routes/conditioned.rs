@@ -6,6 +6,8 @@ use crate::middleware::conditions::terms::Terms;
 use crate::middleware::routes::access::{Access, Kind, Rule, insufficient_scope, no_credentials};
 use crate::refusal::{Rejection, RejectionKind};
 use crate::scope::Requirement;
+#[cfg(feature = "mcp")]
+use crate::scope::{Implications, ScopeSet};
 use crate::token::Claims;
 
 impl Access {
@@ -25,7 +27,44 @@ impl Access {
     }
 }
 
+#[cfg(feature = "mcp")]
+impl Kind {
+    /// Returns what lets in whom both let in, of which one has conditions.
+    pub(crate) fn merged(&self, other: &Self) -> Self {
+        let parts = |kind: &Self| match kind {
+            Self::Token { requirement, .. } => (requirement.clone(), None, false),
+            Self::Conditioned { requirement, conditions, optional, .. } => {
+                (requirement.clone(), Some(conditions.clone()), *optional)
+            }
+            Self::Public | Self::Optional => (Requirement::none(), None, true),
+            Self::AnyToken | Self::Denied => (Requirement::none(), None, false),
+        };
+        let ((one, first, is_optional), (two, second, also_optional)) = (parts(self), parts(other));
+        let conditions = match (first, second) {
+            (Some(first), second) => first.and(second.as_ref()),
+            (None, Some(second)) => second,
+            (None, None) => return self.clone(),
+        };
+        let requirement = Requirement::all([one, two]);
+        let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
+        let optional = is_optional && also_optional;
+        Self::Conditioned { requirement, needed: Arc::new(needed), conditions, optional }
+    }
+}
+
 impl Rule {
+    /// Returns all scopes that it is about, unless it hides what it is for.
+    pub(crate) fn shown_scopes(&self) -> Vec<&str> {
+        match &self.kind {
+            Kind::Token { requirement, .. } | Kind::Conditioned { requirement, .. }
+                if self.hidden.is_none() =>
+            {
+                requirement.names()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Adds conditions. What is public or denied stays so.
     pub(crate) fn with_conditions(self, conditions: &Conditions) -> Self {
         let optional =
