@@ -93,6 +93,7 @@ const HARMLESS: &[&str] = &[
     "KeyStatus",
     "Conditions",
     "ConditionsBuilder",
+    "Authorized",
     "RecentAuth",
     "UnreadableDetail",
     "MetadataBody",

@@ -220,12 +220,9 @@ mod tests {
             let set: ScopeSet = scopes.iter().map(String::as_str).collect();
             let text = challenge(&realm, kind, Some(set.as_str()));
             if text.is_empty() {
-                prop_assert!(matches!(
-                    kind,
-                    RejectionKind::Denied
-                        | RejectionKind::ClaimRefused
-                        | RejectionKind::WrongClient
-                ));
+                let refusal = Refusal::Rejection(Rejection::new(kind));
+                let wire = wire(&refusal, Disclosure::default());
+                prop_assert_eq!(wire.challenge, Challenged::No);
                 return Ok(());
             }
             let params = parse(&text);
