@@ -56,7 +56,7 @@ impl fmt::Debug for RequestHead<'_> {
 mod tests {
     use super::*;
 
-    // L1's like for the server: nobody may have marked the field as sensitive.
+    // The field may not have been marked as sensitive.
     #[test]
     fn a_request_is_printed_without_what_may_be_secret() {
         let request =

@@ -84,57 +84,58 @@
 //!
 //! # Lifecycle of a token
 //!
-//! *A token is kept* until a tenth of its lifetime is left, or a minute if that is less. One to two
-//! tenths before that, by chance, the first call that comes starts to fetch another in the
-//! background; until it is there, or if the authorization server is down, the old one serves. Only
-//! then does a call wait. However many calls want a token, one fetches it, in a task of its own: a
-//! caller that goes away does not end it. Time is measured by the monotonic clock, from when the
-//! token was asked for. A server that leaves `expires_in` out gets five minutes
-//! ([`GrantBuilder::default_lifetime`]); one that sends zero or nonsense, a token used once.
+//! **Kept.** A cached token is used until a tenth of its lifetime is left, or one minute if that is less.
+//! One to two tenths of the lifetime before that point (chosen at random), the next call starts a
+//! background fetch of a new token. Calls keep using the old token until the new one is there, also if
+//! the authorization server is down, and wait only once the old one is no longer used. One fetch, in
+//! its own task, serves all calls that need the token; a caller that is dropped does not cancel it.
+//! Lifetimes are measured with the monotonic clock, from the time of the token request. Without an
+//! `expires_in` in the response, the lifetime is five minutes ([`GrantBuilder::default_lifetime`]); with
+//! a zero or invalid one, the token is used once.
 //!
-//! *A fetch that fails* is tried three times if that can help, within ten seconds
-//! ([`TokenClientBuilder::timeout`]). What can't pass by itself ([`TokenError::is_permanent`]) is
-//! then believed for ten seconds, doubling up to five minutes; everything else, such as a proxy's 404,
-//! for half a second, doubling up to a minute, or for as long as `Retry-After` says, up to five
-//! minutes. Calls meanwhile get the same error at once. [`TokenSource::reset`] and
-//! [`TokenClient::reset`] forget it.
+//! **Failed fetches.** A fetch has up to three attempts within ten seconds
+//! ([`TokenClientBuilder::timeout`]), if its failure may be temporary. A permanent failure
+//! ([`TokenError::is_permanent`]) is cached for ten seconds, doubling up to five minutes. Any other
+//! failure, such as a proxy's 404, is cached for half a second, doubling up to one minute, or for the
+//! time that `Retry-After` names, up to five minutes. Calls during that time return the same error at
+//! once. [`TokenSource::reset`] and [`TokenClient::reset`] discard it.
 //!
-//! *Many fetches at once* share 64 places ([`TokenClientBuilder::concurrent_fetches`]), of which one
-//! authorization server gets half. The others wait for their turn: first those that a caller waits
-//! for, then those that replace a token ahead of its expiry.
+//! **Concurrent fetches.** At most 64 fetches run at the same time
+//! ([`TokenClientBuilder::concurrent_fetches`]), at most half of them for one authorization server.
+//! Others are queued: fetches with a waiting caller first, then background fetches.
 //!
-//! *A caller with little time* gets an error when it is over, while the fetch goes on: after its
-//! request's timeout, its `grpc-timeout`, or [`AttachTokenLayer::token_timeout`]. What the wait has
-//! taken, the request has less.
+//! **Deadlines.** A call returns an error at its deadline, while the fetch continues. The deadline is the
+//! request's timeout, its `grpc-timeout`, or [`AttachTokenLayer::token_timeout`]. The time spent waiting
+//! is deducted from the request's own timeout.
 //!
-//! *A server that refuses the token*, with 401 (or gRPC's `UNAUTHENTICATED`) and `invalid_token`, no
-//! error, or no challenge at all, gets the request once more with another token, if the body could be
-//! kept ([`AttachTokenLayer::replay_up_to`]). Its second answer is the caller's. Meanwhile, and if
-//! there is no other token to be had, all other requests go with the one there is: it may be good
-//! elsewhere. If new tokens are refused as well, they aren't what is wrong, and within thirty seconds
-//! no other is fetched for that origin.
+//! **Refused tokens.** If the server answers 401 (or gRPC `UNAUTHENTICATED`) with `invalid_token`, with no
+//! error, or with no challenge at all, the request is sent once more with a new token, if its body could
+//! be buffered ([`AttachTokenLayer::replay_up_to`]). The second response is returned to the caller.
+//! Until a new token is there, other requests keep using the old one, which may still be valid at other
+//! servers. If the origin refuses new tokens too, the token is not the cause, and no other is fetched for
+//! that origin for thirty seconds.
 //!
-//! *Without a token nothing is sent*, and no token is sent to where it doesn't belong: only to the
-//! origins named, only over `https` or to a loopback address (within a mesh that encrypts by itself, see
-//! [`AttachTokenLayer::dangerous_allow_http`] and [`GrantBuilder::dangerous_allow_http`]), and with no
-//! `Host` field that names another. A request that has an `Authorization`
-//! field already goes as it is ([`AttachTokenLayer::replace_existing`]).
+//! **Where tokens are sent.** Without a token, the request is not sent. A token is sent only to the
+//! configured origins, only over `https` or to a loopback address (for a mesh that encrypts by itself, see
+//! [`AttachTokenLayer::dangerous_allow_http`] and [`GrantBuilder::dangerous_allow_http`]), and only if the
+//! `Host` field names the same host. A request that already has an `Authorization` field is sent
+//! unchanged ([`AttachTokenLayer::replace_existing`]).
 //!
 //! # Secrets that change
 //!
-//! A [`SecretProvider`] is asked again when what it gave is five minutes old, and whenever the
-//! server refuses the client's secret: the new secret is then used for the same fetch. If the server
-//! doesn't know the new one yet, the last that it accepted is tried. So a rotation needs neither a
-//! restart nor good timing. While the server goes on refusing what the provider has, the provider is asked
-//! at growing intervals, up to half a minute while there are calls.
+//! A [`SecretProvider`] is queried again when its last secret is five minutes old, and when the
+//! server refuses the client's secret; a new secret is then used for the same fetch. If the server
+//! doesn't know the new one yet, the last accepted secret is tried. A rotation therefore needs neither a
+//! restart nor precise timing. While the server keeps refusing the provider's secret, the provider is
+//! queried at growing intervals, up to half a minute while there are calls.
 //!
 //! # Errors
 //!
-//! A [`TokenError`] names the client, the tenant, the issuer and the token endpoint; its sources say what
-//! lies behind it, such as what is wrong with a private key. The server's own words are added if none of
-//! what is secret in the request may be in them: the client's secret or assertion, the values of
-//! [`GrantBuilder::parameter`], and the query of the endpoint's address, in whatever encoding, backwards,
-//! or but for a character. In doubt only the error code is shown. `Debug` of these errors is the sentence
+//! A [`TokenError`] names the client, the tenant, the issuer and the token endpoint; its
+//! [`source`](std::error::Error::source) is the cause, such as an invalid private key. The server's error
+//! description is included only if it cannot contain a secret of the request (the client's secret or
+//! assertion, the values of [`GrantBuilder::parameter`], and the query of the endpoint's URL), also not
+//! encoded, reversed, or with one character changed. In doubt only the error code is shown. `Debug` of these errors is the sentence
 //! that `main` prints.
 //!
 //! # Tenants
@@ -145,16 +146,15 @@
 //! # Several processes
 //!
 //! With a [`TokenStore`] ([`TokenClientBuilder::shared`]), processes share tokens, and one of them
-//! fetches for all. What is stored is encrypted, and bound to its place. Each call to the store may
-//! take a fifth of a second; if the store is slow, full or unreachable, processes continue without it,
+//! fetches for all. Stored values are encrypted and bound to their keys. Each call to the store may
+//! take 0.2 seconds; if the store is slow, full or unreachable, processes continue without it,
 //! and no call fails.
 //! `RedisStore` (feature `redis`) is such a store: for one Redis or Valkey server, a primary behind a
 //! name that follows it, or a proxy. Redis Cluster and Sentinel are not supported.
 //!
-//! Tokens that were asked for with a TLS certificate ([`ClientAuth::tls`],
-//! [`GrantBuilder::certificate_bound`]) aren't shared, and neither
-//! are JWTs that say by `cnf` that they are bound to a certificate or a key: each process may have its
-//! own (RFC 8705 §3).
+//! Tokens that were requested with a TLS certificate ([`ClientAuth::tls`],
+//! [`GrantBuilder::certificate_bound`]) aren't shared, nor are JWTs whose `cnf` binds them to a certificate
+//! or a key, since each process may have its own (RFC 8705 §3).
 //!
 //! # Bounds
 //!

@@ -148,7 +148,7 @@ impl Asked {
         }
     }
 
-    /// Asks the provider; the caller sees to it that nobody else does.
+    /// Asks the provider. The caller ensures that only one inquiry is under way.
     async fn ask(&self, after_refusal: bool, patience: Duration) -> Result<Known, SecretError> {
         let number = {
             let mut state = self.lock();
@@ -195,7 +195,7 @@ impl Asked {
 }
 
 impl State {
-    /// Returns what is to be used without asking, for somebody who came after inquiry `came`;
+    /// Returns what is to be used without asking, for a caller that came after inquiry `came`;
     /// `None` if the provider is to be asked.
     fn settled(&self, max_age: Duration, came: u64) -> Option<Result<Known, SecretError>> {
         let since = |then: Instant| monotonic().saturating_duration_since(then);

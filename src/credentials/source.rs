@@ -329,7 +329,7 @@ mod tests {
                 tokio::spawn(async move { current(&source).await })
             })
             .collect();
-        // Noting that a secret is good waits for nobody.
+        // Recording that a secret was accepted never waits.
         tokio::time::sleep(SECOND).await;
         source.accepted(&old);
         assert_eq!(started.elapsed(), SECOND);

@@ -1,4 +1,4 @@
-/// Tells whether an encoded Edwards point is canonical and not of small order.
+/// Returns `true` if an encoded Edwards point is canonical and not of small order.
 ///
 /// Neither backend refuses these of itself. For a key of small order, one signature can hold for
 /// many messages, so strict verifiers refuse it ("Taming the many EdDSAs", Chalkias et al. 2020).

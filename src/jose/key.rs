@@ -77,7 +77,7 @@ impl VerificationKey {
         self.declared
     }
 
-    /// Tells whether the key may be used with the algorithm (RFC 8725 §3.1: the key decides).
+    /// Returns `true` if the key may be used with the algorithm (RFC 8725 §3.1: the key decides).
     pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
         self.declared.map_or_else(
             || KeyType::of(algorithm) == self.material.key_type(),
@@ -90,7 +90,7 @@ impl VerificationKey {
         Identity { kid: self.kid(), material: &self.material, declared: self.declared }
     }
 
-    /// Tells whether the signature holds.
+    /// Returns `true` if the signature is valid.
     pub(crate) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
         if !self.fits(algorithm) || !signature_is_well_formed(algorithm, signature) {
             return false;

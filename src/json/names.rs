@@ -8,7 +8,7 @@ use crate::json::text::Text;
 use crate::kinds::Kinds;
 
 /// Names by which `serde_json` passes values to itself: an object whose first member has one is read
-/// by `serde_json::Value` as what the member's text says. Nobody else has a use for them.
+/// by `serde_json::Value` as what the member's text says. No other producer has a use for them.
 const RESERVED: &str = "$serde_json::private::";
 
 /// The member names seen so far in one object.

@@ -17,7 +17,7 @@ const NUMBER: &str = "$serde_json::private::Number";
 /// Several strings; a few of them need no allocation.
 pub(crate) type Texts<'de> = SmallVec<[Cow<'de, str>; 4]>;
 
-/// A JSON value, as far as anybody here wants to know.
+/// A JSON value, in the detail that the readers of this crate need.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Value<'de> {
     Text(Cow<'de, str>),

@@ -234,7 +234,7 @@ impl Jwks {
         }
     }
 
-    /// Returns the keys of now in a form that another process can start from; `None` while there
+    /// Returns the current keys in a form that another process can start from; `None` while there
     /// are none, or if they are part of the configuration.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let loaded = self.look_now();
@@ -251,7 +251,7 @@ impl Jwks {
         Watch::new(Arc::clone(self.shared()))
     }
 
-    /// Returns the keys of now, with their state.
+    /// Returns the current keys, with their state.
     #[inline]
     pub(crate) fn load(&self, wall: UnixTime) -> LoadedKeys {
         let loaded = self.look(wall);
@@ -286,7 +286,7 @@ impl Jwks {
         self.shared().miss(seen, key, token)
     }
 
-    /// Returns keys that serve, while those of now are cold, expired or shut down.
+    /// Waits for keys that serve, while the current ones are cold, expired or shut down.
     pub(crate) fn wait_cold(&self) -> Progress<LoadedKeys> {
         self.shared().wait_cold()
     }

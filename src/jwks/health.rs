@@ -41,7 +41,7 @@ impl State {
         }
     }
 
-    /// Tells whether tokens can be checked.
+    /// Returns `true` if tokens can be checked.
     pub const fn serves(self) -> bool {
         matches!(self, Self::Fresh | Self::Stale | Self::Static)
     }
@@ -56,7 +56,7 @@ impl State {
     }
 }
 
-/// What a readiness probe should say. Liveness is never affected: a restart mends nothing.
+/// The readiness of a service. It is not a liveness signal: a restart fixes nothing.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Health {
@@ -78,7 +78,7 @@ impl Health {
         }
     }
 
-    /// Tells whether requests should be routed here.
+    /// Returns `true` if requests should be routed here.
     pub const fn is_ready(self) -> bool {
         matches!(self, Self::Ready | Self::Degraded)
     }

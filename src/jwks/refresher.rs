@@ -251,7 +251,7 @@ impl Shared {
 
     /// Notices that the task has ended: because it was told to, or with its runtime.
     ///
-    /// Then what it left undone is for the next task, which whoever waits for it starts.
+    /// What it left undone is for the next task, which the next waiting caller starts.
     fn ended(&self) {
         let mut control = self.control();
         control.alive = false;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::clock::UnixTime;
 use crate::jwks::refresher::Shared;
 
-/// Tells whether what was verified with the keys still is.
+/// Watches whether what was verified with the keys still is.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch(Arc<Shared>);
 
@@ -13,7 +13,7 @@ impl Watch {
     }
 
     /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
-    /// down, or nobody to keep watch). A verified token may be remembered under its set's
+    /// down, or not watched). A verified token may be remembered under its set's
     /// `generation`, and trusted only while this is the same. One atomic load.
     pub(crate) fn generation(&self) -> u64 {
         self.0.store.generation()

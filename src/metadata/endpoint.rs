@@ -82,7 +82,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Answers a request for it, whoever sends it.
+    /// Answers a request for it, with or without credentials.
     pub(crate) fn answer(self, method: &Method, headers: &HeaderMap) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         let fields = response.headers_mut();

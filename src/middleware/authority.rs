@@ -52,7 +52,7 @@ impl From<NotAdmitted> for Refused {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
-    /// Decides about a request, and hides its credentials from whoever may print it. Where the
+    /// Decides about a request, and marks its credentials as sensitive, so that they are not printed. Where the
     /// token's verdict comes later, [`admit`](Self::admit) goes on with it.
     pub(crate) fn judge<B>(
         &self,

@@ -17,7 +17,7 @@ use crate::token::{AccessToken, Claims, ErasedToken, NoClaims};
 /// Extracts the request's token, for handlers that learn only on the way what the request needs.
 ///
 /// Its methods refuse as the layer does, with the same challenge and renderer, so that a need of one handler
-/// refuses nobody elsewhere:
+/// refuses no request elsewhere:
 ///
 /// ```
 /// use axum::extract::Path;

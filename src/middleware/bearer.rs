@@ -21,8 +21,8 @@ pub(crate) fn credentials(headers: &mut HeaderMap) -> Credentials<'_> {
     if are_many(headers) {
         let fields = headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
         fields.for_each(|(_, field)| field.set_sensitive(true));
-        // Neither the first nor the last of several may win: whoever stands before this service may
-        // have read the other one.
+        // Neither the first nor the last of several may win: a proxy in front may have read the other
+        // one.
         return Credentials::Refused(RejectionKind::MultipleCredentials);
     }
     match headers.get_mut(AUTHORIZATION) {
@@ -34,7 +34,7 @@ pub(crate) fn credentials(headers: &mut HeaderMap) -> Credentials<'_> {
     }
 }
 
-/// Tells whether there are several fields. Where no name at all occurs twice, that is known at once.
+/// Returns `true` if there are several fields. Where no name at all occurs twice, that is known at once.
 fn are_many(headers: &HeaderMap) -> bool {
     headers.len() > headers.keys_len() && headers.get_all(AUTHORIZATION).iter().nth(1).is_some()
 }

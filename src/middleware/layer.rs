@@ -25,8 +25,8 @@ use crate::validator::Validator;
 /// [`fallback`](Self::fallback). The service within, its guards and its handlers find the token in the
 /// request's extensions: [`AccessToken::from_extensions`](crate::AccessToken::from_extensions).
 ///
-/// Whoever keeps the extensions of a request that was let through keeps its validator, as if by a
-/// clone, and so the task of its keys.
+/// The extensions of an accepted request hold a clone of the validator: as long as they are kept, the
+/// task that refreshes its keys runs on.
 ///
 /// axum's `Router::layer` is for the routes that were added before: call it last, since a route that is
 /// added after this layer is open to all.

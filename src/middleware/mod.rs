@@ -88,7 +88,7 @@
 //! also where the handler takes it as a `Result` and answers otherwise.
 //!
 //! Alert on the `result` `unavailable` but for the `reason` `rate_limited`, not on the number of 503
-//! answers: anyone who makes up `kid`s is answered 503 as well, with that reason, once the issuer can't
+//! answers: requests with made-up `kid`s are answered 503 as well, with that reason, once the issuer can't
 //! be asked more often.
 //!
 //! The metrics of this crate are described to the recorder that is installed when a layer, a key source

@@ -29,7 +29,7 @@ use crate::scope::{Implications, Requirement, Scope, ScopeSet};
     note = "for all of several write a tuple of up to eight, `(A, B)`; for any of them `AnyOf<(A, B)>`"
 )]
 pub trait RequiredScopes {
-    /// Tells whether a token with these scopes has those that are required.
+    /// Returns `true` if these scopes include those that are required.
     #[doc(hidden)]
     fn are_in(granted: &ScopeSet, implications: &Implications) -> bool;
 

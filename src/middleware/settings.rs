@@ -128,7 +128,7 @@ impl Settings {
         refused
     }
 
-    /// Tells whether a request is a preflight of CORS that passes: browsers send those without
+    /// Returns `true` if a request is a CORS preflight that passes: browsers send those without
     /// credentials (Fetch §4.8).
     pub(crate) fn lets_preflight_pass<B>(&self, request: &Request<B>) -> bool {
         self.preflight

@@ -128,7 +128,7 @@ const METRICS: &[Metric] = &[
     ),
 ];
 
-/// Registers the descriptions with the recorder of now.
+/// Registers the descriptions with the current recorder.
 pub(crate) fn describe() {
     for Metric(kind, name, unit, what) in METRICS {
         match kind {

@@ -17,7 +17,7 @@ use crate::token::times::Times;
 
 /// The registered claims of a valid access token (RFC 7519 §4.1, RFC 9068 §2.2).
 ///
-/// `Debug` shows none of them: they say who somebody is.
+/// `Debug` shows none of them, since they identify a person.
 pub struct Claims {
     issuer: Arc<str>,
     entry: Option<Arc<Entry>>,
@@ -146,7 +146,7 @@ impl Claims {
     /// Which of the two it is can't be told from this claim alone: an authorization server may let
     /// a client choose an identifier that is also a user's (RFC 9068 §5). Look at
     /// [`client_id`](Self::client_id) too before taking a subject for a user. With several issuers, a
-    /// subject alone names nobody: see [`identity`](Self::identity).
+    /// subject alone is ambiguous: see [`identity`](Self::identity).
     pub fn subject(&self) -> Option<&str> {
         self.part_of(self.subject)
     }
@@ -188,7 +188,8 @@ impl Claims {
         &self.scopes
     }
 
-    /// Tells whether the token grants this scope by name. Implications are the layer's to know.
+    /// Returns `true` if the token grants this scope by name. Implications are not applied: only the layer
+    /// knows them.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scopes.contains(scope)
     }

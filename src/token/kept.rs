@@ -155,7 +155,7 @@ impl Kept {
     }
 }
 
-/// They say who somebody is.
+/// They identify a person.
 impl fmt::Debug for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kept").finish_non_exhaustive()

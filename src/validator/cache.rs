@@ -175,7 +175,7 @@ mod tests {
         }
     }
 
-    /// The keys of a static set make nobody wait.
+    /// With the keys of a static set, no call waits.
     fn at_once<C>(validator: &Validator<C>, token: &str) -> Result<AccessToken<C>, Refusal>
     where
         C: serde::de::DeserializeOwned + Send + Sync + 'static,

@@ -8,7 +8,7 @@ pub(crate) struct Presented<'a> {
 /// How the token was sent, and so what else must be shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scheme {
-    /// RFC 6750: whoever has the token may use it.
+    /// RFC 6750: any party in possession of the token may use it.
     Bearer,
 }
 

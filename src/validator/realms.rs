@@ -44,7 +44,7 @@ impl Many {
         self.readiness.health(&self.list())
     }
 
-    /// Returns the issuers of now.
+    /// Returns the current issuers.
     pub(crate) fn list(&self) -> Arc<List> {
         self.list.load_full()
     }

@@ -20,7 +20,7 @@ pub(crate) enum Watch {
 }
 
 impl Watch {
-    /// Returns the number of the keys of now.
+    /// Returns the generation of the current keys.
     pub(crate) fn generation(&self) -> u64 {
         match self {
             Self::Keys(keys) => keys.generation(),
@@ -47,7 +47,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Returns the number of the issuer's keys of now, which is that of none once it was removed.
+    /// Returns the generation of the issuer's current keys: that of no keys once it was removed.
     #[inline]
     pub(crate) fn generation_at(&self, now: UnixTime) -> u64 {
         if self.entry.has_ended() { NO_GENERATION } else { self.watch.generation_at(now) }

@@ -2,7 +2,7 @@
 //!
 //! It is set-associative, as a processor's cache is: a hash of the token's end, with a key drawn at
 //! random, names one set of 16 places, within which the whole token decides. That is why it can't be
-//! flooded (no lookup looks at more than 16 places, whatever anybody sends), and why a reader neither
+//! flooded (no lookup looks at more than 16 places, whatever is sent), and why a reader neither
 //! takes a lock nor writes: many threads with one hot token share nothing but the count of its `Arc`.
 //! A set that is full forgets what wasn't asked for since its hand last came by (CLOCK), so that
 //! tokens that come once don't drive out those that come all the time.
@@ -29,7 +29,8 @@ const WAYS: usize = 16;
 const NO_TAG: u32 = 0;
 
 /// How much of a token's end is hashed: 96 bits of signature, which only the issuer's key can make.
-/// Nobody can choose the hashes of tokens that are accepted, and of others only their own suffer.
+/// A caller cannot choose the hashes of tokens that are accepted, and chosen hashes of other tokens slow
+/// down only their own lookups.
 const HASHED_BYTES: usize = 16;
 
 /// What is known of tokens.
@@ -44,12 +45,13 @@ pub(crate) struct Table<V> {
 }
 
 struct Set<V> {
-    /// The other half of each way's hash, to look at no token in vain; 0 where there is none.
+    /// The other half of each way's hash, so that hardly any token is compared without need; 0 where
+    /// there is none.
     tags: [AtomicU32; WAYS],
     /// One bit a way: whether it was asked for since the hand came by.
     used: AtomicU16,
     ways: [ArcSwapOption<Entry<V>>; WAYS],
-    /// Where the hand is. Whoever changes a way holds it; readers never do.
+    /// The position of the hand. A writer of a way holds it; readers never do.
     hand: Mutex<usize>,
 }
 

@@ -12,7 +12,7 @@ use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
 /// The longest `iss` that is looked up, in bytes.
 const MAX_ISS: usize = 2_048;
 
-/// Calls `select` with the `iss` of a token whose signature nobody has checked.
+/// Calls `select` with the `iss` of a token whose signature has not been checked.
 ///
 /// Only the first `iss` is looked at: a second one is refused when all claims are read.
 ///

@@ -88,7 +88,7 @@ impl AttachTokenLayer {
     /// Like [`new`](Self::new), but `http` origins may be any host: for a mesh whose proxies encrypt
     /// what leaves the machine.
     ///
-    /// Where nothing does, anyone on the way can read the token and use it.
+    /// Otherwise, anyone on the network path can read the token and use it.
     ///
     /// # Errors
     ///

@@ -144,7 +144,7 @@ impl GrantBuilder {
     /// proxies encrypt what leaves the machine. The metadata of an `http` issuer may then name an
     /// `http` token endpoint; that of an `https` issuer never may.
     ///
-    /// Where nothing does, anyone on the way can read the client's secret and its tokens.
+    /// Otherwise, anyone on the network path can read the client's secret and its tokens.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.plain_http = PlainHttp::Dangerous;
         self

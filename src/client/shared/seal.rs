@@ -23,7 +23,7 @@ const TAG: usize = 16;
 ///
 /// A value is the version, a random nonce, the ciphertext and the tag of XChaCha20-Poly1305, whose
 /// associated data are the version and the store's key: a value that is moved to another key, or
-/// that someone without the secret has written, is no value.
+/// that was written without the secret, is no value.
 pub(crate) struct Seal {
     cipher: XChaCha20Poly1305,
     naming: Zeroizing<Digest>,
@@ -74,7 +74,7 @@ impl Seal {
 
     /// Names the keys of a grant with this secret.
     ///
-    /// The names depend on the shared secret too: whoever sees them learns nothing that a weak
+    /// The names depend on the shared secret too: an observer learns nothing that a weak
     /// client secret could be guessed by.
     pub(crate) fn names(&self, distinction: &Digest, fingerprint: &Digest) -> Names {
         let name = Parts::new("name").part(*self.naming).part(distinction).part(fingerprint);

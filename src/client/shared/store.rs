@@ -12,7 +12,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// A cache that several processes share.
 ///
 /// Keys are opaque ASCII: a prefix and a hexadecimal SHA-256. Values are opaque bytes, encrypted
-/// before they come here. Whoever calls bounds the time of each call, and gets on without the store
+/// before they come here. The caller bounds the time of each call, and continues without the store
 /// when a call fails: a store neither retries nor hides a failure.
 ///
 /// Removing and releasing compare and delete in one step. Where a store can't do that, it may do

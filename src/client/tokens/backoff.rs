@@ -7,7 +7,7 @@ use crate::clock::doubled;
 /// No wait is longer, whatever `Retry-After` says: the server may be back sooner than it thought.
 pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 
-/// Of failures that no waiting mends (R12).
+/// The first pause after failures that don't pass by themselves.
 const FIRST_PERMANENT: Duration = Duration::from_secs(10);
 
 /// Of failures that pass by themselves.

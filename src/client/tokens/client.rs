@@ -22,7 +22,7 @@ use crate::transport::{CONNECT_TIMEOUT, Limits, Transport, default_transport};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// An answer with a token is never longer (R13).
+/// The most bytes of a token endpoint's answer.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// Gets and keeps the tokens of any number of grants, kept apart from each other.

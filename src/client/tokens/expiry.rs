@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Longer lifetimes are not believed.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Nobody needs to stop using a token earlier than this before it expires.
+/// The widest margin: a token is used until this long before it expires, or later.
 const WIDEST_MARGIN: Duration = Duration::from_secs(60);
 
 /// The ages at which a token is due.

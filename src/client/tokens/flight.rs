@@ -238,7 +238,7 @@ impl Flight {
     async fn find(&self, shared: &Shared, names: &Names, order: &Order) -> Option<Held> {
         let (stored, sealed) = shared.get(&names.value).await?;
         let (now, wall) = (monotonic(), self.core.clock.now());
-        // Of a token from the future nobody knows how old it is; by a little, the margin bears it.
+        // The age of a token from the future is unknown; a small difference is within the margin.
         if stored.obtained.saturating_since(wall) > expiry::margin(stored.lifetime) {
             return None;
         }

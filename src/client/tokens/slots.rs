@@ -251,7 +251,7 @@ mod tests {
         queue.background.push(Arc::clone(&two));
         queue.grant(4, Duration::ZERO, now);
         assert!(has(&one) && has(&two));
-        // With a single place, it is whoever's turn it is.
+        // With a single place, callers take turns.
         let mut queue = Queue::default();
         let tickets: Vec<_> = ["a", "a", "b"].map(|server| ticket(server, now + SECOND)).into();
         tickets.iter().for_each(|ticket| queue.urgent.push(Arc::clone(ticket)));

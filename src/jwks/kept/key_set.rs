@@ -195,7 +195,7 @@ impl KeySet {
     }
 
     /// Returns the keys for a token of this `alg` and `kid`, without those whose grace has ended by
-    /// now, be there somebody to take them away or not. Allocates nothing.
+    /// now, even if they have not been removed yet. Allocates nothing.
     pub(crate) fn candidates(
         &self,
         algorithm: Algorithm,
@@ -222,7 +222,7 @@ impl KeySet {
         range.and_then(|range| self.keys.get(range)).unwrap_or_default()
     }
 
-    /// Tells whether there is a key for a token of this `alg` and `kid`.
+    /// Returns `true` if there is a key for a token of this `alg` and `kid`.
     pub(crate) fn has(&self, algorithm: Algorithm, kid: &str) -> bool {
         self.of_kid(kid).iter().any(|held| held.fits.contains(algorithm))
     }

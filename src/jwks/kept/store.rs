@@ -13,7 +13,7 @@ use crate::jwks::health::State;
 use crate::jwks::kept::key_set::{Candidates, KeySet};
 use crate::jwks::timing::schedule::Serving;
 
-/// Where the keys of now lie. Readers never lock, and see one whole set or another.
+/// Holds the current keys. Readers never lock, and see one whole set or another.
 #[derive(Debug)]
 pub(crate) struct Store {
     published: ArcSwap<Published>,
@@ -27,7 +27,7 @@ pub(crate) struct Store {
 /// By how much the wall clock may be ahead of the monotonic one without any consequence.
 const WALL_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// Everything about the keys of now.
+/// The current keys, with all that is known of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     /// The number of the attempt that brought it.
@@ -103,7 +103,7 @@ impl Published {
 }
 
 impl Store {
-    /// Creates a store of which nobody keeps watch yet.
+    /// Creates a store that is not watched yet.
     pub(crate) fn new(published: Published) -> Self {
         Self {
             published: ArcSwap::from_pointee(published),
@@ -116,7 +116,7 @@ impl Store {
     ///
     /// [`watched`](Self::watched) is to follow, unless these are the last.
     pub(crate) fn publish(&self, next: Published) -> bool {
-        // First: nobody may see other keys, or none, and still find what was remembered with these.
+        // First: no reader may see other keys, or none, and still find what was remembered with these.
         let stops = matches!(next.tenure, Tenure::Stopped);
         if stops || next.keys.generation() != self.generation() {
             self.unwatched();
@@ -128,8 +128,8 @@ impl Store {
         before.sequence <= next.sequence
     }
 
-    /// Sets [`generation`](Self::generation) to what serves now, by somebody who will do so again
-    /// as soon as that changes.
+    /// Sets [`generation`](Self::generation) to what serves now. The caller does so again as soon as
+    /// that changes.
     pub(crate) fn watched(&self, now: Instant) {
         let published = self.published.load();
         self.overdue.store(published.overdue(now).to_bits(), Ordering::Relaxed);
@@ -138,7 +138,7 @@ impl Store {
         self.generation.store(generation, Ordering::Release);
     }
 
-    /// Sets [`generation`](Self::generation) to 0: the keys are about to change, or nobody would
+    /// Sets [`generation`](Self::generation) to 0: the keys are about to change, or no task would
     /// notice that they expire.
     pub(crate) fn unwatched(&self) {
         self.generation.store(0, Ordering::Release);
@@ -163,7 +163,7 @@ impl Store {
     }
 }
 
-/// The keys of now. Not to be held across an await.
+/// The current keys. Not to be held across an await.
 #[derive(Debug)]
 pub(crate) struct LoadedKeys {
     published: Guard<Arc<Published>>,
@@ -208,7 +208,7 @@ impl LoadedKeys {
         self.keys().candidates(algorithm, kid, self.at)
     }
 
-    /// Returns how much longer these keys serve as they are, if nobody refreshes them.
+    /// Returns how much longer these keys serve as they are, if they aren't refreshed.
     #[inline]
     pub(crate) fn serve_for(&self) -> Option<Duration> {
         let stale_until = match self.published.tenure {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_generation_is_there_only_while_somebody_keeps_watch_and_keys_serve() {
+    fn the_generation_is_there_only_while_the_store_is_watched_and_keys_serve() {
         let now = monotonic();
         let store = Store::new(set(1, serving(now), KeySet::first(keys())));
         assert_eq!(store.generation(), 0);
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(serves(Tenure::Static, retiring, 12), Some(3));
     }
 
-    /// Nobody may see other keys, or their end, and yet find what was remembered with those before.
+    /// No reader may see other keys, or their end, and yet find what was remembered with those before.
     #[test]
     fn the_generation_ends_before_other_keys_are_there_and_not_with_the_same_ones() {
         let now = monotonic();

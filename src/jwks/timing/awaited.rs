@@ -68,7 +68,7 @@ impl Awaited {
         }
     }
 
-    /// Returns why the wait was in vain: the issuer is slow only if it was asked all the while.
+    /// Returns why the wait ended without a key: the issuer is slow only if it was asked all the while.
     pub(crate) const fn timed_out(&self) -> UnavailableReason {
         match self {
             Self::Key { late: true, .. } => UnavailableReason::RateLimited,

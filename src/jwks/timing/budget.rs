@@ -27,8 +27,8 @@ pub(crate) struct Budget {
     in_burst: u32,
     /// Whether the flood has lasted a minute.
     lasting: bool,
-    /// Whether a fetch was made in vain since the flood began.
-    in_vain: bool,
+    /// Whether a fetch brought no new key since the flood began.
+    fruitless: bool,
     /// How many fetches have failed in a row.
     failures: u32,
     /// Whether the latest took so long that what is left of ten seconds is scarce.
@@ -76,7 +76,7 @@ impl Budget {
             burst: None,
             in_burst: 0,
             lasting: false,
-            in_vain: false,
+            fruitless: false,
             failures: 0,
             slow: false,
         }
@@ -89,7 +89,7 @@ impl Budget {
         if is_over {
             self.flood = Some(now);
             self.lasting = false;
-            self.in_vain = false;
+            self.fruitless = false;
         }
         if is_over || is_calm {
             self.burst = Some(now);
@@ -151,8 +151,8 @@ impl Budget {
     pub(crate) fn ended(&mut self, brought_all: Option<bool>, now: Instant) {
         self.slow = self.starts.back().is_some_and(|begun| after(*begun, Self::PROMPT) < now);
         self.failures = if brought_all.is_some() { 0 } else { self.failures.saturating_add(1) };
-        self.in_vain |= brought_all != Some(true);
-        if !self.in_vain {
+        self.fruitless |= brought_all != Some(true);
+        if !self.fruitless {
             self.last_miss = None;
         }
     }
@@ -275,6 +275,6 @@ mod tests {
         budget.ended(Some(false), last);
         budget.ended(Some(true), last);
         budget.miss(last + QUIET + Duration::from_secs(2));
-        assert_eq!(flood(&budget), Duration::from_secs(1), "one was in vain");
+        assert_eq!(flood(&budget), Duration::from_secs(1), "one was fruitless");
     }
 }

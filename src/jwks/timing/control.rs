@@ -27,7 +27,7 @@ pub(crate) struct Control {
     /// The number of the latest attempt.
     pub(crate) sequence: u64,
     pub(crate) flying: Option<Flying>,
-    /// Whether somebody called `refresh`.
+    /// Whether `refresh` was called.
     pub(crate) refresh: bool,
     /// The state that was last told to the logs.
     pub(crate) reported: State,
@@ -67,7 +67,7 @@ pub(crate) struct Attempts {
     pub(crate) stopped: bool,
 }
 
-/// The least that anybody is told to wait.
+/// The shortest `Retry-After`.
 pub(crate) const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 impl Control {

@@ -32,8 +32,8 @@ impl Access {
         Rule::token().into()
     }
 
-    /// Lets nobody in. Those without a valid token are told to get one all the same, so that they
-    /// can't tell what is denied from what isn't.
+    /// Refuses every request. Requests without a valid token are answered 401 all the same, so that
+    /// they can't tell what is denied from what isn't.
     pub fn denied() -> Self {
         Rule::from(Kind::Denied).into()
     }
@@ -165,7 +165,7 @@ impl Rule {
         if requirement == Requirement::none() {
             return Self::token();
         }
-        // What would suffice for somebody who has nothing: no implication changes that.
+        // What would suffice for a token without scopes: no implication changes that.
         let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
     }
