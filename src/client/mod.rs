@@ -84,59 +84,60 @@
 //!
 //! # Lifecycle of a token
 //!
-//! **Kept.** A cached token is used until a tenth of its lifetime is left, or one minute if that is less.
-//! One to two tenths of the lifetime before that point (chosen at random), the next call starts a
-//! background fetch of a new token. Calls keep using the old token until the new one is there, also if
-//! the authorization server is down, and wait only once the old one is no longer used. One fetch, in
-//! its own task, serves all calls that need the token; a caller that is dropped does not cancel it.
-//! Lifetimes are measured with the monotonic clock, from the time of the token request. Without an
-//! `expires_in` in the response, the lifetime is five minutes ([`GrantBuilder::default_lifetime`]); with
-//! a zero or invalid one, the token is used once.
+//! **Kept.** A cached token is used until a tenth of its lifetime is left, or one minute if that is
+//! less. One to two tenths of the lifetime before that point (chosen at random), the next call
+//! starts a background fetch of a new token. Calls keep using the old token until the new one is
+//! there, also if the authorization server is down, and wait only once the old one is no longer
+//! used. One fetch, in its own task, serves all calls that need the token; a caller that is dropped
+//! does not cancel it. Lifetimes are measured with the monotonic clock, from the time of the token
+//! request. Without an `expires_in` in the response, the lifetime is five minutes
+//! ([`GrantBuilder::default_lifetime`]); with a zero or invalid one, the token is used once.
 //!
 //! **Failed fetches.** A fetch has up to three attempts within ten seconds
 //! ([`TokenClientBuilder::timeout`]), if its failure may be temporary. A permanent failure
 //! ([`TokenError::is_permanent`]) is cached for ten seconds, doubling up to five minutes. Any other
-//! failure, such as a proxy's 404, is cached for half a second, doubling up to one minute, or for the
-//! time that `Retry-After` names, up to five minutes. Calls during that time return the same error at
-//! once. [`TokenSource::reset`] and [`TokenClient::reset`] discard it.
+//! failure, such as a proxy's 404, is cached for half a second, doubling up to one minute, or for
+//! the time that `Retry-After` names, up to five minutes. Calls during that time return the same
+//! error at once. [`TokenSource::reset`] and [`TokenClient::reset`] discard it.
 //!
 //! **Concurrent fetches.** At most 64 fetches run at the same time
 //! ([`TokenClientBuilder::concurrent_fetches`]), at most half of them for one authorization server.
 //! Others are queued: fetches with a waiting caller first, then background fetches.
 //!
-//! **Deadlines.** A call returns an error at its deadline, while the fetch continues. The deadline is the
-//! request's timeout, its `grpc-timeout`, or [`AttachTokenLayer::token_timeout`]. The time spent waiting
-//! is deducted from the request's own timeout.
+//! **Deadlines.** A call returns an error at its deadline, while the fetch continues. The deadline
+//! is the request's timeout, its `grpc-timeout`, or [`AttachTokenLayer::token_timeout`]. The time
+//! spent waiting is deducted from the request's own timeout.
 //!
-//! **Refused tokens.** If the server answers 401 (or gRPC `UNAUTHENTICATED`) with `invalid_token`, with no
-//! error, or with no challenge at all, the request is sent once more with a new token, if its body could
-//! be buffered ([`AttachTokenLayer::replay_up_to`]). The second response is returned to the caller.
-//! Until a new token is there, other requests keep using the old one, which may still be valid at other
-//! servers. If the origin refuses new tokens too, the token is not the cause, and no other is fetched for
-//! that origin for thirty seconds.
+//! **Refused tokens.** If the server answers 401 (or gRPC `UNAUTHENTICATED`) with `invalid_token`,
+//! with no error, or with no challenge at all, the request is sent once more with a new token, if
+//! its body could be buffered ([`AttachTokenLayer::replay_up_to`]). The second response is returned
+//! to the caller. Until a new token is there, other requests keep using the old one, which may
+//! still be valid at other servers. If the origin refuses new tokens too, the token is not the
+//! cause, and no other is fetched for that origin for thirty seconds.
 //!
 //! **Where tokens are sent.** Without a token, the request is not sent. A token is sent only to the
-//! configured origins, only over `https` or to a loopback address (for a mesh that encrypts by itself, see
-//! [`AttachTokenLayer::dangerous_allow_http`] and [`GrantBuilder::dangerous_allow_http`]), and only if the
-//! `Host` field names the same host. A request that already has an `Authorization` field is sent
-//! unchanged ([`AttachTokenLayer::replace_existing`]).
+//! configured origins, only over `https` or to a loopback address (for a mesh that encrypts by
+//! itself, see [`AttachTokenLayer::dangerous_allow_http`] and
+//! [`GrantBuilder::dangerous_allow_http`]), and only if no `Host` field names another host. A
+//! request that already has an `Authorization` field is sent unchanged
+//! ([`AttachTokenLayer::replace_existing`]).
 //!
 //! # Secrets that change
 //!
 //! A [`SecretProvider`] is queried again when its last secret is five minutes old, and when the
 //! server refuses the client's secret; a new secret is then used for the same fetch. If the server
-//! doesn't know the new one yet, the last accepted secret is tried. A rotation therefore needs neither a
-//! restart nor precise timing. While the server keeps refusing the provider's secret, the provider is
-//! queried at growing intervals, up to half a minute while there are calls.
+//! doesn't know the new one yet, the last accepted secret is tried. A rotation therefore needs
+//! neither a restart nor precise timing. While the server keeps refusing the provider's secret, the
+//! provider is queried at growing intervals, up to half a minute while there are calls.
 //!
 //! # Errors
 //!
 //! A [`TokenError`] names the client, the tenant, the issuer and the token endpoint; its
-//! [`source`](std::error::Error::source) is the cause, such as an invalid private key. The server's error
-//! description is included only if it cannot contain a secret of the request (the client's secret or
-//! assertion, the values of [`GrantBuilder::parameter`], and the query of the endpoint's URL), also not
-//! encoded, reversed, or with one character changed. In doubt only the error code is shown. `Debug` of these errors is the sentence
-//! that `main` prints.
+//! [`source`](std::error::Error::source) is the cause, such as an invalid private key. The server's
+//! error description is included only if it cannot contain a secret of the request (the client's
+//! secret or assertion, the values of [`GrantBuilder::parameter`], and the query of the endpoint's
+//! URL), also not encoded, reversed, or with one character changed. In doubt only the error code is
+//! shown. `Debug` of these errors is the sentence that `main` prints.
 //!
 //! # Tenants
 //!
