@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use crate::cause::{Cause, Report};
 
-/// The error of a setting that can't work.
+/// The error of an invalid setting.
 ///
 /// Every builder of this crate returns it, before the first request is served. `Display` is a sentence with
 /// the remedy; [`source`](Error::source) is the cause, where there is one, such as that of the TLS library.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::jose::{Algorithm, Backend, ED25519, HmacAlgorithm};
 
-/// What a client's assertion is signed with, by its name in the JOSE registry.
+/// The signature algorithms of client assertions, by their names in the JOSE registry.
 ///
 /// Those with a private key are for [`ClientAuth::private_key_jwt`], the three of HMAC for
 /// [`ClientAuth::client_secret_jwt`].

@@ -18,7 +18,7 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// An authorization server's clock isn't further behind than this.
 const LONGEST_BACKDATE: Duration = Duration::from_secs(30);
 
-/// How the client signs a JWT to prove who it is (RFC 7523 §2.2).
+/// The JWT that a client signs to authenticate (RFC 7523 §2.2).
 ///
 /// ```
 /// # fn example(pem: &str) {

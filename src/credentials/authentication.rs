@@ -12,7 +12,7 @@ use crate::credentials::source::SecretSource;
 use crate::credentials::text::fault;
 use crate::digest::Parts;
 
-/// How the client proves to the token endpoint who it is.
+/// How the client authenticates to the token endpoint.
 ///
 /// Exactly this one way is used, and no other is tried if the server refuses it.
 ///

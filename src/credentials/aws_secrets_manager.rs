@@ -60,7 +60,7 @@ pub struct AwsSecretsManager {
 }
 
 impl AwsSecretsManager {
-    /// Creates a provider of the secret with this name or ARN. Nothing is asked for yet.
+    /// Creates a provider of the secret with this name or ARN, without a request.
     pub fn new(client: Client, secret_id: impl Into<String>) -> Self {
         Self { client, id: secret_id.into(), field: None }
     }

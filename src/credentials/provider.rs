@@ -10,7 +10,7 @@ use crate::secret::Secret;
 /// The future of [`SecretProvider::secret`].
 pub type SecretFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret, SecretError>> + Send + 'a>>;
 
-/// Where the client's secret comes from.
+/// A source of the client's secret.
 ///
 /// It is asked again after the authorization server has refused the secret (`invalid_client`), and
 /// when what it gave before has become old.
@@ -56,7 +56,7 @@ pub trait SecretProvider: Send + Sync + 'static {
     fn secret(&self) -> SecretFuture<'_>;
 }
 
-/// A secret that could not be had.
+/// The error of a [`SecretProvider`].
 ///
 /// Its `Display` holds nothing of the secret; [`source`](std::error::Error::source) is the cause, if it
 /// is known.
@@ -66,7 +66,7 @@ pub struct SecretError {
     cause: Option<Cause>,
 }
 
-/// Why a secret could not be had.
+/// The reason why no secret was obtained.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SecretErrorKind {
@@ -98,7 +98,7 @@ impl SecretError {
         Self::new(SecretErrorKind::Malformed).with_source(Reason(reason.into()))
     }
 
-    /// Returns what went wrong.
+    /// Returns the reason.
     pub const fn kind(&self) -> SecretErrorKind {
         self.kind
     }

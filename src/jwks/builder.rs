@@ -148,8 +148,8 @@ impl JwksBuilder {
         self
     }
 
-    /// Sets how long keys serve beyond the time when they should have been refreshed, while the
-    /// issuer can't be reached. Zero is strict: an outage of the issuer is an outage here.
+    /// Sets how long stale keys are used while the issuer can't be reached. With zero, an outage of
+    /// the issuer is an outage of the service.
     #[must_use]
     pub fn max_stale(mut self, max_stale: Duration) -> Self {
         self.max_stale = max_stale;

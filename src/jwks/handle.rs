@@ -162,7 +162,7 @@ impl Jwks {
         self.shared().config.purpose == Purpose::JwtSvids
     }
 
-    /// Returns what signatures are checked with.
+    /// Returns the crypto backend.
     pub fn backend(&self) -> Backend {
         self.shared().config.backend
     }
@@ -178,8 +178,8 @@ impl Jwks {
         shared.ready(deadline).await.map_err(|unavailable| NotReady::of(shared, unavailable))
     }
 
-    /// Fetches the keys now, past all caches on the way, and waits for it. The keys from before
-    /// serve meanwhile, and if it fails.
+    /// Fetches the keys now, bypassing all caches, and waits for the result. The current keys are
+    /// used meanwhile, and also if the fetch fails.
     ///
     /// # Errors
     ///
@@ -188,18 +188,18 @@ impl Jwks {
         self.shared().refresh().await
     }
 
-    /// Ends the task and waits until it has ended. From then on no token can be checked, through
-    /// no clone: let the server finish its requests first.
+    /// Ends the task and waits until it has ended. After that, no clone can check a token: let the
+    /// server finish its requests first.
     pub async fn shutdown(&self) {
         self.shared().shutdown().await;
     }
 
-    /// Returns what a readiness probe should say.
+    /// Returns the readiness of the keys, for a readiness probe.
     pub fn health(&self) -> Health {
         self.look_now().exact_state().health()
     }
 
-    /// Returns everything that can be told about the keys.
+    /// Returns the full status of the keys.
     pub fn status(&self) -> Status {
         let loaded = self.look_now();
         let (now, wall) = (monotonic(), self.shared().config.clock.now());

@@ -7,7 +7,7 @@ use crate::clock::UnixTime;
 use crate::jose::{Algorithm, IgnoredReason};
 use crate::jwks::fetch::error::FetchError;
 
-/// How far the keys may be relied upon.
+/// The state of the keys.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum State {
@@ -46,7 +46,7 @@ impl State {
         matches!(self, Self::Fresh | Self::Stale | Self::Static)
     }
 
-    /// Returns what a readiness probe should say.
+    /// Returns the readiness, for a readiness probe.
     pub const fn health(self) -> Health {
         match self {
             Self::Fresh | Self::Static => Health::Ready,
@@ -84,7 +84,7 @@ impl Health {
     }
 }
 
-/// Everything that can be told about a key source. It serializes, for a status page.
+/// The full status of a key source. It implements `Serialize`, for a status page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Status {

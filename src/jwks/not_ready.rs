@@ -13,7 +13,7 @@ use crate::jwks::refresher::Shared;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;
 
-/// No keys came within the time that [`Jwks::ready`](crate::jwks::Jwks::ready) was given.
+/// The error of [`Jwks::ready`](crate::jwks::Jwks::ready): no keys came in time.
 ///
 /// `Display` is a sentence: whose keys they are, and where they were looked for. The URL is shown without
 /// its query. [`source`](Error::source) is what the last attempt failed with; `Debug` is the sentence with
@@ -67,7 +67,7 @@ impl NotReady {
         }
     }
 
-    /// Returns what the last attempt failed with; `None` if none has ended.
+    /// Returns the error of the last attempt; `None` if none has ended.
     pub const fn cause(&self) -> Option<&FetchError> {
         self.cause.as_ref()
     }
@@ -77,7 +77,7 @@ impl NotReady {
         self.unavailable.reason()
     }
 
-    /// Returns when it is worth trying again.
+    /// Returns how long to wait before the next try.
     pub const fn retry_after(&self) -> Duration {
         self.unavailable.retry_after()
     }

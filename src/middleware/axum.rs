@@ -145,7 +145,7 @@ fn find_token<C: Send + Sync + 'static>(
         .map_err(|refusal| TokenRejection::new(refusal, parts))
 }
 
-/// Why a token couldn't be extracted, and what is answered.
+/// The rejection of an extractor: the reason, and the response.
 ///
 /// The answer is rendered as the layer's own, with its realm and renderer.
 pub struct TokenRejection {

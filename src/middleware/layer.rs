@@ -19,7 +19,7 @@ use crate::telemetry::describe_metrics;
 use crate::token::NoClaims;
 use crate::validator::Validator;
 
-/// Lets requests with a valid access token through to the service within.
+/// Requires a valid access token, and refuses other requests.
 ///
 /// By default every request needs one; what else can be needed, see [`routes`](Self::routes) and
 /// [`fallback`](Self::fallback). The service within, its guards and its handlers find the token in the
@@ -38,7 +38,7 @@ pub struct BearerAuthLayer<C = NoClaims> {
 }
 
 impl<C> BearerAuthLayer<C> {
-    /// Creates a layer that lets in what the validator accepts.
+    /// Creates a layer that accepts the validator's tokens.
     pub fn new(validator: Validator<C>) -> Self {
         describe_metrics();
         let (clock, leeway) = validator.time();
@@ -143,8 +143,8 @@ impl<C> BearerAuthLayer<C> {
         self.set(|settings| settings.preflight = true)
     }
 
-    /// Sets whether callers are told that a token expired, in place of that it is invalid. Off by
-    /// default.
+    /// Sets whether the response for an expired token says that it expired, in place of that it is
+    /// invalid. Off by default.
     #[must_use]
     pub fn verbose_errors(self, verbose: bool) -> Self {
         self.set(|settings| settings.verbose = verbose)
@@ -157,8 +157,8 @@ impl<C> BearerAuthLayer<C> {
         self.set(|settings| settings.renderer = AnyRenderer::new(renderer))
     }
 
-    /// Sets whether the service within sees the `Authorization` field, which is then marked as
-    /// sensitive. If not, it is removed, whatever its scheme. On by default.
+    /// Sets whether the inner service gets the `Authorization` field, which is then marked as
+    /// sensitive. Otherwise it is removed, whatever its scheme. On by default.
     #[must_use]
     pub fn forward_credentials(self, forward: bool) -> Self {
         self.set(|settings| settings.forward = forward)

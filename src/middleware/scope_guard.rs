@@ -15,7 +15,7 @@ use crate::middleware::context::{Context, refuse};
 use crate::middleware::required_scopes::RequiredScopes;
 use crate::scope::Requirement;
 
-/// Lets requests through whose token has the required scopes.
+/// Requires scopes of the request's token, within a [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// It belongs within a [`BearerAuthLayer`](crate::BearerAuthLayer), which checks the token, for
 /// instance as a `route_layer` of axum's; without one it answers 500 and logs what is missing.
@@ -40,7 +40,7 @@ pub struct ScopeGuardLayer {
 }
 
 impl ScopeGuardLayer {
-    /// Creates a layer that requires this.
+    /// Creates a layer with this requirement.
     pub fn new(requirement: Requirement) -> Self {
         Self { requirement: Arc::new(requirement), conditions: None }
     }

@@ -5,7 +5,7 @@ use crate::clock::UnixTime;
 use crate::scope::ScopeSet;
 use crate::text::{Excerpt, Excerpts};
 
-/// What a [`Rejection`](crate::Rejection) compared.
+/// The values that a [`Rejection`](crate::Rejection) compared.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Detail {

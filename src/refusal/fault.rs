@@ -6,7 +6,7 @@ use crate::cause::{Cause, Report};
 use crate::refusal::kind::{RejectionKind, UnavailableReason};
 use crate::refusal::rejection::Rejection;
 
-/// Why a request was refused.
+/// The reason why a request was refused.
 ///
 /// The layer puts it into the extensions of the response, for logs and tests, whatever the
 /// [renderer](crate::answer::Renderer) does:

@@ -3,7 +3,7 @@ use std::fmt;
 use crate::refusal::detail::Detail;
 use crate::refusal::kind::RejectionKind;
 
-/// A refusal that is the caller's fault.
+/// A refusal because of the request or its token.
 ///
 /// `Display` is for the operator: it says what was compared, and never holds the token. The caller sees
 /// only the description in the answer, one of a closed list.
@@ -27,7 +27,7 @@ impl Rejection {
         self.kind
     }
 
-    /// Returns what was compared.
+    /// Returns the compared values.
     pub const fn detail(&self) -> &Detail {
         &self.detail
     }

@@ -252,7 +252,7 @@ impl Claims {
         (self.acr.map(|span| self.part(span)), self.auth_time)
     }
 
-    /// Returns what shows that the token is the issuer's.
+    /// Returns the evidence that the issuer issued the token.
     pub fn evidence(&self) -> Evidence<'_> {
         match self.proof {
             Proof::Signature { algorithm, key_id } => {

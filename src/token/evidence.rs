@@ -1,6 +1,6 @@
 use crate::jose::{Algorithm, HmacAlgorithm};
 
-/// What shows that a token is the issuer's.
+/// The evidence that the issuer issued a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Evidence<'a> {

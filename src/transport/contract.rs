@@ -54,7 +54,7 @@ impl Limits {
     }
 }
 
-/// The error of an exchange that yielded no usable answer.
+/// The error of an exchange that yielded no usable response.
 ///
 /// Its `Display` names neither the address nor anything that was received;
 /// [`source`](Error::source) is the cause, if it is known. Two are equal if they are of the same kind.

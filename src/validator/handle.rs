@@ -8,36 +8,36 @@ use crate::token::NoClaims;
 use crate::validator::cache::Cache;
 use crate::validator::realms::Realms;
 
-/// Decides whether an access token is valid: from whom it must be, for whom, signed with which
-/// keys.
+/// Checks access tokens: their issuer, audience, times and signature.
 ///
 /// Cloning is cheap, and clones share everything. See [`Validator::builder`].
 ///
 /// # The cache
 ///
-/// A service sees the same token many times. What was decided about one is remembered, and the next
-/// time costs a lookup in place of a signature. Nothing is accepted because of it that would be
-/// refused without it:
+/// Services receive the same token many times. The result for an accepted token is cached, so that the
+/// next request with it costs a lookup in place of a signature check. The cache never accepts what
+/// would be refused without it:
 ///
-/// * It is found by the whole token, byte by byte, never by a hash of it alone.
-/// * What was accepted is looked at again each time: `exp`, `nbf` and `max_age` against the clock,
-///   and that the keys are the very ones it was verified with. Another set of keys, keys that are too
-///   old, and [`Jwks::shutdown`](crate::jwks::Jwks::shutdown) end all entries at once; a refresh that
-///   brings the same keys ends none.
-/// * It belongs to one validator and its clones. A validator with another policy begins with an empty
-///   cache; an issuer that is removed, or gets other settings, ends what was remembered of its tokens.
+/// * An entry is found by the whole token, byte by byte, never by a hash of it alone.
+/// * Each hit is checked again: `exp`, `nbf` and `max_age` against the clock, and that the current keys
+///   are those that verified the token. A changed key set, keys that are too old, and
+///   [`Jwks::shutdown`](crate::jwks::Jwks::shutdown) invalidate all entries at once; a refresh that
+///   brings the same keys invalidates none.
+/// * It belongs to one validator and its clones. A validator with another policy starts with an empty
+///   cache. When an issuer is removed or its settings change, the entries of its tokens are invalid.
 /// * It is bounded, in tokens ([`cache_entries`](crate::ValidatorBuilder::cache_entries), 10 000 by default)
-///   and in bytes ([`cache_bytes`](crate::ValidatorBuilder::cache_bytes), 32 MiB), and makes room by
-///   forgetting what wasn't asked for lately (CLOCK), so that tokens that come once don't drive out
-///   those that come all the time.
-/// * Only accepted tokens get in. Tokens whose signature is bad, or whose claims the application
-///   can't read, are remembered apart, in a table of 512 tokens and 1 MiB that everybody may fill, so
-///   that the same one isn't checked again and again; what is refused for another reason never cost a
-///   signature. When a bad one's `exp` has passed, or the keys are others, it is looked at anew.
+///   and in bytes ([`cache_bytes`](crate::ValidatorBuilder::cache_bytes), 32 MiB). Entries that were not
+///   used lately are evicted first (CLOCK), so that tokens that are used once don't displace those that
+///   are used all the time.
+/// * Only accepted tokens are stored in it. Tokens with an invalid signature, or with claims that the
+///   application can't read, are cached apart, in a table of 512 tokens and 1 MiB that any caller can
+///   fill, so that the same token isn't verified repeatedly. A refusal for another reason never costs a
+///   signature check. Once the `exp` of such a token has passed, or the keys have changed, it is checked
+///   again.
 ///
-/// Every hit hands out the same claims: [`AccessToken`](crate::AccessToken) clones of one `Arc`. The
-/// application's own claims are read once as well, not for each request: what their `Deserialize`
-/// makes of them should depend on nothing but them.
+/// Every hit hands out the same claims: [`AccessToken`](crate::AccessToken) clones of one `Arc`.
+/// The application's own claims are read once as well, not for each request: the result of their
+/// `Deserialize` should depend only on the claims.
 ///
 /// Remembered tokens are never printed, but they lie in memory until others take their place, which
 /// may be after they expired.
@@ -83,8 +83,8 @@ impl<C> Validator<C> {
         }
     }
 
-    /// Returns what a readiness probe should say: whether tokens can be checked now. Of several
-    /// issuers, see [`readiness`](crate::issuers::IssuersBuilder::readiness).
+    /// Returns whether tokens can be checked now, for a readiness probe. Of several issuers, see
+    /// [`readiness`](crate::issuers::IssuersBuilder::readiness).
     pub fn health(&self) -> Health {
         match &self.inner.realms {
             Realms::One(realm) => realm.health(),

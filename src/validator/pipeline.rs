@@ -62,7 +62,7 @@ impl<C> Validator<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
-    /// Decides whether a token is valid now.
+    /// Checks a token.
     ///
     /// This waits only for the first keys, or for a token whose `kid` is unknown and which could
     /// otherwise be valid; never longer than the key source's `request_wait`.

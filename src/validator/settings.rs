@@ -127,8 +127,8 @@ macro_rules! issuer_setters {
             self
         }
 
-        /// Accepts a token that has no `aud` at all if its client's id is one of these. A token that has
-        /// one must name the audience, as ever.
+        /// Accepts a token without `aud` if its client's id is one of these. A token with `aud`
+        /// must still name the audience.
         ///
         /// Amazon Cognito's access tokens are like that: its documentation says to check `client_id`. Such
         /// a token is good at every service that accepts the client: a service that it was sent to can
@@ -190,7 +190,8 @@ macro_rules! issuer_setters {
             self
         }
 
-        /// Refuses tokens whose `iat` is longer ago than this, plus the leeway, and those without.
+        /// Refuses tokens whose `iat` is longer ago than this plus the leeway, and tokens without
+        /// `iat`.
         ///
         /// An `iat` that lies in the future by more than the leeway is refused then, too: such a token
         /// would never be too old. Without a maximum age, it is accepted.
@@ -254,9 +255,9 @@ macro_rules! issuer_setters {
 /// The setters of what all issuers have in common, for a builder with `shared`.
 macro_rules! shared_setters {
     () => {
-        /// Sets how many accepted tokens are remembered, 0 to 1 000 000, so that those that come again
-        /// cost no signature; 0 switches the memory off. It is rounded up to a multiple of 16.
-        /// A place that is empty takes 14 bytes.
+        /// Sets how many accepted tokens are cached, 0 to 1 000 000, so that a repeated token costs
+        /// no signature check; 0 disables the cache. The number is rounded up to a multiple of 16.
+        /// An empty entry takes 14 bytes.
         ///
         /// See [`Validator`](crate::Validator#the-cache) for what is remembered, and when
         /// it ends.
@@ -266,7 +267,7 @@ macro_rules! shared_setters {
             self
         }
 
-        /// Sets how many bytes the remembered tokens may hold.
+        /// Sets how many bytes the cached tokens may take.
         ///
         /// Each counts twice its own length and some 600 bytes for its claims, and what the
         /// application's own claims hold on the heap. That is estimated from the sizes of all values

@@ -7,7 +7,7 @@ use crate::cause::Report;
 use crate::client::grant::error::TokenError;
 use crate::transport::Origin;
 
-/// A request that got no answer.
+/// The error of a request that got no response.
 ///
 /// `Display` is one sentence, and `Debug` the sentence with its causes, as `main` prints it.
 ///
@@ -55,7 +55,8 @@ impl SendError {
     }
 }
 
-/// An address that isn't of the allowed origins. It names both, without path, query or user.
+/// The error of a request to an origin that isn't allowed. It names that origin and the allowed
+/// ones, without path, query or user.
 #[derive(Clone, Eq, PartialEq)]
 pub struct OriginRefused(Box<Sides>);
 
@@ -72,8 +73,8 @@ impl OriginRefused {
         Self(Box::new(Sides { refused, allowed: allowed.join(", ") }))
     }
 
-    /// Returns the request's origin, such as `https://orders.example:8443`; `None` if its address
-    /// names no host, or is neither `https` nor `http`.
+    /// Returns the request's origin, such as `https://orders.example:8443`; `None` if its URL has
+    /// no host, or is neither `https` nor `http`.
     pub fn origin(&self) -> Option<&str> {
         self.0.refused.as_deref()
     }
@@ -84,7 +85,7 @@ impl OriginRefused {
     }
 }
 
-/// A request whose `Host` field would lead a token to another host than its address names.
+/// The error of a request whose `Host` field names another host than its URL.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct HostRefused;

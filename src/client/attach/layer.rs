@@ -13,7 +13,7 @@ use crate::transport::{Origin, PlainHttp};
 /// Of a request's body, this much is kept by default.
 const REPLAY_LIMIT: usize = 64 * 1024;
 
-/// Sends a token with each request, to the right server only.
+/// Adds a token to each request, for configured origins only.
 ///
 /// If the server refuses the token, another is fetched and the request sent once more. See the
 /// [module](crate::client) for the rules, and for how it goes with tonic and reqwest.
@@ -134,23 +134,24 @@ impl AttachTokenLayer {
         self.set(|policy| policy.pass_others = true)
     }
 
-    /// Replaces an `Authorization` field that a request has already. By default such a request is
-    /// sent as it is.
+    /// Replaces the `Authorization` field of a request that already has one. By default such a
+    /// request is sent unchanged.
     #[must_use]
     pub fn replace_existing(self) -> Self {
         self.set(|policy| policy.replace = true)
     }
 
-    /// Sets how many bytes of a request's body are kept until it is answered; 64 KiB by default. A
-    /// request with a longer body isn't sent again; with 0, only those without a body are. What [`send`](Self::send) is given, `reqwest` has in memory
-    /// already: it is sent again however long it is, unless it is a stream.
+    /// Sets how many bytes of a request's body are buffered until it is answered; 64 KiB by
+    /// default. A request with a longer body isn't sent again; with 0, only those without a body
+    /// are. What [`send`](Self::send) is given, `reqwest` has in memory already: it is sent again
+    /// however long it is, unless it is a stream.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
         self.set(|policy| policy.replay_limit = bytes)
     }
 
-    /// Sets how long a request waits for a token, each time that it has to; by default as long as
-    /// getting one may take ([`TokenClientBuilder::timeout`](crate::client::TokenClientBuilder::timeout)).
+    /// Sets how long a request waits for a token. The default is the timeout of a fetch
+    /// ([`TokenClientBuilder::timeout`](crate::client::TokenClientBuilder::timeout)).
     ///
     /// A gRPC call waits no longer than its `grpc-timeout` anyway, and a request given to
     /// [`send`](Self::send) no longer than its own timeout. A request without a token by then fails

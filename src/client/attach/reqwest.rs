@@ -13,7 +13,7 @@ use crate::telemetry::{count, event};
 
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-0_13")))]
 impl AttachTokenLayer {
-    /// Sends a request of `reqwest` 0.13 with a token, by the client that the request was made with.
+    /// Sends a request of `reqwest` 0.13 with a token, through the client that built the request.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,7 +13,7 @@ use crate::client::grant::response::AnswerRules;
 use crate::credentials::authentication::ClientAuth;
 use crate::transport::{PlainHttp, printable};
 
-/// Prepares a [`Grant`].
+/// Builds a [`Grant`].
 ///
 /// ```
 /// # fn example() -> Result<(), tower_bearer::ConfigError> {

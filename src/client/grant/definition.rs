@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::scope::Scope;
 use crate::transport::printable;
 
-/// Which token to ask for, where, and as whom.
+/// A client-credentials grant: the authorization server, the client, and the token to request.
 ///
 /// Two grants that say the same are the same to a [`TokenClient`](crate::client::TokenClient):
 /// they share their token. Two that differ in anything, the secret included, never do; of a secret

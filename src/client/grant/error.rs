@@ -14,7 +14,7 @@ use crate::client::tokens::backoff::Cause;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
 use crate::transport::{TransportError, TransportErrorKind, printable};
 
-/// An access token that could not be had.
+/// The error of getting an access token.
 ///
 /// All who waited for the same token get the same error. It names the client and where it asked. It
 /// holds no secret, no token, and nothing else of the request; what it holds of the server's answer is
@@ -116,7 +116,7 @@ impl TokenError {
         self
     }
 
-    /// Returns what went wrong.
+    /// Returns the reason.
     pub fn kind(&self) -> &TokenErrorKind {
         &self.0.kind
     }
@@ -148,13 +148,13 @@ impl TokenError {
         self.0.endpoint.as_deref().or(named)
     }
 
-    /// Returns when the server asked to come back, if it did.
+    /// Returns the server's `Retry-After`, if it sent one.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Returns `true` if asking again won't help until an operator changes something: the secret, the
-    /// registration of the client, the address. Everything else passes, or may pass, by itself.
+    /// Returns `true` if a retry fails until an operator changes something: the secret, the
+    /// registration of the client, the address. Other failures are temporary, or may be.
     ///
     /// What a proxy answers instead of the server passes: any status without an OAuth error, and
     /// what lies in place of the metadata.

@@ -8,7 +8,7 @@ use crate::credentials::provider::SecretErrorKind;
 use crate::scope::ScopeSet;
 use crate::transport::TransportErrorKind;
 
-/// Why a token could not be had.
+/// The reason why no token was obtained.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
@@ -64,7 +64,7 @@ pub enum ErrorCode {
     Other(Box<str>),
 }
 
-/// What is wrong with an answer.
+/// The reason why a token endpoint's response is not accepted.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AnswerFault {
@@ -85,7 +85,7 @@ pub enum AnswerFault {
     Redirect,
 }
 
-/// Why the token endpoint could not be found.
+/// The reason why the token endpoint was not discovered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum DiscoveryFault {

@@ -89,7 +89,7 @@ pub trait TokenStore: Send + Sync + 'static {
     fn unlock<'a>(&'a self, key: &'a str, owner: &'a str) -> StoreFuture<'a, ()>;
 }
 
-/// A call that a [`TokenStore`] could not carry out.
+/// The error of a call to a [`TokenStore`].
 ///
 /// Its `Display` holds neither keys nor values; [`source`](std::error::Error::source) is the cause, if
 /// it is known.
@@ -99,7 +99,7 @@ pub struct StoreError {
     cause: Option<Cause>,
 }
 
-/// Why a store could not carry out a call.
+/// The reason why a call to a store failed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -134,7 +134,7 @@ impl StoreError {
         Self { cause: Some(cause.into().into()), ..self }
     }
 
-    /// Returns what went wrong.
+    /// Returns the reason.
     pub const fn kind(&self) -> StoreErrorKind {
         self.kind
     }

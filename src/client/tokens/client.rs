@@ -55,7 +55,7 @@ pub struct TokenClient {
     pool: Arc<Pool>,
 }
 
-/// Prepares a [`TokenClient`].
+/// Builds a [`TokenClient`].
 #[must_use = "a client isn't there until it is built"]
 pub struct TokenClientBuilder {
     transport: Option<Arc<dyn Transport>>,
@@ -69,7 +69,7 @@ pub struct TokenClientBuilder {
 }
 
 impl TokenClient {
-    /// Prepares a client.
+    /// Starts building a client.
     pub fn builder() -> TokenClientBuilder {
         TokenClientBuilder {
             transport: None,
@@ -83,7 +83,8 @@ impl TokenClient {
         }
     }
 
-    /// Returns a source of the tokens of one grant, which is the quickest way to them.
+    /// Returns a source of the tokens of one grant. It is faster than [`token`](Self::token), since
+    /// it skips the lookup.
     ///
     /// Two sources of equal grants share their token. A source keeps working when the cache has
     /// dropped its grant; it then shares no more.
@@ -94,7 +95,7 @@ impl TokenClient {
         TokenSource::assemble(Arc::clone(&self.core), grant.clone(), entry)
     }
 
-    /// Returns a token: the one that is kept, or a new one.
+    /// Returns the cached token, or a new one.
     ///
     /// # Errors
     ///
@@ -103,8 +104,7 @@ impl TokenClient {
         self.source(grant).token().await
     }
 
-    /// Forgets, for all grants, that fetches have failed and that tokens were refused: see
-    /// [`TokenSource::reset`].
+    /// Discards, for all grants, cached failures and refusals: see [`TokenSource::reset`].
     pub fn reset(&self) {
         self.pool.reset();
     }
@@ -116,13 +116,13 @@ impl TokenClient {
 }
 
 impl TokenClientBuilder {
-    /// Sends requests by other means than `ReqwestTransport`.
+    /// Sends requests through this transport. The default is `ReqwestTransport`.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Reads the time of day elsewhere than from the system.
+    /// Takes the time from this clock. The default is [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -138,15 +138,15 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Sets how many grants the cache holds, at least one; 1,024 by default. Which were unused for
-    /// longest, go.
+    /// Sets how many grants the cache holds, at least one; 1,024 by default. Least recently used
+    /// entries are evicted.
     pub fn capacity(mut self, grants: usize) -> Self {
         self.capacity = grants;
         self
     }
 
-    /// Sets how many of these one tenant may have, at least one; 64 by default. A tenant that exceeds
-    /// it loses its own, and no other tenant's.
+    /// Sets how many of these one tenant may have, at least one; 64 by default. A tenant that
+    /// exceeds it evicts its own entries, and no other tenant's.
     pub fn per_tenant(mut self, grants: usize) -> Self {
         self.per_tenant = grants;
         self
@@ -169,8 +169,8 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Dials public addresses only: for issuers that tenants have named, and that could lead into
-    /// the operator's own network.
+    /// Dials public addresses only: for issuers that tenants configure, which could otherwise name
+    /// hosts of the operator's own network.
     pub fn public_addresses_only(mut self) -> Self {
         self.public_addresses_only = true;
         self

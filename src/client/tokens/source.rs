@@ -14,7 +14,7 @@ use crate::clock::monotonic;
 use crate::telemetry::count;
 use crate::transport::Origin;
 
-/// Gives the token of one grant: the one that is kept, or a new one.
+/// Provides the token of one grant: the cached one, or a new one.
 ///
 /// Clones share the token. See the [module](crate::client) for what happens when.
 ///
@@ -88,8 +88,8 @@ impl TokenSource {
         Some(token)
     }
 
-    /// Returns another token than this one, which the server at `origin` has refused; `None` if there
-    /// is none to be had, or no use in one.
+    /// Returns a token that replaces this one, which the server at `origin` has refused; `None` if
+    /// there is no other, or if that origin refuses new tokens as well.
     ///
     /// If the token was replaced meanwhile, that is the newer one. Otherwise another is fetched, once
     /// for all callers. Until it is there, and if it can't be had, the refused one keeps serving
@@ -134,8 +134,8 @@ impl TokenSource {
         wait::renew(&self.core, &self.grant, &self.entry);
     }
 
-    /// Forgets that fetches have failed and that tokens were refused: the next call that needs a new
-    /// token asks the secret's provider and the authorization server at once.
+    /// Discards cached failures and refusals: the next call that needs a new token queries the
+    /// secret's provider and the authorization server at once.
     ///
     /// For an operator who has fixed what was wrong: without it, an error stands for up to five
     /// minutes. A token that serves stays.
@@ -143,7 +143,7 @@ impl TokenSource {
         self.entry.reset();
     }
 
-    /// Returns what the tokens are for.
+    /// Returns the grant.
     pub fn grant(&self) -> &Grant {
         &self.grant
     }

@@ -56,7 +56,7 @@ impl Token {
         self.0.header.clone()
     }
 
-    /// Returns the token itself, for where [`header_value`](Self::header_value) is of no use.
+    /// Returns the token itself, for uses that [`header_value`](Self::header_value) doesn't cover.
     ///
     /// What is made of it from here on is neither hidden nor wiped.
     pub fn expose_secret(&self) -> &str {
@@ -70,7 +70,7 @@ impl Token {
         self.0.scopes.as_ref()
     }
 
-    /// Returns how long the token is good for, as far as the server said.
+    /// Returns the rest of the token's lifetime, as far as the server declared it.
     pub fn remaining(&self) -> Duration {
         self.0.expires.saturating_duration_since(monotonic())
     }

@@ -66,7 +66,7 @@ impl Snapshot {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Returns whose keys these are.
+    /// Returns the issuer.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }

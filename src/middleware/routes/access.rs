@@ -9,25 +9,25 @@ use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::{Implications, Requirement, ScopeSet};
 use crate::token::Claims;
 
-/// Who may do something.
+/// An access rule: which requests a route accepts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Access {
     pub(crate) rule: Result<Rule, ConfigError>,
 }
 
 impl Access {
-    /// Lets everybody in. A token that is sent isn't even looked at, so that a guard or a handler
-    /// that asks for one refuses everybody: for those there is [`optional`](Self::optional).
+    /// Accepts every request. A token is not read, so that a guard or a handler that requires one
+    /// refuses every request: use [`optional`](Self::optional) for those.
     pub fn public() -> Self {
         Rule::from(Kind::Public).into()
     }
 
-    /// Lets those in who send no token, and those who send a valid one. A bad token is refused.
+    /// Accepts requests without a token, and those with a valid one. An invalid token is refused.
     pub fn optional() -> Self {
         Rule::optional().into()
     }
 
-    /// Lets those in who have a valid token.
+    /// Accepts requests with a valid token.
     pub fn token() -> Self {
         Rule::token().into()
     }
@@ -38,7 +38,7 @@ impl Access {
         Rule::from(Kind::Denied).into()
     }
 
-    /// Lets those in whose valid token has this scope.
+    /// Accepts requests whose token has this scope.
     ///
     /// If it is no scope (see [`Scope::new`](crate::Scope::new)), what this is given to says so
     /// when it is built.
@@ -49,12 +49,12 @@ impl Access {
         }
     }
 
-    /// Lets those in whose valid token meets a requirement.
+    /// Accepts requests whose token meets a requirement.
     pub fn requires(requirement: Requirement) -> Self {
         Rule::requires(requirement).into()
     }
 
-    /// Lets those in whose valid token has the scopes that `S` names; see [`scopes!`](crate::scopes).
+    /// Accepts requests whose token has the scopes that `S` names; see [`scopes!`](crate::scopes).
     pub fn of<S: RequiredScopes>() -> Self {
         Self::requires(S::requirement())
     }

@@ -7,7 +7,7 @@ use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Paths};
 use crate::middleware::routes::path;
 
-/// Who may do what: `(method, path pattern) → access`.
+/// A table of access rules: `(method, path pattern) → access`.
 ///
 /// Patterns are those of axum: `/users/{id}`, and `/files/{*rest}` for all below `/files/`, but not
 /// `/files` or `/files/` themselves, which [`subtree`] is for. Of several patterns that fit a path, the

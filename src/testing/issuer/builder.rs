@@ -15,7 +15,7 @@ use crate::testing::issuer::ring::KeyRing;
 use crate::testing::issuer::server::Server;
 use crate::testing::issuer::state::{Config, Discovery, State};
 
-/// Prepares a [`TestIssuer`] that differs from the usual one.
+/// Builds a [`TestIssuer`] with other settings than the default ones.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -62,7 +62,7 @@ impl TestIssuer {
         Self::builder().start().await
     }
 
-    /// Prepares an issuer that is to be different.
+    /// Starts building an issuer.
     pub fn builder() -> TestIssuerBuilder {
         TestIssuerBuilder::new()
     }

@@ -8,7 +8,7 @@ use crate::testing::tokens::key::TestKey;
 pub(crate) const DEFAULT_ID: &str = "test-client";
 pub(crate) const DEFAULT_SECRET: &str = "test-secret";
 
-/// How a client proves to the token endpoint who it is.
+/// How a client authenticates to the token endpoint.
 ///
 /// The names are those of the IANA registry "OAuth Token Endpoint Authentication Methods".
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

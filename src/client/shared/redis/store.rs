@@ -83,9 +83,8 @@ impl RedisStore {
         self
     }
 
-    /// Sets what all keys begin with, such as `app:` where the ACL of the Redis permits `~app:*`. By
-    /// default nothing is put before the names that the token client gives, which begin with
-    /// `tower-bearer:`.
+    /// Sets a prefix for all keys, such as `app:` if the Redis ACL permits `~app:*`. The default is
+    /// no prefix; the token client's keys begin with `tower-bearer:`.
     ///
     /// Processes that share tokens have the same prefix.
     #[must_use]
@@ -94,8 +93,8 @@ impl RedisStore {
         self
     }
 
-    /// Does once all that a token client does, on a key of its own: for a start that fails, and says
-    /// why, where the cache would never be of use. Each of its steps may take 5 seconds.
+    /// Runs each operation of a token client once, on a separate key, so that a service can fail at
+    /// start if the cache is unusable. Each of its steps may take 5 seconds.
     ///
     /// A token client gets on without its store, so no start needs to call this.
     ///
@@ -132,7 +131,7 @@ impl RedisStore {
     }
 
     /// Trusts the certificates in this PEM instead of the system's, for a Redis with a certificate
-    /// from an authority of one's own.
+    /// of a private authority.
     ///
     /// # Errors
     ///
