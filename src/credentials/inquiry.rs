@@ -184,7 +184,7 @@ impl Asked {
                     error = %crate::cause::Report(&error),
                     "client_secret_failed: the client's secret wasn't read anew"
                 );
-                state.in_spite_of(error)
+                state.or_stale(error)
             }
         }
     }
@@ -207,7 +207,7 @@ impl State {
         // Many may wait for a provider that is away: not one after the other.
         let meanwhile = last.number > came;
         match &last.failed {
-            Some(error) if meanwhile => Some(self.in_spite_of(error.clone())),
+            Some(error) if meanwhile => Some(self.or_stale(error.clone())),
             Some(_) if since(last.ended) < COOLDOWN => current.map(|(known, _)| Ok(known.clone())),
             None if meanwhile => current.map(|(known, _)| Ok(known.clone())),
             _ => None,
@@ -220,7 +220,7 @@ impl State {
     }
 
     /// Returns the older secret: most likely it is still the right one.
-    fn in_spite_of(&self, error: SecretError) -> Result<Known, SecretError> {
+    fn or_stale(&self, error: SecretError) -> Result<Known, SecretError> {
         self.current.as_ref().map(|(known, _)| known.clone()).ok_or(error)
     }
 }

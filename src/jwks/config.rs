@@ -51,7 +51,7 @@ impl Config {
 /// Where the keys are fetched from, and how.
 #[derive(Debug)]
 pub(crate) struct Fetching {
-    pub(crate) target: Target,
+    pub(crate) target: KeyLocation,
     pub(crate) network: Network,
     pub(crate) max_keys: usize,
     pub(crate) purpose: Purpose,
@@ -59,7 +59,7 @@ pub(crate) struct Fetching {
 }
 
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) enum KeyLocation {
     Url(Uri),
     Discovery(Discovery),
 }

@@ -18,7 +18,7 @@ use crate::jwks::kept::key_set::KeySet;
 use crate::jwks::kept::snapshot::Snapshot;
 use crate::jwks::kept::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::not_ready::NotReady;
-use crate::jwks::refresher::Shared;
+use crate::jwks::refresher::SharedKeys;
 use crate::jwks::report::listed;
 use crate::jwks::timing::control::Control;
 use crate::jwks::watch::Watch;
@@ -45,7 +45,7 @@ pub struct Jwks {
 
 /// The handles' common end of what they share with the task.
 struct Owner {
-    shared: Arc<Shared>,
+    shared: Arc<SharedKeys>,
 }
 
 impl Drop for Owner {
@@ -141,14 +141,14 @@ impl Jwks {
         let now = monotonic();
         let mut control = Control::new(&config, published.state(now));
         prepare(&mut control, now);
-        let shared = Arc::new(Shared::new(config, published, control));
+        let shared = Arc::new(SharedKeys::new(config, published, control));
         shared.report.state_now(&shared.control());
         shared.report.tell();
         shared.ensure_running();
         Self { owner: Arc::new(Owner { shared }) }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<SharedKeys> {
         &self.owner.shared
     }
 

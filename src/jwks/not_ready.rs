@@ -7,9 +7,9 @@ use http::Uri;
 use tokio::runtime::Handle;
 
 use crate::cause::Report;
-use crate::jwks::config::Target;
+use crate::jwks::config::KeyLocation;
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
-use crate::jwks::refresher::Shared;
+use crate::jwks::refresher::SharedKeys;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;
 
@@ -36,7 +36,7 @@ pub(crate) enum Place {
 }
 
 impl NotReady {
-    pub(crate) fn of(shared: &Shared, unavailable: Unavailable) -> Self {
+    pub(crate) fn of(shared: &SharedKeys, unavailable: Unavailable) -> Self {
         let control = shared.control();
         let outside = Handle::try_current().is_err().then_some(FetchErrorKind::NoRuntime.into());
         let cause = control.log.last_error.clone().or(outside);
@@ -45,9 +45,9 @@ impl NotReady {
         let shown = |uri: &Uri| printable(&uri.to_string());
         let place =
             shared.config.fetching.as_ref().map(|fetching| match (&fetching.target, found) {
-                (Target::Url(url), _) => Place::KeySet(shown(url)),
-                (Target::Discovery(_), Some(url)) => Place::KeySet(shown(&url)),
-                (Target::Discovery(discovery), None) => {
+                (KeyLocation::Url(url), _) => Place::KeySet(shown(url)),
+                (KeyLocation::Discovery(_), Some(url)) => Place::KeySet(shown(&url)),
+                (KeyLocation::Discovery(discovery), None) => {
                     Place::Discovery(discovery.first_place().map(shown).unwrap_or_default())
                 }
             });

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::clock::{jitter, monotonic};
 use crate::jwks::config::Config;
 use crate::jwks::fetch::error::FetchErrorKind;
-use crate::jwks::fetch::flight::{Fetched, Landed, Plan, fly};
+use crate::jwks::fetch::flight::{Fetched, Landed, Plan, attempt};
 use crate::jwks::fetch::source::Fault;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::{Published, Store, Tenure};
@@ -29,7 +29,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 
 /// What the handles and the task share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedKeys {
     pub(crate) config: Config,
     pub(crate) store: Store,
     pub(crate) progress: watch::Sender<Attempts>,
@@ -49,7 +49,7 @@ enum Next {
     Stop,
 }
 
-impl Shared {
+impl SharedKeys {
     pub(crate) fn new(config: Config, published: Published, control: Control) -> Self {
         let fixed = config.fetching.is_none();
         let report = Reporter::new(Arc::clone(&config.issuer));
@@ -131,8 +131,8 @@ impl Shared {
         }
         self.tick(&mut control, now);
         let published = Arc::clone(self.store.load(now).published());
-        if let Some(flying) = control.take_off(now) {
-            self.report.take_off(&published);
+        if let Some(flying) = control.start(now) {
+            self.report.start(&published);
             return Next::Fly(Plan {
                 purpose: flying.purpose,
                 metadata: control.metadata.clone(),
@@ -163,7 +163,7 @@ impl Shared {
     }
 
     /// Takes in what an attempt came to.
-    fn land(&self, landed: Result<Landed, JoinError>, now: Instant, jitter: f64) {
+    fn finish(&self, landed: Result<Landed, JoinError>, now: Instant, jitter: f64) {
         let mut control = self.control();
         let Some(flight) = control.flying.take() else { return };
         control.unusable = Box::default();
@@ -271,13 +271,13 @@ impl Shared {
 
 /// The task.
 struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<SharedKeys>,
     /// At most one attempt. It has its own task, so that a transport that panics ends nothing else.
     flight: JoinSet<Landed>,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>) -> Option<Self> {
+    fn new(shared: Arc<SharedKeys>) -> Option<Self> {
         let mut control = shared.control();
         if control.closed {
             return None;
@@ -309,7 +309,7 @@ impl Worker {
             }
         };
         tokio::select! {
-            Some(landed) = self.flight.join_next() => self.shared.land(landed, monotonic(), jitter()),
+            Some(landed) = self.flight.join_next() => self.shared.finish(landed, monotonic(), jitter()),
             () = timer => {}
             () = self.shared.wake.notified() => {}
         }
@@ -322,10 +322,10 @@ impl Drop for Worker {
     }
 }
 
-async fn launch(shared: &Shared, plan: Plan) -> Landed {
+async fn launch(shared: &SharedKeys, plan: Plan) -> Landed {
     match &shared.config.fetching {
         Some(fetching) => {
-            fly(fetching, shared.config.backend, plan, || shared.config.clock.now()).await
+            attempt(fetching, shared.config.backend, plan, || shared.config.clock.now()).await
         }
         None => {
             let result = Err(FetchErrorKind::ShutDown.into());

@@ -82,7 +82,7 @@ impl Reporter {
     }
 
     /// A fetch begins.
-    pub(crate) fn take_off(&self, published: &Published) {
+    pub(crate) fn start(&self, published: &Published) {
         if let Some(origin) = &published.origin {
             let fetched_at = origin.fetched_at;
             self.note(move |this| this.tell_fetched(fetched_at));

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
 use crate::clock::UnixTime;
-use crate::jwks::refresher::Shared;
+use crate::jwks::refresher::SharedKeys;
 
 /// Watches whether what was verified with the keys still is.
 #[derive(Clone, Debug)]
-pub(crate) struct Watch(Arc<Shared>);
+pub(crate) struct Watch(Arc<SharedKeys>);
 
 impl Watch {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) const fn new(shared: Arc<SharedKeys>) -> Self {
         Self(shared)
     }
 

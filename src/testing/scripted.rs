@@ -130,7 +130,7 @@ impl Transport for ScriptedTransport {
         Box::pin(async move {
             let timed_out = Err(TransportError::new(TransportErrorKind::Timeout));
             let result = timeout(limits.timeout, answer.play(limits)).await.unwrap_or(timed_out);
-            flight.land();
+            flight.finish();
             result
         })
     }
@@ -143,7 +143,7 @@ struct Flight {
 }
 
 impl Flight {
-    fn land(mut self) {
+    fn finish(mut self) {
         self.done = true;
     }
 }

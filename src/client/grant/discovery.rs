@@ -28,7 +28,7 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// What discovery found.
 #[derive(Debug)]
-pub(crate) struct Metadata {
+pub(crate) struct TokenMetadata {
     pub(crate) token_endpoint: Uri,
     mtls_alias: Alias,
     auth_methods: Option<Vec<String>>,
@@ -60,7 +60,7 @@ struct Slot {
 
 #[derive(Default)]
 struct Found {
-    metadata: Option<(Arc<Metadata>, Instant)>,
+    metadata: Option<(Arc<TokenMetadata>, Instant)>,
     /// Why there is no newer, and since when.
     failed: Option<(TokenError, Instant)>,
 }
@@ -77,13 +77,13 @@ impl Discoveries {
         limits: Limits,
         (issuer, uri): (&str, &Uri),
         now: UnixTime,
-    ) -> Result<Arc<Metadata>, TokenError> {
+    ) -> Result<Arc<TokenMetadata>, TokenError> {
         let came = monotonic();
         let slot = self.slot(issuer, uri);
         let mut found = slot.found.lock().await;
         // Many may wait for an issuer that is away: not one after the other.
         if let Some((error, _)) = found.failed.as_ref().filter(|(_, at)| *at >= came) {
-            return found.in_spite_of(error.clone());
+            return found.or_stale(error.clone());
         }
         let doubted = slot.doubted.load(Ordering::Relaxed);
         let is_young = |at: &Instant, age| monotonic().saturating_duration_since(*at) < age;
@@ -94,7 +94,7 @@ impl Discoveries {
         // Older metadata serves on: waiting for what can't be had would hold up each token.
         let rest = if doubted { REST_IN_DOUBT } else { TTL };
         if let Some((error, _)) = found.failed.as_ref().filter(|(_, at)| is_young(at, rest))
-            && let Ok(metadata) = found.in_spite_of(error.clone())
+            && let Ok(metadata) = found.or_stale(error.clone())
         {
             return Ok(metadata);
         }
@@ -119,7 +119,7 @@ impl Discoveries {
                 let error = error_of(issuer, fault);
                 event!(WARN, issuer, %error, "client_metadata: the metadata can't be had");
                 found.failed = Some((error.clone(), monotonic()));
-                found.in_spite_of(error)
+                found.or_stale(error)
             }
         }
     }
@@ -154,7 +154,7 @@ impl Discoveries {
 impl Found {
     /// Returns what was found before: the token endpoint itself may be in better health than the
     /// metadata. Only if that is another issuer's now, the secret goes nowhere.
-    fn in_spite_of(&self, error: TokenError) -> Result<Arc<Metadata>, TokenError> {
+    fn or_stale(&self, error: TokenError) -> Result<Arc<TokenMetadata>, TokenError> {
         let others = TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch);
         match &self.metadata {
             Some((metadata, _)) if *error.kind() != others => Ok(Arc::clone(metadata)),
@@ -163,7 +163,7 @@ impl Found {
     }
 }
 
-impl Metadata {
+impl TokenMetadata {
     /// Returns the token endpoint, for clients that present a certificate or for others.
     pub(crate) fn endpoint(&self, by_certificate: bool) -> Result<&Uri, TokenError> {
         match &self.mtls_alias {
@@ -199,7 +199,7 @@ impl Metadata {
     }
 }
 
-impl Metadata {
+impl TokenMetadata {
     /// Returns the ways of authentication that the issuer offers and this client has: what else the
     /// list says is the server's, and isn't logged.
     #[cfg(feature = "tracing")]
@@ -252,7 +252,7 @@ fn error_of(_issuer: &str, found: issuer::Fault) -> TokenError {
     TokenError::with(kind, None, found.retry_after)
 }
 
-fn read(document: &[u8], plain_http: PlainHttp) -> Result<Metadata, Refused> {
+fn read(document: &[u8], plain_http: PlainHttp) -> Result<TokenMetadata, Refused> {
     #[derive(Deserialize)]
     struct Members {
         token_endpoint: Option<String>,
@@ -273,7 +273,7 @@ fn read(document: &[u8], plain_http: PlainHttp) -> Result<Metadata, Refused> {
             .ok()
     };
     let endpoint = members.token_endpoint.as_deref().ok_or(Refused::Unacceptable)?;
-    Ok(Metadata {
+    Ok(TokenMetadata {
         token_endpoint: usable(endpoint).ok_or(Refused::Unacceptable)?,
         mtls_alias: alias(members.mtls_endpoint_aliases.as_ref(), usable),
         auth_methods: members.token_endpoint_auth_methods_supported,
@@ -353,7 +353,7 @@ mod tests {
     // L4
     #[test]
     fn l4_a_method_that_is_not_offered_is_not_tried() {
-        let metadata = |methods: &[&str]| Metadata {
+        let metadata = |methods: &[&str]| TokenMetadata {
             token_endpoint: Uri::from_static("https://as.example/token"),
             mtls_alias: Alias::None,
             auth_methods: Some(methods.iter().map(|&method| method.into()).collect()),
@@ -363,7 +363,7 @@ mod tests {
         assert!(metadata(&["client_secret_post", "client_secret_basic"]).check(&basic).is_ok());
         let error = metadata(&["client_secret_post"]).check(&basic).unwrap_err();
         assert_eq!(*error.kind(), TokenErrorKind::Discovery(DiscoveryFault::AuthMethod));
-        let silent = Metadata { auth_methods: None, ..metadata(&[]) };
+        let silent = TokenMetadata { auth_methods: None, ..metadata(&[]) };
         assert!(silent.check(&basic).is_ok());
         let tls = ClientAuth::tls("me");
         assert!(metadata(&["tls_client_auth"]).check(&tls).is_ok());

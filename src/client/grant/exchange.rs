@@ -11,7 +11,7 @@ use crate::client::grant::request::token_request;
 use crate::client::grant::response::{self, Granted, Lifetime, jwt_expiry};
 use crate::client::tokens::backoff;
 use crate::client::tokens::core::Core;
-use crate::client::tokens::failed::Refused;
+use crate::client::tokens::failed::RefusedFetch;
 use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
 use crate::clock::{UnixTime, jitter, monotonic};
@@ -54,7 +54,7 @@ pub(crate) async fn fetch(
     known: Option<Known>,
     mut secrets: Vec<Known>,
     gate: Gate<'_>,
-) -> Result<Fetched, Refused> {
+) -> Result<Fetched, RefusedFetch> {
     let source = grant.auth.source();
     let mut known = known;
     let mut left = MOST_SECRETS;
@@ -83,7 +83,7 @@ pub(crate) async fn fetch(
                 _ => None,
             };
             if known.is_none() {
-                return Err(Refused { error, secrets });
+                return Err(RefusedFetch { error, secrets });
             }
             event!(
                 INFO,
@@ -95,7 +95,7 @@ pub(crate) async fn fetch(
         }
         match backoff::pause(error.cause(), attempt, jitter()) {
             Some(pause) => sleep(pause).await,
-            None => return Err(Refused { error, secrets }),
+            None => return Err(RefusedFetch { error, secrets }),
         }
     }
 }

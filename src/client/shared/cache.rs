@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const REST: Duration = Duration::from_secs(1);
 
 /// A [`TokenStore`], and the key to what is in it.
-pub(crate) struct Shared {
+pub(crate) struct SharedCache {
     store: Box<dyn TokenStore>,
     seal: Seal,
     rests_until: Mutex<Option<Instant>>,
@@ -53,7 +53,7 @@ pub(crate) enum Locked {
     Unknown,
 }
 
-impl Shared {
+impl SharedCache {
     pub(crate) fn new(store: Box<dyn TokenStore>, seal: Seal) -> Self {
         Self { store, seal, rests_until: Mutex::new(None) }
     }

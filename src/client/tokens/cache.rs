@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::grant::error::{TokenError, TokenErrorKind};
-use crate::client::tokens::failed::{Failed, Refused};
+use crate::client::tokens::failed::{Failed, RefusedFetch};
 use crate::client::tokens::held::Held;
 use crate::client::tokens::refusals::{Invalidation, Refusals};
 use crate::client::tokens::slots::Urgency;
@@ -193,16 +193,21 @@ impl Entry {
     /// Ends a fetch: keeps the token, or the failure, and wakes all who wait.
     ///
     /// A token that can't be held is handed to those who wait, and to no caller after them.
-    pub(crate) fn land(
+    pub(crate) fn finish(
         &self,
         order: Order,
-        result: Result<(Token, Option<Held>), Refused>,
+        result: Result<(Token, Option<Held>), RefusedFetch>,
         now: Instant,
     ) {
         self.end(&order, result, now);
     }
 
-    fn end(&self, order: &Order, result: Result<(Token, Option<Held>), Refused>, now: Instant) {
+    fn end(
+        &self,
+        order: &Order,
+        result: Result<(Token, Option<Held>), RefusedFetch>,
+        now: Instant,
+    ) {
         let mut state = self.lock();
         let is_current = state.flight.as_ref().is_some_and(|it| it.number == order.number);
         let result = match result {
@@ -302,7 +307,7 @@ impl Drop for Order {
         let landed = self.arrival.borrow().is_some();
         if unwinds && !landed {
             let error = TokenError::new(TokenErrorKind::NoRuntime);
-            self.entry.end(self, Err(Refused { error, secrets: Vec::new() }), monotonic());
+            self.entry.end(self, Err(RefusedFetch { error, secrets: Vec::new() }), monotonic());
         }
     }
 }

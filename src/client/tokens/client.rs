@@ -6,7 +6,7 @@ use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::discovery::Discoveries;
 use crate::client::grant::error::TokenError;
-use crate::client::shared::cache::Shared;
+use crate::client::shared::cache::SharedCache;
 use crate::client::shared::seal::Seal;
 use crate::client::shared::store::TokenStore;
 use crate::client::tokens::core::Core;
@@ -195,7 +195,7 @@ impl TokenClientBuilder {
             )));
         }
         let shared = match self.shared {
-            Some((store, key)) => Some(Shared::new(store, Seal::new(&key)?)),
+            Some((store, key)) => Some(SharedCache::new(store, Seal::new(&key)?)),
             None => None,
         };
         let transport = match self.transport {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::grant::discovery::Discoveries;
-use crate::client::shared::cache::Shared;
+use crate::client::shared::cache::SharedCache;
 use crate::client::tokens::slots::Slots;
 use crate::clock::Clock;
 use crate::transport::{Limits, Transport};
@@ -13,7 +13,7 @@ use crate::transport::{Limits, Transport};
 pub(crate) struct Core {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) shared: Option<Shared>,
+    pub(crate) shared: Option<SharedCache>,
     pub(crate) discoveries: Discoveries,
     pub(crate) slots: Slots,
     /// Of one exchange.

@@ -11,7 +11,7 @@ use crate::credentials::known::Known;
 const PROBE: Duration = Duration::from_secs(1);
 
 /// A fetch that failed.
-pub(crate) struct Refused {
+pub(crate) struct RefusedFetch {
     pub(crate) error: TokenError,
     /// The secrets that were refused.
     pub(crate) secrets: Vec<Known>,
@@ -34,7 +34,7 @@ impl Failed {
     /// Returns what stands after one more failure.
     pub(crate) fn after(
         before: Option<Self>,
-        refused: Refused,
+        refused: RefusedFetch,
         unnoticed: bool,
         now: Instant,
     ) -> Self {

@@ -12,12 +12,12 @@ use zeroize::Zeroizing;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::error::{TokenError, TokenErrorKind};
 use crate::client::grant::exchange::{Fetched, Gate, fetch};
-use crate::client::shared::cache::{Lease, Locked, Sealed, Shared};
+use crate::client::shared::cache::{Lease, Locked, Sealed, SharedCache};
 use crate::client::shared::seal::{Names, Stored};
 use crate::client::tokens::cache::{Entry, Order};
 use crate::client::tokens::core::Core;
 use crate::client::tokens::expiry;
-use crate::client::tokens::failed::Refused;
+use crate::client::tokens::failed::RefusedFetch;
 use crate::client::tokens::held::Held;
 use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
@@ -89,7 +89,7 @@ impl Flight {
                 return self.entry.land_unchanged(order, error);
             }
             Err(Some(error)) => {
-                let refused = Refused { error, secrets: Vec::new() };
+                let refused = RefusedFetch { error, secrets: Vec::new() };
                 return self.failed(order, refused);
             }
         };
@@ -100,7 +100,7 @@ impl Flight {
             match self.fetch(known, refused).await {
                 Ok(fetched) => {
                     let held = self.hold(&fetched, None);
-                    self.entry.land(order, Ok((fetched.token, held)), monotonic());
+                    self.entry.finish(order, Ok((fetched.token, held)), monotonic());
                 }
                 Err(refused) => self.failed(order, refused),
             }
@@ -115,7 +115,7 @@ impl Flight {
             Consulted::Found(held) => {
                 count!("tower_bearer_client_cache_hits_total", "cache" => "l2");
                 let token = held.token.clone();
-                return self.entry.land(order, Ok((token, Some(held))), monotonic());
+                return self.entry.finish(order, Ok((token, Some(held))), monotonic());
             }
             Consulted::Nothing(lease) => lease,
         };
@@ -127,7 +127,7 @@ impl Flight {
                 let held = self.hold(&fetched, sealed.clone());
                 let ttl = held.as_ref().map(|held| held.serves_for(monotonic()));
                 // Those who wait needn't wait for the store.
-                self.entry.land(order, Ok((fetched.token, held)), monotonic());
+                self.entry.finish(order, Ok((fetched.token, held)), monotonic());
                 if let (Some(sealed), Some(ttl)) = (&sealed, ttl) {
                     shared.put(sealed, ttl).await;
                 }
@@ -161,7 +161,11 @@ impl Flight {
         known.map(Some).map_err(|error| Some(TokenError::credentials(error)))
     }
 
-    async fn fetch(&self, known: Option<Known>, refused: Vec<Known>) -> Result<Fetched, Refused> {
+    async fn fetch(
+        &self,
+        known: Option<Known>,
+        refused: Vec<Known>,
+    ) -> Result<Fetched, RefusedFetch> {
         let started = monotonic();
         let gate = Gate { urgency: &self.urgency, deadline: self.deadline };
         let fetching = fetch(&self.core, self.grant.definition(), known, refused, gate);
@@ -176,7 +180,7 @@ impl Flight {
         result
     }
 
-    fn failed(&self, order: Order, mut refused: Refused) {
+    fn failed(&self, order: Order, mut refused: RefusedFetch) {
         refused.error = refused.error.about(self.grant.party());
         let error = &refused.error;
         count!("tower_bearer_client_fetches_total", "result" => error.label());
@@ -191,10 +195,10 @@ impl Flight {
             error = %crate::cause::Report(error),
             "client_retrieval_failed: no token could be had"
         );
-        self.entry.land(order, Err(refused), monotonic());
+        self.entry.finish(order, Err(refused), monotonic());
     }
 
-    fn names(&self, shared: &Shared, fingerprint: &Digest) -> Names {
+    fn names(&self, shared: &SharedCache, fingerprint: &Digest) -> Names {
         shared.names(self.grant.distinction(), fingerprint)
     }
 
@@ -206,7 +210,7 @@ impl Flight {
     }
 
     /// Looks for the token that another process has fetched, or is fetching, for a bounded time.
-    async fn consult(&self, shared: &Shared, names: &Names, order: &Order) -> Consulted {
+    async fn consult(&self, shared: &SharedCache, names: &Names, order: &Order) -> Consulted {
         if let Some(held) = self.find(shared, names, order).await {
             return Consulted::Found(held);
         }
@@ -235,7 +239,7 @@ impl Flight {
     }
 
     /// Returns the token of the shared cache, if it is newer than ours and no server refused it.
-    async fn find(&self, shared: &Shared, names: &Names, order: &Order) -> Option<Held> {
+    async fn find(&self, shared: &SharedCache, names: &Names, order: &Order) -> Option<Held> {
         let (stored, sealed) = shared.get(&names.value).await?;
         let (now, wall) = (monotonic(), self.core.clock.now());
         // The age of a token from the future is unknown; a small difference is within the margin.
@@ -260,7 +264,7 @@ impl Flight {
     }
 }
 
-fn seal(shared: &Shared, key: &str, fetched: &Fetched) -> Option<Sealed> {
+fn seal(shared: &SharedCache, key: &str, fetched: &Fetched) -> Option<Sealed> {
     let stored = Stored {
         access_token: Zeroizing::new(fetched.token.expose_secret().to_owned()),
         scopes: fetched.token.granted_scopes().map(ToString::to_string),
@@ -272,9 +276,9 @@ fn seal(shared: &Shared, key: &str, fetched: &Fetched) -> Option<Sealed> {
 
 async fn within(
     deadline: Instant,
-    fetching: impl Future<Output = Result<Fetched, Refused>>,
-) -> Result<Fetched, Refused> {
+    fetching: impl Future<Output = Result<Fetched, RefusedFetch>>,
+) -> Result<Fetched, RefusedFetch> {
     timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
-        Err(Refused { error: TokenError::new(TokenErrorKind::TimedOut), secrets: Vec::new() })
+        Err(RefusedFetch { error: TokenError::new(TokenErrorKind::TimedOut), secrets: Vec::new() })
     })
 }

@@ -8,7 +8,7 @@ use crate::error::{ConfigError, within};
 use crate::issuer::{Network, check_issuer_text};
 use crate::jose::{Backend, Purpose};
 use crate::jwks::builder::{JwksBuilder, Start};
-use crate::jwks::config::{Config, Fetching, Target};
+use crate::jwks::config::{Config, Fetching, KeyLocation};
 use crate::jwks::fetch::target::target;
 use crate::jwks::handle::Jwks;
 use crate::jwks::kept::seed::{check_origin, seed};
@@ -53,8 +53,8 @@ impl JwksBuilder {
             None => default_transport(limits.connect_timeout)?,
         };
         let plain_http = match &target {
-            Target::Url(_) => plain_http,
-            Target::Discovery(discovery) => discovery.plain_http(),
+            KeyLocation::Url(_) => plain_http,
+            KeyLocation::Discovery(discovery) => discovery.plain_http(),
         };
         let network = Network { transport, limits, redirects: self.redirects, plain_http };
         let (max_keys, purpose, empty_set) = (self.max_keys, self.purpose, self.empty_set);

@@ -16,13 +16,13 @@ use crate::transport::{PlainHttp, parse_url};
 
 /// What discovery found.
 #[derive(Clone, Debug)]
-pub(crate) struct Metadata {
+pub(crate) struct JwksMetadata {
     pub(crate) jwks_uri: Uri,
     /// `None` if it is to be looked up anew.
     found: Option<Instant>,
 }
 
-impl Metadata {
+impl JwksMetadata {
     const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
     /// Takes an address from a snapshot, which is to be looked up anew.
@@ -80,13 +80,17 @@ impl Discovery {
     }
 
     /// Asks in turn wherever metadata may lie.
-    pub(crate) async fn find(&self, network: &Network, now: UnixTime) -> Result<Metadata, Fault> {
+    pub(crate) async fn find(
+        &self,
+        network: &Network,
+        now: UnixTime,
+    ) -> Result<JwksMetadata, Fault> {
         let search = self.search.find(network, now, |document| self.read(document));
         let found = in_span!(search, "jwks_fetch", host = &*self.host).await;
         let failed = found.is_err().then(monotonic);
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         match found {
-            Ok(jwks_uri) => Ok(Metadata { jwks_uri, found: Some(monotonic()) }),
+            Ok(jwks_uri) => Ok(JwksMetadata { jwks_uri, found: Some(monotonic()) }),
             Err(fault) => {
                 if let FaultKind::IssuerMismatch(_found) = &fault.kind {
                     event!(

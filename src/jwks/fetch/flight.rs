@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderValue, Uri};
 
 use crate::clock::{UnixTime, monotonic};
 use crate::jose::{Backend, IgnoredKey, ParsedKeySet, parse_keys};
-use crate::jwks::config::{EmptySet, Fetching, Target};
-use crate::jwks::fetch::discovery::Metadata;
+use crate::jwks::config::{EmptySet, Fetching, KeyLocation};
+use crate::jwks::fetch::discovery::JwksMetadata;
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::fetch::source::{Answer, Fault, Question, ask};
-use crate::jwks::kept::store::Origin;
+use crate::jwks::kept::store::KeySetAnswer;
 use crate::jwks::timing::freshness::Freshness;
 use crate::telemetry::event;
 
@@ -31,17 +31,17 @@ pub(crate) enum Purpose {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) purpose: Purpose,
-    pub(crate) metadata: Option<Metadata>,
+    pub(crate) metadata: Option<JwksMetadata>,
     /// Whether to look for metadata though it is known: where it leads has failed lately.
     pub(crate) rediscover: bool,
-    pub(crate) origin: Option<Arc<Origin>>,
+    pub(crate) origin: Option<Arc<KeySetAnswer>>,
 }
 
 /// What an attempt came to.
 #[derive(Debug)]
 pub(crate) struct Landed {
     /// The metadata, if it was found anew.
-    pub(crate) metadata: Option<Metadata>,
+    pub(crate) metadata: Option<JwksMetadata>,
     pub(crate) result: Result<Fetched, Fault>,
     /// The first keys of a set that has no usable one.
     pub(crate) unusable: Box<[IgnoredKey]>,
@@ -66,7 +66,7 @@ pub(crate) const REPORTED: usize = 8;
 /// A successful answer.
 #[derive(Debug)]
 pub(crate) struct Fetched {
-    pub(crate) origin: Origin,
+    pub(crate) origin: KeySetAnswer,
     /// How long the set stays fresh; `None` if the answer doesn't say.
     pub(crate) remaining: Option<Duration>,
     /// The keys; `None` if they are the same as before.
@@ -74,7 +74,7 @@ pub(crate) struct Fetched {
 }
 
 /// Makes the attempt. `now` is asked for only when an answer is there.
-pub(crate) async fn fly(
+pub(crate) async fn attempt(
     fetching: &Fetching,
     backend: Backend,
     plan: Plan,
@@ -97,10 +97,10 @@ async fn locate(
     fetching: &Fetching,
     plan: &Plan,
     now: &impl Fn() -> UnixTime,
-) -> Result<(Uri, Option<Metadata>), Fault> {
+) -> Result<(Uri, Option<JwksMetadata>), Fault> {
     let discovery = match &fetching.target {
-        Target::Url(uri) => return Ok((uri.clone(), None)),
-        Target::Discovery(discovery) => discovery,
+        KeyLocation::Url(uri) => return Ok((uri.clone(), None)),
+        KeyLocation::Discovery(discovery) => discovery,
     };
     let known = plan.metadata.as_ref();
     if let Some(known) = known
@@ -136,7 +136,8 @@ async fn fetch(
     let url = uri.to_string();
     let before = plan.origin.as_deref().filter(|origin| *origin.url == *url);
     let second = matches!(plan.purpose, Purpose::Forced { second: true, .. });
-    let conditional = |origin: &&Origin| origin.etag.is_some() || origin.last_modified.is_some();
+    let conditional =
+        |origin: &&KeySetAnswer| origin.etag.is_some() || origin.last_modified.is_some();
     let question = Question {
         uri,
         no_cache: plan.purpose != Purpose::Planned,
@@ -147,7 +148,7 @@ async fn fetch(
     let freshness = Freshness::of(&headers, fetched_at);
     if let (true, Some(before)) = (not_modified, before) {
         let freshness = freshness.or_as_before(before.lifetime);
-        let origin = Origin {
+        let origin = KeySetAnswer {
             etag: validator(&headers, &ETAG).or_else(|| before.etag.clone()),
             lifetime: freshness.lifetime,
             fetched_at,
@@ -158,7 +159,7 @@ async fn fetch(
         return Ok(Fetched { origin, remaining: freshness.remaining(), parsed: None });
     }
     let parsed = parse(&body, fetching, backend)?;
-    let origin = Origin {
+    let origin = KeySetAnswer {
         url: url.into(),
         etag: validator(&headers, &ETAG),
         last_modified: validator(&headers, &LAST_MODIFIED),

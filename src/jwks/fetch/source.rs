@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use crate::clock::UnixTime;
 use crate::issuer::{self, Network};
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
-use crate::jwks::kept::store::Origin;
+use crate::jwks::kept::store::KeySetAnswer;
 use crate::telemetry::{event, in_span};
 
 /// What is asked for.
@@ -19,7 +19,7 @@ pub(crate) struct Question<'a> {
     /// Whether caches on the way are to be passed by.
     pub(crate) no_cache: bool,
     /// The answer that needn't be sent again if it is still the same.
-    pub(crate) unless: Option<&'a Origin>,
+    pub(crate) unless: Option<&'a KeySetAnswer>,
 }
 
 /// A 200, or the 304 that was asked for.

@@ -2,7 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::issuer::check_issuer;
-use crate::jwks::config::Target;
+use crate::jwks::config::KeyLocation;
 use crate::jwks::fetch::discovery::Discovery;
 use crate::transport::{PlainHttp, is_plain_loopback, parse_url, printable};
 
@@ -12,7 +12,7 @@ pub(crate) fn target(
     url: Option<&str>,
     public_addresses_only: bool,
     plain_http: PlainHttp,
-) -> Result<Target, ConfigError> {
+) -> Result<KeyLocation, ConfigError> {
     let (what, text) = match url {
         Some(url) => ("JWKS URL", url),
         None => ("issuer", issuer),
@@ -33,7 +33,7 @@ pub(crate) fn target(
         )));
     }
     if url.is_some() {
-        return Ok(Target::Url(uri));
+        return Ok(KeyLocation::Url(uri));
     }
     if uri.query().is_some() {
         // RFC 8414 §2
@@ -44,5 +44,5 @@ pub(crate) fn target(
         )));
     }
     check_issuer(&uri)?;
-    Ok(Target::Discovery(Discovery::new(issuer, &uri, plain_http)))
+    Ok(KeyLocation::Discovery(Discovery::new(issuer, &uri, plain_http)))
 }

@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use crate::clock::{Clock, monotonic};
 use crate::error::ConfigError;
 use crate::jose::Backend;
-use crate::jwks::config::{Fetching, Target};
-use crate::jwks::fetch::discovery::Metadata;
+use crate::jwks::config::{Fetching, KeyLocation};
+use crate::jwks::fetch::discovery::JwksMetadata;
 use crate::jwks::fetch::flight::parse;
 use crate::jwks::kept::key_set::KeySet;
 use crate::jwks::kept::snapshot::Snapshot;
-use crate::jwks::kept::store::{Origin, Published, Tenure};
+use crate::jwks::kept::store::{KeySetAnswer, Published, Tenure};
 use crate::jwks::timing::schedule::{Serving, Timing, after};
 use crate::telemetry::event;
 use crate::transport::parse_url;
@@ -33,12 +33,12 @@ pub(crate) fn check_origin(
         )));
     }
     match &fetching.target {
-        Target::Url(uri) if *uri != *snapshot.url() => Err(ConfigError::new(format!(
+        KeyLocation::Url(uri) if *uri != *snapshot.url() => Err(ConfigError::new(format!(
             "the snapshot was taken from {:?}, not from {:?}: use one of the same URL",
             printable(snapshot.url()),
             printable(&uri.to_string())
         ))),
-        Target::Url(_) | Target::Discovery(_) => Ok(()),
+        KeyLocation::Url(_) | KeyLocation::Discovery(_) => Ok(()),
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn seed(
     backend: Backend,
     clock: &dyn Clock,
     timing: Timing,
-) -> Option<(Published, Option<Metadata>)> {
+) -> Option<(Published, Option<JwksMetadata>)> {
     let now = monotonic();
     let seeded = seed_at(snapshot, fetching, backend, clock, timing, now);
     if seeded.is_none() {
@@ -70,7 +70,7 @@ fn seed_at(
     clock: &dyn Clock,
     timing: Timing,
     now: Instant,
-) -> Option<(Published, Option<Metadata>)> {
+) -> Option<(Published, Option<JwksMetadata>)> {
     let (fetched_at, wall) = (snapshot.fetched_at(), clock.now());
     let age = wall.saturating_since(fetched_at);
     let left = timing.max_stale.checked_sub(age).filter(|left| !left.is_zero())?;
@@ -81,7 +81,7 @@ fn seed_at(
     let body = Bytes::copy_from_slice(snapshot.jwks().as_bytes());
     let parsed = parse(&body, fetching, backend).ok()?;
     let value = |text: Option<&str>| text.and_then(|text| HeaderValue::from_str(text).ok());
-    let origin = Origin {
+    let origin = KeySetAnswer {
         url: snapshot.url().into(),
         body,
         etag: value(snapshot.etag()),
@@ -98,6 +98,6 @@ fn seed_at(
         tenure: Tenure::Serving(serving),
         origin: Some(Arc::new(origin)),
     };
-    let discovered = matches!(fetching.target, Target::Discovery(_));
-    Some((published, discovered.then(|| Metadata::remembered(jwks_uri))))
+    let discovered = matches!(fetching.target, KeyLocation::Discovery(_));
+    Some((published, discovered.then(|| JwksMetadata::remembered(jwks_uri))))
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixTime;
 use crate::error::ConfigError;
 use crate::json;
-use crate::jwks::kept::store::Origin;
+use crate::jwks::kept::store::KeySetAnswer;
 use crate::transport::printable;
 
 /// A key set to start from, before the issuer has answered: see
@@ -37,7 +37,7 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn of(issuer: &str, origin: &Origin) -> Option<Self> {
+    pub(crate) fn of(issuer: &str, origin: &KeySetAnswer) -> Option<Self> {
         let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
         Some(Self {
             issuer: issuer.to_owned(),

@@ -34,7 +34,7 @@ pub(crate) struct Published {
     pub(crate) sequence: u64,
     pub(crate) keys: Arc<KeySet>,
     pub(crate) tenure: Tenure,
-    pub(crate) origin: Option<Arc<Origin>>,
+    pub(crate) origin: Option<Arc<KeySetAnswer>>,
 }
 
 /// How long keys may be relied upon.
@@ -52,7 +52,7 @@ pub(crate) enum Tenure {
 
 /// The answer that a set was read from.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct KeySetAnswer {
     pub(crate) url: Box<str>,
     pub(crate) body: Bytes,
     pub(crate) etag: Option<HeaderValue>,
@@ -66,7 +66,7 @@ pub(crate) struct Origin {
     pub(crate) age_then: Duration,
 }
 
-impl Origin {
+impl KeySetAnswer {
     /// Returns how long ago it was last known to be the issuer's set.
     pub(crate) fn age(&self, now: Instant) -> Duration {
         self.age_then.saturating_add(now.saturating_duration_since(self.fetched))

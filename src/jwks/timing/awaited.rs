@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::monotonic;
 use crate::jose::Algorithm;
 use crate::jwks::kept::store::{KeysState, LoadedKeys};
-use crate::jwks::refresher::Shared;
+use crate::jwks::refresher::SharedKeys;
 use crate::jwks::timing::control::{Attempts, SHORTEST_WAIT};
 use crate::refusal::UnavailableReason;
 
@@ -33,7 +33,7 @@ pub(crate) enum Awaited {
 }
 
 impl Awaited {
-    pub(crate) fn outcome(&self, shared: &Shared, now: Attempts) -> Option<Outcome> {
+    pub(crate) fn outcome(&self, shared: &SharedKeys, now: Attempts) -> Option<Outcome> {
         if now.closed {
             return Some(Err(UnavailableReason::ShutDown));
         }
@@ -76,7 +76,7 @@ impl Awaited {
         }
     }
 
-    pub(crate) fn retry_after(&self, shared: &Shared) -> Duration {
+    pub(crate) fn retry_after(&self, shared: &SharedKeys) -> Duration {
         let now = monotonic();
         let control = shared.control();
         match self {
@@ -86,7 +86,7 @@ impl Awaited {
         .max(SHORTEST_WAIT)
     }
 
-    pub(crate) fn count(&self, shared: &Shared, outcome: &Outcome) {
+    pub(crate) fn count(&self, shared: &SharedKeys, outcome: &Outcome) {
         let Self::Key { generation, again, .. } = self else { return };
         let result = match outcome {
             Ok(loaded) if self.is_resolved(loaded, *generation) => "resolved",

@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::clock::monotonic;
 use crate::jwks::kept::store::{Published, Tenure};
-use crate::jwks::refresher::Shared;
+use crate::jwks::refresher::SharedKeys;
 use crate::jwks::timing::control::Control;
 use crate::jwks::timing::schedule::Serving;
 
-impl Shared {
+impl SharedKeys {
     /// Takes keys as stale that are fresh by the monotonic clock, but not by the wall clock, and
     /// plans a refresh for now. They expire when they would have: which clock is right isn't known.
     pub(crate) fn compare_clocks(&self, control: &mut Control, now: Instant) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::jose::{Algorithm, IgnoredKey};
 use crate::jwks::config::Config;
-use crate::jwks::fetch::discovery::Metadata;
+use crate::jwks::fetch::discovery::JwksMetadata;
 use crate::jwks::fetch::error::FetchError;
 use crate::jwks::fetch::flight::Purpose;
 use crate::jwks::health::State;
@@ -20,7 +20,7 @@ use crate::jwks::timing::schedule::Schedule;
 pub(crate) struct Control {
     pub(crate) schedule: Schedule,
     pub(crate) misses: Misses,
-    pub(crate) metadata: Option<Metadata>,
+    pub(crate) metadata: Option<JwksMetadata>,
     pub(crate) log: Log,
     /// The first keys of the set that the last attempt brought, if none of them is usable.
     pub(crate) unusable: Box<[IgnoredKey]>,
@@ -88,7 +88,7 @@ impl Control {
     }
 
     /// Chooses what to fetch for now, if anything, and records that it begins.
-    pub(crate) fn take_off(&mut self, now: Instant) -> Option<Flying> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Flying> {
         if self.flying.is_some() {
             return None;
         }

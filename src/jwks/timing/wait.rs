@@ -13,7 +13,7 @@ use crate::jose::Algorithm;
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::health::State;
 use crate::jwks::kept::store::{KeysState, LoadedKeys};
-use crate::jwks::refresher::Shared;
+use crate::jwks::refresher::SharedKeys;
 use crate::jwks::timing::awaited::{Awaited, reason};
 use crate::jwks::timing::control::{Attempts, SHORTEST_WAIT, wait_until};
 use crate::jwks::timing::misses::Ruling;
@@ -21,7 +21,7 @@ use crate::jwks::timing::schedule::after;
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Unavailable, UnavailableReason};
 
-impl Shared {
+impl SharedKeys {
     /// See [`Jwks::miss`](crate::jwks::Jwks::miss).
     pub(crate) fn miss(
         self: &Arc<Self>,
@@ -226,10 +226,10 @@ impl Shared {
 }
 
 /// Counts a waiter for as long as it waits.
-struct Waiting<'a>(&'a Shared);
+struct Waiting<'a>(&'a SharedKeys);
 
 impl<'a> Waiting<'a> {
-    fn begin(shared: &'a Shared) -> Self {
+    fn begin(shared: &'a SharedKeys) -> Self {
         shared.report.waits();
         Self(shared)
     }

@@ -5,7 +5,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::shared::redis::failure::Failure;
-use crate::client::shared::redis::target::{Connection, Target};
+use crate::client::shared::redis::target::{Connection, RedisTarget};
 use crate::clock::{doubled, monotonic};
 use crate::telemetry::event;
 
@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// after a pause in which every request fails at once.
 #[derive(Debug)]
 pub(crate) struct Link {
-    target: Target,
+    target: RedisTarget,
     state: watch::Sender<State>,
 }
 
@@ -43,12 +43,12 @@ enum Now {
 }
 
 impl Link {
-    pub(crate) fn new(target: Target) -> Arc<Self> {
+    pub(crate) fn new(target: RedisTarget) -> Arc<Self> {
         let now = Now::Down { until: monotonic(), reason: Failure::ENDED };
         Arc::new(Self { target, state: watch::Sender::new(State { failures: 0, now }) })
     }
 
-    pub(crate) const fn target(&self) -> &Target {
+    pub(crate) const fn target(&self) -> &RedisTarget {
         &self.target
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::cause::Reason;
 use crate::client::shared::redis::failure::Failure;
 use crate::client::shared::redis::link::Link;
-use crate::client::shared::redis::target::{Connection, MAX_VALUE, Target};
+use crate::client::shared::redis::target::{Connection, MAX_VALUE, RedisTarget};
 use crate::client::shared::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
 use crate::clock::monotonic;
 use crate::digest::{hex, random};
@@ -71,7 +71,7 @@ impl RedisStore {
     /// parameter, or if it asks for TLS and there is no provider of it. The error repeats nothing of
     /// the URL.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let link = Link::new(Target::parse(url)?);
+        let link = Link::new(RedisTarget::parse(url)?);
         Ok(Self { link, timeout: Duration::from_millis(150), prefix: "".into() })
     }
 

@@ -35,7 +35,7 @@ const MAX_UNANSWERED: usize = MAX_IN_FLIGHT * (MAX_VALUE + 1024);
 
 /// Where a Redis is, and how one gets in.
 #[derive(Clone)]
-pub(crate) struct Target {
+pub(crate) struct RedisTarget {
     place: Place,
     login: RedisConnectionInfo,
 }
@@ -57,7 +57,7 @@ struct Tls {
     name: ServerName<'static>,
 }
 
-impl Target {
+impl RedisTarget {
     pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
         // The URL may hold a password: no error repeats any part of it.
         let mut url = redis::parse_redis_url(url).ok_or_else(|| {
@@ -147,7 +147,7 @@ impl Target {
     }
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for RedisTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::Tcp { host, port, tls } => {
@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     fn shown(url: &str) -> String {
-        format!("{:?}", Target::parse(url).unwrap())
+        format!("{:?}", RedisTarget::parse(url).unwrap())
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
         #[cfg(unix)]
         assert_eq!(shown("redis+unix:///run/redis.sock?db=3&user=a&pass=b"), "/run/redis.sock");
 
-        let target = Target::parse("redis://us%65r:p%25%3A%2B%2F%20%26%3Ds@host/3").unwrap();
+        let target = RedisTarget::parse("redis://us%65r:p%25%3A%2B%2F%20%26%3Ds@host/3").unwrap();
         assert_eq!(target.login.username(), Some("user"));
         assert_eq!(target.login.password(), Some("p%:+/ &=s"));
         assert_eq!(target.login.db(), 3);
@@ -322,9 +322,9 @@ mod tests {
     #[cfg(not(feature = "aws-lc-rs"))]
     #[test]
     fn tls_that_nobody_provides_is_refused_and_the_rest_is_not() {
-        let error = Target::parse("rediss://cache.example").err().unwrap();
+        let error = RedisTarget::parse("rediss://cache.example").err().unwrap();
         assert!(error.to_string().contains("CryptoProvider"), "{error}");
-        assert!(Target::parse("redis://cache.example").is_ok());
+        assert!(RedisTarget::parse("redis://cache.example").is_ok());
     }
 
     // L1
@@ -349,7 +349,7 @@ mod tests {
             "rediss://:canary@ho_st/x",
             "redis+unix:///path?db=canary",
         ] {
-            let error = Target::parse(url).err().unwrap_or_else(|| panic!("{url} is taken"));
+            let error = RedisTarget::parse(url).err().unwrap_or_else(|| panic!("{url} is taken"));
             let shown = format!("{error} {error:?}");
             assert!(!shown.contains("canary") && !shown.contains("ary@"), "{shown}");
         }
@@ -358,7 +358,7 @@ mod tests {
     #[cfg(feature = "aws-lc-rs")]
     #[test]
     fn roots_that_are_none_are_refused() {
-        let tls = || Target::parse("rediss://cache.example").unwrap();
+        let tls = || RedisTarget::parse("rediss://cache.example").unwrap();
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for pem in ["", "no PEM", broken] {
             assert!(tls().with_roots(pem.as_bytes()).is_err(), "{pem}");
@@ -367,7 +367,7 @@ mod tests {
         let pem = rcgen::CertificateParams::default().self_signed(&key).unwrap().pem();
         assert!(tls().with_roots(pem.as_bytes()).is_ok());
         // Where there is no TLS, they would protect nothing.
-        let plain = Target::parse("redis://cache.example").unwrap();
+        let plain = RedisTarget::parse("redis://cache.example").unwrap();
         assert!(plain.with_roots(pem.as_bytes()).is_err());
     }
 }
