@@ -41,8 +41,9 @@ if ! fresh $requirements "$venv/installed"; then
 fi
 
 PATH=$(realpath "$venv/bin"):$PATH
-server=tests/interop/oidc-provider
-if ! fresh $server/package-lock.json $server/node_modules/.installed; then
-    npm --prefix $server ci --no-audit --no-fund --loglevel=error
-    stamp $server/package-lock.json $server/node_modules/.installed
-fi
+for package in tests/interop/mcp tests/interop/oidc-provider; do
+    if ! fresh $package/package-lock.json $package/node_modules/.installed; then
+        npm --prefix $package ci --no-audit --no-fund --loglevel=error
+        stamp $package/package-lock.json $package/node_modules/.installed
+    fi
+done

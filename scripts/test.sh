@@ -21,7 +21,7 @@ step scripts/setup.sh
 step cargo fmt --check
 step cargo fmt --check --manifest-path fuzz/Cargo.toml
 step cargo fmt --check --manifest-path benches/Cargo.toml
-lint --all-features --all-targets
+lint --workspace --all-features --all-targets
 # The fuzz targets are only linted: to run them takes a nightly compiler. Nothing is linked, so
 # libFuzzer needs not be built.
 CUSTOM_LIBFUZZER_PATH=/none/libnone.a lint --manifest-path fuzz/Cargo.toml --all-targets \
@@ -39,7 +39,7 @@ for features in aws-lc-rs rust-crypto reqwest reqwest-0_13 axum client mcp redis
 done
 
 RUSTDOCFLAGS='-D warnings' step cargo doc --locked --quiet -p tower-bearer --no-deps --all-features
-step cargo nextest run --locked --all-features
+step cargo nextest run --locked --workspace --all-features
 step cargo test --locked --quiet --doc --all-features
 # The same verdicts, and assertions as good, from the other crypto backend.
 step cargo nextest run --locked -p tower-bearer --no-default-features --features rust-crypto,client

@@ -104,6 +104,7 @@ fn plan(
     let policy = Policy {
         issuers: issuers.map(Into::into).collect(),
         audiences: settings.audiences.into_iter().map(Into::into).collect(),
+        are_resources: settings.are_resources,
         without_audience: without_audience.into_iter().map(Into::into).collect(),
         algorithms: choose_algorithms(settings.algorithms, &profile, backend)?,
         profile,

@@ -1,5 +1,6 @@
 //! What is accepted, and the pipeline that decides it.
 
+mod audience;
 mod build;
 mod builder;
 mod cache;

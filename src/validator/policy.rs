@@ -5,6 +5,7 @@ use crate::jose::{Algorithm, Header};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::{Excerpt, Excerpts};
 use crate::token::{RawClaims, Sources, TimeRules, TrustDomain};
+use crate::validator::audience::is_same_resource;
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -63,6 +64,8 @@ pub(crate) struct Policy {
     /// Any of these; never empty.
     pub(crate) audiences: Arc<[Arc<str>]>,
     /// The clients whose tokens may do without `aud`.
+    /// Whether they are compared as resource identifiers, too.
+    pub(crate) are_resources: bool,
     pub(crate) without_audience: Box<[Box<str>]>,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) profile: Profile,
@@ -170,6 +173,11 @@ impl Policy {
         if aud.iter().any(|aud| self.audiences.iter().any(|ours| **ours == *aud)) {
             return Ok(());
         }
+        if self.are_resources
+            && aud.iter().any(|aud| self.audiences.iter().any(|ours| is_same_resource(ours, aud)))
+        {
+            return Ok(());
+        }
         let detail = Detail::Audience {
             expected: Arc::clone(&self.audiences),
             presented: Excerpts::new(aud.iter()),
@@ -224,6 +232,7 @@ mod tests {
         Policy {
             issuers: Box::new(["i".into()]),
             audiences: ["a".into()].into(),
+            are_resources: false,
             without_audience: Box::default(),
             algorithms: Box::default(),
             profile: Profile::Interoperable,

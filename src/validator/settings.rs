@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) issuer: String,
     pub(crate) more_issuers: Vec<String>,
     pub(crate) audiences: Vec<String>,
+    pub(crate) are_resources: bool,
     pub(crate) without_audience: Option<Vec<String>>,
     pub(crate) keys: Option<KeySource>,
     pub(crate) algorithms: Option<Vec<Algorithm>>,
@@ -48,6 +49,7 @@ impl Settings {
             issuer,
             more_issuers: Vec::new(),
             audiences: vec![audience],
+            are_resources: false,
             without_audience: None,
             keys: None,
             algorithms: None,
@@ -124,6 +126,19 @@ macro_rules! issuer_setters {
         #[must_use]
         pub fn also_audience(mut self, audience: impl Into<String>) -> Self {
             self.settings.audiences.push(audience.into());
+            self
+        }
+
+        /// Compares audiences that are `http` or `https` URLs as resource identifiers (RFC 8707): with
+        /// scheme and host in any case, and `https://api.example` as `https://api.example/`. Other
+        /// paths, ports and queries must be the same.
+        ///
+        /// Many authorization servers put into `aud` what the client sent as `resource`, and clients
+        /// write the URL of a service, such as an MCP server, in their own way. By default, audiences are
+        /// compared character by character (RFC 7519 §2).
+        #[must_use]
+        pub fn resource_audiences(mut self) -> Self {
+            self.settings.are_resources = true;
             self
         }
 

@@ -257,6 +257,29 @@ async fn mc17_a_token_for_one_audience_is_no_good_at_the_other() {
     }
 }
 
+// MC3
+#[tokio::test]
+async fn mc3_the_audience_of_a_resource_is_compared_as_one_where_that_is_set() {
+    let (issuer, server) = (Issuer::new(), Server::new());
+    let app = |resource: bool| {
+        let keys = tower_bearer::jwks::Jwks::static_set(ISSUER, &issuer.jwks_json()).unwrap();
+        let validator = Validator::builder(ISSUER, "https://host.example").keys(keys);
+        let validator = if resource { validator.resource_audiences() } else { validator };
+        within(BearerAuthLayer::new(validator.build().unwrap()), guard(), &server)
+    };
+    for (aud, exactly, as_resource) in [
+        ("https://host.example", 200, 200),
+        ("https://host.example/", 401, 200),
+        ("HTTPS://Host.Example", 401, 200),
+        ("https://host.example/mcp", 401, 401),
+        ("https://other.example", 401, 401),
+    ] {
+        let token = issuer.token_with(serde_json::json!({"aud": aud, "scope": "mcp:use"}));
+        assert_eq!(ask(&app(false), &token, call("add")).await.status(), exactly, "{aud}");
+        assert_eq!(ask(&app(true), &token, call("add")).await.status(), as_resource, "{aud}");
+    }
+}
+
 #[tokio::test]
 async fn without_the_layer_around_it_nothing_passes() {
     let server = Server::new();

@@ -3,7 +3,8 @@
 // It issues JWT access tokens (RFC 9068) for the client-credentials grant. The `resource` parameter
 // (RFC 8707) chooses the algorithm: `https://api.example/RS256`, `/PS256`, `/ES256`, `/EdDSA`,
 // `/Ed25519`; all of them carry the audience `https://api.example`. `/short` is a token that lives
-// three seconds, `/other` one for another audience.
+// three seconds, `/other` one for another audience. A URL that ends in `/mcp` is an audience by itself,
+// with scopes of its own.
 //
 // Clients, besides `svc` with the secret `svc-secret`: `awkward` and `awkward-post` with a secret of
 // characters that are often encoded wrongly, `hs256` with one long enough for HMAC, and `key-NAME`
@@ -28,6 +29,7 @@ import { Provider } from 'oidc-provider';
 
 const AUDIENCE = 'https://api.example';
 const SCOPES = 'api:read api:write api:admin';
+const MCP_SCOPES = 'mcp:use mcp:danger mcp:extra';
 const { PORT = '0', STATE_FILE, METADATA = 'both', EXIT_WITH_STDIN } = process.env;
 
 const RESOURCES = {
@@ -38,6 +40,7 @@ const RESOURCES = {
   Ed25519: { alg: 'Ed25519' },
   short: { alg: 'ES256', ttl: 3 },
   other: { alg: 'ES256', audience: 'https://other.example' },
+  mcp: { alg: 'ES256', scope: MCP_SCOPES },
 };
 
 // Each authenticates in its own way, with its own algorithm if it signs.
@@ -130,7 +133,7 @@ function newHandler(issuer, { signing, published }) {
     enabledJWA: {
       clientAuthSigningAlgValues: ['HS256', 'RS256', 'PS256', 'ES256', 'ES384', 'EdDSA', 'Ed25519'],
     },
-    scopes: SCOPES.split(' '),
+    scopes: `${SCOPES} ${MCP_SCOPES}`.split(' '),
     jwks: { keys: published },
     features: {
       clientCredentials: { enabled: true },
@@ -139,10 +142,11 @@ function newHandler(issuer, { signing, published }) {
         enabled: true,
         defaultResource: () => `${AUDIENCE}/ES256`,
         getResourceServerInfo(_ctx, resource) {
-          const { alg, ttl = 600, audience = AUDIENCE } = RESOURCES[resource.split('/').pop()];
+          const kind = resource.split('/').pop();
+          const { alg, ttl = 600, audience = AUDIENCE, scope = SCOPES } = RESOURCES[kind];
           return {
-            scope: SCOPES,
-            audience,
+            scope,
+            audience: kind === 'mcp' ? resource : audience,
             accessTokenFormat: 'jwt',
             accessTokenTTL: ttl,
             jwt: { sign: { alg, kid: kidFor(alg, signing) } },

@@ -1,0 +1,319 @@
+//! The guard's reading of messages against `rmcp`'s own: whatever `rmcp` would run as a tool, a prompt
+//! or a resource, the guard has held against the rule for that one.
+//!
+//! `PARSER_CASES=1000000 cargo test -p tower-bearer-interop-mcp` searches longer.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
+use tower::{Layer as _, Service as _, service_fn};
+use tower_bearer::jwks::Jwks;
+use tower_bearer::mcp::{McpGuardLayer, OperationTable, RequestBody};
+use tower_bearer::{Access, BearerAuthLayer, Validator};
+
+const SET: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+/// Sends bodies through the guard, and returns what comes out of it on the other side.
+struct Guarded {
+    send: Box<dyn FnMut(Vec<u8>, Headers) -> Option<Bytes>>,
+}
+
+type Headers = Vec<(&'static str, String)>;
+
+impl Guarded {
+    /// Lets through what is called `safe`, whoever asks.
+    fn new(trusts_headers: bool) -> Self {
+        let keys = Jwks::static_set("https://issuer.example", SET).unwrap();
+        let validator = Validator::builder("https://issuer.example", "https://api.example");
+        let auth = BearerAuthLayer::new(validator.keys(keys).build().unwrap());
+        let operations = OperationTable::builder(Access::public())
+            .tool("safe", Access::public())
+            .other_tools(Access::denied())
+            .prompt("safe", Access::public())
+            .other_prompts(Access::denied())
+            .resource_prefix("file:///safe", Access::public())
+            .other_resources(Access::denied())
+            .build()
+            .unwrap();
+        let guard = McpGuardLayer::new(operations).unwrap();
+        let guard = if trusts_headers { guard.dangerous_trust_headers() } else { guard };
+        let through = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&through);
+        let server = service_fn(move |request: Request<RequestBody<Full<Bytes>>>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                *seen.lock().unwrap() = Some(body);
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            }
+        });
+        let mut service = auth.fallback(Access::public()).unwrap().layer(guard.layer(server));
+        let send = move |body: Vec<u8>, headers: Headers| {
+            let mut request = Request::post("/mcp").header("content-type", "application/json");
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            let request = request.body(Full::new(body.into())).unwrap();
+            let answer = pin!(service.call(request)).poll(&mut Context::from_waker(Waker::noop()));
+            let Poll::Ready(Ok(answer)) = answer else { panic!("it waits for what is there") };
+            assert!(!answer.status().is_server_error(), "{}", answer.status());
+            through.lock().unwrap().take()
+        };
+        Self { send: Box::new(send) }
+    }
+}
+
+/// A name as `rmcp` would use it.
+#[derive(Debug)]
+enum Runs {
+    Name(String),
+    Uri(String),
+}
+
+fn as_rmcp_reads_it(body: &[u8]) -> Option<Runs> {
+    let message: ClientJsonRpcMessage = serde_json::from_slice(body).ok()?;
+    let ClientJsonRpcMessage::Request(request) = message else { return None };
+    match request.request {
+        ClientRequest::CallToolRequest(call) => Some(Runs::Name(call.params.name.to_string())),
+        ClientRequest::GetPromptRequest(get) => Some(Runs::Name(get.params.name)),
+        ClientRequest::ReadResourceRequest(read) => Some(Runs::Uri(read.params.uri)),
+        ClientRequest::SubscribeRequest(it) => Some(Runs::Uri(it.params.uri)),
+        ClientRequest::UnsubscribeRequest(it) => Some(Runs::Uri(it.params.uri)),
+        ClientRequest::ReadResourceDirectoryRequest(it) => Some(Runs::Uri(it.params.uri)),
+        _ => None,
+    }
+}
+
+fn is_safe(runs: &Runs) -> bool {
+    match runs {
+        Runs::Name(name) => name == "safe",
+        Runs::Uri(uri) => uri == "file:///safe" || uri.starts_with("file:///safe/"),
+    }
+}
+
+/// A string of JSON, now and then with escapes.
+fn text(of: &'static [&'static str]) -> impl Strategy<Value = String> {
+    (select(of), any::<u32>(), 0..4_u8).prop_map(|(text, bits, escapes)| {
+        let written = text.chars().enumerate().map(|(at, c)| {
+            let escaped = escapes == 0 && bits >> (at % 32) & 1 == 1;
+            if escaped { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }
+        });
+        format!("\"{}\"", written.collect::<String>())
+    })
+}
+
+const METHODS: &[&str] = &[
+    "tools/call",
+    "tools/call",
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "resources/subscribe",
+    "resources/directory/read",
+    "tools/list",
+    "initialize",
+    "ping",
+    "Tools/call",
+    "tools/call ",
+];
+const NAMES: &[&str] = &["safe", "safe", "wipe", "Safe", "safe ", ""];
+const URIS: &[&str] = &[
+    "file:///safe/a",
+    "file:///safe",
+    "file:///wipe",
+    "file:///safe/../wipe",
+    "file:///safe/%2e%2e/wipe",
+    "FILE:///safe",
+    "file:///safes",
+];
+
+fn odd_value() -> impl Strategy<Value = String> {
+    select(
+        &[
+            "null",
+            "1",
+            "true",
+            "[]",
+            "{}",
+            "[\"wipe\"]",
+            "{\"name\":\"wipe\"}",
+            "\"\\ud800\"",
+            "-",
+            "1e999",
+            "[null,\"wipe\",{}]",
+            "\"\u{1}\"",
+        ][..],
+    )
+    .prop_map(str::to_owned)
+}
+
+fn object(members: impl Strategy<Value = Vec<(String, String)>>) -> impl Strategy<Value = String> {
+    members.prop_shuffle().prop_map(|members| {
+        let members: Vec<_> =
+            members.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    })
+}
+
+fn mostly(
+    usual: impl Strategy<Value = String> + 'static,
+    odd: impl Strategy<Value = String> + 'static,
+) -> impl Strategy<Value = String> {
+    prop_oneof![12 => usual, 1 => odd]
+}
+
+fn params() -> impl Strategy<Value = String> {
+    let named = (text(&["name"]), mostly(text(NAMES), odd_value()));
+    let located = (text(&["uri"]), mostly(text(URIS), odd_value()));
+    let other = prop_oneof![
+        3 => (text(&["arguments", "_meta"]), Just("{\"name\":\"wipe\"}".to_owned())),
+        1 => (text(&["Name", "NAME", "URI", "name", "uri", "task"]), text(&["wipe", "file:///wipe"])),
+    ];
+    let members = (
+        proptest::option::weighted(0.9, named),
+        proptest::option::weighted(0.7, located),
+        proptest::collection::vec(other, 0..3),
+    );
+    let members = members.prop_map(|(named, located, mut others)| {
+        others.extend(named.into_iter().chain(located));
+        others
+    });
+    mostly(object(members), odd_value())
+}
+
+fn message() -> impl Strategy<Value = String> {
+    let version = (text(&["jsonrpc"]), mostly(text(&["2.0"]), odd_value()));
+    let id = (text(&["id"]), select(&["1", "\"a\"", "null", "{}"][..]).prop_map(str::to_owned));
+    let method = (text(&["method"]), mostly(text(METHODS), odd_value()));
+    let params = (text(&["params"]), params());
+    let other = prop_oneof![
+        2 => (text(&["method"]), text(METHODS)),
+        2 => (text(&["params", "Params"]), self::params()),
+        1 => (text(&["result", "error"]), odd_value()),
+        1 => (text(&["METHOD", "x", "name"]), text(&["tools/call", "wipe"])),
+    ];
+    let members = (
+        proptest::option::weighted(0.97, version),
+        proptest::option::weighted(0.95, id),
+        proptest::option::weighted(0.97, method),
+        proptest::option::weighted(0.97, params),
+        proptest::option::weighted(0.15, other),
+    );
+    let members = members.prop_map(|(version, id, method, params, other)| {
+        [version, id, method, params, other].into_iter().flatten().collect::<Vec<_>>()
+    });
+    object(members)
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let changed = (message(), message(), any::<prop::sample::Index>(), any::<u8>(), 0..7_u8)
+        .prop_map(|(one, two, at, byte, how)| {
+            let mut bytes = one.clone().into_bytes();
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => bytes.truncate(at),
+                3 => bytes = format!("[{one},{two}]").into_bytes(),
+                4 => bytes = format!("[{one}]").into_bytes(),
+                5 => bytes = format!("{one}{two}").into_bytes(),
+                _ => bytes = format!("\u{feff}{one}").into_bytes(),
+            }
+            bytes
+        });
+    prop_oneof![6 => message().prop_map(String::into_bytes), 1 => changed]
+}
+
+fn headers() -> impl Strategy<Value = Headers> {
+    let version = select(&["2026-07-28", "2026-07-28", "2025-11-25", "2027-01-01", "x"][..]);
+    let name =
+        select(&["safe", "wipe", "=?base64?c2FmZQ==?=", "file:///safe/a", "=?base64?c2Fm"][..]);
+    (
+        proptest::option::of(version),
+        proptest::option::of(select(METHODS)),
+        proptest::option::of(name),
+    )
+        .prop_map(|(version, method, name)| {
+            let fields = [
+                ("mcp-protocol-version", version),
+                ("mcp-method", method.map(str::trim)),
+                ("mcp-name", name),
+            ];
+            let some = fields.into_iter().filter_map(|(field, it)| Some((field, it?.to_owned())));
+            some.collect()
+        })
+}
+
+fn runner() -> TestRunner {
+    let cases = std::env::var("PARSER_CASES").ok().and_then(|cases| cases.parse().ok());
+    let config =
+        Config { cases: cases.unwrap_or(6_000), failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+}
+
+#[test]
+fn whatever_rmcp_would_run_the_guard_has_held_against_its_rule() {
+    let guarded = Mutex::new(Guarded::new(false));
+    let (passed, ran) = (Cell::new(0), Cell::new(0));
+    let result = runner().run(&(body(), headers()), |(body, headers)| {
+        let runs = as_rmcp_reads_it(&body);
+        let through = (guarded.lock().unwrap().send)(body.clone(), headers);
+        if let Some(through) = through {
+            prop_assert_eq!(&through[..], &body[..], "the bytes");
+            passed.set(passed.get() + 1);
+            if let Some(runs) = runs {
+                ran.set(ran.get() + 1);
+                prop_assert!(is_safe(&runs), "{:?}", runs);
+            }
+        }
+        Ok(())
+    });
+    result.unwrap();
+    // Or nothing was shown.
+    assert!(passed.get() > 300 && ran.get() > 150, "{passed:?} {ran:?}");
+}
+
+// MC21: where fields decide, it is for the versions of which `rmcp` holds them against the body.
+#[test]
+fn mc21_fields_decide_only_where_rmcp_checks_them() {
+    let guarded = Mutex::new(Guarded::new(true));
+    let (passed, by_fields) = (Cell::new(0), Cell::new(0));
+    let result = runner().run(&(body(), headers()), |(body, headers)| {
+        let field = |name: &str| {
+            let found = headers.iter().find(|(field, _)| *field == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let Some(runs) = as_rmcp_reads_it(&body) else { return Ok(()) };
+        let Some(_) = (guarded.lock().unwrap().send)(body.clone(), headers.clone()) else {
+            return Ok(());
+        };
+        passed.set(passed.get() + 1);
+        if is_safe(&runs) {
+            return Ok(());
+        }
+        by_fields.set(by_fields.get() + 1);
+        // What passed by its fields is what rmcp refuses by the same comparison.
+        let message: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let version = field("mcp-protocol-version");
+        prop_assert!(version.is_some_and(|it| it.as_str() >= "2026-07-28"), "{:?}", headers);
+        let agrees = field("mcp-method").as_deref() == message["method"].as_str()
+            && field("mcp-name").is_some_and(|name| match &runs {
+                Runs::Name(it) | Runs::Uri(it) => *it == name,
+            });
+        prop_assert!(!agrees, "{:?}", headers);
+        Ok(())
+    });
+    result.unwrap();
+    assert!(passed.get() > 150 && by_fields.get() > 20, "{passed:?} {by_fields:?}");
+}
