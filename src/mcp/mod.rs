@@ -35,7 +35,7 @@
 //!     .layer(McpGuardLayer::new(operations)?)
 //!     .service(service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
 //!         // In place of rmcp's StreamableHttpService, or any other server of tower's.
-//!         Ok::<_, std::convert::Infallible>(Response::new(Full::from("the server's answer")))
+//!         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("the server's answer")))
 //!     }));
 //!
 //! let call = |tool: &str, token: &str| {
@@ -43,7 +43,7 @@
 //!     Request::post("/mcp")
 //!         .header("authorization", format!("Bearer {token}"))
 //!         .header("content-type", "application/json")
-//!         .body(Full::from(format!(
+//!         .body(Full::<Bytes>::from(format!(
 //!             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#
 //!         )))
 //! };
