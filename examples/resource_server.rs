@@ -19,12 +19,15 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
+use tower_bearer::dpop::{Dpop, NonceKeys, RedisReplay};
 use tower_bearer::jwks::{Jwks, JwksBuilder, Status};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{
-    Access, AccessToken, BearerAuthLayer, RequireScope, Requirement, RouteTable, Validator, scopes,
+    Access, AccessToken, BearerAuthLayer, RequireScope, Requirement, RouteTable, Secret, Validator,
+    scopes,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -93,10 +96,40 @@ fn keys(issuer: &str) -> Result<Jwks, Box<dyn Error>> {
     Ok(keys.build()?)
 }
 
+/// Reads from the environment whether tokens may or must be bound to a key of the client's.
+fn dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
+    let dpop = match variable::<String>("DPOP")?.as_deref() {
+        None => return Ok(None),
+        Some("accept") => Dpop::accept(),
+        Some("require") => Dpop::require(),
+        Some(other) => return Err(format!("DPOP is {other:?}: use accept or require").into()),
+    };
+    let origins = variable::<String>("PUBLIC_ORIGIN")?.unwrap_or_default();
+    let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let mut dpop = dpop.public_origins(origins);
+    if variable::<String>("DPOP_NONCES")?.as_deref() == Some("1") {
+        // With a key of its own, a server accepts the nonces of no other one.
+        dpop = dpop.nonces(match variable::<String>("DPOP_NONCE_KEY")? {
+            Some(key) => {
+                let key = BASE64_URL_SAFE_NO_PAD.decode(key.trim_end_matches('='));
+                NonceKeys::new(Secret::new(key.map_err(|_| "DPOP_NONCE_KEY isn't base64url")?))?
+            }
+            None => NonceKeys::random()?,
+        });
+    }
+    match variable::<String>("DPOP_REPLAY")?.as_deref() {
+        None | Some("memory") => Ok(Some(dpop)),
+        Some(redis) => Ok(Some(dpop.replay_store(RedisReplay::new(redis)?))),
+    }
+}
+
 fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
     let mut validator = Validator::builder(keys.issuer(), audience).claims::<AllClaims>();
     if let Some(leeway) = seconds("LEEWAY_SECS")? {
         validator = validator.leeway(leeway);
+    }
+    if let Some(dpop) = dpop()? {
+        validator = validator.dpop(dpop);
     }
     let validator = validator.keys(keys.clone()).build()?;
 

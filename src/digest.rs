@@ -1,14 +1,37 @@
 //! Names that can't collide, and random values.
 
+#[cfg(feature = "dpop")]
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256.
 pub(crate) type Digest = [u8; 32];
 
+/// Returns the SHA-256 of these bytes, one after the other.
+#[cfg(feature = "dpop")]
+pub(crate) fn sha256<const N: usize>(bytes: [&[u8]; N]) -> Digest {
+    bytes.iter().fold(Sha256::new(), |hash, bytes| hash.chain_update(bytes)).finalize().into()
+}
+
+/// Returns the SHA-256 of these bytes in base64url.
+#[cfg(feature = "dpop")]
+pub(crate) fn sha256_base64url(bytes: &[u8]) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(sha256([bytes]))
+}
+
+/// Returns `true` if both are the same, in time that depends on the lengths only.
+#[cfg(feature = "dpop")]
+pub(crate) fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
+    let differences = one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b));
+    one.len() == other.len() && std::hint::black_box(differences) == 0
+}
+
 /// Hashes parts, each with its length before it, so that `a b` and `c` differ from `a` and `b c`.
+#[cfg(any(feature = "client", feature = "mcp"))]
 #[derive(Clone)]
 pub(crate) struct Parts(Sha256);
 
+#[cfg(any(feature = "client", feature = "mcp"))]
 impl Parts {
     /// Starts a digest that is used for one purpose only.
     #[cfg(feature = "client")]
@@ -68,7 +91,7 @@ impl Hmac {
 }
 
 /// Writes bytes as lower-case hexadecimal.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "dpop"))]
 pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];

@@ -65,6 +65,8 @@ pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
 pub mod answer;
+#[cfg(feature = "dpop")]
+mod binding;
 mod cause;
 #[cfg(feature = "client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
@@ -72,7 +74,7 @@ pub mod client;
 mod clock;
 #[cfg(feature = "client")]
 mod credentials;
-#[cfg(any(feature = "client", feature = "mcp"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "mcp"))]
 mod digest;
 mod error;
 #[cfg(any(feature = "client", feature = "reqwest"))]
@@ -88,6 +90,8 @@ pub mod mcp;
 pub mod metadata;
 pub mod middleware;
 mod progress;
+#[cfg(feature = "redis")]
+mod redis_link;
 pub mod refusal;
 mod scope;
 mod secret;
@@ -101,6 +105,9 @@ pub mod token;
 pub mod transport;
 mod validator;
 
+#[cfg(feature = "dpop")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+pub use self::binding::dpop;
 pub use self::clock::{Clock, SystemClock, UnixTime};
 pub use self::error::ConfigError;
 #[cfg(feature = "axum")]

@@ -107,6 +107,7 @@ const HARMLESS: &[&str] = &[
     // Traits.
     "Clock",
     "Renderer",
+    "ReplayStore",
     "RequiredScopes",
     "SecretProvider",
     "TokenStore",
@@ -599,6 +600,16 @@ async fn a_sentinel_is_found_nowhere() {
         .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
     printed.error(&short.build().unwrap_err());
 
+    let keys = tower_bearer::dpop::NonceKeys::new(Secret::new(&SENTINEL.repeat(4)[..32])).unwrap();
+    printed.debug(&keys);
+    printed.error(&tower_bearer::dpop::NonceKeys::new(Secret::new(SENTINEL)).unwrap_err());
+    let redis = format!("redis://user:{SENTINEL}@127.0.0.1/");
+    let replay = tower_bearer::dpop::RedisReplay::new(&redis).unwrap();
+    printed.debug(&replay);
+    printed.debug(&tower_bearer::dpop::Dpop::accept().nonces(keys).replay_store(replay));
+    printed.error(&tower_bearer::dpop::ReplayError::new("why"));
+    let key = TestKey::generate(tower_bearer::jose::Algorithm::ES256);
+    printed.debug(&tower_bearer::testing::TestProof::by(&key));
     printed.debug(&tower_bearer::client::FileSecret::new("/run/secrets/client"));
     let redis = format!("redis://user:{SENTINEL}@127.0.0.1/");
     printed.debug(&tower_bearer::client::RedisStore::new(&redis).unwrap());

@@ -1,7 +1,7 @@
 use http::header::{Entry, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use crate::answer::challenges::Challenges;
+use crate::answer::challenges::{Asked, Challenges};
 use crate::answer::head::RequestHead;
 use crate::answer::step_up::StepUp;
 use crate::answer::table::Wire;
@@ -14,6 +14,7 @@ pub struct RefusalContext<'a> {
     challenges: &'a Challenges,
     scopes: Option<&'a ScopeSet>,
     login: Option<StepUp<'a>>,
+    asked: Asked,
     wire: &'static Wire,
 }
 
@@ -22,9 +23,10 @@ impl<'a> RefusalContext<'a> {
         request: RequestHead<'a>,
         challenges: &'a Challenges,
         scopes: Option<&'a ScopeSet>,
+        asked: Asked,
         wire: &'static Wire,
     ) -> Self {
-        Self { request, challenges, scopes, login: None, wire }
+        Self { request, challenges, scopes, asked, login: None, wire }
     }
 
     /// Adds the login that would have sufficed.
@@ -83,14 +85,14 @@ impl<'a> RefusalContext<'a> {
     /// }
     /// ```
     pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> + use<'a> {
-        let lines = self.challenges.lines(self.wire, self.scopes);
+        let lines = self.challenges.lines(self.wire, self.scopes, self.asked);
         let (login, wire) = (self.login, self.wire);
         lines.map(move |line| login.map_or_else(|| line.clone(), |login| login.add_to(&line, wire)))
     }
 
     /// Returns the header fields of an HTTP answer.
     pub(crate) fn fields(&self) -> HeaderMap {
-        let mut fields = self.challenges.fields(self.wire, self.scopes);
+        let mut fields = self.challenges.fields(self.wire, self.scopes, self.asked);
         if let Some(login) = self.login
             && let Entry::Occupied(mut lines) = fields.entry(WWW_AUTHENTICATE)
         {

@@ -10,6 +10,8 @@
 //! | invalid token | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_INVALID` |
 //! | expired, if told | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_EXPIRED` |
 //! | encrypted, ID token, bound to a key | 401 | `invalid_token` | `UNAUTHENTICATED` | `ACCESS_TOKEN_TYPE_UNSUPPORTED` |
+//! | bad DPoP proof | 401 | `invalid_dpop_proof` | `UNAUTHENTICATED` | `DPOP_PROOF_INVALID` |
+//! | DPoP proof without a nonce | 401 | `use_dpop_nonce` | `UNAUTHENTICATED` | `DPOP_NONCE_REQUIRED` |
 //! | scope missing | 403 | `insufficient_scope` | `PERMISSION_DENIED` | `ACCESS_TOKEN_SCOPE_INSUFFICIENT` |
 //! | login too old or too weak | 401 | `insufficient_user_authentication` | `UNAUTHENTICATED` | `LOGIN_INSUFFICIENT` |
 //! | claim or client not allowed | 403 | – (body: `access_denied`) | `PERMISSION_DENIED` | `ACCESS_DENIED` |
@@ -22,7 +24,7 @@
 //! and the challenges reach it in its [`RefusalContext`].
 
 mod absent;
-mod bearer;
+mod challenge;
 mod challenges;
 mod context;
 mod grpc;
@@ -34,7 +36,7 @@ mod step_up;
 mod table;
 
 pub use self::absent::Absent;
-pub(crate) use self::challenges::{Challenges, Space};
+pub(crate) use self::challenges::{Asked, Challenges, Space};
 pub use self::context::RefusalContext;
 pub(crate) use self::head::{RequestHead, is_grpc};
 pub(crate) use self::renderer::AnyRenderer;

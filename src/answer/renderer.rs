@@ -151,7 +151,7 @@ mod tests {
     use http::{HeaderMap, Method, StatusCode, Uri};
 
     use super::*;
-    use crate::answer::challenges::Challenges;
+    use crate::answer::challenges::{Asked, Challenges};
     use crate::answer::head::RequestHead;
     use crate::answer::table::{Disclosure, wire};
     use crate::refusal::RejectionKind;
@@ -180,7 +180,7 @@ mod tests {
         let (method, uri, headers) = (Method::GET, Uri::from_static("/"), HeaderMap::new());
         let request = RequestHead { method: &method, uri: &uri, headers: &headers };
         let (challenges, wire) = (Challenges::default(), wire(&refusal, Disclosure::default()));
-        let cx = RefusalContext::new(request, &challenges, None, wire);
+        let cx = RefusalContext::new(request, &challenges, None, Asked::Bearer, wire);
 
         let said = String::from("short and stout");
         let closure = move |refusal: &Refusal, cx: &RefusalContext<'_>| {

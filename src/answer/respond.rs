@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 
-use crate::answer::challenges::Challenges;
+use crate::answer::challenges::{Asked, Challenges};
 use crate::answer::context::RefusalContext;
 use crate::answer::head::RequestHead;
 use crate::answer::renderer::Renderer;
@@ -22,6 +22,7 @@ pub(crate) fn respond(
     challenges: &Challenges,
     disclosure: Disclosure,
     needed: Option<&ScopeSet>,
+    asked: Asked,
 ) -> Response<Bytes> {
     let scopes = match &refusal {
         Refusal::Rejection(rejection) => match rejection.detail() {
@@ -31,7 +32,7 @@ pub(crate) fn respond(
         _ => None,
     };
     let wire = table::wire(&refusal, disclosure);
-    let cx = RefusalContext::new(request, challenges, scopes, wire);
+    let cx = RefusalContext::new(request, challenges, scopes, asked, wire);
     let cx = cx.with_login(StepUp::of(&refusal));
     let absent = disclosure.hidden.filter(|_| std::ptr::eq(wire, &raw const table::HIDDEN));
     let mut response = match absent {
@@ -69,7 +70,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
     use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-    use http::{HeaderValue, Request, StatusCode};
+    use http::{Request, StatusCode};
     use prost::Message as _;
 
     use super::*;
@@ -96,7 +97,15 @@ mod tests {
         }
         let challenges = Challenges::new(Space::of("api"), []).unwrap();
         let head = RequestHead::from(&request);
-        respond(refusal.into(), head, &DefaultRenderer, &challenges, disclosure, None)
+        respond(
+            refusal.into(),
+            head,
+            &DefaultRenderer,
+            &challenges,
+            disclosure,
+            None,
+            Asked::Bearer,
+        )
     }
 
     fn get(refusal: impl Into<Refusal>) -> Response<Bytes> {
@@ -147,6 +156,12 @@ mod tests {
     const LOGIN: Option<&str> = Some(
         r#"Bearer realm="api", error="insufficient_user_authentication", error_description="The request requires a stronger or more recent login""#,
     );
+    const PROOF: Option<&str> = Some(
+        r#"Bearer realm="api", error="invalid_dpop_proof", error_description="The DPoP proof is not valid""#,
+    );
+    const NONCE: Option<&str> = Some(
+        r#"Bearer realm="api", error="use_dpop_nonce", error_description="The DPoP proof needs a nonce""#,
+    );
 
     type Row = (RejectionKind, u16, Option<&'static str>, &'static str, u8, &'static str);
 
@@ -165,6 +180,15 @@ mod tests {
         (RejectionKind::WrongType, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::IdToken, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
         (RejectionKind::SenderConstrained, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        (RejectionKind::TokenNotBound, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        (RejectionKind::DpopKeyMismatch, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::DpopProofMissing, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
+        (RejectionKind::DpopProofMalformed, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
+        (RejectionKind::DpopProofMismatch, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
+        (RejectionKind::DpopProofOutOfTime, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
+        (RejectionKind::DpopProofBadSignature, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
+        (RejectionKind::DpopProofReplayed, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
+        (RejectionKind::DpopNonceRequired, 401, NONCE, "use_dpop_nonce", 16, "DPOP_NONCE_REQUIRED"),
         (RejectionKind::UnknownKey, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::AmbiguousKey, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::BadSignature, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
@@ -251,8 +275,8 @@ mod tests {
 
     #[test]
     fn each_challenge_is_a_field_line_over_http_and_grpc() {
-        const OTHER: HeaderValue = HeaderValue::from_static("DPoP algs=\"ES256\"");
-        let challenges = Challenges::new(Space::of("api"), []).unwrap().and(OTHER);
+        let space = Space { proofs: Some("ES256"), ..Space::of("api") };
+        let challenges = Challenges::new(space, []).unwrap();
         for content_type in ["text/plain", "application/grpc"] {
             for (refusal, end) in [
                 (rejection(RejectionKind::InsufficientScope), "access token\""),
@@ -268,12 +292,18 @@ mod tests {
                     &challenges,
                     Disclosure::default(),
                     None,
+                    Asked::Bearer,
                 );
                 let lines: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
                 assert_eq!(lines.len(), 2);
                 let bearer = lines[0].to_str().unwrap();
                 assert!(bearer.starts_with("Bearer ") && bearer.ends_with(end), "{bearer}");
-                assert_eq!(lines[1], OTHER);
+                let dpop = lines[1].to_str().unwrap();
+                assert!(
+                    dpop.starts_with("DPoP realm=\"api\"") && !dpop.contains("error"),
+                    "{dpop}"
+                );
+                assert!(dpop.contains("scope=") == bearer.contains("scope="), "{dpop}");
             }
         }
     }
@@ -386,18 +416,40 @@ mod tests {
         for method in [Method::GET, Method::HEAD] {
             let request = Request::builder().method(&method).body(()).unwrap();
             let head = RequestHead::from(&request);
-            let chatty =
-                respond(needs("a"), head, &Chatty, &challenges, hidden(Absent::Path), None);
+            let chatty = respond(
+                needs("a"),
+                head,
+                &Chatty,
+                &challenges,
+                hidden(Absent::Path),
+                None,
+                Asked::Bearer,
+            );
             assert_eq!((chatty.status().as_u16(), &**chatty.body()), (404, &b""[..]));
             assert!(chatty.headers().is_empty());
-            let own = respond(needs("a"), head, &Fallback, &challenges, hidden(Absent::Path), None);
+            let own = respond(
+                needs("a"),
+                head,
+                &Fallback,
+                &challenges,
+                hidden(Absent::Path),
+                None,
+                Asked::Bearer,
+            );
             let body = if method == Method::HEAD { "" } else { "no such page" };
             assert_eq!((own.status().as_u16(), &**own.body()), (404, body.as_bytes()));
             // A wrong length is put right, in its place.
             assert!(own.headers().keys().eq(["content-length", "x-last"]));
             assert_eq!(header(&own, "content-length"), Some("12"));
-            let shown =
-                respond(needs("a"), head, &Fallback, &challenges, Disclosure::default(), None);
+            let shown = respond(
+                needs("a"),
+                head,
+                &Fallback,
+                &challenges,
+                Disclosure::default(),
+                None,
+                Asked::Bearer,
+            );
             let body = if method == Method::HEAD { "" } else { "403 Forbidden" };
             assert_eq!(shown.body(), body);
         }
@@ -468,7 +520,8 @@ mod tests {
             let request = Request::builder().method(method).body(()).unwrap();
             let head = RequestHead::from(&request);
             let refusal = rejection(RejectionKind::Expired);
-            let response = respond(refusal.clone(), head, &Teapot, &challenges, VERBOSE, None);
+            let response =
+                respond(refusal.clone(), head, &Teapot, &challenges, VERBOSE, None, Asked::Bearer);
             assert_eq!(response.status(), 418);
             assert_eq!(response.body(), body);
             assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));

@@ -79,6 +79,10 @@ wires! {
         "The access token expired", UNAUTHENTICATED, Some("ACCESS_TOKEN_EXPIRED");
     UNSUPPORTED: UNAUTHORIZED, INVALID_TOKEN, "invalid_token",
         "The access token is invalid", UNAUTHENTICATED, Some("ACCESS_TOKEN_TYPE_UNSUPPORTED");
+    INVALID_PROOF: UNAUTHORIZED, Challenged::Error("invalid_dpop_proof"), "invalid_dpop_proof",
+        "The DPoP proof is not valid", UNAUTHENTICATED, Some("DPOP_PROOF_INVALID");
+    NONCE_REQUIRED: UNAUTHORIZED, Challenged::Error("use_dpop_nonce"), "use_dpop_nonce",
+        "The DPoP proof needs a nonce", UNAUTHENTICATED, Some("DPOP_NONCE_REQUIRED");
     INSUFFICIENT_SCOPE: FORBIDDEN, Challenged::Error("insufficient_scope"), "insufficient_scope",
         "The request requires higher privileges than provided by the access token",
         PERMISSION_DENIED, Some("ACCESS_TOKEN_SCOPE_INSUFFICIENT");
@@ -160,7 +164,16 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
             | RejectionKind::MalformedClaim => &INVALID,
             RejectionKind::EncryptedToken
             | RejectionKind::IdToken
-            | RejectionKind::SenderConstrained => &UNSUPPORTED,
+            | RejectionKind::SenderConstrained
+            | RejectionKind::TokenNotBound => &UNSUPPORTED,
+            RejectionKind::DpopKeyMismatch => &INVALID,
+            RejectionKind::DpopProofMissing
+            | RejectionKind::DpopProofMalformed
+            | RejectionKind::DpopProofMismatch
+            | RejectionKind::DpopProofOutOfTime
+            | RejectionKind::DpopProofBadSignature
+            | RejectionKind::DpopProofReplayed => &INVALID_PROOF,
+            RejectionKind::DpopNonceRequired => &NONCE_REQUIRED,
             RejectionKind::InsufficientScope => {
                 if disclosure.hidden.is_some() {
                     &HIDDEN

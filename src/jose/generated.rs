@@ -7,8 +7,9 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value, json};
 
 use crate::jose::alg::{Algorithm, HmacAlgorithm};
+use crate::jose::backend::aws_lc::hmac_sign;
 use crate::jose::backend::aws_lc_generate::random;
-use crate::jose::backend::aws_lc_sign::{KeyPair, hmac_sign};
+use crate::jose::backend::aws_lc_sign::KeyPair;
 use crate::jose::error::CryptoFailure;
 use crate::jose::key_type::KeyType;
 use crate::jose::material::Material;

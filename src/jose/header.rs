@@ -60,7 +60,8 @@ impl<'a> Header<'a> {
     }
 }
 
-fn media_type(typ: &str) -> &str {
+/// Takes the prefix `application/` from a type, which RFC 7515 §4.1.9 lets senders omit.
+pub(crate) fn media_type(typ: &str) -> &str {
     const PREFIX: &str = "application/";
     match typ.split_at_checked(PREFIX.len()) {
         Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) && !rest.contains('/') => rest,

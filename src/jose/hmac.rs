@@ -33,6 +33,26 @@ impl HmacKey {
         self.algorithm
     }
 
+    /// Returns the tag of a message; `None` if the backend can't make one.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn tag(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match self.backend {
+            #[cfg(feature = "aws-lc-rs")]
+            Backend::AwsLcRs => Some(crate::jose::backend::aws_lc::hmac_sign(
+                self.algorithm,
+                self.secret.expose(),
+                message,
+            )),
+            #[cfg(feature = "rust-crypto")]
+            Backend::RustCrypto => crate::jose::backend::rust_crypto::hmac_sign(
+                self.algorithm,
+                self.secret.expose(),
+                message,
+            )
+            .ok(),
+        }
+    }
+
     /// Returns `true` if the tag holds, in a time that doesn't depend on where it differs.
     pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         match self.backend {

@@ -7,6 +7,8 @@ pub(crate) mod bare;
 mod compact;
 mod der;
 mod ed25519;
+#[cfg(feature = "dpop")]
+mod embedded;
 mod error;
 #[cfg(feature = "test-util")]
 mod generated;
@@ -27,13 +29,15 @@ mod sign;
 mod spki;
 
 pub(crate) use self::alg::Algorithms;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "dpop"))]
 pub(crate) use self::alg::ED25519;
 pub use self::alg::{Algorithm, HmacAlgorithm};
 pub use self::backend::choice::Backend;
 #[cfg(feature = "test-util")]
 pub(crate) use self::compact::decode_segment;
 pub(crate) use self::compact::{Compact, Scratch, decode_into};
+#[cfg(feature = "dpop")]
+pub(crate) use self::embedded::KeyedHeader;
 pub(crate) use self::error::JoseError;
 #[cfg(feature = "test-util")]
 pub(crate) use self::generated::{SigningKey, hmac_sha256, random_id, signing_input};

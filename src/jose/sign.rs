@@ -5,7 +5,7 @@ use crate::jose::backend::choice::Backend;
 #[cfg(feature = "rust-crypto")]
 use crate::jose::backend::rust_crypto;
 #[cfg(feature = "aws-lc-rs")]
-use crate::jose::backend::{aws_lc_sign, aws_lc_sign::KeyPair};
+use crate::jose::backend::{aws_lc, aws_lc_sign::KeyPair};
 use crate::jose::error::CryptoFailure;
 #[cfg(feature = "aws-lc-rs")]
 use crate::jose::key_type::KeyType;
@@ -36,7 +36,7 @@ impl Signer<'_> {
                     pair.sign(*algorithm, message)
                 }
                 Self::Secret(algorithm, secret) => {
-                    Ok(aws_lc_sign::hmac_sign(*algorithm, secret, message))
+                    Ok(aws_lc::hmac_sign(*algorithm, secret, message))
                 }
             },
             #[cfg(feature = "rust-crypto")]

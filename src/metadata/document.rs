@@ -9,10 +9,14 @@ use crate::metadata::place::check_url;
 use crate::scope::ScopeSet;
 
 /// What a layer knows of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) issuers: Vec<String>,
     pub(crate) scopes: ScopeSet,
+    /// The algorithms that DPoP proofs may be signed with, if any are accepted.
+    pub(crate) proofs: Vec<String>,
+    /// Whether all tokens must come with one.
+    pub(crate) all_are_proved: bool,
 }
 
 impl ResourceMetadata {
@@ -28,6 +32,11 @@ impl ResourceMetadata {
         list("authorization_servers", self.issuers(facts));
         list("scopes_supported", self.listed_scopes(facts));
         list("bearer_methods_supported", vec!["header"]);
+        let proofs = facts.proofs.iter().map(String::as_str).collect();
+        list("dpop_signing_alg_values_supported", proofs);
+        if facts.all_are_proved {
+            members.push(("dpop_bound_access_tokens_required".into(), true.into()));
+        }
         let resource = std::iter::once(("resource".into(), (*self.place.resource).into()));
         let all = resource.chain(members).chain(self.members.iter().cloned());
         let mut json = serde_json::Serializer::new(Vec::new());

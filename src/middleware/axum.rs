@@ -12,7 +12,7 @@ use http::request::Parts;
 
 use crate::middleware::context::{Context, refuse};
 use crate::middleware::required_scopes::RequiredScopes;
-use crate::middleware::routes::access::no_credentials;
+use crate::middleware::routes::missing::no_credentials;
 use crate::refusal::Refusal;
 use crate::scope::ScopeSet;
 use crate::token::{AccessToken, Claims, ErasedToken};

@@ -40,18 +40,22 @@ fn are_many(headers: &HeaderMap) -> bool {
 }
 
 fn parse(field: &[u8]) -> Credentials<'_> {
-    const SCHEME: &[u8] = b"bearer";
     // As nearly everybody writes it.
     if let Some(token) = field.strip_prefix(b"Bearer ")
         && token.first() != Some(&b' ')
     {
         return Credentials::Token(token);
     }
+    parse_scheme(field, b"bearer")
+}
+
+/// Reads credentials of a scheme, in whatever case.
+pub(crate) fn parse_scheme<'a>(field: &'a [u8], expected: &[u8]) -> Credentials<'a> {
     let trimmed = field.trim_ascii_start();
-    let Some((scheme, rest)) = trimmed.split_at_checked(SCHEME.len()) else {
+    let Some((scheme, rest)) = trimmed.split_at_checked(expected.len()) else {
         return Credentials::None;
     };
-    if !scheme.eq_ignore_ascii_case(SCHEME) || rest.first().is_some_and(|next| is_tchar(*next)) {
+    if !scheme.eq_ignore_ascii_case(expected) || rest.first().is_some_and(|next| is_tchar(*next)) {
         return Credentials::None;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();

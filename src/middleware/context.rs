@@ -5,9 +5,11 @@ use http::{Extensions, Response};
 
 use crate::answer::RequestHead;
 use crate::middleware::conditions::Conditions;
+#[cfg(feature = "dpop")]
+use crate::middleware::proof::Sent;
 #[cfg(feature = "mcp")]
 use crate::middleware::routes::access::{Rule, Rules};
-use crate::middleware::routes::access::{insufficient_scope, no_credentials};
+use crate::middleware::routes::missing::{insufficient_scope, no_credentials};
 use crate::middleware::settings::{Settings, refuse_without_layer};
 use crate::middleware::tally::{Counting, Tally};
 use crate::refusal::{Misconfigured, Refusal};
@@ -30,6 +32,9 @@ struct Authenticated {
     token: Option<ErasedToken>,
     by: Arc<dyn HasSettings>,
     tally: Tally,
+    /// What was sent with the scheme `DPoP`, and the address of the validator that accepted it.
+    #[cfg(feature = "dpop")]
+    proved: Option<Arc<(Sent, usize)>>,
 }
 
 /// Who let a request pass, of whatever type of claims.
@@ -61,8 +66,29 @@ impl<'a> Context<'a> {
         token: Option<AccessToken<C>>,
         by: Arc<dyn HasSettings>,
         tally: Tally,
+        #[cfg(feature = "dpop")] proved: Option<(Sent, usize)>,
     ) {
-        extensions.insert(Authenticated { token: token.map(AccessToken::erase), by, tally });
+        extensions.insert(Authenticated {
+            token: token.map(AccessToken::erase),
+            by,
+            tally,
+            #[cfg(feature = "dpop")]
+            proved: proved.map(Arc::new),
+        });
+    }
+
+    /// Returns the token of a request whose very proof a layer around has accepted, by the same
+    /// validator: it was used up then.
+    #[cfg(feature = "dpop")]
+    pub(crate) fn proved<C: Send + Sync + 'static>(
+        extensions: &Extensions,
+        sent: &Sent,
+        validator: usize,
+    ) -> Option<AccessToken<C>> {
+        let outer = extensions.get::<Authenticated>()?;
+        let (before, by) = outer.proved.as_deref()?;
+        let is_same = *by == validator && before.is(sent);
+        is_same.then(|| AccessToken::from_erased(outer.token.as_ref()?))?
     }
 
     /// Begins to count a request, unless a layer around does.
@@ -162,6 +188,16 @@ impl<'a> Context<'a> {
         )
     }
 
+    /// Refuses a token, if there is one, that isn't bound to a key though it must be.
+    pub(crate) fn check_bound(&self, bound: bool) -> Result<(), Refusal> {
+        match &self.authenticated.token {
+            Some(token) if bound && token.claims().key_thumbprint().is_none() => {
+                Err(self.settings.not_bound())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Leaves what was left in one request in another.
     #[cfg(feature = "axum")]
     pub(crate) fn hand_on(from: &Extensions, to: &mut Extensions) {
@@ -172,15 +208,30 @@ impl<'a> Context<'a> {
 }
 
 /// Answers a refusal as the layer would that the request came through, if it did.
+#[cfg(any(feature = "axum", feature = "mcp"))]
 pub(crate) fn refuse(
+    refusal: Refusal,
+    extensions: &Extensions,
+    request: RequestHead<'_>,
+) -> Response<Bytes> {
+    refuse_where(false, refusal, extensions, request)
+}
+
+/// The same; `bound` says whether only tokens are accepted there that are bound to a key.
+pub(crate) fn refuse_where(
+    bound: bool,
     refusal: Refusal,
     extensions: &Extensions,
     request: RequestHead<'_>,
 ) -> Response<Bytes> {
     match Context::find(extensions) {
         Ok(context) => {
-            context.authenticated.tally.refuse(&refusal);
-            context.settings.refuse(refusal, None, None, request)
+            let Authenticated { token, tally, .. } = context.authenticated;
+            tally.refuse(&refusal);
+            // A token that is bound to a key was accepted with a proof.
+            let proved = token.as_ref().is_some_and(|it| it.claims().key_thumbprint().is_some());
+            let asked = context.settings.asked(&refusal, proved, bound);
+            context.settings.refuse(refusal, None, None, asked, request)
         }
         Err(_) => refuse_without_layer(refusal, request),
     }

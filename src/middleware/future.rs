@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::CACHE_CONTROL;
+use http::{HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
@@ -46,6 +47,13 @@ pin_project! {
             future: F,
             counting: Counting,
         },
+        // The client's nonce has grown old: it gets a newer one with the answer.
+        Renewing {
+            #[pin]
+            future: F,
+            counting: Counting,
+            nonce: Option<HeaderValue>,
+        },
         Refused {
             response: Option<Response<RefusalBody>>,
         },
@@ -79,8 +87,9 @@ enum Stage<C> {
 }
 
 impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
-    pub(crate) const fn inner(future: S::Future, counting: Counting) -> Self {
-        Self { state: State::Inner { future, counting } }
+    /// `nonce` is for the client's next proof.
+    pub(crate) fn inner(future: S::Future, counting: Counting, nonce: Option<HeaderValue>) -> Self {
+        Self { state: State::running(future, counting, nonce) }
     }
 
     pub(crate) const fn refused(response: Response<RefusalBody>) -> Self {
@@ -121,6 +130,12 @@ where
                     let response = result?;
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
+                StateProj::Renewing { future, counting, nonce } => {
+                    let result = ready!(future.poll(cx));
+                    counting.end();
+                    let response = renew(result?, nonce.take());
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
                 StateProj::Refused { response } => {
                     // Polled again after it was ready, it waits for ever, as it may.
                     let Some(response) = response.take() else { return Poll::Pending };
@@ -136,6 +151,25 @@ where
             state.set(next);
         }
     }
+}
+
+impl<F, W> State<F, W> {
+    fn running(future: F, counting: Counting, nonce: Option<HeaderValue>) -> Self {
+        match nonce {
+            None => Self::Inner { future, counting },
+            nonce => Self::Renewing { future, counting, nonce },
+        }
+    }
+}
+
+/// RFC 9449 §8.2: the next request needs this nonce. A cache must not give it to others.
+fn renew<B>(mut response: Response<B>, nonce: Option<HeaderValue>) -> Response<B> {
+    if let Some(nonce) = nonce.filter(|_| response.status().is_success()) {
+        response.headers_mut().insert(HeaderName::from_static("dpop-nonce"), nonce);
+        let caching = response.headers_mut().entry(CACHE_CONTROL);
+        caching.or_insert(HeaderValue::from_static("no-store"));
+    }
+    response
 }
 
 /// The token that lets a request pass.
@@ -198,8 +232,12 @@ where
     fn proceed(mut self, accepted: Accepted<C>) -> State<S::Future, Self> {
         match accepted {
             Ok(token) => {
+                #[cfg(feature = "dpop")]
+                let nonce = self.authority.newer_nonce(&self.request, Some(&token));
+                #[cfg(not(feature = "dpop"))]
+                let nonce = None;
                 self.authority.hand_over(&mut self.request, Some(token), self.counting.tally());
-                State::Inner { future: self.service.call(self.request), counting: self.counting }
+                State::running(self.service.call(self.request), self.counting, nonce)
             }
             Err(refused) => {
                 let response = self.authority.refuse(refused, &self.request, self.counting.tally());

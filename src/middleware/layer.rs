@@ -4,11 +4,15 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::answer::{AnyRenderer, Challenges, DefaultRenderer, Renderer, Space};
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::checker::Mode;
 use crate::error::ConfigError;
 use crate::metadata::{MetadataService, ResourceMetadata};
 use crate::middleware::authority::Authority;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
+#[cfg(feature = "dpop")]
+use crate::middleware::map::Proofs;
 use crate::middleware::map::{Map, Published};
 use crate::middleware::routes::access::{Access, Rule};
 use crate::middleware::routes::table::RouteTable;
@@ -52,6 +56,13 @@ impl<C> BearerAuthLayer<C> {
             otherwise: Rule::token(),
             preflight: false,
             forward: true,
+            #[cfg(feature = "dpop")]
+            proofs: validator.dpop().map(|checker| Proofs {
+                algorithms: (*checker.names).into(),
+                required: checker.mode == Mode::Require,
+            }),
+            #[cfg(not(feature = "dpop"))]
+            proofs: None,
         };
         Self { authority: Arc::new(Authority { validator, settings }) }.set(|_| ())
     }
@@ -158,7 +169,8 @@ impl<C> BearerAuthLayer<C> {
     }
 
     /// Sets whether the inner service gets the `Authorization` field, which is then marked as
-    /// sensitive. Otherwise it is removed, whatever its scheme. On by default.
+    /// sensitive. Otherwise it is removed, whatever its scheme, and with it the field `DPoP` if proofs
+    /// are accepted. On by default.
     #[must_use]
     pub fn forward_credentials(self, forward: bool) -> Self {
         self.set(|settings| settings.forward = forward)

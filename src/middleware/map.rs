@@ -8,7 +8,15 @@ use crate::metadata::{Endpoint, Facts, Found, ResourceMetadata, full_uri};
 use crate::middleware::conditions::Conditions;
 use crate::middleware::routes::access::Rule;
 use crate::middleware::routes::table::RouteTable;
-use crate::scope::ScopeSet;
+
+/// What challenges and metadata say of DPoP.
+#[derive(Clone, Debug)]
+pub(crate) struct Proofs {
+    /// The names of the algorithms, with spaces between.
+    pub(crate) algorithms: Arc<str>,
+    /// Whether bearer tokens are refused.
+    pub(crate) required: bool,
+}
 
 /// What a layer knows of paths.
 #[derive(Clone, Debug)]
@@ -72,7 +80,7 @@ impl Map {
 
     /// Replaces the metadata. `issuers` are those of the validator.
     pub(crate) fn with_metadata(&self, metadata: ResourceMetadata, issuers: Vec<String>) -> Self {
-        let facts = Facts { issuers: Vec::new(), scopes: ScopeSet::default() };
+        let facts = Facts::default();
         let endpoint = Endpoint::new(&metadata, &facts);
         let published = Some(Published { metadata, issuers, endpoint });
         Self::More(Arc::new(More { published, ..self.more() }))
@@ -87,12 +95,17 @@ impl Map {
     }
 
     /// Makes the document anew, after the table or the rule for what isn't in it has changed.
-    pub(crate) fn refreshed(&self, otherwise: &Rule) -> Self {
+    pub(crate) fn refreshed(&self, otherwise: &Rule, proofs: Option<&Proofs>) -> Self {
         let Some(published) = self.published() else { return self.clone() };
         let rules = self.table().into_iter().flat_map(RouteTable::rules).chain([otherwise]);
         let scopes: Vec<&str> = rules.flat_map(Rule::shown_scopes).collect();
-        let facts =
-            Facts { issuers: published.issuers.clone(), scopes: scopes.into_iter().collect() };
+        let algorithms = proofs.iter().flat_map(|proofs| proofs.algorithms.split(' '));
+        let facts = Facts {
+            issuers: published.issuers.clone(),
+            scopes: scopes.into_iter().collect(),
+            proofs: algorithms.map(str::to_owned).collect(),
+            all_are_proved: proofs.is_some_and(|proofs| proofs.required),
+        };
         let endpoint = Endpoint::new(&published.metadata, &facts);
         let published = Some(Published { endpoint, ..published.clone() });
         Self::More(Arc::new(More { published, ..self.more() }))

@@ -111,6 +111,8 @@ mod future;
 mod grpc_timeout;
 pub(crate) mod layer;
 mod map;
+#[cfg(feature = "dpop")]
+mod proof;
 mod required_scopes;
 pub(crate) mod routes;
 pub(crate) mod scope_guard;
@@ -132,5 +134,5 @@ pub use self::service::BearerAuth;
 #[cfg(feature = "mcp")]
 pub(crate) use self::{
     context::{Context, refuse},
-    routes::access::{insufficient_scope, no_credentials},
+    routes::missing::{insufficient_scope, no_credentials},
 };

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::middleware::body::ResponseBody;
 use crate::middleware::conditions::Conditions;
-use crate::middleware::context::{Context, refuse};
+use crate::middleware::context::{Context, refuse_where};
 use crate::middleware::required_scopes::RequiredScopes;
 use crate::scope::Requirement;
 
@@ -37,12 +37,22 @@ use crate::scope::Requirement;
 pub struct ScopeGuardLayer {
     requirement: Arc<Requirement>,
     conditions: Option<Conditions>,
+    bound: bool,
 }
 
 impl ScopeGuardLayer {
     /// Creates a layer with this requirement.
     pub fn new(requirement: Requirement) -> Self {
-        Self { requirement: Arc::new(requirement), conditions: None }
+        Self { requirement: Arc::new(requirement), conditions: None, bound: false }
+    }
+
+    /// Requires that the token is bound to a key of the client's, and came with a proof of it (RFC 9449):
+    /// see [`dpop`](mod@crate::dpop).
+    #[cfg(feature = "dpop")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+    #[must_use]
+    pub fn require_dpop(self) -> Self {
+        Self { bound: true, ..self }
     }
 
     /// Creates a layer that requires what `S` names; see [`scopes!`](crate::scopes).
@@ -63,7 +73,7 @@ impl<S> Layer<S> for ScopeGuardLayer {
 
     fn layer(&self, inner: S) -> ScopeGuard<S> {
         let (requirement, conditions) = (Arc::clone(&self.requirement), self.conditions.clone());
-        ScopeGuard { inner, requirement, conditions }
+        ScopeGuard { inner, requirement, conditions, bound: self.bound }
     }
 }
 
@@ -73,6 +83,7 @@ pub struct ScopeGuard<S> {
     inner: S,
     requirement: Arc<Requirement>,
     conditions: Option<Conditions>,
+    bound: bool,
 }
 
 impl<S, B, R> Service<Request<B>> for ScopeGuard<S>
@@ -88,14 +99,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let allowed = Context::find(request.extensions())
-            .and_then(|context| context.meet(&self.requirement, self.conditions.as_ref()));
+        let allowed = Context::find(request.extensions()).and_then(|context| {
+            context.check_bound(self.bound)?;
+            context.meet(&self.requirement, self.conditions.as_ref())
+        });
         let kind = match allowed {
             Ok(_) => Kind::Inner { future: self.inner.call(request) },
             Err(refusal) => {
                 // It isn't called: what it became ready with goes back.
                 self.inner = self.inner.clone();
-                let response = refuse(refusal, request.extensions(), (&request).into());
+                let response =
+                    refuse_where(self.bound, refusal, request.extensions(), (&request).into());
                 Kind::Refused { response: Some(response) }
             }
         };

@@ -56,8 +56,12 @@ where
         let counting = Context::counting(request.extensions());
         match self.authority.judge(&mut request) {
             Progress::Ready(Ok(token)) => {
+                #[cfg(feature = "dpop")]
+                let nonce = self.authority.newer_nonce(&request, token.as_ref());
+                #[cfg(not(feature = "dpop"))]
+                let nonce = None;
                 self.authority.hand_over(&mut request, token, counting.tally());
-                ResponseFuture::inner(self.inner.call(request), counting)
+                ResponseFuture::inner(self.inner.call(request), counting, nonce)
             }
             Progress::Ready(Err(refused)) => {
                 self.give_readiness_back();

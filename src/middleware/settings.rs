@@ -7,22 +7,26 @@ use http::{Method, Request, Response, Version};
 use smallvec::SmallVec;
 
 use crate::answer::{
-    Absent, AnyRenderer, Challenges, DefaultRenderer, Disclosure, RequestHead, Space, respond,
+    Absent, AnyRenderer, Asked, Challenges, DefaultRenderer, Disclosure, RequestHead, Space,
+    respond,
 };
 use crate::error::ConfigError;
 use crate::metadata::ResourceMetadata;
 use crate::middleware::conditions::terms::Terms;
-use crate::middleware::map::{Map, More, Published};
+use crate::middleware::map::{Map, More, Proofs, Published};
 use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::tally::count_without_layer;
-use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, UnavailableReason};
+use crate::refusal::{Detail, Misconfigured, Refusal, Rejection, RejectionKind, UnavailableReason};
 use crate::scope::ScopeSet;
 use crate::telemetry::event;
 use crate::text::Excerpt;
 use crate::token::Claims;
+
+const NO_PROOFS: &str = "a route requires DPoP, but the validator accepts no proofs: give it a Dpop \
+                         with ValidatorBuilder::dpop";
 
 /// What the operator set on a layer.
 #[derive(Clone, Debug)]
@@ -38,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) otherwise: Rule,
     pub(crate) preflight: bool,
     pub(crate) forward: bool,
+    /// `None` where no proof is accepted.
+    pub(crate) proofs: Option<Proofs>,
 }
 
 impl Settings {
@@ -47,13 +53,14 @@ impl Settings {
     ///
     /// If the realm can't be sent in a challenge.
     pub(crate) fn refresh(&mut self) -> Result<(), ConfigError> {
-        self.map = self.map.refreshed(&self.otherwise);
+        self.map = self.map.refreshed(&self.otherwise, self.proofs.as_ref());
         let metadata = self.map.published().map(Published::metadata);
         let url = metadata.map(ResourceMetadata::url);
         let space = Space {
             realm: &self.realm,
             metadata: url.as_deref(),
             scopes: metadata.map(ResourceMetadata::challenge_scopes),
+            proofs: self.proofs.as_ref().map(|proofs| &*proofs.algorithms),
         };
         let rules = self.map.table().into_iter().flat_map(RouteTable::rules);
         let sets = rules.chain([&self.otherwise]).filter_map(Rule::needed);
@@ -164,17 +171,53 @@ impl Settings {
         needed.cloned()
     }
 
+    /// Returns `true` if the challenge is that of DPoP alone, whatever is wrong. For what hides, it is as
+    /// for an absent path.
+    pub(crate) fn is_for_bound_tokens(&self, rules: &Rules<'_>) -> bool {
+        if rules.iter().any(Rule::hides) {
+            self.otherwise.is_for_bound_tokens()
+        } else {
+            rules.iter().any(Rule::is_for_bound_tokens)
+        }
+    }
+
+    /// Refuses a bearer token where only tokens are accepted that are bound to a key.
+    pub(crate) fn not_bound(&self) -> Refusal {
+        match self.proofs {
+            Some(_) => RejectionKind::TokenNotBound.into(),
+            None => Misconfigured::new(NO_PROOFS).into(),
+        }
+    }
+
+    /// Returns which challenges a refusal is answered with. `proved` says whether the scheme DPoP was
+    /// used, `bound` whether the route accepts no other.
+    pub(crate) fn asked(&self, refusal: &Refusal, proved: bool, bound: bool) -> Asked {
+        let Some(Proofs { required, .. }) = self.proofs else { return Asked::Bearer };
+        let is_unbound = matches!(
+            refusal,
+            Refusal::Rejection(rejection) if rejection.kind() == RejectionKind::TokenNotBound
+        );
+        if required || bound || (is_unbound && !proved) {
+            Asked::OnlyDpop
+        } else if proved {
+            Asked::Dpop
+        } else {
+            Asked::Bearer
+        }
+    }
+
     /// Answers a refusal, and tells the operator.
     pub(crate) fn refuse(
         &self,
         refusal: Refusal,
         hidden: Option<Absent>,
         needed: Option<&ScopeSet>,
+        asked: Asked,
         request: RequestHead<'_>,
     ) -> Response<Bytes> {
         report(&refusal);
         let disclosure = Disclosure { verbose: self.verbose, hidden };
-        respond(refusal, request, &*self.renderer, &self.challenges, disclosure, needed)
+        respond(refusal, request, &*self.renderer, &self.challenges, disclosure, needed, asked)
     }
 }
 
@@ -183,7 +226,7 @@ pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -
     count_without_layer(&refusal);
     report(&refusal);
     let (challenges, disclosure) = (Challenges::default(), Disclosure::default());
-    respond(refusal, request, &DefaultRenderer, &challenges, disclosure, None)
+    respond(refusal, request, &DefaultRenderer, &challenges, disclosure, None, Asked::Bearer)
 }
 
 /// Returns the methods that a request counts as. `CONNECT` has a path only if it is extended, and only
@@ -274,11 +317,13 @@ fn report(refusal: &Refusal) {
         Refusal::Unavailable(unavailable) => match unavailable.reason() {
             UnavailableReason::KeysNotLoaded
             | UnavailableReason::KeysExpired
+            | UnavailableReason::ReplayStoreFailed
             | UnavailableReason::ShutDown => {
                 event!(WARN, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
             }
-            // Tokens with a made-up `kid` lead here, or callers with short deadlines.
+            // Tokens with a made-up `kid` lead here, callers with short deadlines, or with many proofs.
             UnavailableReason::RefreshFailed
+            | UnavailableReason::ReplayStoreFull
             | UnavailableReason::RefreshTimedOut
             | UnavailableReason::RateLimited
             | UnavailableReason::ServiceNotReady => {

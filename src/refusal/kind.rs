@@ -50,6 +50,27 @@ codes! {
         IdToken = "id_token", "the token is an ID token";
         /// The token is bound to a key or certificate (`cnf`), and was sent as a mere bearer token.
         SenderConstrained = "sender_constrained", "the token is bound to a key that wasn't shown";
+        /// The token isn't bound to a key of the client's, and was sent with the scheme `DPoP`, or to
+        /// where only tokens are accepted that are (RFC 9449 §7.2).
+        TokenNotBound = "token_not_bound", "the token isn't bound to a key of the client's";
+        /// The DPoP proof is signed with another key than the one that the token is bound to
+        /// (RFC 9449 §7.1).
+        DpopKeyMismatch = "dpop_key_mismatch", "the DPoP proof is another key's than the token's";
+        /// The token was sent with the scheme `DPoP`, without exactly one field `DPoP`.
+        DpopProofMissing = "dpop_proof_missing", "the request hasn't exactly one DPoP proof";
+        /// The DPoP proof isn't a JWT of the form that RFC 9449 §4.2 says, or names a key or an
+        /// algorithm that isn't accepted.
+        DpopProofMalformed = "dpop_proof_malformed", "the DPoP proof is malformed";
+        /// The DPoP proof is for another request or token: by `htm`, `htu` or `ath`.
+        DpopProofMismatch = "dpop_proof_mismatch", "the DPoP proof is for another request or token";
+        /// The DPoP proof is too old, or from the future: by `iat`, `exp` or `nbf`.
+        DpopProofOutOfTime = "dpop_proof_out_of_time", "the DPoP proof isn't of now";
+        /// The DPoP proof's signature doesn't hold.
+        DpopProofBadSignature = "dpop_proof_bad_signature", "the DPoP proof's signature doesn't hold";
+        /// The DPoP proof was used before.
+        DpopProofReplayed = "dpop_proof_replayed", "the DPoP proof was used before";
+        /// The DPoP proof is good, but its nonce is missing, unknown or too old.
+        DpopNonceRequired = "dpop_nonce_required", "the DPoP proof needs a nonce of this service";
         /// No key of the issuer has the token's `kid`, for this `alg`.
         UnknownKey = "unknown_key", "no key of the issuer fits the token";
         /// The token has no `kid`, and too many keys would fit.
@@ -107,6 +128,10 @@ codes! {
         RateLimited = "rate_limited", "the issuer's keys can't be refreshed again yet";
         /// The token's key came, but the inner service wasn't ready before the gRPC call's deadline.
         ServiceNotReady = "service_not_ready", "the inner service isn't ready in time";
+        /// There is no room to record another DPoP proof in.
+        ReplayStoreFull = "replay_store_full", "the record of used DPoP proofs is full";
+        /// The DPoP proof couldn't be recorded, or not in time.
+        ReplayStoreFailed = "replay_store_failed", "the record of used DPoP proofs can't be reached";
         /// The key source was shut down.
         ShutDown = "shut_down", "the key source was shut down";
     }

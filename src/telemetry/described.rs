@@ -122,6 +122,24 @@ const METRICS: &[Metric] = &[
     ),
     Metric(
         Counter,
+        "tower_bearer_dpop_proofs_total",
+        Unit::Count,
+        "DPoP proofs, by what was decided about them",
+    ),
+    Metric(
+        Gauge,
+        "tower_bearer_dpop_replay_entries",
+        Unit::Count,
+        "Used DPoP proofs that are remembered in memory",
+    ),
+    Metric(
+        Counter,
+        "tower_bearer_dpop_replay_failures_total",
+        Unit::Count,
+        "Calls to the shared record of used DPoP proofs that failed",
+    ),
+    Metric(
+        Counter,
         "tower_bearer_client_secret_failures_total",
         Unit::Count,
         "Attempts to read the client's secret that failed",

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | make a good token, or a bad one | [`TestIssuer::token`] |
 //! | let a client fetch one | [`TestIssuer::token_endpoint`], [`TestClient`] |
+//! | make a DPoP proof, or a bad one | `TestProof` (feature `dpop`) |
 //! | rotate keys | [`rotate_overlapping`](TestIssuer::rotate_overlapping), [`rotate_hard`](TestIssuer::rotate_hard), [`rotate_same_kid`](TestIssuer::rotate_same_kid), [`prepublish_keys`](TestIssuer::prepublish_keys) |
 //! | break an endpoint | [`TestIssuer::inject`] with a [`Fault`] |
 //! | stop it, and start it again | [`TestIssuer::stop`], [`TestIssuer::restart`] |
@@ -159,4 +160,7 @@ pub use self::issuer::in_process::IssuerTransport;
 pub use self::issuer::state::Discovery;
 pub use self::scripted::{Gate, ScriptedAnswer, ScriptedTransport};
 pub use self::tokens::key::TestKey;
+#[cfg(feature = "dpop")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+pub use self::tokens::proof::TestProof;
 pub use self::tokens::token::TokenBuilder;

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::scope::ScopeSet;
+use crate::token::confirmation::Confirmation;
 use crate::token::entry::Entry;
 use crate::token::evidence::Evidence;
 use crate::token::identity::Identity;
@@ -26,6 +27,7 @@ pub struct Claims {
     subject: Option<Span>,
     client_id: Option<Span>,
     jwt_id: Option<Span>,
+    key_thumbprint: Option<Span>,
     audience: SmallVec<[Span; 2]>,
     times: Times,
     scopes: ScopeSet,
@@ -66,7 +68,12 @@ impl Claims {
         let [sub, jti] = [&claims.sub, &claims.jti].map(|claim| claim.as_deref());
         let audience = || claims.aud.iter().flat_map(Audience::iter);
         let acr = claims.acr.as_ref().map(AsRef::as_ref);
-        let parts = [sub, client_id, jti, key_id, acr.ok()].into_iter().flatten().chain(audience());
+        let jkt = match &claims.confirmation {
+            Confirmation::Key(jkt) => Some(&**jkt),
+            Confirmation::None | Confirmation::Other => None,
+        };
+        let parts = [sub, client_id, jti, jkt, key_id, acr.ok()];
+        let parts = parts.into_iter().flatten().chain(audience());
         let mut text = String::with_capacity(parts.map(str::len).fold(0, usize::saturating_add));
         let mut push = |part: &str| {
             let start = text.len();
@@ -81,6 +88,7 @@ impl Claims {
             subject: sub.map(&mut push),
             client_id: client_id.map(&mut push),
             jwt_id: jti.map(&mut push),
+            key_thumbprint: jkt.map(&mut push),
             proof: match evidence {
                 Evidence::Signature { algorithm, key_id } => {
                     Proof::Signature { algorithm, key_id: key_id.map(&mut push) }
@@ -155,6 +163,13 @@ impl Claims {
     /// [`ClientIdSource`](crate::token::ClientIdSource) takes for it.
     pub fn client_id(&self) -> Option<&str> {
         self.part_of(self.client_id)
+    }
+
+    /// Returns `cnf.jkt`, the thumbprint (RFC 7638) of the client's key that the token is bound to
+    /// (RFC 9449 §6.1). A request with such a token was accepted because it came with a proof of that
+    /// key; `None` stands for a bearer token.
+    pub fn key_thumbprint(&self) -> Option<&str> {
+        self.part_of(self.key_thumbprint)
     }
 
     /// Returns `aud`, one or many. At least one is the configured audience.

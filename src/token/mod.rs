@@ -6,6 +6,7 @@
 pub(crate) mod access_token;
 mod claims;
 mod client_id_source;
+mod confirmation;
 mod entry;
 mod evidence;
 mod identity;
@@ -22,6 +23,7 @@ mod verified;
 pub(crate) use self::access_token::{AccessToken, NoClaims};
 pub use self::claims::{Claims, UnreadableDetail};
 pub use self::client_id_source::ClientIdSource;
+pub(crate) use self::confirmation::Confirmation;
 pub(crate) use self::entry::Entry;
 pub use self::evidence::Evidence;
 pub use self::identity::Identity;

@@ -12,6 +12,7 @@ use crate::json::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, 
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::token::client_id_source::ClientIdSource;
+use crate::token::confirmation::Confirmation;
 use crate::token::kept::{KeptNames, KeptSeed, checked};
 use crate::token::login::{Told, acr, auth_time};
 use crate::token::marks::{Mark, telling_name, type_claim};
@@ -41,8 +42,7 @@ pub(crate) struct RawClaims<'a> {
     pub(crate) times: Times,
     /// What shows that it is another token than an access token.
     pub(crate) mark: Option<Mark<'a>>,
-    /// `cnf` is there (RFC 7800 §3.1), whatever it says.
-    pub(crate) confirmation: bool,
+    pub(crate) confirmation: Confirmation<'a>,
     scopes: SmallVec<[ScopeText<'a>; 1]>,
     pub(crate) acr: Told<Cow<'a, str>>,
     pub(crate) auth_time: Told<UnixTime>,
@@ -268,6 +268,10 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                         if into.other_client_id.as_ref().is_none_or(|(best, _)| rank < *best) {
                             into.other_client_id = Some((rank, value));
                         }
+                    } else if other == "cnf" {
+                        let raw = map.next_value()?;
+                        into.confirmation = Confirmation::read(raw);
+                        into.kept.extend(sources.kept.place(other).map(|at| (at, raw)));
                     } else if let Some(claim) = type_claim(other) {
                         let value = map.next_value_seed(Any::keep(&reader.budget))?;
                         into.found(Mark::of_type(claim, value));
@@ -280,7 +284,6 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                         into.auth_time = auth_time(checked(map, &reader.budget)?);
                     } else {
                         into.found(telling_name(other).map(Mark::present));
-                        into.confirmation |= other == "cnf";
                         map.next_value_seed(Any::skip(&reader.budget))?;
                     }
                 }

@@ -2,6 +2,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "dpop")]
+use crate::digest::sha256_base64url;
 use crate::token::claims::Claims;
 
 /// What a token says whose issuer and claims were found good. It may be remembered, since it depends
@@ -9,6 +11,22 @@ use crate::token::claims::Claims;
 pub(crate) struct Verified<C> {
     pub(crate) claims: Claims,
     pub(crate) extra: C,
+    /// What a proof's `ath` must be (RFC 9449 §4.2), if the token is bound to a key.
+    #[cfg(feature = "dpop")]
+    pub(crate) ath: Option<Box<str>>,
+}
+
+impl<C> Verified<C> {
+    pub(crate) fn new(claims: Claims, extra: C, _token: &[u8]) -> Self {
+        #[cfg(feature = "dpop")]
+        let ath = claims.key_thumbprint().map(|_| sha256_base64url(_token).into());
+        Self {
+            claims,
+            extra,
+            #[cfg(feature = "dpop")]
+            ath,
+        }
+    }
 }
 
 impl<C> fmt::Debug for Verified<C> {

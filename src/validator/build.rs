@@ -41,9 +41,10 @@ impl<C> ValidatorBuilder<C> {
     /// If a setting can't work. The error says which, and what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
         let cache = cache(&self.shared)?;
-        let Plan { policy, trust, .. } = plan(self.settings, &self.shared.clock, None)?;
+        let settings = Settings { proofs: self.shared.accepts_proofs(), ..self.settings };
+        let Plan { policy, trust, .. } = plan(settings, &self.shared.clock, None)?;
         let realms = Realms::One(Arc::new(Realm::only(policy, trust)));
-        Ok(Validator::new(Inner { realms, clock: self.shared.clock, cache }))
+        Inner::new(realms, self.shared, cache).map(Validator::new)
     }
 }
 
@@ -112,6 +113,7 @@ fn plan(
         times: TimeRules { leeway: settings.leeway, max_age: settings.max_age },
         sources: settings.sources,
         max_token_bytes: settings.max_token_bytes,
+        proofs: settings.proofs,
     };
     let same_keys = before.is_some_and(|before| trust.is_of_the_same_keys(&before.trust));
     Ok(Plan { policy, trust, same_keys })

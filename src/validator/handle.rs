@@ -2,11 +2,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::checker::Checker;
 use crate::clock::Clock;
+use crate::error::ConfigError;
+#[cfg(feature = "dpop")]
+use crate::jose::Backend;
 use crate::jwks::{Health, Jwks, NotReady};
 use crate::token::NoClaims;
 use crate::validator::cache::Cache;
 use crate::validator::realms::Realms;
+use crate::validator::settings::Shared;
 
 /// Checks access tokens: their issuer, audience, times and signature.
 ///
@@ -50,6 +56,46 @@ pub(crate) struct Inner<C> {
     pub(crate) clock: Arc<dyn Clock>,
     /// `None` if it is switched off.
     pub(crate) cache: Option<Cache<C>>,
+    /// `None` if it is off.
+    #[cfg(feature = "dpop")]
+    pub(crate) dpop: Option<Arc<Checker>>,
+}
+
+impl<C> Inner<C> {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    ///
+    /// If what is set for DPoP can't work.
+    pub(crate) fn new(
+        realms: Realms,
+        shared: Shared,
+        cache: Option<Cache<C>>,
+    ) -> Result<Self, ConfigError> {
+        #[cfg(feature = "dpop")]
+        let dpop = match shared.dpop {
+            Some(dpop) => {
+                let checker = dpop.build(Backend::preferred_or_error()?, &realms.audience())?;
+                Some(Arc::new(checker))
+            }
+            None => None,
+        };
+        Ok(Self {
+            realms,
+            clock: shared.clock,
+            cache,
+            #[cfg(feature = "dpop")]
+            dpop,
+        })
+    }
+
+    /// Returns `true` if tokens may be bound to a key of the client's.
+    pub(crate) const fn accepts_proofs(&self) -> bool {
+        #[cfg(feature = "dpop")]
+        return self.dpop.is_some();
+        #[cfg(not(feature = "dpop"))]
+        false
+    }
 }
 
 impl<C> Validator<C> {
@@ -115,10 +161,7 @@ impl<C> Validator<C> {
     }
 
     pub(crate) fn audience(&self) -> Arc<str> {
-        match &self.inner.realms {
-            Realms::One(realm) => realm.policy.audience(),
-            Realms::Many(many) => many.list().audience(),
-        }
+        self.inner.realms.audience()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is accepted, and the pipeline that decides it.
 
 mod audience;
+#[cfg(feature = "dpop")]
+mod bind;
 mod build;
 mod builder;
 mod cache;
@@ -26,3 +28,5 @@ pub use self::handle::Validator;
 pub use self::key_source::KeySource;
 pub use self::policy::RequiredClaim;
 pub(crate) use self::presented::Presented;
+#[cfg(feature = "dpop")]
+pub(crate) use self::presented::Proof;

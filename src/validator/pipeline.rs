@@ -11,7 +11,7 @@ use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
 use crate::token::{AccessToken, Evidence, Verified};
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::metered;
-use crate::validator::presented::{Presented, Scheme};
+use crate::validator::presented::Presented;
 use crate::validator::realm::{Realm, Seal, Unproved, Waiting};
 use crate::validator::realms::Realms;
 use crate::validator::unreadable::without_values;
@@ -19,7 +19,7 @@ use crate::validator::unreadable::without_values;
 impl<C> Validator<C> {
     /// Returns what a token says that was verified before, if that still holds.
     pub(crate) fn recall(&self, token: &[u8]) -> Option<Arc<Verified<C>>> {
-        let Inner { cache, clock, realms } = &*self.inner;
+        let Inner { cache, clock, realms, .. } = &*self.inner;
         let cache = cache.as_ref()?;
         // Before the lookup: to read the clock takes longer while memory is waited for.
         let now = clock.now();
@@ -34,7 +34,7 @@ impl<C> Validator<C> {
 
     /// Returns why a token was refused before, with its signature known, if it still would be.
     pub(crate) fn recall_refused(&self, token: &[u8]) -> Option<Rejection> {
-        let Inner { cache, clock, realms } = &*self.inner;
+        let Inner { cache, clock, realms, .. } = &*self.inner;
         let cache = cache.as_ref()?;
         // Only for a token that is known is the clock read.
         match realms {
@@ -84,20 +84,30 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// Returns the token of a request, if what it presents was verified before and that still holds.
     #[inline]
     pub(crate) fn recognize(&self, presented: &Presented<'_>) -> Option<AccessToken<C>> {
-        self.recall(presented.token).map(|verified| bind(verified, presented.scheme))
+        // Where tokens may be bound to a key, more is to be asked of a request.
+        #[cfg(feature = "dpop")]
+        if self.inner.dpop.is_some() {
+            return None;
+        }
+        self.recall(presented.token).map(AccessToken::new)
     }
 
     /// Decides whether a request is authenticated by what it presents, where
     /// [`recognize`](Self::recognize) doesn't know it. Nothing waits here, and nothing is fetched.
     #[inline]
     pub(crate) fn authenticate(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
-        let scheme = presented.scheme;
-        self.verify(presented.token).map(move |verified| bind(verified, scheme))
+        #[cfg(feature = "dpop")]
+        if let Some(checker) = self.dpop() {
+            return self.authenticate_bound(checker, presented);
+        }
+        // A bearer token, with which nothing else is to be shown: one that is bound to a key (`cnf`)
+        // isn't verified at all.
+        self.verify(presented.token).map(AccessToken::new)
     }
 
     /// Verifies a token that [`recall`](Self::recall) doesn't know.
     #[inline]
-    fn verify(&self, token: &[u8]) -> Progress<Arc<Verified<C>>> {
+    pub(crate) fn verify(&self, token: &[u8]) -> Progress<Arc<Verified<C>>> {
         if let Some(rejection) = self.recall_refused(token) {
             return Progress::Ready(Err(rejection.into()));
         }
@@ -173,7 +183,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     ) -> Result<Arc<Verified<C>>, Rejection> {
         let concluded = if seal.genuine {
             realm.remember_header(unproved);
-            Self::own(realm, unproved, seal.evidence)
+            Self::own(realm, token, unproved, seal.evidence)
         } else {
             Err(RejectionKind::BadSignature.into())
         };
@@ -191,23 +201,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     #[inline]
     fn own(
         realm: &Realm,
-        token: &Unproved<'_>,
+        token: &[u8],
+        unproved: &Unproved<'_>,
         evidence: Evidence<'_>,
     ) -> Result<(Arc<Verified<C>>, usize), Rejection> {
-        let (extra, held) = metered::read(token.payload).map_err(|error| {
+        let (extra, held) = metered::read(unproved.payload).map_err(|error| {
             let reason = without_values(&error.to_string()).into();
             Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
         })?;
-        let claims = realm.claims(token, evidence)?;
-        Ok((Arc::new(Verified { claims, extra }), held))
-    }
-}
-
-/// Accepts a request by its verified token. This is the last step, of every request: what depends on
-/// the request, and not on the token alone, is never remembered.
-fn bind<C>(verified: Arc<Verified<C>>, scheme: Scheme) -> AccessToken<C> {
-    match scheme {
-        // Nothing else is to be shown: a token that is bound to a key (`cnf`) isn't verified at all.
-        Scheme::Bearer => AccessToken::new(verified),
+        let claims = realm.claims(unproved, evidence)?;
+        Ok((Arc::new(Verified::new(claims, extra, token)), held))
     }
 }

@@ -4,7 +4,7 @@ use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Header};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::{Excerpt, Excerpts};
-use crate::token::{RawClaims, Sources, TimeRules, TrustDomain};
+use crate::token::{Confirmation, RawClaims, Sources, TimeRules, TrustDomain};
 use crate::validator::audience::is_same_resource;
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
@@ -73,6 +73,8 @@ pub(crate) struct Policy {
     pub(crate) times: TimeRules,
     pub(crate) sources: Sources,
     pub(crate) max_token_bytes: usize,
+    /// Whether tokens that are bound to a key are accepted, with proofs of it.
+    pub(crate) proofs: bool,
 }
 
 impl Policy {
@@ -134,11 +136,13 @@ impl Policy {
         if let Some(rejection) = claims.mark.as_ref().and_then(|mark| mark.refusal(typed)) {
             return Err(rejection);
         }
-        // RFC 9449 §7.2, RFC 8705 §3: a bound token must not be accepted as a mere bearer token.
-        if claims.confirmation {
-            return Err(Rejection::with(RejectionKind::SenderConstrained, Detail::Claim("cnf")));
+        match (&claims.confirmation, self.proofs) {
+            (Confirmation::None, _) | (Confirmation::Key(_), true) => Ok(()),
+            // RFC 9449 §7.2, RFC 8705 §3: a bound token must not be accepted as a mere bearer token.
+            (Confirmation::Key(_), false) | (Confirmation::Other, _) => {
+                Err(Rejection::with(RejectionKind::SenderConstrained, Detail::Claim("cnf")))
+            }
         }
-        Ok(())
     }
 
     fn check_presence(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
@@ -243,6 +247,7 @@ mod tests {
             },
             sources: Sources::default(),
             max_token_bytes: 0,
+            proofs: false,
         }
     }
 

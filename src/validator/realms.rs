@@ -30,6 +30,16 @@ pub(crate) struct Many {
     changing: Mutex<()>,
 }
 
+impl Realms {
+    /// Returns what this service is called, by the first of all.
+    pub(crate) fn audience(&self) -> Arc<str> {
+        match self {
+            Self::One(realm) => realm.policy.audience(),
+            Self::Many(many) => many.list().audience(),
+        }
+    }
+}
+
 impl Many {
     pub(crate) fn new(list: List, readiness: Readiness) -> Result<Self, ConfigError> {
         readiness.check(&list)?;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::Dpop;
 use crate::clock::{Clock, SystemClock};
 use crate::jose::Algorithm;
 use crate::token::Sources;
@@ -27,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) max_age: Option<Duration>,
     pub(crate) sources: Sources,
     pub(crate) max_token_bytes: usize,
+    /// Whether tokens may be bound to a key, as the validator says.
+    pub(crate) proofs: bool,
 }
 
 /// The settings that all issuers of a validator have in common.
@@ -34,6 +38,18 @@ pub(crate) struct Shared {
     pub(crate) cache_entries: usize,
     pub(crate) cache_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,
+    #[cfg(feature = "dpop")]
+    pub(crate) dpop: Option<Dpop>,
+}
+
+impl Shared {
+    /// Returns `true` if tokens may be bound to a key of the client's.
+    pub(crate) const fn accepts_proofs(&self) -> bool {
+        #[cfg(feature = "dpop")]
+        return self.dpop.is_some();
+        #[cfg(not(feature = "dpop"))]
+        false
+    }
 }
 
 /// The kind of tokens to accept.
@@ -61,6 +77,7 @@ impl Settings {
             max_age: None,
             sources: Sources::default(),
             max_token_bytes: 16 * 1_024,
+            proofs: false,
         }
     }
 }
@@ -71,6 +88,8 @@ impl Default for Shared {
             cache_entries: 10_000,
             cache_bytes: 32 * 1_024 * 1_024,
             clock: Arc::new(SystemClock),
+            #[cfg(feature = "dpop")]
+            dpop: None,
         }
     }
 }
@@ -294,6 +313,16 @@ macro_rules! shared_setters {
         #[must_use]
         pub fn cache_bytes(mut self, bytes: usize) -> Self {
             self.shared.cache_bytes = bytes;
+            self
+        }
+
+        /// Accepts tokens that are bound to a key of the client's, with a proof of it in each request
+        /// (RFC 9449): see [`dpop`](mod@crate::dpop). Without this, such tokens are refused.
+        #[cfg(feature = "dpop")]
+        #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+        #[must_use]
+        pub fn dpop(mut self, dpop: $crate::dpop::Dpop) -> Self {
+            self.shared.dpop = Some(dpop);
             self
         }
 

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("syntax", 0),
     ("telemetry", 0),
     ("jose", 1),
+    ("redis_link", 1),
     ("scope", 1),
     ("transport", 1),
     ("credentials", 2),
@@ -33,8 +34,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("metadata", 3),
     ("token", 3),
     ("jwks", 4),
-    ("testing", 4),
+    ("binding", 4),
     ("answer", 5),
+    ("testing", 5),
     ("validator", 5),
     ("middleware", 6),
     ("mcp", 7),
@@ -45,11 +47,20 @@ const SAME_FLOOR: &[(&str, &str)] = &[("error", "cause"), ("json", "kinds"), ("t
 
 /// A word, and the only files (or folders) that may have it.
 const PLACES: &[(&str, &[&str])] = &[
-    ("aws_lc_rs", &["client/shared/redis/target.rs", "jose/backend/"]),
+    ("aws_lc_rs", &["jose/backend/", "redis_link/target.rs"]),
     ("aws_sdk_secretsmanager", &["credentials/aws_secrets_manager.rs"]),
-    ("redis::", &["client/mod.rs", "client/shared/redis/"]),
-    ("rustls::", &["client/shared/redis/target.rs"]),
-    ("tokio::spawn", &["client/shared/redis/"]),
+    (
+        "redis::",
+        &[
+            "binding/dpop/mod.rs",
+            "binding/replay/redis.rs",
+            "client/mod.rs",
+            "client/shared/redis/",
+            "redis_link/",
+        ],
+    ),
+    ("rustls::", &["redis_link/target.rs"]),
+    ("tokio::spawn", &["redis_link/"]),
     ("jsonwebtoken", &["jose/backend/rust_crypto.rs"]),
     (
         "arc_swap",

@@ -72,10 +72,17 @@ pub(crate) fn hmac_verify(
     hmac::verify(&hmac::Key::new(hmac_algorithm(algorithm), secret), message, tag).is_ok()
 }
 
-pub(crate) const fn hmac_algorithm(algorithm: HmacAlgorithm) -> hmac::Algorithm {
+const fn hmac_algorithm(algorithm: HmacAlgorithm) -> hmac::Algorithm {
     match algorithm {
         HmacAlgorithm::HS256 => hmac::HMAC_SHA256,
         HmacAlgorithm::HS384 => hmac::HMAC_SHA384,
         HmacAlgorithm::HS512 => hmac::HMAC_SHA512,
     }
+}
+
+/// Returns the HMAC of a message.
+#[cfg(any(feature = "client", feature = "dpop", feature = "test-util"))]
+pub(crate) fn hmac_sign(algorithm: HmacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
+    let key = hmac::Key::new(hmac_algorithm(algorithm), secret);
+    hmac::sign(&key, message).as_ref().to_vec()
 }

@@ -1,11 +1,9 @@
-use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, RsaEncoding, RsaKeyPair,
 };
 
-use crate::jose::alg::{Algorithm, HmacAlgorithm};
-use crate::jose::backend::aws_lc::hmac_algorithm;
+use crate::jose::alg::Algorithm;
 use crate::jose::error::CryptoFailure;
 use crate::jose::key_type::KeyType;
 
@@ -73,10 +71,4 @@ pub(crate) fn ecdsa(curve: KeyType) -> Result<&'static EcdsaSigningAlgorithm, Cr
         KeyType::P521 => Ok(&signature::ECDSA_P521_SHA512_FIXED_SIGNING),
         KeyType::Rsa | KeyType::Ed25519 => Err(CryptoFailure),
     }
-}
-
-/// Returns the HMAC of a message.
-pub(crate) fn hmac_sign(algorithm: HmacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
-    let key = hmac::Key::new(hmac_algorithm(algorithm), secret);
-    hmac::sign(&key, message).as_ref().to_vec()
 }

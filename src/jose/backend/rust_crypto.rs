@@ -1,10 +1,10 @@
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "dpop"))]
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey};
 
 use crate::jose::alg::{Algorithm, HmacAlgorithm};
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "dpop"))]
 use crate::jose::error::CryptoFailure;
 use crate::jose::ignored::IgnoredReason;
 use crate::jose::key_type::KeyType;
@@ -85,7 +85,7 @@ pub(crate) fn sign(
 }
 
 /// Returns the HMAC of a message.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "dpop"))]
 pub(crate) fn hmac_sign(
     algorithm: HmacAlgorithm,
     secret: &[u8],
@@ -95,7 +95,7 @@ pub(crate) fn hmac_sign(
     sign_with(hmac_algorithm(algorithm), &key, message)
 }
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "dpop"))]
 fn sign_with(
     algorithm: JwtAlgorithm,
     key: &EncodingKey,

@@ -5,7 +5,8 @@ use crate::error::ConfigError;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
 use crate::middleware::required_scopes::RequiredScopes;
-use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::middleware::routes::missing::{insufficient_scope, no_credentials};
+use crate::refusal::{Rejection, RejectionKind};
 use crate::scope::{Implications, Requirement, ScopeSet};
 use crate::token::Claims;
 
@@ -57,6 +58,18 @@ impl Access {
     /// Accepts requests whose token has the scopes that `S` names; see [`scopes!`](crate::scopes).
     pub fn of<S: RequiredScopes>() -> Self {
         Self::requires(S::requirement())
+    }
+
+    /// Requires of every token that is let in that it is bound to a key of the client's, and came with a
+    /// proof of it (RFC 9449): see [`dpop`](mod@crate::dpop).
+    #[cfg(feature = "dpop")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+    #[must_use]
+    pub fn require_dpop(mut self) -> Self {
+        if let Ok(rule) = &mut self.rule {
+            rule.bound = true;
+        }
+        self
     }
 
     /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
@@ -124,6 +137,8 @@ impl From<Rule> for Access {
 pub(crate) struct Rule {
     pub(crate) kind: Kind,
     pub(crate) hidden: Option<Absent>,
+    /// Whether tokens must be bound to a key.
+    pub(crate) bound: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +163,7 @@ pub(crate) enum Kind {
 
 impl From<Kind> for Rule {
     fn from(kind: Kind) -> Self {
-        Self { kind, hidden: None }
+        Self { kind, hidden: None, bound: false }
     }
 }
 
@@ -183,6 +198,11 @@ impl Rule {
         }
     }
 
+    /// Returns `true` if tokens must be bound to a key.
+    pub(crate) const fn is_for_bound_tokens(&self) -> bool {
+        self.bound
+    }
+
     /// Returns `true` if callers mustn't learn what it is for.
     pub(crate) const fn hides(&self) -> bool {
         self.hidden.is_some()
@@ -203,7 +223,7 @@ impl Rule {
                 return Self::requires(Requirement::all([one.clone(), two.clone()]));
             }
         };
-        Self { kind, hidden: self.hidden.or(other.hidden) }
+        Self { kind, hidden: self.hidden.or(other.hidden), bound: self.bound || other.bound }
     }
 
     /// Returns `true` if requests without a token may be let in.
@@ -228,6 +248,9 @@ impl Rule {
 
     #[inline]
     fn admit(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), Rejection> {
+        if self.bound && token.is_some_and(|claims| claims.key_thumbprint().is_none()) {
+            return Err(Rejection::new(RejectionKind::TokenNotBound));
+        }
         match (&self.kind, token) {
             (Kind::Public | Kind::Optional, _) | (Kind::AnyToken, Some(_)) => Ok(()),
             (Kind::Conditioned { .. }, _) => self.admit_on_conditions(token, terms),
@@ -320,23 +343,4 @@ pub(crate) struct NotAdmitted {
     pub(crate) hidden: Option<Absent>,
     /// The place of the rule that refuses. A reference would make every result larger.
     by: u8,
-}
-
-/// Refuses a caller without a token, who may be told what scopes to ask for.
-pub(crate) fn no_credentials(needed: &Arc<ScopeSet>) -> Rejection {
-    if needed.is_empty() {
-        return Rejection::new(RejectionKind::NoCredentials);
-    }
-    let needed = Arc::clone(needed);
-    Rejection::with(RejectionKind::NoCredentials, Detail::Scopes { needed })
-}
-
-/// Refuses a caller whose token lacks a scope, and names those that would have sufficed.
-pub(crate) fn insufficient_scope(
-    requirement: &Requirement,
-    claims: &Claims,
-    implications: &Implications,
-) -> Rejection {
-    let needed = Arc::new(requirement.sufficient_for(claims.scopes(), implications));
-    Rejection::with(RejectionKind::InsufficientScope, Detail::Scopes { needed })
 }

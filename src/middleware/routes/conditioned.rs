@@ -3,7 +3,8 @@ use std::sync::Arc;
 use crate::error::ConfigError;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
-use crate::middleware::routes::access::{Access, Kind, Rule, insufficient_scope, no_credentials};
+use crate::middleware::routes::access::{Access, Kind, Rule};
+use crate::middleware::routes::missing::{insufficient_scope, no_credentials};
 use crate::refusal::{Rejection, RejectionKind};
 use crate::scope::Requirement;
 #[cfg(feature = "mcp")]

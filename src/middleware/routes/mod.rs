@@ -5,6 +5,7 @@ pub(crate) mod builder;
 mod conditioned;
 pub(crate) mod lookup;
 pub(crate) mod methods;
+pub(crate) mod missing;
 pub(crate) mod nesting;
 pub(crate) mod path;
 pub(crate) mod table;

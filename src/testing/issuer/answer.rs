@@ -101,6 +101,11 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
         let all = crate::jose::Algorithm::ALL.iter().map(|it| it.name()).collect::<Vec<_>>();
         put("token_endpoint_auth_signing_alg_values_supported", json!(all));
     }
+    #[cfg(feature = "dpop")]
+    {
+        let all = crate::jose::Algorithm::ALL.iter().map(|it| it.name()).collect::<Vec<_>>();
+        put("dpop_signing_alg_values_supported", json!(all));
+    }
     if endpoint == Endpoint::OpenIdMetadata {
         put("subject_types_supported", json!(["public"]));
         put("id_token_signing_alg_values_supported", json!(algorithms));

@@ -6,6 +6,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use serde_json::{Map, Value};
 
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::NonceKeys;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::jose::Algorithm;
@@ -14,6 +16,8 @@ use crate::testing::issuer::handle::TestIssuer;
 use crate::testing::issuer::ring::KeyRing;
 use crate::testing::issuer::server::Server;
 use crate::testing::issuer::state::{Config, Discovery, State};
+#[cfg(feature = "dpop")]
+use crate::testing::misuse::misuse;
 
 /// Builds a [`TestIssuer`] with other settings than the default ones.
 ///
@@ -120,6 +124,22 @@ impl TestIssuerBuilder {
             if !self.algorithms.contains(&algorithm) {
                 self.algorithms.push(algorithm);
             }
+        }
+        self
+    }
+
+    /// Accepts DPoP proofs at the token endpoint only with a nonce, which the issuer hands out with its
+    /// error `use_dpop_nonce` (RFC 9449 §8). Without this, a proof needs none.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers left.
+    #[cfg(feature = "dpop")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+    pub fn dpop_nonces(mut self) -> Self {
+        match NonceKeys::random() {
+            Ok(keys) => self.config.nonces = Some(keys),
+            Err(_) => misuse("no random numbers left"),
         }
         self
     }

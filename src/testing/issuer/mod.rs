@@ -5,6 +5,8 @@ pub(crate) mod assertion;
 pub(crate) mod body;
 pub(crate) mod builder;
 pub(crate) mod client;
+#[cfg(feature = "dpop")]
+pub(crate) mod dpop;
 pub(crate) mod endpoint;
 pub(crate) mod fault;
 pub(crate) mod form;

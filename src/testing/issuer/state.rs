@@ -9,7 +9,13 @@ use http::{HeaderMap, Request};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::checker::Checker;
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::{Dpop, NonceKeys};
 use crate::clock::{Clock, SystemClock, UnixTime};
+#[cfg(feature = "dpop")]
+use crate::jose::{Algorithm, Backend};
 use crate::testing::issuer::client::TestClient;
 use crate::testing::issuer::endpoint::{Counters, Endpoint};
 use crate::testing::issuer::fault::{Fault, Faults};
@@ -53,6 +59,9 @@ pub(crate) struct Config {
     pub(crate) etag: bool,
     pub(crate) clients: Vec<TestClient>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The nonces that proofs for token requests need.
+    #[cfg(feature = "dpop")]
+    pub(crate) nonces: Option<NonceKeys>,
     pub(crate) shape_jwk: Shape,
     pub(crate) shape_header: Shape,
     pub(crate) shape_claims: Shape,
@@ -73,6 +82,8 @@ impl Default for Config {
             etag: true,
             clients: Vec::new(),
             clock: Arc::new(SystemClock),
+            #[cfg(feature = "dpop")]
+            nonces: None,
             shape_jwk: Arc::clone(&unshaped),
             shape_header: Arc::clone(&unshaped),
             shape_claims: unshaped,
@@ -97,12 +108,25 @@ pub(crate) struct State {
     pub(crate) last: Mutex<HashMap<Endpoint, Request<Bytes>>>,
     /// The assertions that were used, until they expire: client and `jti`.
     pub(crate) assertions: Mutex<HashMap<(String, String), UnixTime>>,
+    /// `None` if it can't be: a client that sends a proof is told so.
+    #[cfg(feature = "dpop")]
+    pub(crate) proofs: Option<Checker>,
     running: AtomicBool,
 }
 
 impl State {
     pub(crate) fn new(config: Config, ring: KeyRing, metadata: Map<String, Value>) -> Self {
+        #[cfg(feature = "dpop")]
+        let proofs = {
+            let dpop = Dpop::accept()
+                .public_origins([config.root.as_str()])
+                .algorithms(Algorithm::ALL.iter().copied());
+            let dpop = config.nonces.iter().fold(dpop, |dpop, keys| dpop.nonces(keys.clone()));
+            dpop.build(Backend::AwsLcRs, &config.issuer).ok()
+        };
         Self {
+            #[cfg(feature = "dpop")]
+            proofs,
             config,
             ring: Mutex::new(ring),
             metadata: Mutex::new(metadata),

@@ -7,6 +7,8 @@ use serde_json::json;
 use crate::scope::ScopeSet;
 use crate::testing::issuer::assertion;
 use crate::testing::issuer::client::{AuthMethod, TestClient};
+#[cfg(feature = "dpop")]
+use crate::testing::issuer::dpop;
 use crate::testing::issuer::form;
 use crate::testing::issuer::response::json_response;
 use crate::testing::issuer::state::State;
@@ -24,6 +26,12 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response<Bytes
         };
         let body = json!({ "error": code, "error_description": description });
         let mut response = json_response(status, &body);
+        #[cfg(feature = "dpop")]
+        if code == dpop::USE_NONCE
+            && let Some(nonce) = dpop::newest_nonce(state)
+        {
+            response.headers_mut().insert(dpop::NONCE, nonce);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\"");
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
@@ -48,14 +56,18 @@ fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, Tok
     }
     let scopes = scopes(client, parameters.get("scope"))?;
     let audiences = audiences(state, client, &parameters)?;
+    let token = TokenBuilder::new(state)
+        .subject(&client.id)
+        .client_id(&client.id)
+        .audiences(audiences.iter().map(String::as_str))
+        .scope(scopes.as_str());
+    #[cfg(feature = "dpop")]
+    let (token, token_type) = dpop::bind(state, request, token)?;
+    #[cfg(not(feature = "dpop"))]
+    let token_type = "Bearer";
     let mut answer = json!({
-        "access_token": TokenBuilder::new(state)
-            .subject(&client.id)
-            .client_id(&client.id)
-            .audiences(audiences.iter().map(String::as_str))
-            .scope(scopes.as_str())
-            .sign(),
-        "token_type": "Bearer",
+        "access_token": token.sign(),
+        "token_type": token_type,
         "expires_in": state.config.lifetime.as_secs(),
     });
     if let (false, Some(answer)) = (scopes.is_empty(), answer.as_object_mut()) {

@@ -87,7 +87,7 @@ fn make_claims(state: &State, recipe: &Recipe) -> Map<String, Value> {
     claims
 }
 
-fn seal(seal: Seal, key: &TestKey, header: &str, payload: &str) -> String {
+pub(crate) fn seal(seal: Seal, key: &TestKey, header: &str, payload: &str) -> String {
     let input = || signing_input(header.as_bytes(), payload.as_bytes());
     match seal {
         Seal::Good => key.sign(header, payload),

@@ -7,6 +7,8 @@ use crate::testing::issuer::state::State;
 use crate::testing::misuse::{lock, misuse};
 use crate::testing::tokens::key::TestKey;
 use crate::testing::tokens::mint::{Recipe, Seal, mint};
+#[cfg(feature = "dpop")]
+use crate::testing::tokens::proof::thumbprint;
 
 /// Makes one access token, good or bad, without a request to the token endpoint.
 ///
@@ -98,6 +100,18 @@ impl<'a> TokenBuilder<'a> {
     pub fn issued_ago(self, ago: Duration) -> Self {
         let issued = self.state.now().minus(ago).as_secs();
         self.usual("iat", issued)
+    }
+
+    /// Binds the token to a key of the client's (`cnf.jkt`, RFC 9449 §6.1).
+    #[cfg(feature = "dpop")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
+    pub fn bound_to(self, key: &TestKey) -> Self {
+        self.bound_to_thumbprint(&thumbprint(key))
+    }
+
+    #[cfg(feature = "dpop")]
+    pub(crate) fn bound_to_thumbprint(self, jkt: &str) -> Self {
+        self.usual("cnf", json!({ "jkt": jkt }))
     }
 
     fn usual(mut self, name: &str, value: impl Into<Value>) -> Self {

@@ -12,7 +12,7 @@ use crate::validator::issuers::issuer::Issuer;
 use crate::validator::issuers::readiness::Readiness;
 use crate::validator::list::List;
 use crate::validator::realms::{Many, Realms};
-use crate::validator::settings::{Shared, shared_setters};
+use crate::validator::settings::{Settings, Shared, shared_setters};
 
 /// Builds a [`Validator`] for the tokens of several issuers.
 ///
@@ -82,11 +82,12 @@ impl<C> IssuersBuilder<C> {
     /// what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
         let cache = cache(&self.shared)?;
-        let clock = self.shared.clock;
-        let realms = self.issuers.into_iter().map(|it| realm(it.settings, &clock, None));
+        let (clock, proofs) = (&self.shared.clock, self.shared.accepts_proofs());
+        let settings = self.issuers.into_iter().map(|Issuer { settings }| settings);
+        let realms = settings.map(|it| realm(Settings { proofs, ..it }, clock, None));
         let list = List::new(realms.collect::<Result<_, _>>()?)?;
         let many = Many::new(list, self.readiness)?;
-        Ok(Validator::new(Inner { realms: Realms::Many(many), clock, cache }))
+        Inner::new(Realms::Many(many), self.shared, cache).map(Validator::new)
     }
 }
 
@@ -118,6 +119,7 @@ impl<C> Validator<C> {
             let next = issuers.into_iter().map(|Issuer { settings }| {
                 let same = before.of(&settings.issuer).cloned();
                 let same = same.filter(|it| *it.policy.name() == *settings.issuer);
+                let settings = Settings { proofs: self.inner.accepts_proofs(), ..settings };
                 realm(settings, &self.inner.clock, same.as_ref())
             });
             List::new(next.collect::<Result<_, _>>()?)

@@ -1,9 +1,5 @@
 //! The shared cache in Redis.
 
-mod failure;
-mod link;
-mod metered;
 mod store;
-mod target;
 
 pub use self::store::RedisStore;

@@ -2,26 +2,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Cmd, FromRedisValue, RedisResult, Value, cmd};
-use tokio::time::Instant;
+use redis::{Cmd, FromRedisValue, Value, cmd};
 
 use crate::cause::Reason;
-use crate::client::shared::redis::failure::Failure;
-use crate::client::shared::redis::link::Link;
-use crate::client::shared::redis::target::{Connection, MAX_VALUE, RedisTarget};
 use crate::client::shared::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
-use crate::clock::monotonic;
 use crate::digest::{hex, random};
 use crate::error::ConfigError;
-
-/// Redis counts lives in milliseconds, and takes neither none nor what ends after its clock does.
-const LIVES: (u64, u64) = (1, 366 * 24 * 60 * 60 * 1000);
+use crate::redis_link::{
+    COMMAND_FORBIDDEN, Failure, FailureKind, Link, MAX_VALUE, RedisTarget, User, ask, millis,
+};
 
 /// How long each step of [`RedisStore::check`] may take.
 const CHECK: Duration = Duration::from_secs(5);
-
-/// From when on a request without an answer speaks against its connection.
-const SLOW: Duration = Duration::from_millis(100);
 
 /// Deletes a key only if it has this value, in one step. It is sent whole each time: Redis knows it
 /// again, and a Redis that was restarted doesn't have to be taught it.
@@ -71,7 +63,7 @@ impl RedisStore {
     /// parameter, or if it asks for TLS and there is no provider of it. The error repeats nothing of
     /// the URL.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let link = Link::new(RedisTarget::parse(url)?);
+        let link = Link::new(RedisTarget::parse(url)?, User::TokenCache);
         Ok(Self { link, timeout: Duration::from_millis(150), prefix: "".into() })
     }
 
@@ -137,20 +129,13 @@ impl RedisStore {
     ///
     /// If there is no certificate in it, or the URL doesn't ask for TLS.
     pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        self.link = Link::new(self.link.target().clone().with_roots(pem.as_ref())?);
+        self.link = self.link.with_roots(pem.as_ref())?;
         Ok(self)
     }
 
     /// Sends a command once, and has its answer in time or not at all.
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        let exchange = async {
-            let connection = self.link.connection().await?;
-            let mut request = Request::new(&self.link, connection, self.timeout);
-            let answer = command.query_async(&mut request.connection.requests).await;
-            request.end(answer)
-        };
-        let answer = tokio::time::timeout(self.timeout, exchange).await;
-        answer.unwrap_or(Err(Failure::SLOW)).map_err(Failure::error)
+        ask(&self.link, command, self.timeout).await.map_err(error)
     }
 
     fn name(&self, key: &str) -> String {
@@ -210,6 +195,24 @@ impl TokenStore for RedisStore {
     }
 }
 
+fn error(failure: Failure) -> StoreError {
+    let kind = match failure.kind {
+        FailureKind::Timeout => StoreErrorKind::Timeout,
+        FailureKind::Unavailable => StoreErrorKind::Unavailable,
+        FailureKind::Full => StoreErrorKind::Full,
+        FailureKind::Authentication => StoreErrorKind::Authentication,
+        FailureKind::Permission => StoreErrorKind::Permission,
+        FailureKind::Tls => StoreErrorKind::Tls,
+        FailureKind::Cluster => StoreErrorKind::Cluster,
+        FailureKind::Other => StoreErrorKind::Other,
+    };
+    let why = match failure.why {
+        COMMAND_FORBIDDEN => "the ACL of the Redis must permit GETRANGE, SET, EVAL, GET and DEL",
+        why => why,
+    };
+    StoreError::new(kind).with_source(Reason(why.into()))
+}
+
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
@@ -218,46 +221,6 @@ impl fmt::Debug for RedisStore {
             .field("key_prefix", &self.prefix)
             .finish_non_exhaustive()
     }
-}
-
-/// A request under way.
-struct Request<'a> {
-    link: &'a Link,
-    connection: Connection,
-    began: Instant,
-    patience: Duration,
-    ended: bool,
-}
-
-impl<'a> Request<'a> {
-    fn new(link: &'a Link, connection: Connection, timeout: Duration) -> Self {
-        let patience = timeout.min(SLOW);
-        Self { link, connection, began: monotonic(), patience, ended: false }
-    }
-
-    fn end<T>(mut self, answer: RedisResult<T>) -> Result<T, Failure> {
-        self.ended = true;
-        let answer = answer.map_err(|error| Failure::of(&error));
-        match &answer {
-            Err(failure) if failure.connection_lost => self.link.lost(&self.connection, *failure),
-            _ => self.link.answered(&self.connection),
-        }
-        answer
-    }
-}
-
-/// A request that is given up on after some time, here or by who made it, takes the connection with
-/// it: it may be that nothing comes over it ever again.
-impl Drop for Request<'_> {
-    fn drop(&mut self) {
-        if !self.ended && monotonic().saturating_duration_since(self.began) >= self.patience {
-            self.link.lost(&self.connection, Failure::SLOW);
-        }
-    }
-}
-
-fn millis(ttl: Duration) -> u64 {
-    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).clamp(LIVES.0, LIVES.1)
 }
 
 #[cfg(test)]
@@ -422,13 +385,5 @@ mod tests {
         }
         let redis = Scripted::new([b"+OK\r\n"]).await;
         assert_eq!(redis.store.put("key", vec![1], Duration::from_secs(1)).await, Ok(()));
-    }
-
-    #[test]
-    fn lives_are_what_redis_takes() {
-        assert_eq!(millis(Duration::ZERO), 1);
-        assert_eq!(millis(Duration::from_nanos(1)), 1);
-        assert_eq!(millis(Duration::from_millis(1500)), 1500);
-        assert_eq!(millis(Duration::MAX), LIVES.1);
     }
 }

@@ -1,50 +1,60 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::cause::Reason;
-use crate::client::shared::store::{StoreError, StoreErrorKind};
+/// What went wrong with a request to a Redis.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum FailureKind {
+    Timeout,
+    Unavailable,
+    Full,
+    Authentication,
+    Permission,
+    Tls,
+    Cluster,
+    Other,
+}
 
 /// What an error of the Redis client comes down to. Its text may repeat what was sent, and goes
 /// nowhere.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Failure {
-    pub(crate) kind: StoreErrorKind,
-    why: &'static str,
+    pub(crate) kind: FailureKind,
+    pub(crate) why: &'static str,
     /// Whether the connection is of no use any more.
     pub(crate) connection_lost: bool,
 }
 
+/// What the permission is missing for, if not for a key.
+pub(crate) const COMMAND_FORBIDDEN: &str =
+    "the ACL of the Redis doesn't permit a command that is needed";
+
 impl Failure {
     /// Nothing came in time.
     pub(crate) const SLOW: Self =
-        Self::lasting(StoreErrorKind::Timeout, "the connection or the answer took too long");
+        Self::lasting(FailureKind::Timeout, "the connection or the answer took too long");
 
     /// No connection came about in time.
     pub(crate) const SILENT: Self = Self::lasting(
-        StoreErrorKind::Timeout,
+        FailureKind::Timeout,
         "the connection took too long; a Redis without TLS has a URL that begins with redis://",
     );
 
     pub(crate) const ENDED: Self =
-        Self::lasting(StoreErrorKind::Unavailable, "the making of the connection was ended");
+        Self::lasting(FailureKind::Unavailable, "the making of the connection was ended");
 
     /// One that leaves the connection of no use.
-    pub(crate) const fn lasting(kind: StoreErrorKind, why: &'static str) -> Self {
+    pub(crate) const fn lasting(kind: FailureKind, why: &'static str) -> Self {
         Self { kind, why, connection_lost: true }
     }
 
-    const fn passing(kind: StoreErrorKind, why: &'static str) -> Self {
+    const fn passing(kind: FailureKind, why: &'static str) -> Self {
         Self { kind, why, connection_lost: false }
     }
 
-    pub(crate) fn error(self) -> StoreError {
-        StoreError::new(self.kind).with_source(Reason(self.why.into()))
-    }
-
     pub(crate) fn of(error: &RedisError) -> Self {
+        use FailureKind::{Authentication, Cluster, Full, Other, Timeout, Unavailable};
         use ServerErrorKind::{
             Ask, BusyLoading, ClusterDown, CrossSlot, MasterDown, Moved, NoPerm, ReadOnly, TryAgain,
         };
-        use StoreErrorKind::{Authentication, Cluster, Full, Other, Timeout, Unavailable};
 
         let says = |what: &str| error.detail().is_some_and(|text| text.contains(what));
         match error.kind() {
@@ -105,11 +115,11 @@ impl Failure {
     fn forbidden(error: &RedisError) -> Self {
         let is_key = error.detail().is_some_and(|text| text.contains("key"));
         Self::passing(
-            StoreErrorKind::Permission,
+            FailureKind::Permission,
             if is_key {
-                "the ACL of the Redis doesn't permit keys of this name: see RedisStore::key_prefix"
+                "the ACL of the Redis doesn't permit keys of this name: see key_prefix"
             } else {
-                "the ACL of the Redis must permit GETRANGE, SET, EVAL, GET and DEL"
+                COMMAND_FORBIDDEN
             },
         )
     }

@@ -6,27 +6,46 @@ use crate::answer::table::{Challenged, Wire};
 use crate::error::ConfigError;
 use crate::scope::ScopeSet;
 
-/// The challenge of the Bearer scheme in one protection space (RFC 6750 §3).
+/// The challenge of a scheme in one protection space: of Bearer (RFC 6750 §3) or DPoP (RFC 9449
+/// §7.1).
 #[derive(Clone, Debug)]
-pub(crate) struct Bearer {
+pub(crate) struct Challenge {
     /// `Bearer realm="…"`, which every challenge begins with: RFC 6750 §3 requires at least one
     /// parameter, and `error` isn't for requests without credentials.
     prefix: Box<str>,
-    /// `, resource_metadata="…"` where the layer has metadata, which every challenge ends with
-    /// (RFC 9728 §5.1).
+    /// What every challenge ends with: `, resource_metadata="…"` where the layer has metadata
+    /// (RFC 9728 §5.1), and `, algs="…"` for DPoP.
     suffix: Box<str>,
 }
 
 /// Parameters that some clients find in a challenge by their names alone, wherever they are.
 const SEARCHED: [&str; 3] = ["scope=", "error=", "resource_metadata="];
 
-impl Bearer {
-    /// Creates the challenge of a realm, and of the URL of its metadata, which was checked.
+impl Challenge {
+    /// Creates the challenge of Bearer for a realm, and the URL of its metadata, which was checked.
     ///
     /// # Errors
     ///
     /// If the realm is empty, has a character other than printable ASCII, or the name of a parameter.
-    pub(crate) fn new(realm: &str, metadata: Option<&str>) -> Result<Self, ConfigError> {
+    pub(crate) fn bearer(realm: &str, metadata: Option<&str>) -> Result<Self, ConfigError> {
+        Self::new("Bearer", realm, metadata)
+    }
+
+    /// Creates the same for DPoP, with the algorithms that proofs may be signed with.
+    ///
+    /// # Errors
+    ///
+    /// As [`bearer`](Self::bearer).
+    pub(crate) fn dpop(
+        realm: &str,
+        metadata: Option<&str>,
+        algorithms: &str,
+    ) -> Result<Self, ConfigError> {
+        let Self { prefix, suffix } = Self::new("DPoP", realm, metadata)?;
+        Ok(Self { prefix, suffix: format!("{suffix}, algs=\"{algorithms}\"").into() })
+    }
+
+    fn new(scheme: &str, realm: &str, metadata: Option<&str>) -> Result<Self, ConfigError> {
         // RFC 9110 §5.6.4 would allow more; control characters and those beyond ASCII don't arrive
         // everywhere as they were sent.
         if realm.is_empty() || !realm.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) {
@@ -41,7 +60,7 @@ impl Bearer {
                  would take for that parameter: leave \"scope=\", \"error=\" and \"resource_metadata=\" out"
             )));
         }
-        let mut prefix = String::from("Bearer realm=\"");
+        let mut prefix = format!("{scheme} realm=\"");
         for character in realm.chars() {
             if matches!(character, '"' | '\\') {
                 prefix.push('\\');
@@ -54,7 +73,7 @@ impl Bearer {
     }
 
     /// Renders the challenge for an answer, with these scopes if there are any; `None` if the answer
-    /// has no challenge.
+    /// has no challenge. Only that of the scheme which was used says what is wrong (RFC 9449 §7.2).
     ///
     /// # Errors
     ///
@@ -63,11 +82,12 @@ impl Bearer {
         &self,
         wire: &Wire,
         scopes: Option<&ScopeSet>,
+        was_used: bool,
     ) -> Result<Option<HeaderValue>, ConfigError> {
         let error = match wire.challenge {
             Challenged::No => return Ok(None),
             Challenged::Bare => None,
-            Challenged::Error(error) => Some(error),
+            Challenged::Error(error) => Some(error).filter(|_| was_used),
         };
         // Every value is sent as a quoted-string: scopes and descriptions have spaces.
         let mut text = String::from(&*self.prefix);
@@ -98,7 +118,8 @@ mod tests {
         let refusal = Refusal::Rejection(Rejection::new(kind));
         let wire = wire(&refusal, Disclosure { verbose: true, hidden: None });
         let scopes = scopes.map(ScopeSet::parse);
-        let value = Bearer::new(realm, None).unwrap().challenge(wire, scopes.as_ref()).unwrap();
+        let value = Challenge::bearer(realm, None).unwrap().challenge(wire, scopes.as_ref(), true);
+        let value = value.unwrap();
         value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
     }
 
@@ -148,20 +169,20 @@ mod tests {
     #[test]
     fn w15_a_realm_outside_the_charset_is_refused_when_built() {
         for realm in ["", "a\tb", "a\r\nb", "a\0", "a\x7f", "caf\u{e9}"] {
-            assert!(Bearer::new(realm, None).is_err(), "{realm:?}");
+            assert!(Challenge::bearer(realm, None).is_err(), "{realm:?}");
         }
         for realm in [" ", "a b", "caf\\e", "\"", "a=b, c"] {
-            assert!(Bearer::new(realm, None).is_ok(), "{realm:?}");
+            assert!(Challenge::bearer(realm, None).is_ok(), "{realm:?}");
         }
     }
 
     #[test]
     fn mc12_a_realm_with_the_name_of_a_parameter_is_refused_when_built() {
         for realm in ["a scope=b", "error=", "x resource_metadata=https://a.example"] {
-            let error = Bearer::new(realm, None).unwrap_err().to_string();
+            let error = Challenge::bearer(realm, None).unwrap_err().to_string();
             assert!(error.contains(realm), "{error}");
         }
-        assert!(Bearer::new("scope error resource_metadata", None).is_ok());
+        assert!(Challenge::bearer("scope error resource_metadata", None).is_ok());
         for wire in table::ALL {
             assert!(!SEARCHED.iter().any(|name| wire.description.contains(name)));
         }

@@ -4,9 +4,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::client::shared::redis::failure::Failure;
-use crate::client::shared::redis::target::{Connection, RedisTarget};
 use crate::clock::{doubled, monotonic};
+use crate::error::ConfigError;
+use crate::redis_link::failure::Failure;
+use crate::redis_link::target::{Connection, RedisTarget};
 use crate::telemetry::event;
 
 /// How long a connection may take to be made. Requests wait for it no longer than for an answer.
@@ -23,7 +24,37 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Link {
     target: RedisTarget,
+    user: User,
     state: watch::Sender<State>,
+}
+
+/// What a Redis is used for, so that its events tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum User {
+    TokenCache,
+    #[cfg(feature = "dpop")]
+    ReplayRecord,
+}
+
+impl User {
+    fn connected(self) {
+        match self {
+            Self::TokenCache => event!(DEBUG, "client_redis_connected"),
+            #[cfg(feature = "dpop")]
+            Self::ReplayRecord => event!(DEBUG, "dpop_redis_connected"),
+        }
+    }
+
+    fn lost(self, failure: Failure) {
+        let reason = failure.why;
+        match self {
+            Self::TokenCache => {
+                event!(WARN, reason, "client_redis_lost: getting on without it");
+            }
+            #[cfg(feature = "dpop")]
+            Self::ReplayRecord => event!(WARN, reason, "dpop_redis_lost"),
+        }
+    }
 }
 
 struct State {
@@ -43,9 +74,14 @@ enum Now {
 }
 
 impl Link {
-    pub(crate) fn new(target: RedisTarget) -> Arc<Self> {
+    pub(crate) fn new(target: RedisTarget, user: User) -> Arc<Self> {
         let now = Now::Down { until: monotonic(), reason: Failure::ENDED };
-        Arc::new(Self { target, state: watch::Sender::new(State { failures: 0, now }) })
+        Arc::new(Self { target, user, state: watch::Sender::new(State { failures: 0, now }) })
+    }
+
+    /// Makes another link, to the same place, that trusts these certificates alone.
+    pub(crate) fn with_roots(&self, pem: &[u8]) -> Result<Arc<Self>, ConfigError> {
+        Ok(Self::new(self.target.clone().with_roots(pem)?, self.user))
     }
 
     pub(crate) const fn target(&self) -> &RedisTarget {
@@ -100,7 +136,7 @@ impl Link {
         self.state.send_if_modified(|state| {
             let current = state.is_over(connection);
             if current {
-                state.fail(reason);
+                state.fail(reason, self.user);
             }
             current
         });
@@ -112,15 +148,11 @@ impl State {
         matches!(&self.now, Now::Up(current) if current.is(connection))
     }
 
-    fn fail(&mut self, reason: Failure) {
+    fn fail(&mut self, reason: Failure, user: User) {
         let pause = doubled(FIRST_PAUSE, self.failures, LONGEST_PAUSE);
         let until = monotonic().checked_add(pause).unwrap_or_else(monotonic);
         if self.failures == 0 {
-            event!(
-                WARN,
-                reason = %crate::cause::Report(&reason.error()),
-                "client_redis_lost: getting on without it"
-            );
+            user.lost(reason);
         }
         self.failures = self.failures.saturating_add(1);
         self.now = Now::Down { until, reason };
@@ -147,13 +179,14 @@ impl Attempt {
     async fn run(mut self) {
         let made = tokio::time::timeout(CONNECT, self.link.target.connect()).await;
         self.ended = true;
+        let user = self.link.user;
         self.link.state.send_modify(|state| match made {
             Ok(Ok(connection)) => {
-                event!(DEBUG, "client_redis_connected");
+                user.connected();
                 state.now = Now::Up(connection);
             }
-            Ok(Err(failure)) => state.fail(failure),
-            Err(_) => state.fail(Failure::SILENT),
+            Ok(Err(failure)) => state.fail(failure, user),
+            Err(_) => state.fail(Failure::SILENT, user),
         });
     }
 }
@@ -161,7 +194,8 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
-            self.link.state.send_modify(|state| state.fail(Failure::ENDED));
+            let user = self.link.user;
+            self.link.state.send_modify(|state| state.fail(Failure::ENDED, user));
         }
     }
 }

@@ -16,10 +16,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::client::shared::redis::failure::Failure;
-use crate::client::shared::redis::metered::{Meter, Metered};
-use crate::client::shared::store::StoreErrorKind;
 use crate::error::ConfigError;
+use crate::redis_link::failure::{Failure, FailureKind};
+use crate::redis_link::metered::{Meter, Metered};
 
 /// How long one of a name's addresses is tried.
 const PER_ADDRESS: Duration = Duration::from_millis(500);
@@ -162,8 +161,7 @@ impl fmt::Debug for RedisTarget {
 
 /// Tries a name's addresses one after the other: one that swallows packets doesn't hide the rest.
 async fn dial(host: &str, port: u16) -> Result<TcpStream, Failure> {
-    let unknown =
-        Failure::lasting(StoreErrorKind::Unavailable, "the name of its host has no address");
+    let unknown = Failure::lasting(FailureKind::Unavailable, "the name of its host has no address");
     let mut last = unknown;
     for address in tokio::net::lookup_host((host, port)).await.map_err(|_| unknown)? {
         match tokio::time::timeout(PER_ADDRESS, TcpStream::connect(address)).await {
@@ -186,7 +184,7 @@ fn unreachable(error: &io::Error) -> Failure {
         io::ErrorKind::TimedOut => "its address doesn't answer",
         _ => "no connection to its address can be made",
     };
-    Failure::lasting(StoreErrorKind::Unavailable, why)
+    Failure::lasting(FailureKind::Unavailable, why)
 }
 
 /// Says why there is no TLS session, without the names that are in certificates.
@@ -207,7 +205,7 @@ fn tls_failure(error: &io::Error) -> Failure {
         Some(Error::InvalidMessage(_)) => "what answers doesn't speak TLS",
         _ => "the handshake failed; what answers may not speak TLS",
     };
-    Failure::lasting(StoreErrorKind::Tls, why)
+    Failure::lasting(FailureKind::Tls, why)
 }
 
 /// The kinds of TLS failures that setting it up can meet.

@@ -1,0 +1,214 @@
+//! Each row of `fixtures/dpop/proofs.json`: one change to a good request, and what it comes to.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tower_bearer::jose::Algorithm;
+use tower_bearer::testing::{TestKey, TestProof};
+
+use crate::service::{NOW, ORIGIN, World, accept, verdict};
+use crate::world::{request, send};
+
+const PATH: &str = "/a/b";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    id: String,
+    name: String,
+    expect: String,
+    #[serde(default)]
+    scheme: Option<String>,
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    proofs: Option<Vec<String>>,
+    #[serde(default)]
+    header: Map<String, Value>,
+    #[serde(default)]
+    without_header: Vec<String>,
+    #[serde(default)]
+    jwk: Map<String, Value>,
+    #[serde(default)]
+    claims: Map<String, Value>,
+    #[serde(default)]
+    without_claims: Vec<String>,
+    #[serde(default)]
+    raw_claims_suffix: Option<String>,
+    #[serde(default)]
+    seal: Option<String>,
+    /// Whose key is shown and signs.
+    #[serde(default)]
+    by: Option<String>,
+    /// Whose key is shown, while the client's signs.
+    #[serde(default)]
+    jwk_of: Option<String>,
+    /// Whose key signs, while the client's is shown.
+    #[serde(default)]
+    sign_by: Option<String>,
+    #[serde(default)]
+    ath_of: Option<String>,
+}
+
+/// Replaces what can't be known when the row is written.
+fn filled(value: &Value, ath: &str) -> Value {
+    match value {
+        Value::Object(object) if object.contains_key("$now") => {
+            let offset = object["$now"].as_f64().unwrap();
+            match offset.fract() == 0.0 {
+                true => (NOW + offset as i64).into(),
+                false => (NOW as f64 + offset).into(),
+            }
+        }
+        Value::String(text) => text
+            .replace("$NOW as text", &NOW.to_string())
+            .replace("$ATH", ath)
+            .replace("$LOWER_ATH", &ath.to_lowercase())
+            .into(),
+        other => other.clone(),
+    }
+}
+
+fn ath(token: &str) -> String {
+    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(digest)
+}
+
+fn make(row: &Row, world: &World, other: &TestKey, token: &str) -> String {
+    let client = &world.client;
+    let is_other = |who: &Option<String>| who.as_deref() == Some("other");
+    let key = if is_other(&row.by) || is_other(&row.sign_by) { other } else { client };
+    let mut proof = TestProof::by(key).now(world.now()).method("GET");
+    proof = proof.uri(&format!("{ORIGIN}{PATH}")).token(token);
+    if is_other(&row.jwk_of) {
+        proof = proof.jwk_of(other);
+    }
+    if is_other(&row.sign_by) {
+        proof = proof.jwk_of(client);
+    }
+    if let Some(of) = &row.ath_of {
+        proof = proof.token(of);
+    }
+    for (name, value) in &row.header {
+        proof = proof.header(name, value.clone());
+    }
+    for name in &row.without_header {
+        proof = proof.without_header(name);
+    }
+    for (name, value) in &row.jwk {
+        proof = proof.jwk_member(name, value.clone());
+    }
+    for (name, value) in &row.claims {
+        proof = proof.claim(name, filled(value, &ath(token)));
+    }
+    for name in &row.without_claims {
+        proof = proof.without_claim(name);
+    }
+    if let Some(suffix) = &row.raw_claims_suffix {
+        let claims = format!(
+            r#"{{"jti":"j","htm":"GET","htu":"{ORIGIN}{PATH}","iat":{NOW},"ath":"{}"{suffix}}}"#,
+            ath(token)
+        );
+        proof = proof.raw_payload(&claims);
+    }
+    match row.seal.as_deref() {
+        Some("none") => proof.unsecured(),
+        Some("hmac") => proof.hmac_with_public_key(),
+        Some("broken") => proof.wrong_signature(),
+        Some(other) => panic!("{other}"),
+        None => proof,
+    }
+    .sign()
+}
+
+#[tokio::test]
+async fn d1_to_d49_each_row_comes_to_what_it_says() {
+    let rows = include_str!("../../fixtures/dpop/proofs.json");
+    let rows: Vec<Row> = serde_json::from_str(rows).unwrap();
+    let world = World::new();
+    let other = TestKey::generate(Algorithm::ES256);
+    let token = world.bound("");
+    let mut accepted = 0;
+    for row in &rows {
+        let service = world.service(accept().replay_bytes(16 * 1_024));
+        let proof = make(row, &world, &other, &token);
+        let what = format!("{}: {}", row.id, row.name);
+        let scheme = row.scheme.as_deref().unwrap_or("DPoP ");
+        let scheme = if scheme.ends_with([' ', '\t']) { scheme } else { &format!("{scheme} ") };
+        let shown = row.token.as_deref().unwrap_or(&token);
+        let authorization = format!("{scheme}{shown}");
+        let mut fields = vec![("authorization", authorization.as_str())];
+        let proofs = row.proofs.clone().unwrap_or_else(|| vec!["$PROOF".to_owned()]);
+        let proofs: Vec<String> = proofs.iter().map(|it| it.replace("$PROOF", &proof)).collect();
+        fields.extend(proofs.iter().map(|proof| ("dpop", proof.as_str())));
+        let answer = send(&service, request("GET", PATH, &fields)).await;
+        assert_eq!(verdict(&answer), row.expect, "{what}");
+        accepted += usize::from(row.expect == "accepted");
+        let status = match row.expect.as_str() {
+            "accepted" => 200,
+            "malformed_credentials" => 400,
+            _ => 401,
+        };
+        assert_eq!(answer.status(), status, "{what}");
+        if status == 200 {
+            continue;
+        }
+        // D55: a bad proof uses nothing up.
+        let proof = world.proof("GET", PATH, &token).jti("j").sign();
+        let good = send(&service, crate::service::proved("GET", PATH, &token, &proof)).await;
+        assert_eq!(verdict(&good), "accepted", "after {what}");
+    }
+    assert!(accepted > 25 && rows.len() > 120, "{accepted} of {}", rows.len());
+}
+
+// D26, D28: every kind of key that is accepted by default.
+#[tokio::test]
+async fn d26_every_default_algorithm_is_accepted_and_no_other() {
+    use Algorithm::{ES256, ES384, ES512, EdDSA, PS256, PS384, RS256, RS512};
+    for (algorithm, good) in [
+        (ES256, true),
+        (ES384, true),
+        (EdDSA, true),
+        (PS256, true),
+        (RS256, true),
+        (ES512, false),
+        (PS384, false),
+        (RS512, false),
+    ] {
+        let world = World { client: TestKey::generate(algorithm), ..World::new() };
+        let dpop = tower_bearer::dpop::Dpop::accept().public_origins([ORIGIN]);
+        let service = world.service(dpop);
+        let token = world.bound("");
+        let names: &[&str] =
+            if algorithm == EdDSA { &["EdDSA", "Ed25519"] } else { &[algorithm.name()] };
+        for name in names {
+            let proof = world.proof("GET", "/", &token).alg(name).sign();
+            let answer = send(&service, crate::service::proved("GET", "/", &token, &proof)).await;
+            let expected = if good { "accepted" } else { "dpop_proof_malformed" };
+            assert_eq!(verdict(&answer), expected, "{name}");
+        }
+    }
+}
+
+// V1, V1b, V2: the RFC's own proof, at its time, for a token of ours that would be the RFC's.
+#[tokio::test]
+async fn v1_the_proof_of_the_rfc_is_read() {
+    const PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
+    let world = World::new();
+    world.clock.set(tower_bearer::UnixTime::from_secs(1_562_262_618));
+    let origins = ["https://resource.example.org"];
+    let service = world.service(tower_bearer::dpop::Dpop::accept().public_origins(origins));
+    let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    let token = world.token("", serde_json::json!({ "jkt": jkt }));
+    let answer =
+        send(&service, crate::service::proved("GET", "/protectedresource", &token, PROOF)).await;
+    // All of it is good but the hash of the token, which is of the RFC's.
+    assert_eq!(
+        answer.refusal().unwrap().to_string(),
+        "the DPoP proof is for another request or token: ath is another token's"
+    );
+    let other = send(&service, crate::service::proved("GET", "/other", &token, PROOF)).await;
+    assert!(
+        other.refusal().unwrap().to_string().ends_with("htu has another path than the request")
+    );
+}
