@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 
 use crate::answer::context::RefusalContext;
 use crate::answer::step_up::StepUp;
-use crate::answer::table::Wire;
+use crate::answer::table::{EXPIRED, Wire};
 use crate::refusal::{Detail, Refusal};
 
 /// `domain` of the `ErrorInfo`: what defines the reasons.
@@ -16,9 +16,25 @@ const DOMAIN: &str = "tower-bearer";
 
 /// Renders a refusal as a trailers-only response: the status lies in the only header block.
 pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
-    let wire = cx.wire();
     let mut headers = HeaderMap::with_capacity(5);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    write_status(&mut headers, cx.wire(), Some(refusal));
+    for challenge in cx.challenges() {
+        headers.append(WWW_AUTHENTICATE, challenge);
+    }
+    let mut response = Response::new(Bytes::new());
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Renders the trailers that end a stream whose token has expired.
+pub(crate) fn expired_trailers() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(3);
+    write_status(&mut trailers, &EXPIRED, None);
+    trailers
+}
+
+fn write_status(headers: &mut HeaderMap, wire: &Wire, refusal: Option<&Refusal>) {
     headers.insert(HeaderName::from_static("grpc-status"), u16::from(wire.grpc_code).into());
     if let Ok(message) = HeaderValue::try_from(percent_encode(wire.description))
         && !message.is_empty()
@@ -31,12 +47,6 @@ pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Byt
     {
         headers.insert(HeaderName::from_static("grpc-status-details-bin"), details);
     }
-    for challenge in cx.challenges() {
-        headers.append(WWW_AUTHENTICATE, challenge);
-    }
-    let mut response = Response::new(Bytes::new());
-    *response.headers_mut() = headers;
-    response
 }
 
 /// The gRPC protocol's `Percent-Encoded`: all but %x20-24 and %x26-7E.
@@ -53,7 +63,7 @@ fn percent_encode(message: &str) -> String {
 }
 
 /// Encodes a `google.rpc.Status { code = 1, message = 2, details = 3 }`.
-fn status(wire: &Wire, reason: &str, refusal: &Refusal) -> Vec<u8> {
+fn status(wire: &Wire, reason: &str, refusal: Option<&Refusal>) -> Vec<u8> {
     let mut status = Message::default();
     status.varint(1, u64::from(wire.grpc_code));
     status.bytes(2, wire.description.as_bytes());
@@ -62,18 +72,18 @@ fn status(wire: &Wire, reason: &str, refusal: &Refusal) -> Vec<u8> {
     let mut info = Message::default();
     info.bytes(1, reason.as_bytes());
     info.bytes(2, DOMAIN.as_bytes());
-    if let Refusal::Rejection(rejection) = refusal
+    if let Some(Refusal::Rejection(rejection)) = refusal
         && let Detail::Scopes { needed } | Detail::Login { scopes: needed, .. } = rejection.detail()
         && !needed.is_empty()
     {
         info.bytes(3, &entry("required_scope", needed.as_str()).0);
     }
-    for (name, value) in StepUp::of(refusal).iter().flat_map(StepUp::parameters) {
+    for (name, value) in refusal.and_then(StepUp::of).iter().flat_map(StepUp::parameters) {
         info.bytes(3, &entry(name, &value).0);
     }
     status.bytes(3, &any("type.googleapis.com/google.rpc.ErrorInfo", &info));
 
-    if let Refusal::Unavailable(unavailable) = refusal {
+    if let Some(Refusal::Unavailable(unavailable)) = refusal {
         // RetryInfo { retry_delay = 1 }
         let mut info = Message::default();
         info.bytes(1, &duration(unavailable.retry_after()).0);

@@ -38,6 +38,7 @@ mod table;
 pub use self::absent::Absent;
 pub(crate) use self::challenges::{Asked, Challenges, Space};
 pub use self::context::RefusalContext;
+pub(crate) use self::grpc::expired_trailers;
 pub(crate) use self::head::{RequestHead, is_grpc};
 pub(crate) use self::renderer::AnyRenderer;
 pub use self::renderer::{DefaultRenderer, Renderer};

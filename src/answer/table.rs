@@ -48,7 +48,7 @@ const UNAUTHENTICATED: u8 = 16;
 
 macro_rules! wires {
     ($($name:ident: $status:ident, $challenge:expr, $code:literal, $description:literal, $grpc:expr, $reason:expr;)+) => {
-        $(static $name: Wire = Wire {
+        $(pub(crate) static $name: Wire = Wire {
             status: StatusCode::$status,
             challenge: $challenge,
             code: $code,

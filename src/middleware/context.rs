@@ -16,7 +16,7 @@ use crate::refusal::{Misconfigured, Refusal};
 use crate::scope::{Implications, Requirement, ScopeSet};
 #[cfg(feature = "mcp")]
 use crate::token::Claims;
-use crate::token::{AccessToken, ErasedToken};
+use crate::token::{AccessToken, ErasedToken, Lifetime};
 
 const NO_LAYER: &str = "the request didn't come through a BearerAuthLayer: put \
                         .layer(BearerAuthLayer::new(validator)) around what needs a token";
@@ -149,6 +149,11 @@ impl<'a> Context<'a> {
     pub(crate) fn admit(&self, rule: &Rule) -> Result<(), Refusal> {
         let admitted = Rules::from(rule).admit(self.claims(), &self.settings.terms);
         admitted.map_err(|refused| refused.rejection.into())
+    }
+
+    /// Returns when the token ends, if the request has one.
+    pub(crate) fn lifetime(&self) -> Option<&'a Lifetime> {
+        self.authenticated.token.as_ref().map(ErasedToken::lifetime)
     }
 
     /// Returns the token if it meets a requirement, which is given as a check and, for the answer

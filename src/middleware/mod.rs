@@ -58,6 +58,14 @@
 //! Over HTTP/1.1 they begin with a `GET`, over HTTP/2 and HTTP/3 with an extended CONNECT (RFC 8441,
 //! RFC 9220), and axum's `any` takes both. An entry for `GET` is for both.
 //!
+//! # Streams
+//!
+//! A token is checked when a request begins. A [`StreamDeadlineLayer`] ends responses that are still
+//! going on when their token expires; a handler that holds a WebSocket waits for
+//! [`AccessToken::expired`](crate::AccessToken::expired). The example `streams` has both.
+//!
+//! # Other layers
+//!
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
 //! [`BearerAuthLayer::allow_preflight`](crate::BearerAuthLayer::allow_preflight). A layer that rewrites paths belongs outside as well.
@@ -91,6 +99,9 @@
 //! answers: requests with made-up `kid`s are answered 503 as well, with that reason, once the issuer can't
 //! be asked more often.
 //!
+//! `tower_bearer_streams_expired_total{kind}` counts the bodies that a [`StreamDeadlineLayer`] cut:
+//! `grpc`, `event_stream`, or `aborted`.
+//!
 //! The metrics of this crate are described to the recorder that is installed when a layer, a key source
 //! or a token client is built: install it before.
 //!
@@ -107,6 +118,7 @@ mod bearer;
 mod body;
 mod conditions;
 mod context;
+mod deadline;
 mod future;
 mod grpc_timeout;
 pub(crate) mod layer;
@@ -126,6 +138,9 @@ pub use self::authorized::{Authorized, RecentAuth};
 pub use self::axum::TokenRejection;
 pub use self::body::ResponseBody;
 pub use self::conditions::{Conditions, ConditionsBuilder};
+pub use self::deadline::body::{DeadlineBody, DeadlineError};
+pub use self::deadline::future::DeadlineFuture;
+pub use self::deadline::layer::{StreamDeadline, StreamDeadlineLayer};
 pub use self::future::ResponseFuture;
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
 pub use self::routes::builder::RouteTableBuilder;

@@ -24,6 +24,12 @@ const METRICS: &[Metric] = &[
     ),
     Metric(
         Counter,
+        "tower_bearer_streams_expired_total",
+        Unit::Count,
+        "Bodies that were cut since their token had expired, by how",
+    ),
+    Metric(
+        Counter,
         "tower_bearer_jwks_fetches_total",
         Unit::Count,
         "Attempts to fetch an issuer's key set",

@@ -36,6 +36,35 @@ impl<C> AccessToken<C> {
     pub fn extra(&self) -> &C {
         &self.verified.extra
     }
+
+    /// Waits until the token would no longer be accepted: until `exp`, or the validator's `max_age` if
+    /// that is earlier, plus the leeway. By then it has ended already if it has.
+    ///
+    /// For connections that outlive the request, such as WebSockets: close them then, with the code 4401
+    /// by custom. The wall clock decides, and is looked at every minute at least.
+    ///
+    /// # Panics
+    ///
+    /// If it is polled outside of a tokio runtime with its timer enabled.
+    ///
+    /// ```
+    /// # async fn receive() -> Option<String> { None }
+    /// # async fn close(code: u16) {}
+    /// async fn serve(token: tower_bearer::AccessToken) {
+    ///     let mut expired = std::pin::pin!(token.expired());
+    ///     loop {
+    ///         tokio::select! {
+    ///             () = &mut expired => return close(4401).await,
+    ///             message = receive() => {
+    ///                 let Some(_message) = message else { return };
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub async fn expired(&self) {
+        self.verified.lifetime.ended().await;
+    }
 }
 
 impl<C: Send + Sync + 'static> AccessToken<C> {

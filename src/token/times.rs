@@ -30,6 +30,11 @@ impl TimeRules {
         (from, until)
     }
 
+    /// Returns when a token with these times is no longer accepted; `None` if it always is.
+    pub(crate) fn ends(self, times: Times) -> Option<UnixTime> {
+        times.exp.map(|_| self.term(times).1)
+    }
+
     /// Holds a token's times against the clock: a token that passed may have expired since.
     #[inline]
     pub(crate) fn check(self, times: Times, now: UnixTime) -> Result<(), Rejection> {

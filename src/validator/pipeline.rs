@@ -8,7 +8,7 @@ use crate::jose::Scratch;
 use crate::jwks::LoadedKeys;
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
-use crate::token::{AccessToken, Evidence, Verified};
+use crate::token::{AccessToken, Evidence, Lifetime, Verified};
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::metered;
 use crate::validator::presented::Presented;
@@ -183,7 +183,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     ) -> Result<Arc<Verified<C>>, Rejection> {
         let concluded = if seal.genuine {
             realm.remember_header(unproved);
-            Self::own(realm, token, unproved, seal.evidence)
+            self.own(realm, token, unproved, seal.evidence)
         } else {
             Err(RejectionKind::BadSignature.into())
         };
@@ -200,6 +200,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// signature was verified. Returns with them how much those hold.
     #[inline]
     fn own(
+        &self,
         realm: &Realm,
         token: &[u8],
         unproved: &Unproved<'_>,
@@ -210,6 +211,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
         })?;
         let claims = realm.claims(unproved, evidence)?;
-        Ok((Arc::new(Verified::new(claims, extra, token)), held))
+        let until = realm.policy.times.ends(unproved.claims.times);
+        let lifetime = Lifetime::new(until, Arc::clone(&self.inner.clock));
+        Ok((Arc::new(Verified::new(claims, extra, lifetime, token)), held))
     }
 }

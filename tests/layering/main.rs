@@ -90,7 +90,15 @@ const PLACES: &[(&str, &[&str])] = &[
     ("hyper_util::", &["testing/"]),
     ("axum::", &["lib.rs", "metadata/service.rs", "middleware/"]),
     ("matchit", &["middleware/routes/lookup.rs"]),
-    (".spawn(", &["client/tokens/flight.rs", "jwks/refresher.rs", "testing/"]),
+    (
+        ".spawn(",
+        &[
+            "client/tokens/flight.rs",
+            "jwks/refresher.rs",
+            "middleware/deadline/wheel.rs",
+            "testing/",
+        ],
+    ),
     // What others wrote is read strictly first; these read only what was checked, or pieces of it.
     (
         "serde_json::from_",

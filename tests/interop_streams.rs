@@ -1,0 +1,186 @@
+//! Streams end with their token, as clients that nobody here wrote see it: curl, Python's websockets,
+//! grpcio, and tonic's own.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use support::process::{self, Process};
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::{Pending, StreamExt as _};
+use tonic::server::{NamedService, ServerStreamingService};
+use tonic_prost::ProstCodec;
+use tower_bearer::middleware::StreamDeadlineLayer;
+use tower_bearer::testing::TestIssuer;
+use tower_bearer::{BearerAuthLayer, Validator};
+
+/// The example, whose token lasts this many seconds.
+struct Example {
+    process: Process,
+    /// The `curl` line.
+    curl: String,
+    token: String,
+    socket: String,
+}
+
+impl Example {
+    fn start(token_secs: u64) -> Self {
+        let mut path = std::env::current_exe().expect("the test is a file");
+        path.pop(); // the test
+        path.pop(); // deps
+        path.push("examples/streams");
+        assert!(path.exists(), "{}: build it with cargo build --examples", path.display());
+        let mut command = Command::new(path);
+        command.env("TOKEN_SECS", token_secs.to_string());
+        let process = Process::spawn(command);
+        let line = |start: &str| loop {
+            let line = process.line(Duration::from_secs(20)).expect("a line of the example");
+            if line.starts_with(start) {
+                break line;
+            }
+        };
+        let curl = line("curl ");
+        let token = curl.split("Bearer ").nth(1).and_then(|rest| rest.split('\'').next());
+        let token = token.expect("a token in the line").to_owned();
+        let socket = line("# A WebSocket");
+        let socket = socket.split_whitespace().find(|word| word.starts_with("ws://"));
+        let socket = socket.expect("an address").trim_end_matches(',').to_owned();
+        Self { curl, token, socket, process }
+    }
+}
+
+// ST3: curl sees a complete answer, and the 401 when it comes back.
+#[test]
+fn st3_an_event_stream_ends_cleanly_for_curl() {
+    let mut example = Example::start(3);
+    let output = Command::new("sh").args(["-c", &example.curl]).output().expect("a shell");
+    assert!(output.status.success(), "curl: {}", output.status);
+    let events = String::from_utf8_lossy(&output.stdout);
+    assert!(events.starts_with("data: tick\n\n"), "{events}");
+    assert!(events.ends_with("event: token_expired\ndata:\n\n"), "{events}");
+    let ticks = events.matches("tick").count();
+    assert!((2..=4).contains(&ticks), "{events}");
+
+    let again = example.curl.replacen("curl ", "curl --silent --write-out '%{http_code}' ", 1);
+    let output = Command::new("sh").args(["-c", &again]).output().expect("a shell");
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("401"));
+    example.process.kill();
+}
+
+// ST6: the code by which a client knows why.
+#[test]
+fn st6_a_websocket_is_closed_with_4401() {
+    let mut example = Example::start(3);
+    let mut command = Command::new(process::python());
+    command.arg(process::interop("websocket/client.py")).args([&example.socket, &example.token]);
+    let output = command.output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&seen["echo"], &seen["code"]), (&json!("hello"), &json!(4401)), "{seen}");
+    example.process.kill();
+}
+
+/// `google.protobuf.StringValue`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct StringValue {
+    #[prost(string, tag = "1")]
+    value: String,
+}
+
+/// A service whose streams give one message and then wait.
+#[derive(Clone, Debug)]
+struct Waits;
+
+impl NamedService for Waits {
+    const NAME: &'static str = "interop.Waits";
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Waits {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let mut grpc = tonic::server::Grpc::new(ProstCodec::default());
+        Box::pin(async move { Ok(grpc.server_streaming(Wait, request).await) })
+    }
+}
+
+struct Wait;
+
+impl ServerStreamingService<StringValue> for Wait {
+    type Response = StringValue;
+    type ResponseStream = futures_util::stream::Chain<
+        tokio_stream::Once<Result<StringValue, tonic::Status>>,
+        Pending<Result<StringValue, tonic::Status>>,
+    >;
+    type Future = std::future::Ready<Result<tonic::Response<Self::ResponseStream>, tonic::Status>>;
+
+    fn call(&mut self, request: tonic::Request<StringValue>) -> Self::Future {
+        let one = tokio_stream::once(Ok(request.into_inner()));
+        let stream = futures_util::StreamExt::chain(one, tokio_stream::pending());
+        std::future::ready(Ok(tonic::Response::new(stream)))
+    }
+}
+
+async fn serve(issuer: &TestIssuer) -> SocketAddr {
+    let validator = Validator::builder(issuer.issuer(), issuer.audience());
+    let validator = validator.leeway(Duration::ZERO).build().expect("a validator");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let server = tonic::transport::Server::builder()
+        .layer(BearerAuthLayer::new(validator))
+        .layer(StreamDeadlineLayer::new())
+        .add_service(Waits)
+        .serve_with_incoming(TcpListenerStream::new(listener));
+    tokio::spawn(server);
+    address
+}
+
+// ST2: tonic's client and gRPC's C core see the status and its reason, within a second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn st2_grpc_clients_see_unauthenticated() {
+    let issuer = TestIssuer::start().await.expect("an issuer");
+    let address = serve(&issuer).await;
+    let token = || issuer.token().expires_in(Duration::from_secs(3)).sign();
+
+    let channel = tonic::transport::Channel::from_shared(format!("http://{address}"));
+    let channel = channel.expect("an address").connect().await.expect("a connection");
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("a ready channel");
+    let mut request = tonic::Request::new(StringValue { value: "hello".to_owned() });
+    let authorization = format!("Bearer {}", token()).parse().expect("a field");
+    request.metadata_mut().insert("authorization", authorization);
+    let path = http::uri::PathAndQuery::from_static("/interop.Waits/Wait");
+    let codec = ProstCodec::<StringValue, StringValue>::default();
+    let stream = client.server_streaming(request, path, codec).await.expect("an accepted call");
+    let mut stream = stream.into_inner();
+    assert_eq!(stream.next().await.expect("a message").expect("a message").value, "hello");
+    let status = stream.next().await.expect("an end").expect_err("a status");
+    assert_eq!(status.code(), tonic::Code::Unauthenticated);
+    assert!(String::from_utf8_lossy(status.details()).contains("ACCESS_TOKEN_EXPIRED"));
+
+    let mut command = Command::new(process::python());
+    command.arg(process::interop("grpcio/client.py"));
+    command.args(["--stream", "--message", "hello", "--method", "/interop.Waits/Wait"]);
+    command.args(["--target", &address.to_string()]);
+    command.args(["--metadata", &format!("authorization=Bearer {}", token())]);
+    let output = tokio::task::spawn_blocking(move || command.output().expect("Python runs"));
+    let output = output.await.expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(seen["details"]["error_info"]["reason"], json!("ACCESS_TOKEN_EXPIRED"), "{seen}");
+    assert_eq!(seen["details"]["code"], json!(16), "{seen}");
+}
