@@ -216,6 +216,25 @@ async fn mc18_a_method_can_be_left_open_to_callers_without_a_token() {
     assert_eq!(send(&app, without(message("tools/list", "{}"))).await.status(), 401);
 }
 
+// SU6's like: what a method asks of tokens besides scopes, its tools ask for as well.
+#[cfg(feature = "dpop")]
+#[tokio::test]
+async fn a_tool_needs_a_bound_token_if_its_method_does() {
+    let (issuer, server) = (Issuer::new(), Server::new());
+    for (base, tool, expected) in [
+        (Access::scope("mcp:use"), Access::scope("mcp:danger"), None),
+        (Access::scope("mcp:use").require_dpop(), Access::scope("mcp:danger"), Some(())),
+        (Access::scope("mcp:use"), Access::scope("mcp:danger").require_dpop(), Some(())),
+        (Access::token().require_dpop(), Access::public(), Some(())),
+    ] {
+        let table = OperationTable::builder(base).tool("wipe", tool).build().unwrap();
+        let app = within(issuer.layer(), McpGuardLayer::new(table).unwrap(), &server);
+        let answer = ask(&app, &issuer.token("mcp:use mcp:danger"), call("wipe")).await;
+        let refused = expected.map(|()| RejectionKind::TokenNotBound);
+        assert_eq!(answer.kind(), refused);
+    }
+}
+
 // MC26
 #[tokio::test]
 async fn mc26_whatever_is_no_post_needs_the_base() {

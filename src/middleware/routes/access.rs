@@ -220,7 +220,7 @@ impl Rule {
             (Kind::Optional, kind) | (kind, Kind::Optional) => kind.clone(),
             (Kind::AnyToken, kind) | (kind, Kind::AnyToken) => kind.clone(),
             (Kind::Token { requirement: one, .. }, Kind::Token { requirement: two, .. }) => {
-                return Self::requires(Requirement::all([one.clone(), two.clone()]));
+                Self::requires(Requirement::all([one.clone(), two.clone()])).kind
             }
         };
         Self { kind, hidden: self.hidden.or(other.hidden), bound: self.bound || other.bound }
