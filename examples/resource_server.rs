@@ -20,11 +20,13 @@ use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tower_bearer::dpop::{Dpop, NonceKeys, RedisReplay};
-use tower_bearer::jwks::{Jwks, JwksBuilder, Status};
+use tower_bearer::issuers::{Issuer, IssuerStatus};
+use tower_bearer::jwks::{Jwks, JwksBuilder};
 use tower_bearer::testing::TestIssuer;
+use tower_bearer::token::ScopeSource;
 use tower_bearer::{
     Access, AccessToken, BearerAuthLayer, RequireScope, Requirement, RouteTable, Secret, Validator,
     scopes,
@@ -66,8 +68,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         (None, None) => return Err("set AUDIENCE to what the issuer calls this service".into()),
     };
 
-    let app = app(keys(&issuer)?, &audience)?;
+    let first = Issuer::new(&issuer, &audience).keys(keys(&issuer, "JWKS_URI")?);
+    let mut issuers = vec![lenient(first)?];
     println!("listening on http://{address}, for tokens of {issuer} with the audience {audience}");
+    if let Some(second) = second_issuer()? {
+        issuers.push(second);
+    }
+    let app = app(issuers)?;
     if let Some(embedded) = &embedded {
         print_curl_lines(embedded, &audience, &format!("http://{address}"));
     }
@@ -75,9 +82,30 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Builds the key source from the environment.
-fn keys(issuer: &str) -> Result<Jwks, Box<dyn Error>> {
-    let mut keys: JwksBuilder = match variable::<String>("JWKS_URI")? {
+/// Builds the second issuer from the environment, if it is set.
+fn second_issuer() -> Result<Option<Issuer>, Box<dyn Error>> {
+    let Some(issuer) = variable::<String>("ISSUER_2")? else { return Ok(None) };
+    let Some(audience) = variable::<String>("AUDIENCE_2")? else {
+        return Err("set AUDIENCE_2 to what the second issuer calls this service".into());
+    };
+    println!("and for tokens of {issuer} with the audience {audience}");
+    let mut second = Issuer::new(&issuer, &audience).keys(keys(&issuer, "JWKS_URI_2")?);
+    if let Some(claim) = variable::<String>("SCOPE_CLAIM_2")? {
+        second = second.scope_source(ScopeSource::claim(&claim)?);
+    }
+    Ok(Some(lenient(second)?))
+}
+
+fn lenient(issuer: Issuer) -> Result<Issuer, Box<dyn Error>> {
+    Ok(match seconds("LEEWAY_SECS")? {
+        Some(leeway) => issuer.leeway(leeway),
+        None => issuer,
+    })
+}
+
+/// Builds a key source from the environment; `url` names the variable with the key set's address.
+fn keys(issuer: &str, url: &str) -> Result<JwksBuilder, Box<dyn Error>> {
+    let mut keys: JwksBuilder = match variable::<String>(url)? {
         Some(url) => Jwks::url(issuer, &url),
         None => Jwks::discover(issuer),
     };
@@ -93,7 +121,7 @@ fn keys(issuer: &str) -> Result<Jwks, Box<dyn Error>> {
     if let Some(bytes) = variable("JWKS_MAX_BYTES")? {
         keys = keys.max_bytes(bytes);
     }
-    Ok(keys.build()?)
+    Ok(keys)
 }
 
 /// Reads from the environment whether tokens may or must be bound to a key of the client's.
@@ -123,15 +151,12 @@ fn dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
     }
 }
 
-fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
-    let mut validator = Validator::builder(keys.issuer(), audience).claims::<AllClaims>();
-    if let Some(leeway) = seconds("LEEWAY_SECS")? {
-        validator = validator.leeway(leeway);
-    }
+fn app(issuers: Vec<Issuer>) -> Result<Router, Box<dyn Error>> {
+    let mut validator = Validator::issuers(issuers).claims::<AllClaims>();
     if let Some(dpop) = dpop()? {
         validator = validator.dpop(dpop);
     }
-    let validator = validator.keys(keys.clone()).build()?;
+    let validator = validator.build()?;
 
     // What each route needs, in one place. What isn't listed needs a valid token.
     let both = [Requirement::scope("api:read")?, Requirement::scope("api:write")?];
@@ -143,7 +168,7 @@ fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
         .route(Method::POST, "/write", Access::requires(Requirement::all(both)))
         .route(Method::GET, "/any", Access::requires(Requirement::any(either)?))
         .build()?;
-    let mut auth = BearerAuthLayer::new(validator).realm("api")?.routes(routes);
+    let mut auth = BearerAuthLayer::new(validator.clone()).realm("api")?.routes(routes);
     // With its public URL, the service tells clients where to get a token.
     if let Some(resource) = variable::<String>("RESOURCE")? {
         auth = auth.resource(&resource)?;
@@ -157,7 +182,7 @@ fn app(keys: Jwks, audience: &str) -> Result<Router, Box<dyn Error>> {
         .route("/any", get(async || "either scope will do\n"))
         .route("/optional", get(optional))
         .route("/healthz/ready", get(ready))
-        .with_state(keys)
+        .with_state(validator)
         .layer(auth))
 }
 
@@ -177,9 +202,13 @@ async fn optional(token: Option<AccessToken<AllClaims>>) -> String {
     }
 }
 
-async fn ready(State(jwks): State<Jwks>) -> (StatusCode, Json<Status>) {
-    let status = jwks.status();
-    let ready = status.health.is_ready();
+/// Says how the keys are, of each issuer if there are two.
+async fn ready(State(validator): State<Validator<AllClaims>>) -> (StatusCode, Json<Value>) {
+    let ready = validator.health().is_ready();
+    let status = match validator.issuer_status().as_slice() {
+        [IssuerStatus { keys: Some(keys), .. }] => json!(keys),
+        issuers => json!({ "health": validator.health(), "issuers": issuers }),
+    };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(status))
 }
 

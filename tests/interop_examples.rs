@@ -34,6 +34,10 @@ fn start(name: &str, variables: &[(&str, &str)]) -> Process {
         "ISSUER",
         "AUDIENCE",
         "JWKS_URI",
+        "ISSUER_2",
+        "AUDIENCE_2",
+        "JWKS_URI_2",
+        "SCOPE_CLAIM_2",
         "LISTEN",
         "RESOURCE",
         "LEEWAY_SECS",
@@ -104,20 +108,23 @@ struct Api {
 
 impl Api {
     async fn start(issuer: &str) -> Self {
+        Self::start_with(issuer, &[]).await
+    }
+
+    async fn start_with(issuer: &str, more: &[(&str, &str)]) -> Self {
         let address = free_address();
-        let process = start(
-            "resource_server",
-            &[
-                ("ISSUER", issuer),
-                ("AUDIENCE", AUDIENCE),
-                ("LISTEN", &address),
-                ("LEEWAY_SECS", "1"),
-                ("JWKS_TTL_SECS", "2"),
-                ("JWKS_COOLDOWN_SECS", "1"),
-                ("JWKS_TIMEOUT_SECS", "2"),
-                ("JWKS_MAX_BYTES", "65536"),
-            ],
-        );
+        let mut variables = vec![
+            ("ISSUER", issuer),
+            ("AUDIENCE", AUDIENCE),
+            ("LISTEN", &address),
+            ("LEEWAY_SECS", "1"),
+            ("JWKS_TTL_SECS", "2"),
+            ("JWKS_COOLDOWN_SECS", "1"),
+            ("JWKS_TIMEOUT_SECS", "2"),
+            ("JWKS_MAX_BYTES", "65536"),
+        ];
+        variables.extend(more);
+        let process = start("resource_server", &variables);
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
         let api = Self { address, process, http };
         api.expect(Method::GET, "/public", None, 200).await;
@@ -131,6 +138,15 @@ impl Api {
             None => request,
         };
         request.send().await.map_or(0, |response| response.status().as_u16())
+    }
+
+    async fn json(&self, path: &str, token: Option<&str>) -> serde_json::Value {
+        let request = self.http.get(format!("http://{}{path}", self.address));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.expect("it answers").json().await.expect("it is JSON")
     }
 
     /// Waits until the request is answered with this status.
@@ -179,6 +195,51 @@ async fn resource_server_serves_for_a_real_issuer() {
         assert_eq!(api.status(method.clone(), path, token).await, expected, "{method} {path}");
     }
     assert_stops(&mut api.process, "INT");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_server_serves_for_two_issuers_at_once() {
+    let (mut first, second) =
+        (AuthorizationServer::oidc_provider(), AuthorizationServer::authlib());
+    let of_first = first.token("ES256", "api:read").await;
+    let of_second = second.token("scp", "api:read").await;
+    let other_audience = second.token("es256", "api:read").await;
+    for jwks_uri in [None, Some(format!("{}/jwks", second.issuer()))] {
+        let mut variables = vec![
+            ("ISSUER_2", second.issuer()),
+            ("AUDIENCE_2", "svc-scp"),
+            ("SCOPE_CLAIM_2", "scp"),
+        ];
+        variables.extend(jwks_uri.as_deref().map(|uri| ("JWKS_URI_2", uri)));
+        let mut api = Api::start_with(first.issuer(), &variables).await;
+        for (path, token, expected) in [
+            ("/read", &of_first, 200),
+            ("/read", &of_second, 200),
+            ("/whoami", &other_audience, 401),
+        ] {
+            api.expect(Method::GET, path, Some(token), expected).await;
+        }
+        for (token, issuer) in [(&of_first, first.issuer()), (&of_second, second.issuer())] {
+            assert_eq!(api.json("/whoami", Some(token)).await["iss"], issuer);
+        }
+        let status = api.json("/healthz/ready", None).await;
+        assert_eq!(status["health"], "ready", "{status}");
+        for (at, issuer) in [first.issuer(), second.issuer()].into_iter().enumerate() {
+            assert_eq!(status["issuers"][at]["issuer"], issuer, "{status}");
+            assert_eq!(status["issuers"][at]["health"], "ready", "{status}");
+        }
+        assert_stops(&mut api.process, "TERM");
+    }
+    // One that is down at the start costs its own tokens 503.
+    first.kill();
+    let variables =
+        [("ISSUER_2", second.issuer()), ("AUDIENCE_2", "svc-scp"), ("SCOPE_CLAIM_2", "scp")];
+    let api = Api::start_with(first.issuer(), &variables).await;
+    api.expect(Method::GET, "/read", Some(&of_second), 200).await;
+    assert_eq!(api.status(Method::GET, "/read", Some(&of_first)).await, 503);
+    let status = api.json("/healthz/ready", None).await;
+    assert_eq!(status["health"], "degraded", "{status}");
+    assert_eq!(status["issuers"][0]["health"], "not_ready", "{status}");
 }
 
 #[test]

@@ -192,7 +192,10 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
                     &STEP_UP
                 }
             }
-            RejectionKind::Denied | RejectionKind::ClaimRefused | RejectionKind::WrongClient => {
+            RejectionKind::Denied
+            | RejectionKind::ClaimRefused
+            | RejectionKind::IssuerNotAllowed
+            | RejectionKind::WrongClient => {
                 if disclosure.hidden.is_some() {
                     &HIDDEN
                 } else {

@@ -52,6 +52,12 @@ impl Search {
         }
     }
 
+    /// Takes the one address of an issuer's metadata, wherever that is.
+    pub(crate) fn at(issuer: &str, document: Uri) -> Self {
+        let place = Place { uri: document, known: Mutex::new(Known::Nothing) };
+        Self { issuer: issuer.into(), places: vec![place] }
+    }
+
     #[cfg(feature = "tracing")]
     pub(crate) fn issuer(&self) -> &str {
         &self.issuer

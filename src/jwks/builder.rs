@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::jose::{Backend, Purpose};
 use crate::jwks::config::EmptySet;
+use crate::jwks::fetch::target::Place;
 use crate::jwks::handle::Jwks;
 use crate::jwks::kept::snapshot::Snapshot;
 use crate::transport::{Transport, printable};
@@ -48,7 +49,7 @@ pub enum Start {
 /// | [`start`](Self::start) | [`Start::Eager`] | |
 pub struct JwksBuilder {
     issuer: String,
-    url: Option<String>,
+    place: Place,
     purpose: Purpose,
     ttl: Option<Duration>,
     min_ttl: Option<Duration>,
@@ -74,12 +75,30 @@ pub struct JwksBuilder {
 impl Jwks {
     /// Finds the issuer's keys by discovery (RFC 8414, then OpenID Connect Discovery).
     pub fn discover(issuer: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), None)
+        JwksBuilder::new(issuer.into(), Place::Issuer)
+    }
+
+    /// Finds the issuer's keys by discovery, with its metadata at this address and no other.
+    ///
+    /// For an issuer whose public name this service can't reach, or shouldn't: `iss` and the
+    /// metadata's `issuer` are the public name, the document and its `jwks_uri` may be internal.
+    /// The document's `issuer` must be `issuer`, character by character, whatever address it is at.
+    ///
+    /// ```
+    /// use tower_bearer::jwks::Jwks;
+    ///
+    /// let keys = Jwks::discover_at(
+    ///     "https://login.example/realms/shop",
+    ///     "https://keycloak.internal:8443/realms/shop/.well-known/openid-configuration",
+    /// );
+    /// ```
+    pub fn discover_at(issuer: impl Into<String>, document_url: impl Into<String>) -> JwksBuilder {
+        JwksBuilder::new(issuer.into(), Place::Document(document_url.into()))
     }
 
     /// Takes the issuer's keys from this URL.
     pub fn url(issuer: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), Some(url.into()))
+        JwksBuilder::new(issuer.into(), Place::KeySet(url.into()))
     }
 
     /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
@@ -93,10 +112,10 @@ impl Jwks {
 }
 
 impl JwksBuilder {
-    fn new(issuer: String, url: Option<String>) -> Self {
+    fn new(issuer: String, place: Place) -> Self {
         Self {
             issuer,
-            url,
+            place,
             purpose: Purpose::Signatures,
             ttl: None,
             min_ttl: None,
@@ -121,7 +140,7 @@ impl JwksBuilder {
     }
 
     fn bundle(trust_domain: String, url: String) -> Self {
-        Self { purpose: Purpose::JwtSvids, ..Self::new(trust_domain, Some(url)) }
+        Self { purpose: Purpose::JwtSvids, ..Self::new(trust_domain, Place::KeySet(url)) }
     }
 
     /// Sets how long a key set is fresh if the issuer's answer doesn't say. Below
@@ -281,7 +300,13 @@ impl fmt::Debug for JwksBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwksBuilder")
             .field("issuer", &printable(&self.issuer))
-            .field("url", &self.url.as_deref().map(printable))
+            .field(
+                "place",
+                &match &self.place {
+                    Place::Issuer => "discovery".to_owned(),
+                    Place::Document(url) | Place::KeySet(url) => printable(url),
+                },
+            )
             .finish_non_exhaustive()
     }
 }

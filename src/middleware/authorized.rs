@@ -75,6 +75,15 @@ impl<C> Authorized<C> {
         self.ask(|context| context.meet(&Requirement::none(), Some(conditions)).map(drop))
     }
 
+    /// Requires the token to be of this issuer, by the name that it is configured with.
+    ///
+    /// # Errors
+    ///
+    /// 403, if it is another's.
+    pub fn require_issuer(&self, issuer: &str) -> Result<(), TokenRejection> {
+        self.require_conditions(&Conditions::of_issuer(issuer))
+    }
+
     /// Requires a claim that the validator [keeps](crate::ValidatorBuilder::keep_claims), and returns it.
     ///
     /// # Errors

@@ -125,6 +125,8 @@ pub(crate) mod layer;
 mod map;
 #[cfg(feature = "dpop")]
 mod proof;
+#[cfg(feature = "axum")]
+mod require_issuer;
 mod required_scopes;
 pub(crate) mod routes;
 pub(crate) mod scope_guard;
@@ -142,6 +144,8 @@ pub use self::deadline::body::{DeadlineBody, DeadlineError};
 pub use self::deadline::future::DeadlineFuture;
 pub use self::deadline::layer::{StreamDeadline, StreamDeadlineLayer};
 pub use self::future::ResponseFuture;
+#[cfg(feature = "axum")]
+pub use self::require_issuer::{IssuerName, RequireIssuer};
 pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
 pub use self::routes::builder::RouteTableBuilder;
 pub use self::scope_guard::{GuardFuture, ScopeGuard};

@@ -60,6 +60,20 @@ impl ScopeGuardLayer {
         Self::new(S::requirement())
     }
 
+    /// Lets only tokens of this issuer through, by the name that it is configured with. A valid token of
+    /// another issuer is answered 403.
+    ///
+    /// ```
+    /// use tower_bearer::{Requirement, ScopeGuardLayer};
+    ///
+    /// let staff = "https://login.staff.example";
+    /// let guard = ScopeGuardLayer::new(Requirement::none()).require_issuer(staff);
+    /// ```
+    #[must_use]
+    pub fn require_issuer(self, issuer: &str) -> Self {
+        self.conditions(&Conditions::of_issuer(issuer))
+    }
+
     /// Adds conditions that the token must meet besides.
     #[must_use]
     pub fn conditions(self, conditions: &Conditions) -> Self {

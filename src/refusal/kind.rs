@@ -93,6 +93,8 @@ codes! {
         MalformedClaim = "malformed_claim", "a claim of the token is malformed";
         /// The token is valid but lacks a required scope.
         InsufficientScope = "insufficient_scope", "the token lacks a required scope";
+        /// The token is valid, but of an issuer whose tokens aren't accepted here.
+        IssuerNotAllowed = "issuer_not_allowed", "the token's issuer isn't accepted here";
         /// The body or the fields of an MCP request can't be read, or could be read in two ways.
         MalformedMessage = "malformed_message", "the MCP message can't be read in one way only";
         /// The body of an MCP request is longer than is read to decide about it.

@@ -136,6 +136,12 @@ impl Claims {
         self.entry.as_ref().map_or(&self.issuer, |entry| entry.name())
     }
 
+    /// Returns `true` if the token is of this issuer, by the name that it is configured with, or that
+    /// the token says.
+    pub fn is_of_issuer(&self, issuer: &str) -> bool {
+        self.issuer() == issuer || self.configured_issuer() == issuer
+    }
+
     /// Returns issuer and subject together, by which a service with several issuers keeps its
     /// records; `None` if the token has no `sub`.
     pub fn identity(&self) -> Option<Identity> {

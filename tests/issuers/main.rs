@@ -5,4 +5,7 @@ mod changes;
 mod choice;
 mod isolation;
 mod readiness;
+#[cfg(feature = "axum")]
+mod routes;
+mod split_horizon;
 mod support;

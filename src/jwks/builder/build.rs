@@ -46,8 +46,7 @@ impl JwksBuilder {
         within("redirects", self.redirects, 0..=3)?;
         let plain_http =
             if self.dangerous_http { PlainHttp::Dangerous } else { PlainHttp::Loopback };
-        let target =
-            target(&self.issuer, self.url.as_deref(), self.public_addresses_only, plain_http)?;
+        let target = target(&self.issuer, &self.place, self.public_addresses_only, plain_http)?;
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(limits.connect_timeout)?,

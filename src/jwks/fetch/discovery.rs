@@ -59,6 +59,16 @@ impl Discovery {
         }
     }
 
+    /// Takes an issuer whose metadata is at this address, which was checked.
+    pub(crate) fn at(issuer: &str, document: Uri, plain_http: PlainHttp) -> Self {
+        Self {
+            host: document.host().unwrap_or_default().into(),
+            plain_http: plain_http.beyond(&document),
+            search: Search::at(issuer, document),
+            failed: Mutex::default(),
+        }
+    }
+
     #[cfg(feature = "tracing")]
     pub(crate) fn issuer(&self) -> &str {
         self.search.issuer()

@@ -6,16 +6,28 @@ use crate::jwks::config::KeyLocation;
 use crate::jwks::fetch::discovery::Discovery;
 use crate::transport::{PlainHttp, is_plain_loopback, parse_url, printable};
 
+/// Where keys are to be fetched from, unchecked.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// Where the issuer's metadata says, which is found by the issuer's name.
+    Issuer,
+    /// Where the metadata at this URL says.
+    Document(String),
+    /// At this URL.
+    KeySet(String),
+}
+
 /// Checks the address that keys, or the issuer's metadata, are to be fetched from.
 pub(crate) fn target(
     issuer: &str,
-    url: Option<&str>,
+    place: &Place,
     public_addresses_only: bool,
     plain_http: PlainHttp,
 ) -> Result<KeyLocation, ConfigError> {
-    let (what, text) = match url {
-        Some(url) => ("JWKS URL", url),
-        None => ("issuer", issuer),
+    let (what, text) = match place {
+        Place::KeySet(url) => ("JWKS URL", &**url),
+        Place::Document(url) => ("metadata URL", &**url),
+        Place::Issuer => ("issuer", issuer),
     };
     if text.trim() != text {
         return Err(ConfigError::new(format!(
@@ -32,8 +44,12 @@ pub(crate) fn target(
             printable(text)
         )));
     }
-    if url.is_some() {
-        return Ok(KeyLocation::Url(uri));
+    match place {
+        Place::KeySet(_) => return Ok(KeyLocation::Url(uri)),
+        Place::Document(_) => {
+            return Ok(KeyLocation::Discovery(Discovery::at(issuer, uri, plain_http)));
+        }
+        Place::Issuer => {}
     }
     if uri.query().is_some() {
         // RFC 8414 §2

@@ -17,6 +17,7 @@ pub struct ConditionsBuilder {
     login: Login,
     claims: Vec<(String, Vec<Result<Value, String>>)>,
     clients: Option<Vec<String>>,
+    issuers: Option<Vec<String>>,
 }
 
 impl Conditions {
@@ -87,6 +88,16 @@ impl ConditionsBuilder {
         self
     }
 
+    /// Requires the token to be of one of these issuers, by the names that they are configured with.
+    pub fn issuers<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.issuers.get_or_insert_default().extend(names.into_iter().map(Into::into));
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -125,6 +136,15 @@ impl ConditionsBuilder {
                 "clients names none, or one without an id: name at least one",
             ));
         }
+        if self
+            .issuers
+            .as_ref()
+            .is_some_and(|names| names.is_empty() || names.iter().any(String::is_empty))
+        {
+            return Err(ConfigError::new(
+                "issuers names none, or one without a name: name at least one",
+            ));
+        }
         let claims = self.claims.into_iter().map(|(name, values)| {
             let values = values.into_iter().collect::<Result<Box<[_]>, _>>();
             match values {
@@ -137,7 +157,8 @@ impl ConditionsBuilder {
                 ))),
             }
         });
-        Ok(Conditions::new(self.login, claims.collect::<Result<_, _>>()?, self.clients))
+        let claims = claims.collect::<Result<_, _>>()?;
+        Ok(Conditions::new(self.login, claims, self.clients, self.issuers))
     }
 }
 

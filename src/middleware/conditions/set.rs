@@ -6,11 +6,11 @@ use crate::middleware::conditions::login::Login;
 use crate::middleware::conditions::terms::Terms;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::{Requirement, ScopeSet};
-use crate::text::Excerpt;
+use crate::text::{Excerpt, listed};
 use crate::token::Claims;
 
 /// What a request's token must say beside its scopes: how and when its user logged in (step-up, RFC 9470),
-/// claims with certain values, and the client that got it.
+/// claims with certain values, the client that got it, and the issuer, where there are several.
 ///
 /// They can be set on a route ([`Access::conditions`](crate::Access::conditions)), on a guard
 /// ([`ScopeGuardLayer::conditions`](crate::ScopeGuardLayer::conditions)), for all requests of a layer
@@ -19,7 +19,7 @@ use crate::token::Claims;
 ///
 /// | not met | answer |
 /// |---|---|
-/// | the client isn't among those allowed, or a claim has no allowed value | 403 without a challenge: no other token of this kind would do |
+/// | the issuer or the client isn't among those allowed, or a claim has no allowed value | 403 without a challenge: no other token of this kind would do |
 /// | the login is too old, or isn't of an accepted kind | 401 `insufficient_user_authentication`, with `acr_values`, `max_age` and the scopes of the request: what one new token must have |
 /// | `acr` or `auth_time` is asked for and isn't of its type | 401 `invalid_token` |
 ///
@@ -54,26 +54,39 @@ struct Inner {
     acr_values: Arc<str>,
     claims: Vec<ClaimRule>,
     clients: Option<Vec<String>>,
+    issuers: Option<Vec<String>>,
     /// What was set before this.
     before: Option<Conditions>,
 }
 
 impl Conditions {
-    pub(crate) fn new(login: Login, claims: Vec<ClaimRule>, clients: Option<Vec<String>>) -> Self {
+    pub(crate) fn new(
+        login: Login,
+        claims: Vec<ClaimRule>,
+        clients: Option<Vec<String>>,
+        issuers: Option<Vec<String>>,
+    ) -> Self {
         let acr_values = login.acr_values.join(" ").into();
-        Self { inner: Arc::new(Inner { login, acr_values, claims, clients, before: None }) }
+        let before = None;
+        Self { inner: Arc::new(Inner { login, acr_values, claims, clients, issuers, before }) }
+    }
+
+    /// A token of this issuer.
+    pub(crate) fn of_issuer(issuer: &str) -> Self {
+        Self::new(Login::default(), Vec::new(), None, Some(vec![issuer.to_owned()]))
     }
 
     /// A login at most this long ago.
     #[cfg(feature = "axum")]
     pub(crate) fn recent(max_age: Duration) -> Self {
-        Self::new(Login { max_age: Some(max_age), ..Login::default() }, Vec::new(), None)
+        let login = Login { max_age: Some(max_age), ..Login::default() };
+        Self::new(login, Vec::new(), None, None)
     }
 
     /// Requires what others require, too.
     pub(crate) fn and(&self, before: Option<&Self>) -> Self {
         let Some(before) = before else { return self.clone() };
-        let Inner { login, acr_values, claims, clients, before: earlier } = &*self.inner;
+        let Inner { login, acr_values, claims, clients, issuers, before: earlier } = &*self.inner;
         let before = earlier.as_ref().map_or_else(|| before.clone(), |it| it.and(Some(before)));
         Self {
             inner: Arc::new(Inner {
@@ -81,6 +94,7 @@ impl Conditions {
                 acr_values: Arc::clone(acr_values),
                 claims: claims.clone(),
                 clients: clients.clone(),
+                issuers: issuers.clone(),
                 before: Some(before),
             }),
         }
@@ -99,7 +113,10 @@ impl Conditions {
         if let Some(before) = &self.inner.before {
             before.check(claims, requirement, terms)?;
         }
-        let Inner { login, claims: rules, clients, .. } = &*self.inner;
+        let Inner { login, claims: rules, clients, issuers, .. } = &*self.inner;
+        if let Some(issuers) = issuers {
+            require_issuer(claims, issuers)?;
+        }
         if let Some(clients) = clients
             && !claims.client_id().is_some_and(|id| clients.iter().any(|allowed| allowed == id))
         {
@@ -124,4 +141,17 @@ impl Conditions {
         };
         Rejection::with(RejectionKind::InsufficientLogin, detail)
     }
+}
+
+/// Refuses a token that rests on none of these issuers.
+pub(crate) fn require_issuer<T: AsRef<str>>(
+    claims: &Claims,
+    issuers: &[T],
+) -> Result<(), Rejection> {
+    if issuers.iter().any(|issuer| claims.is_of_issuer(issuer.as_ref())) {
+        return Ok(());
+    }
+    let known = listed(issuers.iter().map(|issuer| Excerpt::new(issuer.as_ref())), 8).into();
+    let detail = Detail::Issuer { known, presented: Excerpt::new(claims.issuer()) };
+    Err(Rejection::with(RejectionKind::IssuerNotAllowed, detail))
 }

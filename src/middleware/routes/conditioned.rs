@@ -28,6 +28,22 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Lets only tokens of this issuer in, by the name that it is configured with. A valid token of
+    /// another issuer is answered 403. For one of several issuers, see
+    /// [`ConditionsBuilder::issuers`](crate::middleware::ConditionsBuilder::issuers).
+    ///
+    /// ```
+    /// use tower_bearer::Access;
+    ///
+    /// let access = Access::scope("ops").require_issuer("https://login.staff.example");
+    /// ```
+    #[must_use]
+    pub fn require_issuer(self, issuer: &str) -> Self {
+        self.conditions(&Conditions::of_issuer(issuer))
+    }
+}
+
 #[cfg(feature = "mcp")]
 impl Kind {
     /// Returns what lets in whom both let in, of which one has conditions.

@@ -39,11 +39,18 @@
 //! * **Identities.** A user is an issuer *and* a subject:
 //!   [`Claims::identity`](crate::token::Claims::identity).
 //!
+//! # Routes for some of the issuers
+//!
+//! [`Access::require_issuer`](crate::Access::require_issuer) narrows an entry of a route table to one
+//! issuer, [`ScopeGuardLayer::require_issuer`](crate::ScopeGuardLayer::require_issuer) a guard, and
+//! the extractor [`RequireIssuer`](crate::middleware::RequireIssuer) (feature `axum`) a handler.
+//!
 //! # Readiness
 //!
 //! [`Validator::health`](crate::Validator::health) and [`Validator::ready`](crate::Validator::ready)
 //! are about all issuers; a [`Readiness`] says how many must be able to check tokens.
-//! [`Validator::jwks_of`](crate::Validator::jwks_of) returns each one's key source, with its status.
+//! [`Validator::issuer_status`](crate::Validator::issuer_status) tells about each, for a status page;
+//! [`Validator::jwks_of`](crate::Validator::jwks_of) returns each one's key source.
 //!
 //! # Changes while the service runs
 //!
@@ -52,7 +59,9 @@
 mod builder;
 mod issuer;
 pub(crate) mod readiness;
+mod status;
 
 pub use self::builder::IssuersBuilder;
 pub use self::issuer::Issuer;
 pub use self::readiness::Readiness;
+pub use self::status::IssuerStatus;

@@ -1,0 +1,38 @@
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::jwks::{Health, Jwks, Status};
+use crate::validator::handle::Validator;
+use crate::validator::realm::Realm;
+use crate::validator::realms::Realms;
+
+/// How things stand with one issuer. It serializes, for a status page.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct IssuerStatus {
+    /// What the issuer is configured as.
+    pub issuer: String,
+    /// Whether its tokens can be checked now.
+    pub health: Health,
+    /// Everything about its keys; `None` for a shared secret.
+    pub keys: Option<Status>,
+}
+
+impl IssuerStatus {
+    fn of(realm: &Arc<Realm>) -> Self {
+        let (issuer, health) = (realm.policy.name().to_string(), realm.health());
+        Self { issuer, health, keys: realm.jwks().map(Jwks::status) }
+    }
+}
+
+impl<C> Validator<C> {
+    /// Returns how things stand with each issuer, in the order in which they were given. A validator
+    /// for one issuer returns that.
+    pub fn issuer_status(&self) -> Vec<IssuerStatus> {
+        match &self.inner.realms {
+            Realms::One(realm) => vec![IssuerStatus::of(realm)],
+            Realms::Many(many) => many.list().realms().map(IssuerStatus::of).collect(),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Routes for the tokens of some issuers only.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Method, Request, Response};
+use serde_json::json;
+use tower::ServiceExt as _;
+use tower_bearer::middleware::{IssuerName, RequireIssuer};
+use tower_bearer::{
+    Access, BearerAuthLayer, Refusal, RejectionKind, Requirement, RouteTable, ScopeGuardLayer,
+};
+
+use crate::support::{A, B, two};
+
+struct OfA;
+
+impl IssuerName for OfA {
+    fn issuer() -> &'static str {
+        A
+    }
+}
+
+async fn handler(token: RequireIssuer<OfA>) -> String {
+    token.issuer().to_owned()
+}
+
+async fn send(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
+    let mut request = Request::get(path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer: Result<_, Infallible> =
+        app.clone().oneshot(request.body(Body::empty()).unwrap()).await;
+    answer.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn n8_a_table_a_guard_and_an_extractor_narrow_to_an_issuer() {
+    let (a, b, validator) = two().await;
+    let routes = RouteTable::builder()
+        .route(Method::GET, "/table", Access::token().require_issuer(A))
+        .route(Method::GET, "/either", Access::token().require_issuer(A).require_issuer(B))
+        .route(Method::GET, "/neither", Access::token().require_issuer("https://c.test"))
+        .route(Method::GET, "/scope", Access::scope("write").require_issuer(A))
+        .route(Method::GET, "/optional", Access::optional().require_issuer(A))
+        .route(Method::GET, "/hidden", Access::token().require_issuer(A).hide_existence())
+        .build()
+        .unwrap();
+    let guard = ScopeGuardLayer::new(Requirement::none()).require_issuer(A);
+    let app = Router::new()
+        .route("/guard", get(async || "guard"))
+        .route_layer(guard)
+        .route("/extractor", get(handler))
+        .fallback(async || "other")
+        .layer(BearerAuthLayer::new(validator).routes(routes));
+    let (of_a, of_b) = (a.token(), b.token());
+    for path in ["/table", "/guard", "/extractor"] {
+        assert_eq!(send(&app, path, Some(&of_a)).await.status(), 200, "{path}");
+        let refused = send(&app, path, Some(&of_b)).await;
+        assert_eq!(refused.status(), 403, "{path}");
+        assert!(refused.headers().get("www-authenticate").is_none(), "no scope would help");
+        let Some(Refusal::Rejection(rejection)) = refused.extensions().get() else { panic!() };
+        assert_eq!(rejection.kind(), RejectionKind::IssuerNotAllowed);
+        assert_eq!(
+            rejection.to_string(),
+            "the token's issuer isn't accepted here: expected one of \"https://a.test\", presented \
+             \"https://b.test\""
+        );
+        assert_eq!(send(&app, path, None).await.status(), 401, "{path}");
+    }
+    let write = a.token_with(json!({"scope": "write"}));
+    let other_write = b.token_with(json!({"scope": "write"}));
+    for (path, token, expected) in [
+        ("/either", Some(&of_a), 200),
+        ("/either", Some(&of_b), 200),
+        ("/neither", Some(&of_a), 403),
+        ("/scope", Some(&of_a), 403),
+        ("/scope", Some(&write), 200),
+        ("/scope", Some(&other_write), 403),
+        ("/optional", None, 200),
+        ("/optional", Some(&of_a), 200),
+        ("/optional", Some(&of_b), 403),
+        ("/hidden", Some(&of_a), 200),
+        ("/hidden", Some(&of_b), 404),
+        ("/hidden", None, 401),
+    ] {
+        let answer = send(&app, path, token.map(|token| &**token)).await;
+        assert_eq!(answer.status(), expected, "{path}");
+    }
+}
+
+#[test]
+fn n8_a_public_route_can_require_no_issuer() {
+    let table =
+        RouteTable::builder().route(Method::GET, "/", Access::public().require_issuer(A)).build();
+    assert!(table.unwrap_err().to_string().contains("Access::optional"));
+}
