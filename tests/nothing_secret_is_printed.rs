@@ -31,7 +31,7 @@ use tower_bearer::client::{
     SecretErrorKind, SecretFuture, SecretProvider, SecretSource, SendError, StoreError,
     StoreErrorKind, TokenClient,
 };
-use tower_bearer::issuers::{Issuer, Readiness};
+use tower_bearer::issuers::{Issuer, Readiness, ResolveError, Tenant, Tenants};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
 use tower_bearer::mcp::{self, McpGuardLayer, OperationTable, RequestBody};
@@ -76,6 +76,8 @@ const HARMLESS: &[&str] = &[
     "IssuerName",
     "IssuerStatus",
     "RequireIssuer",
+    "Resolver",
+    "Tenant",
     "HmacAlgorithm",
     "IgnoredReason",
     "RequiredClaim",
@@ -599,6 +601,12 @@ async fn a_sentinel_is_found_nowhere() {
     printed.debug(&builder);
     printed.debug(&builder.build().unwrap());
     printed.debug(&Readiness::any());
+    let resolver = async |tenant: Tenant| {
+        drop(tenant);
+        Err::<Option<Issuer>, _>(ResolveError::new("why"))
+    };
+    printed.debug(&Tenants::new("https://issuer.example/{tenant}", resolver));
+    printed.error(&ResolveError::new("why"));
     let short = Validator::builder("https://issuer.example", "https://api.example")
         .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
     printed.error(&short.build().unwrap_err());

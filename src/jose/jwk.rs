@@ -164,6 +164,7 @@ struct RawJwk<'a> {
     r#use: Option<Value<'a>>,
     key_ops: Option<Value<'a>>,
     alg: Option<Value<'a>>,
+    issuer: Option<Value<'a>>,
     crv: Option<Value<'a>>,
     x: Option<Value<'a>>,
     y: Option<Value<'a>>,
@@ -192,6 +193,7 @@ impl<'de> Visitor<'de> for JwkVisitor<'_> {
                 "use" => &mut jwk.r#use,
                 "key_ops" => &mut jwk.key_ops,
                 "alg" => &mut jwk.alg,
+                "issuer" => &mut jwk.issuer,
                 "crv" => &mut jwk.crv,
                 "x" => &mut jwk.x,
                 "y" => &mut jwk.y,
@@ -260,7 +262,10 @@ impl RawJwk<'_> {
         let declared = text(self.alg)?
             .map(|alg| Algorithm::from_name(&alg).ok_or(IgnoredReason::UnsupportedAlgorithm))
             .transpose()?;
-        VerificationKey::new(kid.map(|kid| kid.into()), declared, material, backend)
+        // A member that isn't a string names no issuer, so that the key is no issuer's.
+        let issuer = self.issuer.map(|issuer| issuer.into_text().unwrap_or_default().into());
+        let key = VerificationKey::new(kid.map(|kid| kid.into()), declared, material, backend)?;
+        Ok(key.bound_to(issuer))
     }
 }
 

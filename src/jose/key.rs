@@ -14,6 +14,7 @@ use crate::jose::material::{Material, bit_length};
 /// A public key, checked and ready to verify.
 pub(crate) struct VerificationKey {
     kid: Option<Box<str>>,
+    issuer: Option<Box<str>>,
     declared: Option<Algorithm>,
     material: Material,
     verifier: Verifier,
@@ -23,6 +24,7 @@ pub(crate) struct VerificationKey {
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub(crate) struct Identity<'a> {
     kid: Option<&'a str>,
+    issuer: Option<&'a str>,
     material: &'a Material,
     declared: Option<Algorithm>,
 }
@@ -60,7 +62,17 @@ impl VerificationKey {
             #[cfg(feature = "rust-crypto")]
             Backend::RustCrypto => Verifier::RustCrypto(RustCryptoVerifier::new(&material)?),
         };
-        Ok(Self { kid, declared, material, verifier })
+        Ok(Self { kid, issuer: None, declared, material, verifier })
+    }
+
+    /// Binds the key to the issuer that its member `issuer` names.
+    pub(crate) fn bound_to(self, issuer: Option<Box<str>>) -> Self {
+        Self { issuer, ..self }
+    }
+
+    /// Returns the key's member `issuer`, which Microsoft Entra's have.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
     }
 
     pub(crate) fn kid(&self) -> Option<&str> {
@@ -87,7 +99,12 @@ impl VerificationKey {
 
     /// Returns what makes a key the same as another one.
     pub(crate) fn identity(&self) -> Identity<'_> {
-        Identity { kid: self.kid(), material: &self.material, declared: self.declared }
+        Identity {
+            kid: self.kid(),
+            issuer: self.issuer(),
+            material: &self.material,
+            declared: self.declared,
+        }
     }
 
     /// Returns `true` if the signature is valid.

@@ -50,6 +50,8 @@ pub enum Start {
 pub struct JwksBuilder {
     issuer: String,
     place: Place,
+    /// The issuer has a placeholder, as it should.
+    is_template: bool,
     purpose: Purpose,
     ttl: Option<Duration>,
     min_ttl: Option<Duration>,
@@ -96,6 +98,18 @@ impl Jwks {
         JwksBuilder::new(issuer.into(), Place::Document(document_url.into()))
     }
 
+    /// Finds the keys that many issuers have in common, by the metadata at this address, whose `issuer`
+    /// must be the template, character by character (the one exception from RFC 8414 §3.3).
+    ///
+    /// They are for [`Issuer::template`](crate::issuers::Issuer::template) only, with the same template.
+    pub fn discover_template(
+        template: impl Into<String>,
+        document_url: impl Into<String>,
+    ) -> JwksBuilder {
+        let place = Place::Document(document_url.into());
+        JwksBuilder { is_template: true, ..JwksBuilder::new(template.into(), place) }
+    }
+
     /// Takes the issuer's keys from this URL.
     pub fn url(issuer: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
         JwksBuilder::new(issuer.into(), Place::KeySet(url.into()))
@@ -116,6 +130,7 @@ impl JwksBuilder {
         Self {
             issuer,
             place,
+            is_template: false,
             purpose: Purpose::Signatures,
             ttl: None,
             min_ttl: None,
@@ -285,6 +300,21 @@ impl JwksBuilder {
     /// Takes the time from this clock, unless another was set.
     pub(crate) fn clock_unless_set(mut self, clock: &Arc<dyn Clock>) -> Self {
         self.clock.get_or_insert_with(|| Arc::clone(clock));
+        self
+    }
+
+    /// Fetches when it is asked to, through this transport if none was set, and from public addresses
+    /// unless private ones are allowed.
+    pub(crate) fn for_a_tenant(
+        mut self,
+        transport: Option<&Arc<dyn Transport>>,
+        private_addresses: bool,
+    ) -> Self {
+        if matches!(self.start, Start::Eager) {
+            self.start = Start::Lazy;
+        }
+        self.transport = self.transport.or_else(|| transport.cloned());
+        self.public_addresses_only |= !private_addresses;
         self
     }
 

@@ -6,8 +6,8 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::middleware::axum::TokenRejection;
-use crate::middleware::context::Context;
 use crate::middleware::conditions::set::require_issuer;
+use crate::middleware::context::Context;
 use crate::scope::Requirement;
 use crate::token::Claims;
 use crate::token::ErasedToken;

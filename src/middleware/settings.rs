@@ -326,6 +326,7 @@ fn report(refusal: &Refusal) {
             | UnavailableReason::ReplayStoreFull
             | UnavailableReason::RefreshTimedOut
             | UnavailableReason::RateLimited
+            | UnavailableReason::TenantUnavailable
             | UnavailableReason::ServiceNotReady => {
                 event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
             }

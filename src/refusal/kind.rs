@@ -134,6 +134,8 @@ codes! {
         ReplayStoreFull = "replay_store_full", "the record of used DPoP proofs is full";
         /// The DPoP proof couldn't be recorded, or not in time.
         ReplayStoreFailed = "replay_store_failed", "the record of used DPoP proofs can't be reached";
+        /// The token's issuer may be a tenant's, but the resolver can't tell now, or hasn't in time.
+        TenantUnavailable = "tenant_unavailable", "it can't be told whether the token's issuer is a tenant";
         /// The key source was shut down.
         ShutDown = "shut_down", "the key source was shut down";
     }

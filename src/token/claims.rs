@@ -145,7 +145,10 @@ impl Claims {
     /// Returns issuer and subject together, by which a service with several issuers keeps its
     /// records; `None` if the token has no `sub`.
     pub fn identity(&self) -> Option<Identity> {
-        let issuer = self.entry.as_ref().map_or(&self.issuer, |entry| entry.name());
+        let issuer = match &self.entry {
+            Some(entry) => entry.identify(&self.issuer),
+            None => &self.issuer,
+        };
         Some(Identity::new(Arc::clone(issuer), self.subject()?))
     }
 

@@ -9,17 +9,24 @@ use crate::token::times::TimeRules;
 pub(crate) struct Entry {
     name: Arc<str>,
     times: TimeRules,
+    /// The name stands for many issuers.
+    is_template: bool,
     ended: AtomicBool,
 }
 
 impl Entry {
-    pub(crate) const fn new(name: Arc<str>, times: TimeRules) -> Self {
-        Self { name, times, ended: AtomicBool::new(false) }
+    pub(crate) const fn new(name: Arc<str>, times: TimeRules, is_template: bool) -> Self {
+        Self { name, times, is_template, ended: AtomicBool::new(false) }
     }
 
     /// Returns what the entry is configured as.
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Returns the one issuer of tokens that say `iss`, however they spell it.
+    pub(crate) const fn identify<'a>(&'a self, iss: &'a Arc<str>) -> &'a Arc<str> {
+        if self.is_template { iss } else { &self.name }
     }
 
     pub(crate) const fn times(&self) -> TimeRules {

@@ -49,9 +49,16 @@ impl Term {
     }
 
     /// The same, of one of several issuers.
+    #[inline(never)]
     pub(crate) fn stands(&self, now: UnixTime) -> bool {
         let standing = self.standing.as_ref();
-        standing.is_some_and(|standing| self.holds(now, standing.generation_at(now)))
+        standing.is_some_and(|standing| {
+            let holds = self.holds(now, standing.generation_at(now));
+            if holds {
+                standing.use_again();
+            }
+            holds
+        })
     }
 }
 

@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use crate::jose::HmacAlgorithm;
 use crate::jwks::{Jwks, JwksBuilder};
 use crate::secret::Secret;
+use crate::transport::Transport;
 
 /// Where a validator gets its keys: made from a [`Jwks`], which other validators may share, or
 /// from a [`JwksBuilder`].
@@ -17,6 +20,20 @@ pub(crate) enum Source {
 impl KeySource {
     pub(crate) const fn shared_secret(algorithm: HmacAlgorithm, secret: Secret) -> Self {
         Self(Source::SharedSecret(algorithm, secret))
+    }
+
+    /// Takes from an address that may be anybody's what isn't fetched yet.
+    pub(crate) fn for_a_tenant(
+        self,
+        transport: Option<&Arc<dyn Transport>>,
+        private_addresses: bool,
+    ) -> Self {
+        match self.0 {
+            Source::Builder(builder) => {
+                Self(Source::Builder(Box::new(builder.for_a_tenant(transport, private_addresses))))
+            }
+            other => Self(other),
+        }
     }
 }
 

@@ -16,10 +16,11 @@ pub(crate) struct List {
     realms: Box<[Arc<Realm>]>,
     /// By each of their spellings.
     by_iss: HashMap<Arc<str>, Arc<Realm>, RandomState>,
+    templates: Box<[Arc<Realm>]>,
     /// The longest token that any of them accepts.
     max_token_bytes: usize,
     /// The first few, for refusals.
-    named: Arc<str>,
+    names: Arc<str>,
 }
 
 impl List {
@@ -27,11 +28,8 @@ impl List {
     ///
     /// # Errors
     ///
-    /// If it is empty, or two of them have a spelling in common.
+    /// If two of them have a spelling in common.
     pub(crate) fn new(realms: Vec<Arc<Realm>>) -> Result<Self, ConfigError> {
-        if realms.is_empty() {
-            return Err(ConfigError::new("there is no issuer: give at least one"));
-        }
         let mut by_iss = HashMap::default();
         for realm in &realms {
             for iss in &realm.policy.issuers {
@@ -43,10 +41,13 @@ impl List {
                 }
             }
         }
+        let templates: Box<[_]> =
+            realms.iter().filter(|realm| realm.policy.template.is_some()).cloned().collect();
         let bytes = realms.iter().map(|realm| realm.policy.max_token_bytes);
         let names = realms.iter().map(|realm| Excerpt::new(&realm.policy.name()));
-        let (max_token_bytes, named) = (bytes.max().unwrap_or(0), listed(names, NAMED).into());
-        Ok(Self { realms: realms.into(), by_iss, max_token_bytes, named })
+        let names = listed(names, NAMED).into();
+        let max_token_bytes = bytes.max().unwrap_or(0);
+        Ok(Self { realms: realms.into(), by_iss, templates, max_token_bytes, names })
     }
 
     pub(crate) fn realms(&self) -> impl ExactSizeIterator<Item = &Arc<Realm>> {
@@ -60,7 +61,17 @@ impl List {
 
     /// Returns the issuer whose tokens say this.
     pub(crate) fn of(&self, iss: &str) -> Option<&Arc<Realm>> {
-        self.by_iss.get(iss)
+        let exact = self.by_iss.get(iss).filter(|realm| realm.policy.template.is_none());
+        exact.or_else(|| self.templates.iter().find(|realm| realm.policy.issues(iss)))
+    }
+
+    /// Returns the issuer that is configured by this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Arc<Realm>> {
+        self.by_iss.get(name)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.realms.is_empty()
     }
 
     pub(crate) const fn max_token_bytes(&self) -> usize {
@@ -68,7 +79,7 @@ impl List {
     }
 
     /// Returns the first few issuers, for refusals.
-    pub(crate) const fn named(&self) -> &Arc<str> {
-        &self.named
+    pub(crate) const fn names(&self) -> &Arc<str> {
+        &self.names
     }
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::clock::UnixTime;
 use crate::jose::Scratch;
 use crate::jwks::LoadedKeys;
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
 use crate::token::{AccessToken, Evidence, Lifetime, Verified};
+use crate::validator::cache::Cache;
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::metered;
 use crate::validator::presented::Presented;
 use crate::validator::realm::{Realm, Seal, Unproved, Waiting};
-use crate::validator::realms::Realms;
+use crate::validator::realms::{Many, Realms};
 use crate::validator::unreadable::without_values;
 
 impl<C> Validator<C> {
@@ -28,8 +30,14 @@ impl<C> Validator<C> {
                 let generation = realm.watch.generation_at(now);
                 cache.accepted(token, |term| term.holds(now, generation))
             }
-            Realms::Many(_) => cache.accepted(token, |term| term.stands(now)),
+            Realms::Many(_) => Self::recall_among(cache, token, now),
         }
+    }
+
+    /// Returns what a token of one of several issuers says.
+    #[inline(never)]
+    fn recall_among(cache: &Cache<C>, token: &[u8], now: UnixTime) -> Option<Arc<Verified<C>>> {
+        cache.accepted(token, |term| term.stands(now))
     }
 
     /// Returns why a token was refused before, with its signature known, if it still would be.
@@ -52,7 +60,7 @@ impl<C> Validator<C> {
         let rules = match (&self.inner.realms, token.entry()) {
             (Realms::One(realm), _) => realm.policy.times,
             (Realms::Many(_), Some(entry)) if !entry.has_ended() => entry.times(),
-            (Realms::Many(many), _) => match many.list().of(token.issuer()) {
+            (Realms::Many(many), _) => match many.of(token.issuer()) {
                 Some(realm) => realm.policy.times,
                 None => return Err(RejectionKind::WrongIssuer.into()),
             },
@@ -113,10 +121,26 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         }
         match &self.inner.realms {
             Realms::One(realm) => self.verify_by(realm, token),
-            Realms::Many(many) => match many.select(token) {
-                Ok(realm) => self.verify_by(&realm, token),
-                Err(rejection) => Progress::Ready(Err(rejection.into())),
-            },
+            Realms::Many(many) => self.verify_among(many, token),
+        }
+    }
+
+    /// Verifies a token of one of several issuers.
+    #[inline(never)]
+    fn verify_among(&self, many: &Many, token: &[u8]) -> Progress<Arc<Verified<C>>> {
+        match many.select(token) {
+            Ok(Progress::Ready(realm)) => self.verify_by(&realm, token),
+            Ok(Progress::Pending(realm)) => {
+                let (validator, token): (_, Box<[u8]>) = (self.clone(), token.into());
+                Progress::Pending(Pending::new(async move {
+                    let realm = realm.await?;
+                    match validator.verify_by(&realm, &token) {
+                        Progress::Ready(decided) => decided,
+                        Progress::Pending(decided) => decided.await,
+                    }
+                }))
+            }
+            Err(rejection) => Progress::Ready(Err(rejection.into())),
         }
     }
 

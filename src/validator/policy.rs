@@ -6,6 +6,7 @@ use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::{Excerpt, Excerpts};
 use crate::token::{Confirmation, RawClaims, Sources, TimeRules, TrustDomain};
 use crate::validator::audience::is_same_resource;
+use crate::validator::template::Template;
 
 /// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -75,6 +76,8 @@ pub(crate) struct Policy {
     pub(crate) max_token_bytes: usize,
     /// Whether tokens that are bound to a key are accepted, with proofs of it.
     pub(crate) proofs: bool,
+    /// The issuer is this template, filled in with a tenant.
+    pub(crate) template: Option<Template>,
 }
 
 impl Policy {
@@ -86,6 +89,21 @@ impl Policy {
     /// Returns `true` if the issuer has this spelling.
     pub(crate) fn is_called(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|spelling| **spelling == *issuer)
+    }
+
+    /// Returns `true` if its tokens may say this `iss`.
+    pub(crate) fn issues(&self, iss: &str) -> bool {
+        match &self.template {
+            None => self.is_called(iss),
+            Some(template) => template.matches(iss),
+        }
+    }
+
+    /// Returns `true` if a key with this member `issuer` may have signed the token.
+    #[inline]
+    pub(crate) fn lets_sign(&self, key_issuer: Option<&str>, claims: &RawClaims<'_>) -> bool {
+        let Some(template) = &self.template else { return true };
+        template.may_sign(key_issuer, claims.iss.as_deref().unwrap_or_default())
     }
 
     /// Returns the first audience.
@@ -197,7 +215,7 @@ impl Policy {
             }
             Profile::Interoperable | Profile::Rfc9068 => claims.iss.as_deref().unwrap_or_default(),
         };
-        if self.is_called(iss) {
+        if self.issues(iss) {
             return Ok(());
         }
         let detail = Detail::Compared { expected: self.name(), presented: Excerpt::new(iss) };
@@ -210,6 +228,9 @@ impl Policy {
             Profile::JwtSvid(_) => None,
             Profile::Interoperable | Profile::Rfc9068 => claims.iss.as_deref(),
         };
+        if self.template.is_some() {
+            return said.unwrap_or_default().into();
+        }
         let found = self.issuers.iter().find(|issuer| Some(&***issuer) == said);
         found.or(self.issuers.first()).cloned().unwrap_or_default()
     }
@@ -248,6 +269,7 @@ mod tests {
             sources: Sources::default(),
             max_token_bytes: 0,
             proofs: false,
+            template: None,
         }
     }
 

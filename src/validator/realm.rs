@@ -93,21 +93,27 @@ impl Realm {
     /// Creates the only issuer of a validator.
     pub(crate) fn only(policy: Policy, trust: Trust) -> Self {
         let several = policy.issuers.len() > 1;
-        let entry = several.then(|| Arc::new(Entry::new(policy.name(), policy.times)));
+        let entry = several.then(|| Arc::new(Entry::new(policy.name(), policy.times, false)));
         let headers = Table::new(HEADERS, HEADER_BYTES);
         Self { watch: trust.watch(), policy, trust, headers, entry, standing: None }
     }
 
     /// Creates one of several issuers.
     pub(crate) fn among_others(policy: Policy, trust: Trust) -> Self {
-        let entry = Arc::new(Entry::new(policy.name(), policy.times));
-        let standing = Standing { entry: Arc::clone(&entry), watch: trust.watch() };
+        let is_template = policy.template.is_some();
+        let entry = Arc::new(Entry::new(policy.name(), policy.times, is_template));
+        let standing = Standing::new(Arc::clone(&entry), trust.watch());
         Self { standing: Some(Arc::new(standing)), entry: Some(entry), ..Self::only(policy, trust) }
     }
 
     /// Returns `true` if it was taken off the list of issuers.
     pub(crate) fn has_ended(&self) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.has_ended())
+    }
+
+    /// Returns `true` if a remembered token of it was recalled since this was last asked.
+    pub(crate) fn was_used(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.was_used())
     }
 
     /// Ends the trust in all of its tokens.
@@ -149,6 +155,9 @@ impl Realm {
         let claims = RawClaims::parse(payload, &self.policy.sources)?;
         let now = clock.now();
         self.policy.check_claims(&claims, head.get().typed, now)?;
+        if let Some(template) = &self.policy.template {
+            template.check(claims.iss.as_deref().unwrap_or_default(), payload)?;
+        }
         let (signature, _) = decode_into(signature, room)?;
         Ok(Unproved { head, encoded_header, signing_input, signature, payload, claims, now })
     }
@@ -233,6 +242,7 @@ impl Realm {
         Ok(Seal {
             genuine: fitting
                 .iter()
+                .filter(|key| self.policy.lets_sign(key.issuer(), &token.claims))
                 .any(|key| key.verify(algorithm, token.signing_input, token.signature)),
             evidence: Evidence::Signature { algorithm, key_id: kid },
             term: self.term(from, until, keys.keys().generation()),

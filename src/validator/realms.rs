@@ -8,12 +8,17 @@ use arc_swap::ArcSwap;
 
 use crate::error::ConfigError;
 use crate::jwks::{Health, NotReady};
+use crate::progress::Progress;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::Excerpt;
+use crate::validator::directory::{Directory, Found};
 use crate::validator::issuers::readiness::Readiness;
 use crate::validator::list::List;
 use crate::validator::realm::Realm;
 use crate::validator::unverified::with_unverified_iss;
+
+/// The longest token that may belong to a tenant, whose own limit isn't known yet.
+const MAX_TOKEN: usize = 1_024 * 1_024;
 
 /// Whose tokens are accepted.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(crate) enum Realms {
 pub(crate) struct Many {
     list: ArcSwap<List>,
     readiness: Readiness,
+    /// Who may be asked for more.
+    directories: Box<[Arc<Directory>]>,
     /// Held while the list is replaced.
     changing: Mutex<()>,
 }
@@ -41,9 +48,40 @@ impl Realms {
 }
 
 impl Many {
-    pub(crate) fn new(list: List, readiness: Readiness) -> Result<Self, ConfigError> {
-        readiness.check(&list)?;
-        Ok(Self { list: ArcSwap::from_pointee(list), readiness, changing: Mutex::default() })
+    pub(crate) fn new(
+        list: List,
+        directories: Vec<Arc<Directory>>,
+        readiness: Readiness,
+    ) -> Result<Self, ConfigError> {
+        let changing = Mutex::default();
+        let directories = directories.into();
+        let many = Self { list: ArcSwap::from_pointee(list), readiness, directories, changing };
+        many.check(&many.list())?;
+        Ok(many)
+    }
+
+    fn check(&self, list: &List) -> Result<(), ConfigError> {
+        if list.is_empty() && self.directories.is_empty() {
+            return Err(ConfigError::new("there is no issuer: give at least one"));
+        }
+        self.readiness.check(list)
+    }
+
+    /// Returns the issuer that a token of this `iss` is held against, if it is known by now.
+    pub(crate) fn of(&self, iss: &str) -> Option<Arc<Realm>> {
+        let live = || self.directories.iter().find_map(|directory| directory.live(iss));
+        self.list.load().of(iss).cloned().or_else(live)
+    }
+
+    /// Returns the issuer that is configured by this name, or is a live tenant's.
+    pub(crate) fn named(&self, name: &str) -> Option<Arc<Realm>> {
+        let live = || self.directories.iter().find_map(|directory| directory.live(name));
+        self.list.load().named(name).cloned().or_else(live)
+    }
+
+    /// Forgets a tenant.
+    pub(crate) fn forget(&self, iss: &str) {
+        self.directories.iter().for_each(|directory| directory.forget(iss));
     }
 
     pub(crate) async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
@@ -67,7 +105,7 @@ impl Many {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.list.load_full();
         let next = next(&before)?;
-        self.readiness.check(&next)?;
+        self.check(&next)?;
         let stays = |realm: &Arc<Realm>| next.realms().any(|it| Arc::ptr_eq(it, realm));
         let gone: Vec<_> = before.realms().filter(|realm| !stays(realm)).collect();
         // Before anything is accepted by the new list: what was replaced is never remembered beside
@@ -82,16 +120,28 @@ impl Many {
     /// # Errors
     ///
     /// If it says none of those that are configured: after the same work, whichever it says.
-    pub(crate) fn select(&self, token: &[u8]) -> Result<Arc<Realm>, Rejection> {
+    pub(crate) fn select(
+        &self,
+        token: &[u8],
+    ) -> Result<Progress<Arc<Realm>, Arc<Realm>>, Rejection> {
         let list = self.list.load();
-        if token.len() > list.max_token_bytes() {
+        let longest = if self.directories.is_empty() { list.max_token_bytes() } else { MAX_TOKEN };
+        if token.len() > longest {
             return Err(RejectionKind::TokenTooLong.into());
         }
         with_unverified_iss(token, |iss| {
-            list.of(iss).cloned().ok_or_else(|| {
-                let (known, presented) = (Arc::clone(list.named()), Excerpt::new(iss));
-                Rejection::with(RejectionKind::WrongIssuer, Detail::Issuer { known, presented })
-            })
+            if let Some(realm) = list.of(iss) {
+                return Ok(Progress::Ready(Arc::clone(realm)));
+            }
+            match self.directories.iter().find_map(|directory| directory.find(iss)) {
+                Some(Found::Live(realm)) => Ok(Progress::Ready(realm)),
+                Some(Found::Later(realm)) => Ok(Progress::Pending(realm)),
+                Some(Found::Unknown) | None => {
+                    let (known, presented) = (Arc::clone(list.names()), Excerpt::new(iss));
+                    let detail = Detail::Issuer { known, presented };
+                    Err(Rejection::with(RejectionKind::WrongIssuer, detail))
+                }
+            }
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What ends the memory of an issuer's tokens before their time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::clock::UnixTime;
 use crate::jwks;
@@ -21,6 +22,7 @@ pub(crate) enum Watch {
 
 impl Watch {
     /// Returns the generation of the current keys.
+    #[inline]
     pub(crate) fn generation(&self) -> u64 {
         match self {
             Self::Keys(keys) => keys.generation(),
@@ -42,11 +44,31 @@ impl Watch {
 /// issuer was taken off the list, without keeping its keys or their task.
 #[derive(Debug)]
 pub(crate) struct Standing {
-    pub(crate) entry: Arc<Entry>,
-    pub(crate) watch: Watch,
+    entry: Arc<Entry>,
+    watch: Watch,
+    /// Whether a remembered token was recalled since somebody asked for that.
+    used: AtomicBool,
 }
 
 impl Standing {
+    pub(crate) const fn new(entry: Arc<Entry>, watch: Watch) -> Self {
+        Self { entry, watch, used: AtomicBool::new(false) }
+    }
+
+    /// Notes that a remembered token was recalled. Most of the time that is known, and nothing is
+    /// written.
+    #[inline]
+    pub(crate) fn use_again(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns `true` if a remembered token was recalled since this was last asked.
+    pub(crate) fn was_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
+    }
+
     /// Returns the generation of the issuer's current keys: that of no keys once it was removed.
     #[inline]
     pub(crate) fn generation_at(&self, now: UnixTime) -> u64 {

@@ -1,6 +1,7 @@
 //! What a token says about its issuer before anything of it was verified: it only selects among the
 //! configured ones.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, MapAccess, Visitor};
@@ -11,6 +12,18 @@ use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
 
 /// The longest `iss` that is looked up, in bytes.
 const MAX_ISS: usize = 2_048;
+
+/// Returns a claim of a token that must be a text.
+///
+/// # Errors
+///
+/// If it is absent, or of another type.
+pub(crate) fn text_of<'a>(claims: &'a [u8], name: &'static str) -> Result<Cow<'a, str>, Rejection> {
+    match first(claims, name)? {
+        Value::Text(text) => Ok(text),
+        _ => Err(Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(name))),
+    }
+}
 
 /// Calls `select` with the `iss` of a token whose signature has not been checked.
 ///
@@ -26,7 +39,7 @@ pub(crate) fn with_unverified_iss<T>(
     let payload = Compact::split(token)?.payload;
     let mut scratch = Scratch::take(payload.len());
     let (claims, _) = decode_into(payload, scratch.room())?;
-    match first_iss(claims)? {
+    match first(claims, "iss")? {
         Value::Text(iss) if iss.len() <= MAX_ISS => select(&iss),
         Value::Text(_) => Err(malformed("longer than 2048 bytes")),
         _ => Err(malformed("not a string")),
@@ -38,22 +51,23 @@ fn malformed(how: &'static str) -> Rejection {
     Rejection::with(RejectionKind::MalformedClaim, Detail::Value { claim: "iss", presented })
 }
 
-fn first_iss(claims: &[u8]) -> Result<Value<'_>, Rejection> {
+fn first<'a>(claims: &'a [u8], name: &'static str) -> Result<Value<'a>, Rejection> {
     let (budget, mut found) = (Budget::new(), None);
-    let read = read_object(claims, FirstIss { budget: &budget, found: &mut found });
+    let read = read_object(claims, First { name, budget: &budget, found: &mut found });
     match (found, read) {
         (Some(iss), _) => Ok(iss),
-        (None, Ok(())) => Err(Rejection::with(RejectionKind::MissingClaim, Detail::Claim("iss"))),
+        (None, Ok(())) => Err(Rejection::with(RejectionKind::MissingClaim, Detail::Claim(name))),
         (None, Err(_)) => Err(RejectionKind::MalformedToken.into()),
     }
 }
 
-struct FirstIss<'a, 'de> {
+struct First<'a, 'de> {
+    name: &'static str,
     budget: &'a Budget,
     found: &'a mut Option<Value<'de>>,
 }
 
-impl<'de> Visitor<'de> for FirstIss<'_, 'de> {
+impl<'de> Visitor<'de> for First<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +76,7 @@ impl<'de> Visitor<'de> for FirstIss<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut map, self.budget)? {
-            if name == "iss" {
+            if name == self.name {
                 *self.found = Some(map.next_value_seed(Any::keep(self.budget))?);
                 // The rest is read once it is known by whose rules.
                 return Err(de::Error::custom(""));

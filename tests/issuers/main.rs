@@ -9,3 +9,5 @@ mod readiness;
 mod routes;
 mod split_horizon;
 mod support;
+mod templates;
+mod tenants;

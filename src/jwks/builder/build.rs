@@ -30,6 +30,7 @@ impl JwksBuilder {
     /// If a setting can't work. The error says which, and what to change.
     pub fn build(mut self) -> Result<Jwks, ConfigError> {
         match self.purpose {
+            Purpose::Signatures if self.is_template => {}
             Purpose::Signatures => check_issuer_text(&self.issuer)?,
             Purpose::JwtSvids => {
                 self.issuer = TrustDomain::parse(&self.issuer)?.id().to_string();

@@ -1,16 +1,20 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::ConfigError;
 use crate::jwks::Jwks;
 use crate::token::NoClaims;
-use crate::validator::build::{cache, realm};
+use crate::validator::build::cache;
+use crate::validator::directory::Directory;
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::issuers::issuer::Issuer;
 use crate::validator::issuers::readiness::Readiness;
+use crate::validator::issuers::tenants::Tenants;
 use crate::validator::list::List;
+use crate::validator::plan::realm;
 use crate::validator::realms::{Many, Realms};
 use crate::validator::settings::{Settings, Shared, shared_setters};
 
@@ -19,6 +23,7 @@ use crate::validator::settings::{Settings, Shared, shared_setters};
 /// What is set here is common to all of them: the cache, the clock, the application's claims.
 pub struct IssuersBuilder<C = NoClaims> {
     issuers: Vec<Issuer>,
+    tenants: Vec<Tenants>,
     readiness: Readiness,
     shared: Shared,
     claims: PhantomData<fn() -> C>,
@@ -46,6 +51,7 @@ impl Validator {
     pub fn issuers(issuers: impl IntoIterator<Item = Issuer>) -> IssuersBuilder {
         IssuersBuilder {
             issuers: issuers.into_iter().collect(),
+            tenants: Vec::new(),
             readiness: Readiness::default(),
             shared: Shared::default(),
             claims: PhantomData,
@@ -57,8 +63,17 @@ impl<C> IssuersBuilder<C> {
     /// Reads the application's own claims as `D`, of the tokens of all issuers; see
     /// [`ValidatorBuilder::claims`](crate::ValidatorBuilder::claims).
     pub fn claims<D: DeserializeOwned>(self) -> IssuersBuilder<D> {
-        let Self { issuers, readiness, shared, claims: _ } = self;
-        IssuersBuilder { issuers, readiness, shared, claims: PhantomData }
+        let Self { issuers, tenants, readiness, shared, claims: _ } = self;
+        IssuersBuilder { issuers, tenants, readiness, shared, claims: PhantomData }
+    }
+
+    /// Accepts the tokens of tenants as well, which are asked for when their first token comes. It may
+    /// be called several times, for several patterns; the list of issuers comes first, and then the
+    /// tenants in the order in which they are given.
+    #[must_use]
+    pub fn tenants(mut self, tenants: Tenants) -> Self {
+        self.tenants.push(tenants);
+        self
     }
 
     /// Sets which issuers must be able to check tokens for
@@ -86,7 +101,9 @@ impl<C> IssuersBuilder<C> {
         let settings = self.issuers.into_iter().map(|Issuer { settings }| settings);
         let realms = settings.map(|it| realm(Settings { proofs, ..it }, clock, None));
         let list = List::new(realms.collect::<Result<_, _>>()?)?;
-        let many = Many::new(list, self.readiness)?;
+        let directory = |tenants| Directory::new(tenants, clock, proofs).map(Arc::new);
+        let directories = self.tenants.into_iter().map(directory).collect::<Result<_, _>>()?;
+        let many = Many::new(list, directories, self.readiness)?;
         Inner::new(Realms::Many(many), self.shared, cache).map(Validator::new)
     }
 }
@@ -117,7 +134,7 @@ impl<C> Validator<C> {
         let issuers: Vec<Issuer> = issuers.into_iter().collect();
         many.replace(|before| {
             let next = issuers.into_iter().map(|Issuer { settings }| {
-                let same = before.of(&settings.issuer).cloned();
+                let same = before.named(&settings.issuer).cloned();
                 let same = same.filter(|it| *it.policy.name() == *settings.issuer);
                 let settings = Settings { proofs: self.inner.accepts_proofs(), ..settings };
                 realm(settings, &self.inner.clock, same.as_ref())
@@ -126,13 +143,21 @@ impl<C> Validator<C> {
         })
     }
 
+    /// Forgets a tenant of [`Tenants`], by its issuer. Remembered tokens of it end at once, and the
+    /// [`Resolver`](crate::issuers::Resolver) is asked anew when its next token comes.
+    pub fn forget_tenant(&self, issuer: &str) {
+        if let Realms::Many(many) = &self.inner.realms {
+            many.forget(issuer);
+        }
+    }
+
     /// Returns the key source of this issuer; `None` if it isn't configured, or has a shared secret.
     ///
     /// Keep no clone beyond the issuer's time: the task of its keys ends with the last one.
     pub fn jwks_of(&self, issuer: &str) -> Option<Jwks> {
         match &self.inner.realms {
             Realms::One(realm) => realm.jwks().filter(|_| realm.policy.is_called(issuer)).cloned(),
-            Realms::Many(many) => many.list().of(issuer)?.jwks().cloned(),
+            Realms::Many(many) => many.named(issuer)?.jwks().cloned(),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Readiness {
                 "the readiness names no issuer: name one, or use Readiness::any",
             ));
         }
-        match names.iter().find(|name| list.of(name).is_none()) {
+        match names.iter().find(|name| list.named(name).is_none()) {
             None => Ok(()),
             Some(name) => Err(ConfigError::new(format!(
                 "the readiness names the issuer {name:?}, which isn't in the list"
@@ -63,6 +63,10 @@ impl Readiness {
     }
 
     pub(crate) fn health(&self, list: &List) -> Health {
+        // Tenants alone: each is as ready as its own issuer.
+        if list.is_empty() {
+            return Health::Ready;
+        }
         let healths = || list.realms().map(|realm| (self.needs(realm), realm.health()));
         let (mut needed, serves) = (healths().filter(|(needed, _)| *needed), Health::is_ready);
         let ready = match self.0 {
@@ -79,6 +83,9 @@ impl Readiness {
     pub(crate) async fn ready(&self, list: &List, deadline: Duration) -> Result<(), NotReady> {
         let needed = list.realms().filter(|realm| self.needs(realm));
         let waits: Vec<_> = needed.map(|realm| wait(Arc::clone(realm), deadline)).collect();
+        if waits.is_empty() {
+            return Ok(());
+        }
         let enough = if self.0 == Needed::Any { 1 } else { waits.len() };
         first(waits, enough).await
     }

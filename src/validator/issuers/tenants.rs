@@ -1,0 +1,213 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::transport::Transport;
+use crate::validator::issuers::issuer::Issuer;
+
+/// Issuers that aren't known when the service starts: each tenant has one.
+///
+/// An `iss` that isn't in the list of issuers, but matches the pattern, is handed to a [`Resolver`],
+/// which says how its tokens are to be verified, or that there is no such tenant.
+///
+/// ```
+/// use tower_bearer::issuers::{Issuer, Tenant, Tenants};
+/// use tower_bearer::{ConfigError, Validator};
+///
+/// # fn validator() -> Result<Validator, ConfigError> {
+/// let realms = Tenants::new("https://login.example/realms/{realm}", async |realm: Tenant| {
+///     let known = ["shop", "bank"].contains(&realm.name()); // or a look into a database
+///     Ok(known.then(|| Issuer::keycloak("https://login.example", realm.name(), "orders")))
+/// });
+/// Validator::issuers([]).tenants(realms).build()
+/// # }
+/// ```
+///
+/// | setting | default | range |
+/// |---|---|---|
+/// | [`max_live`](Self::max_live) | 256 tenants | 1 to 10 000 |
+/// | [`idle`](Self::idle) | 1 hour | 1 minute to 7 days |
+/// | [`remember_unknown`](Self::remember_unknown) | 60 s | 1 s to 1 hour |
+/// | [`wait`](Self::wait) | 2 s | 100 ms to 30 s |
+/// | [`first_fetches`](Self::first_fetches) | 8 | 1 to 64 |
+///
+/// # What is bounded
+///
+/// Only a text that matches the pattern reaches the resolver, once for all requests that wait for it.
+/// The first request of a tenant waits until its keys are there, for [`wait`](Self::wait) at most;
+/// then it is answered 503. That there is no such tenant is remembered for a while, in a list of 1 024;
+/// that the resolver failed, hung or panicked is answered 503, and isn't remembered. Requests of
+/// tenants that are live never wait for any of this.
+///
+/// The least recently used tenant is evicted when there are too many, and those that are idle at the
+/// next token that isn't remembered. The task that keeps a tenant's keys fresh ends with that.
+///
+/// Keys are fetched from public addresses only, and with https, unless
+/// [`dangerous_private_addresses`](Self::dangerous_private_addresses) is set.
+pub struct Tenants {
+    pub(crate) pattern: String,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) max_live: usize,
+    pub(crate) idle: Duration,
+    pub(crate) remember_unknown: Duration,
+    pub(crate) wait: Duration,
+    pub(crate) first_fetches: usize,
+    pub(crate) private_addresses: bool,
+}
+
+impl Tenants {
+    /// Starts the settings of tenants whose issuers match a pattern.
+    ///
+    /// The pattern is an `https` URL with one to four placeholders, such as
+    /// `https://{tenant}.login.example/` or `https://login.example/realms/{realm}`. In a host, a
+    /// placeholder stands for letters, digits and `-`, and for `.` too if it is the whole host; in a
+    /// path, for letters, digits, `-`, `.`, `_` and `~`, at most 128 of them.
+    pub fn new(pattern: impl Into<String>, resolver: impl Resolver) -> Self {
+        Self {
+            pattern: pattern.into(),
+            resolver: Arc::new(resolver),
+            transport: None,
+            max_live: 256,
+            idle: Duration::from_secs(60 * 60),
+            remember_unknown: Duration::from_secs(60),
+            wait: Duration::from_secs(2),
+            first_fetches: 8,
+            private_addresses: false,
+        }
+    }
+
+    /// Sets how many tenants have their keys kept fresh at a time.
+    #[must_use]
+    pub fn max_live(mut self, tenants: usize) -> Self {
+        self.max_live = tenants;
+        self
+    }
+
+    /// Sets for how long a tenant is kept that no token comes from.
+    #[must_use]
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.idle = idle;
+        self
+    }
+
+    /// Sets for how long it is remembered that there is no such tenant.
+    #[must_use]
+    pub fn remember_unknown(mut self, time: Duration) -> Self {
+        self.remember_unknown = time;
+        self
+    }
+
+    /// Sets how long the resolver may take, and how long a request waits for a tenant that isn't live.
+    #[must_use]
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Sets how many tenants are resolved, and their keys fetched for the first time, in parallel.
+    #[must_use]
+    pub fn first_fetches(mut self, number: usize) -> Self {
+        self.first_fetches = number;
+        self
+    }
+
+    /// Fetches the tenants' keys through this transport, unless a tenant's key source has its own.
+    #[must_use]
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Fetches keys from private, link-local and loopback addresses as well. Whoever can add a tenant
+    /// can then make this service send requests into its own network.
+    #[must_use]
+    pub fn dangerous_private_addresses(mut self) -> Self {
+        self.private_addresses = true;
+        self
+    }
+}
+
+/// The issuer of a token that isn't known yet.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Tenant {
+    issuer: Arc<str>,
+    names: Vec<String>,
+}
+
+impl Tenant {
+    pub(crate) const fn new(issuer: Arc<str>, names: Vec<String>) -> Self {
+        Self { issuer, names }
+    }
+
+    /// Returns the `iss` of the token, which matches the pattern. Nothing says yet that the token is
+    /// genuine.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns what the first placeholder stands for.
+    pub fn name(&self) -> &str {
+        self.names.first().map_or("", String::as_str)
+    }
+
+    /// Returns what each placeholder stands for.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+}
+
+/// Says how the tokens of a tenant are to be verified: an async closure, or a type that implements this.
+///
+/// It returns an [`Issuer`] of that very `iss`, with a key source or without; `None` if there is no
+/// such tenant; an error if that can't be told now.
+pub trait Resolver: Send + Sync + 'static {
+    /// Returns the tenant's issuer.
+    fn resolve(&self, tenant: Tenant) -> ResolveFuture;
+}
+
+/// What a [`Resolver`] returns.
+pub type ResolveFuture = Pin<Box<dyn Future<Output = Result<Option<Issuer>, ResolveError>> + Send>>;
+
+impl<F, R> Resolver for F
+where
+    F: Fn(Tenant) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Option<Issuer>, ResolveError>> + Send + 'static,
+{
+    fn resolve(&self, tenant: Tenant) -> ResolveFuture {
+        Box::pin(self(tenant))
+    }
+}
+
+/// A [`Resolver`] couldn't tell whether there is such a tenant.
+#[derive(Debug)]
+pub struct ResolveError {
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl ResolveError {
+    /// Creates an error with its cause, which is logged and never shown to callers.
+    pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: source.into() }
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it can't be told whether there is such a tenant")
+    }
+}
+
+impl std::error::Error for ResolveError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+impl fmt::Debug for Tenants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tenants").field("pattern", &self.pattern).finish_non_exhaustive()
+    }
+}
