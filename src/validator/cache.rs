@@ -79,6 +79,7 @@ impl<C> Cache<C> {
     }
 
     /// Returns a token that was accepted, if that still holds.
+    #[inline]
     pub(crate) fn accepted(
         &self,
         token: &[u8],

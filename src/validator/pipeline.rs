@@ -20,6 +20,7 @@ use crate::validator::unreadable::without_values;
 
 impl<C> Validator<C> {
     /// Returns what a token says that was verified before, if that still holds.
+    #[inline]
     pub(crate) fn recall(&self, token: &[u8]) -> Option<Arc<Verified<C>>> {
         let Inner { cache, clock, realms, .. } = &*self.inner;
         let cache = cache.as_ref()?;
@@ -35,7 +36,7 @@ impl<C> Validator<C> {
     }
 
     /// Returns what a token of one of several issuers says.
-    #[inline(never)]
+    #[cold]
     fn recall_among(cache: &Cache<C>, token: &[u8], now: UnixTime) -> Option<Arc<Verified<C>>> {
         cache.accepted(token, |term| term.stands(now))
     }

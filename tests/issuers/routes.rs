@@ -8,7 +8,7 @@ use axum::routing::get;
 use http::{Method, Request, Response};
 use serde_json::json;
 use tower::ServiceExt as _;
-use tower_bearer::middleware::{IssuerName, RequireIssuer};
+use tower_bearer::middleware::{Authorized, Conditions, IssuerName, RequireIssuer, TokenRejection};
 use tower_bearer::{
     Access, BearerAuthLayer, Refusal, RejectionKind, Requirement, RouteTable, ScopeGuardLayer,
 };
@@ -27,6 +27,12 @@ async fn handler(token: RequireIssuer<OfA>) -> String {
     token.issuer().to_owned()
 }
 
+/// Learns only on the way whose token it needs.
+async fn asks(token: Authorized) -> Result<&'static str, TokenRejection> {
+    token.require_issuer(A)?;
+    Ok("asked")
+}
+
 async fn send(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
     let mut request = Request::get(path);
     if let Some(token) = token {
@@ -40,9 +46,10 @@ async fn send(app: &Router, path: &str, token: Option<&str>) -> Response<Body> {
 #[tokio::test(start_paused = true)]
 async fn n8_a_table_a_guard_and_an_extractor_narrow_to_an_issuer() {
     let (a, b, validator) = two().await;
+    let either = Conditions::builder().issuers([A, B]).build().unwrap();
     let routes = RouteTable::builder()
         .route(Method::GET, "/table", Access::token().require_issuer(A))
-        .route(Method::GET, "/either", Access::token().require_issuer(A).require_issuer(B))
+        .route(Method::GET, "/either", Access::token().conditions(&either))
         .route(Method::GET, "/neither", Access::token().require_issuer("https://c.test"))
         .route(Method::GET, "/scope", Access::scope("write").require_issuer(A))
         .route(Method::GET, "/optional", Access::optional().require_issuer(A))
@@ -54,10 +61,11 @@ async fn n8_a_table_a_guard_and_an_extractor_narrow_to_an_issuer() {
         .route("/guard", get(async || "guard"))
         .route_layer(guard)
         .route("/extractor", get(handler))
+        .route("/asked", get(asks))
         .fallback(async || "other")
         .layer(BearerAuthLayer::new(validator).routes(routes));
     let (of_a, of_b) = (a.token(), b.token());
-    for path in ["/table", "/guard", "/extractor"] {
+    for path in ["/table", "/guard", "/extractor", "/asked"] {
         assert_eq!(send(&app, path, Some(&of_a)).await.status(), 200, "{path}");
         let refused = send(&app, path, Some(&of_b)).await;
         assert_eq!(refused.status(), 403, "{path}");
@@ -96,5 +104,13 @@ async fn n8_a_table_a_guard_and_an_extractor_narrow_to_an_issuer() {
 fn n8_a_public_route_can_require_no_issuer() {
     let table =
         RouteTable::builder().route(Method::GET, "/", Access::public().require_issuer(A)).build();
-    assert!(table.unwrap_err().to_string().contains("Access::optional"));
+    assert!(table.unwrap_err().to_string().contains("optional()"));
+}
+
+#[test]
+fn n8_a_list_of_no_issuers_is_a_configuration_error() {
+    for names in [vec![], vec![""]] {
+        let error = Conditions::builder().issuers(names).build().unwrap_err().to_string();
+        assert!(error.contains("issuers names none"), "{error}");
+    }
 }

@@ -91,7 +91,7 @@
 //!
 //! [`Access::require_issuer`](crate::Access::require_issuer) narrows an entry of a route table to one
 //! issuer, [`ScopeGuardLayer::require_issuer`](crate::ScopeGuardLayer::require_issuer) a guard, and
-//! the extractor [`RequireIssuer`](crate::middleware::RequireIssuer) (feature `axum`) a handler.
+//! the extractor `RequireIssuer` (feature `axum`) a handler.
 //!
 //! # Readiness
 //!
