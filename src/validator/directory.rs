@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock::{Clock, monotonic};
 use crate::error::{ConfigError, within};
+use crate::jwks::Jwks;
 use crate::progress::Pending;
 use crate::refusal::{Refusal, RejectionKind, Unavailable, UnavailableReason};
 use crate::telemetry::event;
@@ -294,7 +295,9 @@ impl Flight {
                 "the resolver returned another issuer than it was asked for",
             ));
         }
-        settings.fetch_for_a_tenant(transport.as_ref(), *private_addresses);
+        // The address may be anybody's.
+        let keys = settings.keys.unwrap_or_else(|| Jwks::discover(&settings.issuer).into());
+        settings.keys = Some(keys.for_a_tenant(transport.as_ref(), *private_addresses));
         settings.proofs = *proofs;
         realm(settings, clock, None)
     }

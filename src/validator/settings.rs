@@ -7,12 +7,10 @@ use std::time::Duration;
 use crate::binding::dpop::Dpop;
 use crate::clock::{Clock, SystemClock};
 use crate::jose::Algorithm;
-use crate::jwks::Jwks;
 use crate::token::Sources;
-use crate::transport::Transport;
 use crate::validator::key_source::KeySource;
 use crate::validator::policy::RequiredClaim;
-use crate::validator::template::Allowed;
+use crate::validator::template::TemplateSettings;
 
 /// The settings of one issuer, unchecked.
 pub(crate) struct Settings {
@@ -38,14 +36,6 @@ pub(crate) struct Settings {
     pub(crate) template: Option<TemplateSettings>,
     /// Tenants were allowed though it is no template.
     pub(crate) no_template: bool,
-}
-
-/// The settings of a template, unchecked.
-pub(crate) struct TemplateSettings {
-    pub(crate) document_url: String,
-    pub(crate) allowed: Option<Allowed>,
-    /// What else a key's `issuer` may be.
-    pub(crate) key_issuers: Vec<Box<str>>,
 }
 
 /// The settings that all issuers of a validator have in common.
@@ -96,16 +86,6 @@ impl Settings {
             template: None,
             no_template: false,
         }
-    }
-
-    /// Has the keys fetched as is right for a tenant, whose address may be anybody's.
-    pub(crate) fn fetch_for_a_tenant(
-        &mut self,
-        transport: Option<&Arc<dyn Transport>>,
-        private_addresses: bool,
-    ) {
-        let keys = self.keys.take().unwrap_or_else(|| Jwks::discover(&self.issuer).into());
-        self.keys = Some(keys.for_a_tenant(transport, private_addresses));
     }
 }
 

@@ -20,6 +20,14 @@ pub(crate) struct Template {
     key_issuers: Box<[Box<str>]>,
 }
 
+/// The settings of a template, unchecked.
+pub(crate) struct TemplateSettings {
+    pub(crate) document_url: String,
+    pub(crate) allowed: Option<Allowed>,
+    /// What else a key's `issuer` may be.
+    pub(crate) key_issuers: Vec<Box<str>>,
+}
+
 /// Which tenants' tokens are accepted.
 #[derive(Clone)]
 pub(crate) enum Allowed {

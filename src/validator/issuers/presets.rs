@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::token::{ClientIdSource, ScopeSource};
 use crate::validator::issuers::issuer::Issuer;
-use crate::validator::settings::{Kind, Settings, TemplateSettings};
-use crate::validator::template::Allowed;
+use crate::validator::settings::{Kind, Settings};
+use crate::validator::template::{Allowed, TemplateSettings};
 
 const ENTRA_V1: &str = "https://sts.windows.net/{tenantid}/";
 const ENTRA_V2: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
