@@ -41,7 +41,7 @@ if ! fresh $requirements "$venv/installed"; then
 fi
 
 PATH=$(realpath "$venv/bin"):$PATH
-for package in tests/interop/mcp tests/interop/oidc-provider; do
+for package in tests/interop/dpop-clients tests/interop/mcp tests/interop/oidc-provider; do
     if ! fresh $package/package-lock.json $package/node_modules/.installed; then
         npm --prefix $package ci --no-audit --no-fund --loglevel=error
         stamp $package/package-lock.json $package/node_modules/.installed
