@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need on a Debian machine that has Rust: a C compiler, curl, Redis, valgrind,
-# Python, Node, cargo-nextest, and the servers and the gRPC client under tests/interop.
+# Chromium, Python, Node, cargo-nextest, and the servers and clients under tests/interop.
 # Run again, it finds everything in place and does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ missing=()
 command -v cc >/dev/null || missing+=(gcc libc6-dev)
 command -v curl >/dev/null || missing+=(curl)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v chromium >/dev/null || missing+=(chromium)
 command -v valgrind >/dev/null || missing+=(valgrind)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 if [ ${#missing[@]} -gt 0 ]; then
@@ -41,7 +42,7 @@ if ! fresh $requirements "$venv/installed"; then
 fi
 
 PATH=$(realpath "$venv/bin"):$PATH
-for package in tests/interop/dpop-clients tests/interop/mcp tests/interop/oidc-provider; do
+for package in tests/interop/calls tests/interop/dpop-clients tests/interop/mcp tests/interop/oidc-provider; do
     if ! fresh $package/package-lock.json $package/node_modules/.installed; then
         npm --prefix $package ci --no-audit --no-fund --loglevel=error
         stamp $package/package-lock.json $package/node_modules/.installed

@@ -100,6 +100,8 @@ const HARMLESS: &[&str] = &[
     "ConditionsBuilder",
     "Authorized",
     "RecentAuth",
+    "WebSocketToken",
+    "WebSocketTokenLayer",
     "UnreadableDetail",
     "MetadataBody",
     "MetadataFault",

@@ -3,6 +3,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use crate::answer::challenges::{Asked, Challenges};
 use crate::answer::head::RequestHead;
+use crate::answer::protocol::Protocol;
 use crate::answer::step_up::StepUp;
 use crate::answer::table::Wire;
 use crate::scope::ScopeSet;
@@ -49,9 +50,14 @@ impl<'a> RefusalContext<'a> {
         self.request.headers
     }
 
-    /// Returns `true` if the request is a gRPC call.
+    /// Returns `true` if the request is a call of gRPC, gRPC-Web or Connect: the body of its answer belongs to
+    /// the protocol.
     pub fn is_grpc(&self) -> bool {
-        self.request.is_grpc()
+        self.protocol() != Protocol::Http
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.request.protocol()
     }
 
     /// Returns the HTTP status of the refusal. The answer to a gRPC call has the status 200 instead.

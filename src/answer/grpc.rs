@@ -3,10 +3,11 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response};
 
 use crate::answer::context::RefusalContext;
+use crate::answer::protocol::echoed;
 use crate::answer::step_up::StepUp;
 use crate::answer::table::{EXPIRED, Wire};
 use crate::refusal::{Detail, Refusal};
@@ -49,6 +50,17 @@ fn write_status(headers: &mut HeaderMap, wire: &Wire, refusal: Option<&Refusal>)
     }
 }
 
+/// Renders a refusal for gRPC-Web, binary or text: as for gRPC, since a body that is empty is the same in both,
+/// with the content type of the call.
+pub(crate) fn render_for_web(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
+    let mut response = render(refusal, cx);
+    let content_type = echoed(cx.headers())
+        .unwrap_or_else(|| HeaderValue::from_static("application/grpc-web+proto"));
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
 /// The gRPC protocol's `Percent-Encoded`: all but %x20-24 and %x26-7E.
 fn percent_encode(message: &str) -> String {
     let mut encoded = String::with_capacity(message.len());
@@ -67,7 +79,14 @@ fn status(wire: &Wire, reason: &str, refusal: Option<&Refusal>) -> Vec<u8> {
     let mut status = Message::default();
     status.varint(1, u64::from(wire.grpc_code));
     status.bytes(2, wire.description.as_bytes());
+    for (name, value) in details(reason, refusal) {
+        status.bytes(3, &any(&format!("type.googleapis.com/{name}"), &value));
+    }
+    status.0
+}
 
+/// Encodes the details of a status, each with the name of its type.
+pub(crate) fn details(reason: &str, refusal: Option<&Refusal>) -> Vec<(&'static str, Vec<u8>)> {
     // ErrorInfo { reason = 1, domain = 2, metadata = 3 }
     let mut info = Message::default();
     info.bytes(1, reason.as_bytes());
@@ -81,15 +100,14 @@ fn status(wire: &Wire, reason: &str, refusal: Option<&Refusal>) -> Vec<u8> {
     for (name, value) in refusal.and_then(StepUp::of).iter().flat_map(StepUp::parameters) {
         info.bytes(3, &entry(name, &value).0);
     }
-    status.bytes(3, &any("type.googleapis.com/google.rpc.ErrorInfo", &info));
-
+    let mut details = vec![("google.rpc.ErrorInfo", info.0)];
     if let Some(Refusal::Unavailable(unavailable)) = refusal {
         // RetryInfo { retry_delay = 1 }
         let mut info = Message::default();
         info.bytes(1, &duration(unavailable.retry_after()).0);
-        status.bytes(3, &any("type.googleapis.com/google.rpc.RetryInfo", &info));
+        details.push(("google.rpc.RetryInfo", info.0));
     }
-    status.0
+    details
 }
 
 /// Encodes an entry of a `map<string, string>`.
@@ -101,10 +119,10 @@ fn entry(name: &str, value: &str) -> Message {
 }
 
 /// Encodes a `google.protobuf.Any { type_url = 1, value = 2 }`.
-fn any(type_url: &str, value: &Message) -> Vec<u8> {
+fn any(type_url: &str, value: &[u8]) -> Vec<u8> {
     let mut any = Message::default();
     any.bytes(1, type_url.as_bytes());
-    any.bytes(2, &value.0);
+    any.bytes(2, value);
     any.0
 }
 

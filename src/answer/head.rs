@@ -1,7 +1,8 @@
 use std::fmt;
 
-use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, Request, Uri};
+
+use crate::answer::protocol::Protocol;
 
 /// The parts of a request that its refusal may depend on.
 #[derive(Clone, Copy)]
@@ -12,10 +13,9 @@ pub(crate) struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
-    /// Returns `true` for a gRPC call, which is always a POST. A GET that claims to be one gets an
-    /// HTTP status: a proxy that asks for authorization would take a refusal with 200 as a pass.
-    pub(crate) fn is_grpc(&self) -> bool {
-        *self.method == Method::POST && is_grpc(self.headers)
+    /// Returns the protocol that the request is answered by.
+    pub(crate) fn protocol(&self) -> Protocol {
+        Protocol::of(self.method, self.uri, self.headers)
     }
 }
 
@@ -29,17 +29,6 @@ impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
     fn from(parts: &'a http::request::Parts) -> Self {
         Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
     }
-}
-
-/// Returns `true` if the content type is that of gRPC. `application/grpc-web` isn't.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let Some((media_type, rest)) =
-        headers.get(CONTENT_TYPE).and_then(|value| value.as_bytes().split_at_checked(GRPC.len()))
-    else {
-        return false;
-    };
-    media_type.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
 }
 
 /// Omits fields and query: a token in them may not be marked as sensitive.

@@ -18,7 +18,7 @@ pub(crate) fn render(refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Byt
 }
 
 /// Rounds up: a request that comes too early is refused again.
-fn whole_seconds(unavailable: &Unavailable) -> u64 {
+pub(crate) fn whole_seconds(unavailable: &Unavailable) -> u64 {
     let after = unavailable.retry_after();
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1)
 }

@@ -20,16 +20,32 @@
 //! | keys unavailable | 503 | – (body: `temporarily_unavailable`) | `UNAVAILABLE` | `AUTH_UNAVAILABLE` |
 //! | misconfigured | 500 | – (body: `server_error`) | `INTERNAL` | – |
 //!
+//! Which form an answer has, the request says:
+//!
+//! | told by | answered as |
+//! |---|---|
+//! | `POST` with `application/grpc` | gRPC: 200, trailers-only |
+//! | `POST` with `application/grpc-web`, or `-text` | gRPC-Web: the same, with the request's content type |
+//! | `Connect-Protocol-Version`, or a `GET` with `connect=v1` | Connect: the code's HTTP status, and JSON |
+//! | `POST` with `application/connect+…` | Connect, streaming: 200, and an end-of-stream message |
+//! | anything else | the HTTP status, and JSON |
+//!
+//! All of them have the challenges as header fields. Scripts of other origins see those that a CORS layer
+//! around exposes: [`EXPOSED_HEADERS`].
+//!
 //! A [`Renderer`], which can be a closure, replaces these answers by the application's own. The table
 //! and the challenges reach it in its [`RefusalContext`].
 
 mod absent;
 mod challenge;
 mod challenges;
+mod connect;
 mod context;
+mod exposed;
 mod grpc;
 mod head;
 mod http;
+mod protocol;
 mod renderer;
 mod respond;
 mod step_up;
@@ -38,8 +54,10 @@ mod table;
 pub use self::absent::Absent;
 pub(crate) use self::challenges::{Asked, Challenges, Space};
 pub use self::context::RefusalContext;
+pub use self::exposed::EXPOSED_HEADERS;
 pub(crate) use self::grpc::expired_trailers;
-pub(crate) use self::head::{RequestHead, is_grpc};
+pub(crate) use self::head::RequestHead;
+pub(crate) use self::protocol::is_grpc;
 pub(crate) use self::renderer::AnyRenderer;
 pub use self::renderer::{DefaultRenderer, Renderer};
 pub(crate) use self::respond::respond;

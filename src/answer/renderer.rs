@@ -7,7 +7,8 @@ use http::Response;
 
 use crate::answer::absent::Absent;
 use crate::answer::context::RefusalContext;
-use crate::answer::{grpc, http as plain};
+use crate::answer::protocol::Protocol;
+use crate::answer::{connect, grpc, http as plain};
 use crate::refusal::Refusal;
 
 /// Turns a refusal into a response.
@@ -105,17 +106,21 @@ impl<R: Renderer + ?Sized> Renderer for Arc<R> {
     }
 }
 
-/// Renders RFC 6750 challenges with JSON bodies, and trailers-only statuses for gRPC calls.
-///
-/// A request is a gRPC call if it is a `POST` with the `Content-Type` `application/grpc`, alone or
-/// followed by `+` or `;`.
+/// Renders RFC 6750 challenges with JSON bodies, and for calls of gRPC, gRPC-Web and Connect what their
+/// clients understand; see [`answer`](crate::answer#) for how they are told.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "other renderers name it to call it")]
 pub struct DefaultRenderer;
 
 impl Renderer for DefaultRenderer {
     fn render(&self, refusal: &Refusal, cx: &RefusalContext<'_>) -> Response<Bytes> {
-        if cx.is_grpc() { grpc::render(refusal, cx) } else { plain::render(refusal, cx) }
+        match cx.protocol() {
+            Protocol::Http => plain::render(refusal, cx),
+            Protocol::Grpc => grpc::render(refusal, cx),
+            Protocol::GrpcWeb => grpc::render_for_web(refusal, cx),
+            Protocol::ConnectUnary => connect::render_unary(refusal, cx),
+            Protocol::ConnectStreaming => connect::render_streaming(refusal, cx),
+        }
     }
 }
 

@@ -464,9 +464,9 @@ mod tests {
             ("application/grpc+json", true),
             ("application/grpc;charset=utf-8", true),
             ("Application/GRPC", true),
-            ("application/grpc-web", false),
-            ("application/grpc-web+proto", false),
-            ("application/grpc-web-text", false),
+            ("application/grpc-web", true),
+            ("application/grpc-web+proto", true),
+            ("application/grpc-web-text", true),
             ("application/grpcx", false),
             ("application/grp", false),
             ("application/json", false),
@@ -478,6 +478,68 @@ mod tests {
             assert_eq!(header(&response, "grpc-status").is_some(), grpc, "{content_type}");
         }
         assert_eq!(get(rejection(RejectionKind::NoCredentials)).status(), 401);
+    }
+
+    // WB1: as for gRPC, with the call's content type.
+    #[test]
+    fn wb1_grpc_web_is_answered_with_its_content_type() {
+        for (content_type, echoed) in [
+            ("application/grpc-web", "application/grpc-web"),
+            ("application/grpc-web+proto", "application/grpc-web+proto"),
+            ("application/grpc-web-text", "application/grpc-web-text"),
+            ("application/grpc-web-text+proto;x=y", "application/grpc-web-text+proto"),
+            ("application/grpc-web+<x>", "application/grpc-web+proto"),
+        ] {
+            let web = ask(Method::POST, Some(content_type), needs("a"), Disclosure::default());
+            let grpc = call(needs("a"), Disclosure::default());
+            assert_eq!((web.status().as_u16(), web.body().len()), (200, 0));
+            assert_eq!(header(&web, "content-type"), Some(echoed), "{content_type}");
+            for name in
+                ["grpc-status", "grpc-message", "grpc-status-details-bin", "www-authenticate"]
+            {
+                assert!(header(&web, name).is_some() && header(&web, name) == header(&grpc, name));
+            }
+        }
+    }
+
+    // WB3: the code's status and JSON, or a message that ends the stream.
+    #[test]
+    fn wb3_connect_is_answered_with_its_errors() {
+        for (refusal, status, code, has_retry) in [
+            (rejection(RejectionKind::NoCredentials), 401, "unauthenticated", false),
+            (needs("a"), 403, "permission_denied", false),
+            (unavailable(Duration::from_secs(2)), 503, "unavailable", true),
+            (Misconfigured::new("x").into(), 500, "internal", false),
+        ] {
+            let mut request = Request::new(());
+            *request.method_mut() = Method::POST;
+            request.headers_mut().insert("connect-protocol-version", HeaderValue::from_static("1"));
+            let challenges = Challenges::new(Space::of("api"), []).unwrap();
+            let render = |request: &Request<()>| {
+                let (refusal, disclosure) = (refusal.clone(), Disclosure::default());
+                respond(refusal, request.into(), &DefaultRenderer, &challenges, disclosure, None)
+            };
+            let unary = render(&request);
+            assert_eq!(unary.status(), status);
+            assert_eq!(header(&unary, "content-type"), Some("application/json"));
+            let error: serde_json::Value = serde_json::from_slice(unary.body()).unwrap();
+            assert_eq!(error["code"], code);
+            assert!(!error["message"].as_str().unwrap().is_empty());
+            let plain = get(refusal.clone());
+            assert_eq!(header(&unary, "www-authenticate"), header(&plain, "www-authenticate"));
+            assert_eq!(header(&unary, "retry-after").is_some(), has_retry);
+
+            let stream = HeaderValue::from_static("application/connect+json");
+            request.headers_mut().insert(CONTENT_TYPE, stream);
+            let streaming = render(&request);
+            assert_eq!(streaming.status(), 200);
+            assert_eq!(header(&streaming, "content-type"), Some("application/connect+json"));
+            let (head, message) = streaming.body().split_at(5);
+            assert_eq!(head[0], 2);
+            assert_eq!(u32::from_be_bytes(head[1..].try_into().unwrap()) as usize, message.len());
+            let end: serde_json::Value = serde_json::from_slice(message).unwrap();
+            assert_eq!(end["error"], error);
+        }
     }
 
     // G1, G3: the status is in the only header block, and the details agree with it.

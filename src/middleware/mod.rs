@@ -56,7 +56,8 @@
 //! # WebSockets
 //!
 //! Over HTTP/1.1 they begin with a `GET`, over HTTP/2 and HTTP/3 with an extended CONNECT (RFC 8441,
-//! RFC 9220), and axum's `any` takes both. An entry for `GET` is for both.
+//! RFC 9220), and axum's `any` takes both. An entry for `GET` is for both. Scripts in browsers can't set the
+//! `Authorization` field of one: [`WebSocketTokenLayer`] takes the token from the subprotocols.
 //!
 //! # Streams
 //!
@@ -133,6 +134,7 @@ pub(crate) mod scope_guard;
 mod service;
 mod settings;
 mod tally;
+mod websocket;
 
 #[cfg(feature = "axum")]
 pub use self::authorized::{Authorized, RecentAuth};
@@ -150,6 +152,7 @@ pub use self::required_scopes::{AnyOf, RequiredScopes, ScopeName};
 pub use self::routes::builder::RouteTableBuilder;
 pub use self::scope_guard::{GuardFuture, ScopeGuard};
 pub use self::service::BearerAuth;
+pub use self::websocket::{WebSocketToken, WebSocketTokenLayer};
 #[cfg(feature = "mcp")]
 pub(crate) use self::{
     context::{Context, refuse},
