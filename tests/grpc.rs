@@ -317,9 +317,16 @@ async fn g1_g6_the_answer_is_chosen_by_the_request_and_is_trailers_only() {
         let rest = response.into_body().collect().await.unwrap();
         assert!(rest.trailers().is_none());
     }
-    for content_type in
-        ["application/json", "application/grpc-web", "application/grpc-web-text+proto"]
-    {
+    // WB1, G5: the same for gRPC-Web, in its content type.
+    for content_type in ["application/grpc-web", "application/grpc-web-text+proto"] {
+        let response = ask(content_type).await;
+        assert_eq!(response.status(), 200, "{content_type}");
+        assert_eq!(response.headers()["content-type"], content_type);
+        assert_eq!(response.headers()["grpc-status"], "16");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.is_empty(), "{body:?}");
+    }
+    for content_type in ["application/json", "application/grpc-webs"] {
         let response = ask(content_type).await;
         assert_eq!(response.status(), 401, "{content_type}");
         assert!(!response.headers().contains_key("grpc-status"));
