@@ -517,7 +517,15 @@ mod tests {
             let challenges = Challenges::new(Space::of("api"), []).unwrap();
             let render = |request: &Request<()>| {
                 let (refusal, disclosure) = (refusal.clone(), Disclosure::default());
-                respond(refusal, request.into(), &DefaultRenderer, &challenges, disclosure, None)
+                respond(
+                    refusal,
+                    request.into(),
+                    &DefaultRenderer,
+                    &challenges,
+                    disclosure,
+                    None,
+                    Asked::Bearer,
+                )
             };
             let unary = render(&request);
             assert_eq!(unary.status(), status);
