@@ -70,7 +70,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD_NO_PAD;
     use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
-    use http::{Request, StatusCode};
+    use http::{HeaderValue, Request, StatusCode};
     use prost::Message as _;
 
     use super::*;
