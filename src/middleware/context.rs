@@ -213,7 +213,6 @@ impl<'a> Context<'a> {
 }
 
 /// Answers a refusal as the layer would that the request came through, if it did.
-#[cfg(any(feature = "axum", feature = "mcp"))]
 pub(crate) fn refuse(
     refusal: Refusal,
     extensions: &Extensions,

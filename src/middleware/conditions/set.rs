@@ -1,4 +1,5 @@
 use std::sync::Arc;
+#[cfg(feature = "axum")]
 use std::time::Duration;
 
 use crate::middleware::conditions::claim_rule::ClaimRule;
