@@ -1,7 +1,7 @@
 //! An authorization server in the process, to test services with. **Never for production.**
 //!
-//! [`TestIssuer`] signs access tokens, serves discovery, a key set and the client-credentials
-//! grant over plain HTTP on loopback, rotates its keys, and misbehaves on demand. It is not secure: it
+//! [`TestIssuer`] signs access tokens, serves discovery, a key set, the client-credentials grant
+//! and introspection over plain HTTP on loopback, rotates its keys, and misbehaves on demand. It is not secure: it
 //! has no storage, no TLS and no limits, and mints any token. It is behind the feature `test-util`, which
 //! belongs in `[dev-dependencies]`.
 //!
@@ -12,6 +12,7 @@
 //! | make a DPoP proof, or a bad one | `TestProof` (feature `dpop`) |
 //! | rotate keys | [`rotate_overlapping`](TestIssuer::rotate_overlapping), [`rotate_hard`](TestIssuer::rotate_hard), [`rotate_same_kid`](TestIssuer::rotate_same_kid), [`prepublish_keys`](TestIssuer::prepublish_keys) |
 //! | break an endpoint | [`TestIssuer::inject`] with a [`Fault`] |
+//! | grant, introspect and revoke opaque tokens | [`TokenBuilder::opaque`], [`TestIssuer::introspection_endpoint`], [`TestIssuer::revoke`] |
 //! | stop it, and start it again | [`TestIssuer::stop`], [`TestIssuer::restart`] |
 //! | inspect requests | [`TestIssuer::counters`], [`TestIssuer::wait_for_requests`], [`TestIssuer::last_request`] |
 //! | imitate another server | [`TestIssuerBuilder`], above all its `shape_…` methods |

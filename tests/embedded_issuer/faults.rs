@@ -63,6 +63,8 @@ async fn every_endpoint_can_fail() {
         assert_eq!(get(&url).await.status(), 418, "{url}");
     }
     assert_eq!(ask(&issuer, &[]).await.status(), 418);
+    let asked = http().post(issuer.introspection_endpoint()).send().await.unwrap();
+    assert_eq!(asked.status(), 418);
     for endpoint in Endpoint::ALL.iter().copied() {
         assert_eq!(issuer.counters().requests(endpoint), 1);
     }

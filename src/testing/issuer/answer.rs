@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::testing::issuer::client::AuthMethod;
 use crate::testing::issuer::endpoint::Endpoint;
 use crate::testing::issuer::fault::{Delivery, Effect};
+use crate::testing::issuer::introspection_endpoint;
 use crate::testing::issuer::response::{empty, json_response};
 use crate::testing::issuer::state::{Discovery, State};
 use crate::testing::issuer::token_endpoint;
@@ -62,6 +63,7 @@ fn endpoint(state: &State, path: &str) -> Option<Endpoint> {
         }
         "/jwks" => Some(Endpoint::Jwks),
         "/token" => Some(Endpoint::Token),
+        "/introspect" => Some(Endpoint::Introspection),
         _ => None,
     }
 }
@@ -70,7 +72,10 @@ fn regular(state: &State, endpoint: Endpoint, request: &Request<Bytes>) -> Respo
     let method = request.method();
     match endpoint {
         Endpoint::Token if method == Method::POST => token_endpoint::respond(state, request),
-        Endpoint::Token => not_allowed("POST"),
+        Endpoint::Introspection if method == Method::POST => {
+            introspection_endpoint::respond(state, request)
+        }
+        Endpoint::Token | Endpoint::Introspection => not_allowed("POST"),
         _ if method != Method::GET && method != Method::HEAD => not_allowed("GET, HEAD"),
         Endpoint::OAuthMetadata | Endpoint::OpenIdMetadata => {
             json_response(StatusCode::OK, &Value::Object(metadata(state, endpoint)))
@@ -94,6 +99,8 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     put("jwks_uri", json!(config.url("jwks")));
     put("token_endpoint", json!(config.url("token")));
     put("token_endpoint_auth_methods_supported", json!(methods));
+    put("introspection_endpoint", json!(config.url("introspect")));
+    put("introspection_endpoint_auth_methods_supported", json!(methods));
     put("grant_types_supported", json!(["client_credentials"]));
     // Required by RFC 8414 §2, and there is no authorization endpoint.
     put("response_types_supported", json!([]));

@@ -14,12 +14,14 @@ pub enum Endpoint {
     Jwks,
     /// The token endpoint (RFC 6749 §3.2).
     Token,
+    /// The introspection endpoint (RFC 7662 §2).
+    Introspection,
 }
 
 impl Endpoint {
     /// All of them.
     pub const ALL: &'static [Self] =
-        &[Self::OAuthMetadata, Self::OpenIdMetadata, Self::Jwks, Self::Token];
+        &[Self::OAuthMetadata, Self::OpenIdMetadata, Self::Jwks, Self::Token, Self::Introspection];
 }
 
 /// How many requests the embedded issuer has had.

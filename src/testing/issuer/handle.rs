@@ -55,6 +55,19 @@ impl TestIssuer {
         self.state.config.url("token")
     }
 
+    /// Returns the address of the introspection endpoint.
+    pub fn introspection_endpoint(&self) -> String {
+        self.state.config.url("introspect")
+    }
+
+    /// Makes the introspection endpoint call a token inactive from now on, one that it never made
+    /// included.
+    ///
+    /// A JWT stays good for those who check its signature.
+    pub fn revoke(&self, token: &str) {
+        lock(&self.state.revoked).insert(token.into());
+    }
+
     /// Returns the address that the issuer listens on.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -65,6 +65,9 @@ pub(crate) struct Config {
     pub(crate) shape_jwk: Shape,
     pub(crate) shape_header: Shape,
     pub(crate) shape_claims: Shape,
+    pub(crate) shape_introspection: Shape,
+    /// Whether the token endpoint grants opaque tokens.
+    pub(crate) opaque_tokens: bool,
 }
 
 impl Default for Config {
@@ -86,7 +89,9 @@ impl Default for Config {
             nonces: None,
             shape_jwk: Arc::clone(&unshaped),
             shape_header: Arc::clone(&unshaped),
-            shape_claims: unshaped,
+            shape_claims: Arc::clone(&unshaped),
+            shape_introspection: unshaped,
+            opaque_tokens: false,
         }
     }
 }
@@ -111,6 +116,9 @@ pub(crate) struct State {
     /// `None` if it can't be: a client that sends a proof is told so.
     #[cfg(feature = "dpop")]
     pub(crate) proofs: Option<Checker>,
+    /// The claims of opaque tokens.
+    pub(crate) opaque: Mutex<HashMap<String, Map<String, Value>>>,
+    pub(crate) revoked: Mutex<HashSet<String>>,
     running: AtomicBool,
 }
 
@@ -134,6 +142,8 @@ impl State {
             faults: watch::Sender::default(),
             last: Mutex::default(),
             assertions: Mutex::default(),
+            opaque: Mutex::default(),
+            revoked: Mutex::default(),
             running: AtomicBool::new(true),
         }
     }

@@ -19,28 +19,36 @@ use crate::testing::tokens::token::TokenBuilder;
 
 /// Answers a POST to the token endpoint.
 pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response<Bytes> {
-    let mut response = grant(state, request).unwrap_or_else(|TokenError(code, description)| {
-        let status = match code {
-            INVALID_CLIENT => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        let body = json!({ "error": code, "error_description": description });
-        let mut response = json_response(status, &body);
-        #[cfg(feature = "dpop")]
-        if code == dpop::USE_NONCE
-            && let Some(nonce) = dpop::newest_nonce(state)
-        {
-            response.headers_mut().insert(dpop::NONCE, nonce);
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\"");
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        }
-        response
-    });
+    let mut response = grant(state, request).unwrap_or_else(|error| refuse(state, error));
     // RFC 6749 §5.1.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Answers with an error (RFC 6749 §5.2).
+pub(crate) fn refuse(
+    state: &State,
+    TokenError(code, description): TokenError,
+) -> Response<Bytes> {
+    let status = match code {
+        INVALID_CLIENT => StatusCode::UNAUTHORIZED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let body = json!({ "error": code, "error_description": description });
+    let mut response = json_response(status, &body);
+    #[cfg(feature = "dpop")]
+    if code == dpop::USE_NONCE
+        && let Some(nonce) = dpop::newest_nonce(state)
+    {
+        response.headers_mut().insert(dpop::NONCE, nonce);
+    }
+    #[cfg(not(feature = "dpop"))]
+    let _ = state;
+    if status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Basic realm=\"token endpoint\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 
@@ -66,7 +74,7 @@ fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, Tok
     #[cfg(not(feature = "dpop"))]
     let token_type = "Bearer";
     let mut answer = json!({
-        "access_token": token.sign(),
+        "access_token": if state.config.opaque_tokens { token.opaque() } else { token.sign() },
         "token_type": token_type,
         "expires_in": state.config.lifetime.as_secs(),
     });
@@ -78,7 +86,7 @@ fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, Tok
 }
 
 /// Finds out who asks: by exactly one method (RFC 6749 §2.3).
-fn authenticate<'s>(
+pub(crate) fn authenticate<'s>(
     state: &'s State,
     headers: &HeaderMap,
     parameters: &Parameters,

@@ -54,6 +54,15 @@ pub(crate) fn mint(state: &State, recipe: &Recipe) -> String {
     }
 }
 
+/// Makes an opaque token, and has the introspection endpoint know its claims.
+#[track_caller]
+pub(crate) fn register(state: &State, recipe: &Recipe) -> String {
+    let claims = make_claims(state, recipe);
+    let Ok(token) = random_id() else { misuse("no random numbers left") };
+    lock(&state.opaque).insert(token.clone(), claims);
+    token
+}
+
 fn make_header(state: &State, recipe: &Recipe, key: &TestKey) -> String {
     let mut header = Map::new();
     header.insert("alg".into(), key.algorithm().name().into());

@@ -6,7 +6,7 @@ use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::testing::issuer::state::State;
 use crate::testing::misuse::{lock, misuse};
 use crate::testing::tokens::key::TestKey;
-use crate::testing::tokens::mint::{Recipe, Seal, mint};
+use crate::testing::tokens::mint::{Recipe, Seal, mint, register};
 #[cfg(feature = "dpop")]
 use crate::testing::tokens::proof::thumbprint;
 
@@ -235,6 +235,18 @@ impl<'a> TokenBuilder<'a> {
     pub fn hmac_with_public_key(mut self) -> Self {
         self.recipe.seal = Seal::PublicKeyHmac;
         self.alg(HmacAlgorithm::HS256.name())
+    }
+
+    /// Makes an opaque token with these claims, which nobody but the introspection endpoint knows.
+    ///
+    /// Settings of the header and the signature have no effect on it.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random numbers left.
+    #[track_caller]
+    pub fn opaque(self) -> String {
+        register(self.state, &self.recipe)
     }
 
     /// Makes the token.
