@@ -32,8 +32,9 @@ lint --manifest-path benches/Cargo.toml --all-targets --target-dir "${CARGO_TARG
 # Features only add: each stands alone, and the sets that people deploy.
 # The library alone: beside the examples, it would have the features that they want.
 lint -p tower-bearer --lib --no-default-features
-for features in aws-lc-rs rust-crypto reqwest reqwest-0_13 axum client dpop mcp redis aws-secrets-manager \
-    tracing metrics test-util client,reqwest-0_13 rust-crypto,client rust-crypto,reqwest,axum \
+for features in aws-lc-rs rust-crypto reqwest reqwest-0_13 axum client dpop introspection mcp redis \
+    aws-secrets-manager tracing metrics test-util aws-lc-rs,introspection client,reqwest-0_13 \
+    rust-crypto,client rust-crypto,reqwest,axum \
     aws-lc-rs,rust-crypto default full; do
     lint -p tower-bearer --lib --no-default-features --features "$features"
 done

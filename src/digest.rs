@@ -34,7 +34,7 @@ pub(crate) struct Parts(Sha256);
 #[cfg(any(feature = "client", feature = "mcp"))]
 impl Parts {
     /// Starts a digest that is used for one purpose only.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "introspection"))]
     pub(crate) fn new(purpose: &'static str) -> Self {
         Self(Sha256::new()).part(purpose)
     }
@@ -48,13 +48,13 @@ impl Parts {
     }
 
     /// Adds a list as one part: how many there are, then each.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "introspection"))]
     pub(crate) fn list<T: AsRef<[u8]>>(self, list: impl ExactSizeIterator<Item = T>) -> Self {
         let count = u64::try_from(list.len()).unwrap_or(u64::MAX);
         list.fold(self.part(count.to_be_bytes()), Self::part)
     }
 
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "introspection"))]
     pub(crate) fn finish(self) -> Digest {
         self.0.finalize().into()
     }

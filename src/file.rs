@@ -43,7 +43,7 @@ impl SmallFile {
         Self { path: path.into().into(), reading: Arc::default() }
     }
 
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "introspection"))]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

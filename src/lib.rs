@@ -68,17 +68,20 @@ pub mod answer;
 #[cfg(feature = "dpop")]
 mod binding;
 mod cause;
-#[cfg(feature = "client")]
-#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+#[cfg(any(feature = "client", feature = "introspection"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "client", feature = "introspection"))))]
 pub mod client;
 mod clock;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 mod credentials;
-#[cfg(any(feature = "client", feature = "dpop", feature = "mcp"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "mcp"))]
 mod digest;
 mod error;
-#[cfg(any(feature = "client", feature = "reqwest"))]
+#[cfg(any(feature = "client", feature = "introspection", feature = "reqwest"))]
 mod file;
+#[cfg(feature = "introspection")]
+#[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
+pub mod introspection;
 mod issuer;
 pub mod jose;
 mod json;

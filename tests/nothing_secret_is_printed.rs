@@ -3,6 +3,7 @@
 #![cfg(all(
     feature = "axum",
     feature = "client",
+    feature = "introspection",
     feature = "mcp",
     feature = "metrics",
     feature = "redis",
@@ -31,6 +32,7 @@ use tower_bearer::client::{
     SecretErrorKind, SecretFuture, SecretProvider, SecretSource, SendError, StoreError,
     StoreErrorKind, TokenClient,
 };
+use tower_bearer::introspection::{Introspection, IntrospectionAuth};
 use tower_bearer::issuers::{Issuer, Readiness, ResolveError, Tenant, Tenants};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
@@ -80,6 +82,7 @@ const HARMLESS: &[&str] = &[
     "Tenant",
     "HmacAlgorithm",
     "IgnoredReason",
+    "IntrospectionError",
     "RequiredClaim",
     "ScopeName",
     "SecretErrorKind",
@@ -336,6 +339,35 @@ async fn mcp_guard(printed: &mut Printed, layer: &BearerAuthLayer, token: &str) 
     printed.types.extend(["RequestBody", "Shortfall"].map(str::to_owned));
 }
 
+/// Opaque tokens, this service's own credentials, and answers that hold the sentinel.
+async fn introspection(printed: &mut Printed, issuer: &TestIssuer) {
+    let url = format!("{}?key={SENTINEL}", issuer.introspection_endpoint());
+    let own = IntrospectionAuth::bearer(SENTINEL);
+    printed.debug(&own);
+    let asking = Introspection::endpoint(url, own);
+    printed.debug(&asking);
+    printed.debug(&KeySource::from(asking.clone()));
+    let builder = Validator::builder(issuer.issuer(), issuer.audience()).introspection(asking);
+    printed.debug(&builder);
+    let validator = builder.build().unwrap();
+    let layer = BearerAuthLayer::new(validator.clone());
+    let field = format!("Bearer {SENTINEL}.opaque");
+    for fault in [
+        None,
+        Some(Fault::json(format!(r#"{{"active":"{SENTINEL}"}}"#))),
+        Some(Fault::json(format!(r#"{{"active":true,"exp":"{SENTINEL}"}}"#))),
+        Some(Fault::login_page()),
+    ] {
+        if let Some(fault) = fault {
+            issuer.inject(Endpoint::Introspection, fault);
+        }
+        assert_eq!(send(printed, &layer, "/", std::slice::from_ref(&field)).await, 503);
+    }
+    issuer.clear_faults();
+    printed.debug(&validator);
+    printed.debug(&validator.introspection_status(issuer.issuer()).unwrap());
+}
+
 /// Gets tokens, and prints all that there is about it.
 async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     let assertion = Assertion::new(AssertionAlgorithm::HS256, SENTINEL.repeat(2));
@@ -585,6 +617,7 @@ async fn a_sentinel_is_found_nowhere() {
     assert!(unavailable.source().is_some(), "{unavailable:?} has no cause");
     printed.error(&unavailable);
 
+    introspection(&mut printed, &issuer).await;
     token_client(&mut printed, &issuer).await;
     errors_of_a_server_that_hides_the_secret(&mut printed).await;
 

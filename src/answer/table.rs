@@ -156,6 +156,7 @@ pub(crate) const fn wire(refusal: &Refusal, disclosure: Disclosure) -> &'static 
             | RejectionKind::UnknownKey
             | RejectionKind::AmbiguousKey
             | RejectionKind::BadSignature
+            | RejectionKind::Inactive
             | RejectionKind::WrongIssuer
             | RejectionKind::WrongAudience
             | RejectionKind::NotYetValid

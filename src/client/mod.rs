@@ -1,6 +1,9 @@
 //! The token client: gets access tokens with the client-credentials grant, caches them, and attaches
 //! them to requests.
 //!
+//! With the feature `introspection` alone, there is what a client authenticates with, [`ClientAuth`] and
+//! its parts, and nothing else.
+//!
 //! # Three lines
 //!
 //! With `OAUTH_CLIENT_ID`, `OAUTH_CLIENT_SECRET` and `OAUTH_TOKEN_ENDPOINT` or `OAUTH_ISSUER` in the
@@ -210,24 +213,52 @@
 //!
 //! Refresh tokens (the grant has none; one that is sent is dropped), DPoP, and any other grant.
 
+#[cfg(feature = "client")]
 mod attach;
+#[cfg(feature = "client")]
 mod grant;
+#[cfg(feature = "client")]
 mod shared;
+#[cfg(feature = "client")]
 mod tokens;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::attach::error::{HostRefused, OriginRefused, SendError};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::attach::future::AttachFuture;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::attach::layer::AttachTokenLayer;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::attach::replay::ReplayBody;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::attach::service::AttachToken;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::grant::builder::GrantBuilder;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::grant::definition::Grant;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::grant::error::{AnswerFault, DiscoveryFault, ErrorCode, TokenError, TokenErrorKind};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::shared::redis::RedisStore;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::shared::store::{StoreError, StoreErrorKind, StoreFuture, TokenStore};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::tokens::client::{TokenClient, TokenClientBuilder};
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::tokens::source::TokenSource;
+#[cfg(feature = "client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "client")))]
 pub use self::tokens::token::Token;
 pub use crate::credentials::algorithm::AssertionAlgorithm;
 pub use crate::credentials::assertion::{Assertion, AssertionAudience};

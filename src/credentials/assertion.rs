@@ -107,10 +107,12 @@ impl Assertion {
         self
     }
 
+    #[cfg(feature = "client")]
     pub(crate) const fn algorithm(&self) -> AssertionAlgorithm {
         self.algorithm
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn needs_issuer(&self) -> bool {
         self.audience == AssertionAudience::Issuer
     }

@@ -131,6 +131,7 @@ impl ClientAuth {
         matches!(self.method, Method::Tls)
     }
 
+    #[cfg(feature = "client")]
     pub(crate) const fn assertion(&self) -> Option<&Assertion> {
         match &self.method {
             Method::PrivateKey(assertion) | Method::SecretJwt(assertion) => Some(assertion),
@@ -233,6 +234,7 @@ impl ClientAuth {
 
 impl Proof {
     /// Returns what was made of the secret or key, but for what a text is searched for anyway.
+    #[cfg(feature = "client")]
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
         let assertions = self.parameters.iter().filter(|(name, _)| *name == "client_assertion");
         assertions.map(|(_, value)| value.as_slice())

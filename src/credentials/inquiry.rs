@@ -82,6 +82,7 @@ impl Asked {
     }
 
     /// Has the provider asked the next time that the secret is needed.
+    #[cfg(feature = "client")]
     pub(crate) fn reset(&self) {
         let mut state = self.lock();
         state.due = true;

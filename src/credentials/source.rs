@@ -102,6 +102,7 @@ impl SecretSource {
     }
 
     /// Has the provider asked the next time that the secret is needed, however old what it gave is.
+    #[cfg(feature = "client")]
     pub(crate) fn reset(&self) {
         if let Source::Asked(asked) = &*self.0 {
             asked.reset();

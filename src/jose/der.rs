@@ -1,17 +1,17 @@
 //! As much DER (ITU-T X.690) as keys need.
 
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 use zeroize::Zeroizing;
 
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const SEQUENCE: u8 = 0x30;
 
 /// Bytes that are wiped when dropped.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) type Wiped = Zeroizing<Vec<u8>>;
 
 /// Reads one value after the other.
@@ -19,7 +19,7 @@ pub(crate) type Wiped = Zeroizing<Vec<u8>>;
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "introspection"))]
     pub(crate) const fn new(der: &'a [u8]) -> Self {
         Self(der)
     }
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Writes a value that consists of these parts.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Wiped {
     let length = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(part.len()));
     let mut der = Zeroizing::new(Vec::with_capacity(length.saturating_add(4)));
@@ -83,7 +83,7 @@ pub(crate) fn write(tag: u8, parts: &[&[u8]]) -> Wiped {
 }
 
 /// Writes a non-negative number, given in big-endian bytes.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) fn write_integer(number: &[u8]) -> Wiped {
     let leading = number.iter().take_while(|byte| **byte == 0).count();
     let number = number.get(leading..).unwrap_or_default();
@@ -91,7 +91,7 @@ pub(crate) fn write_integer(number: &[u8]) -> Wiped {
     write(INTEGER, &[sign, number])
 }
 
-#[cfg(all(test, feature = "client"))]
+#[cfg(all(test, any(feature = "client", feature = "introspection")))]
 mod tests {
     use super::*;
 

@@ -17,6 +17,6 @@ pub(crate) enum JoseError {
 }
 
 /// A backend refused a private key, or could not make a key, a signature or a random number.
-#[cfg(any(feature = "client", feature = "dpop", feature = "test-util"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "test-util"))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CryptoFailure;

@@ -20,20 +20,20 @@ mod key;
 mod key_type;
 mod material;
 mod pem;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 mod private_key;
-#[cfg(any(feature = "client", feature = "test-util"))]
+#[cfg(any(feature = "client", feature = "introspection", feature = "test-util"))]
 mod serialize;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 mod sign;
 mod spki;
 
 pub(crate) use self::alg::Algorithms;
-#[cfg(any(feature = "client", feature = "dpop"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 pub(crate) use self::alg::ED25519;
 pub use self::alg::{Algorithm, HmacAlgorithm};
 pub use self::backend::choice::Backend;
-#[cfg(feature = "test-util")]
+#[cfg(any(feature = "introspection", feature = "test-util"))]
 pub(crate) use self::compact::decode_segment;
 pub(crate) use self::compact::{Compact, Scratch, decode_into};
 #[cfg(feature = "dpop")]
@@ -48,12 +48,12 @@ pub(crate) use self::jwk::{
     IgnoredKey, KeySetError, ParsedKeySet, Purpose, parse_jwk_set, parse_keys,
 };
 pub(crate) use self::key::{Identity, VerificationKey};
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) use self::key_type::KeyType;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) use self::private_key::PrivateKey;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) use self::serialize::serialize;
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) use self::sign::Signer;
 pub(crate) use self::spki::key_from_pem;

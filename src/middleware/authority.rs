@@ -13,7 +13,7 @@ use crate::answer::Absent;
 use crate::binding::dpop::target::Target;
 #[cfg(feature = "dpop")]
 use crate::metadata::full_uri;
-use crate::middleware::bearer::{self, Credentials, is_b64token};
+use crate::middleware::bearer::{self, Credentials};
 use crate::middleware::body::RefusalBody;
 use crate::middleware::context::{Context, HasSettings};
 #[cfg(feature = "dpop")]
@@ -24,6 +24,7 @@ use crate::middleware::tally::Tally;
 use crate::progress::Progress;
 use crate::refusal::{Refusal, RejectionKind};
 use crate::scope::ScopeSet;
+use crate::syntax::is_b64token;
 #[cfg(feature = "dpop")]
 use crate::telemetry::count;
 use crate::token::{AccessToken, Claims};

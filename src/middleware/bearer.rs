@@ -9,7 +9,7 @@ use crate::syntax::is_tchar;
 pub(crate) enum Credentials<'a> {
     /// No such field, or one of another scheme.
     None,
-    /// What follows the scheme. Whether it is a [`b64token`](is_b64token) is still to be seen.
+    /// What follows the scheme. Whether it is a [`b64token`](crate::syntax::is_b64token) is still to be seen.
     Token(&'a [u8]),
     /// What RFC 6750 §3.1 calls `invalid_request`.
     Refused(RejectionKind),
@@ -67,19 +67,6 @@ pub(crate) fn parse_scheme<'a>(field: &'a [u8], expected: &[u8]) -> Credentials<
     }
 }
 
-/// `b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-pub(crate) fn is_b64token(token: &[u8]) -> bool {
-    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = token.get(..token.len().saturating_sub(padding)).unwrap_or_default();
-    // No early exit within a chunk, so that it can be checked many bytes at a time.
-    !body.is_empty()
-        && body.chunks(64).all(|chunk| chunk.iter().fold(true, |ok, byte| ok & is_b64(*byte)))
-}
-
-const fn is_b64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -87,6 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::syntax::{is_b64, is_b64token};
 
     const MALFORMED: Credentials<'_> = Credentials::Refused(RejectionKind::MalformedCredentials);
 

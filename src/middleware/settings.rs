@@ -321,8 +321,12 @@ fn report(refusal: &Refusal) {
             | UnavailableReason::ShutDown => {
                 event!(WARN, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
             }
-            // Tokens with a made-up `kid` lead here, callers with short deadlines, or with many proofs.
+            // Made-up tokens lead here, callers with short deadlines, or with many proofs. An issuer that
+            // can't be asked is an event of its own.
             UnavailableReason::RefreshFailed
+            | UnavailableReason::IntrospectionFailed
+            | UnavailableReason::IntrospectionDenied
+            | UnavailableReason::IntrospectionOverloaded
             | UnavailableReason::ReplayStoreFull
             | UnavailableReason::RefreshTimedOut
             | UnavailableReason::RateLimited

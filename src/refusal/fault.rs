@@ -60,7 +60,8 @@ impl From<RejectionKind> for Refusal {
     }
 }
 
-/// A refusal because the issuer's keys are missing or came too late. The token may be valid.
+/// A refusal because the issuer's keys, or its answer about the token, are missing or came too late.
+/// The token may be valid.
 ///
 /// [`source`](Error::source) is what the last attempt to fetch them failed with, if it did. Callers
 /// aren't told; the operator is, by the logs. Two are equal that differ in nothing else.

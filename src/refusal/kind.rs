@@ -77,6 +77,8 @@ codes! {
         AmbiguousKey = "ambiguous_key", "the token has no kid and too many keys fit";
         /// The signature doesn't hold.
         BadSignature = "bad_signature", "the token's signature doesn't hold";
+        /// The issuer was asked, and says that the token isn't active (RFC 7662 §2.2).
+        Inactive = "inactive", "the issuer says that the token isn't active";
         /// `iss` isn't the configured issuer.
         WrongIssuer = "wrong_issuer", "the token has another issuer";
         /// `aud` doesn't hold the configured audience.
@@ -136,6 +138,12 @@ codes! {
         ReplayStoreFailed = "replay_store_failed", "the record of used DPoP proofs can't be reached";
         /// The token's issuer may be a tenant's, but the resolver can't tell now, or hasn't in time.
         TenantUnavailable = "tenant_unavailable", "it can't be told whether the token's issuer is a tenant";
+        /// The issuer can't be asked about the token: it is down, or doesn't answer as it should.
+        IntrospectionFailed = "introspection_failed", "the issuer can't be asked about the token";
+        /// The issuer refuses this service's own credentials, or they can't be read.
+        IntrospectionDenied = "introspection_denied", "this service's own credentials are no good";
+        /// Too many tokens are being asked about.
+        IntrospectionOverloaded = "introspection_overloaded", "too many tokens are being asked about";
         /// The key source was shut down.
         ShutDown = "shut_down", "the key source was shut down";
     }

@@ -72,6 +72,42 @@ const METRICS: &[Metric] = &[
         "Requests that wait for a refresh of the key set",
     ),
     Metric(
+        Counter,
+        "tower_bearer_introspection_requests_total",
+        Unit::Count,
+        "Questions about tokens to an issuer, by outcome",
+    ),
+    Metric(
+        Histogram,
+        "tower_bearer_introspection_request_duration_seconds",
+        Unit::Seconds,
+        "Duration of questions about tokens to an issuer",
+    ),
+    Metric(
+        Counter,
+        "tower_bearer_introspection_credentials_refused_total",
+        Unit::Count,
+        "Questions for which an issuer refused this service's own credentials",
+    ),
+    Metric(
+        Gauge,
+        "tower_bearer_introspection_circuit_open",
+        Unit::Count,
+        "1 while an introspection endpoint that failed is given a rest",
+    ),
+    Metric(
+        Counter,
+        "tower_bearer_introspection_cache_hits_total",
+        Unit::Count,
+        "Opaque tokens found in memory, by what was remembered",
+    ),
+    Metric(
+        Gauge,
+        "tower_bearer_introspection_waiters",
+        Unit::Count,
+        "Requests that wait for an issuer's answer about their token",
+    ),
+    Metric(
         Histogram,
         "tower_bearer_client_token_age_seconds",
         Unit::Seconds,

@@ -42,6 +42,7 @@ pub struct Claims {
 enum Proof {
     Signature { algorithm: Algorithm, key_id: Option<Span> },
     SharedSecret { algorithm: HmacAlgorithm },
+    Introspection,
 }
 
 /// A part of the text.
@@ -63,7 +64,7 @@ impl Claims {
     ) -> Self {
         let key_id = match evidence {
             Evidence::Signature { key_id, .. } => key_id,
-            Evidence::SharedSecret { .. } => None,
+            Evidence::SharedSecret { .. } | Evidence::Introspection => None,
         };
         let [sub, jti] = [&claims.sub, &claims.jti].map(|claim| claim.as_deref());
         let audience = || claims.aud.iter().flat_map(Audience::iter);
@@ -94,6 +95,7 @@ impl Claims {
                     Proof::Signature { algorithm, key_id: key_id.map(&mut push) }
                 }
                 Evidence::SharedSecret { algorithm } => Proof::SharedSecret { algorithm },
+                Evidence::Introspection => Proof::Introspection,
             },
             audience: audience().map(&mut push).collect(),
             acr: acr.map(&mut push),
@@ -186,7 +188,7 @@ impl Claims {
         self.audience.iter().map(|span| self.part(*span))
     }
 
-    /// Returns `exp`. Every JWT that is accepted has one.
+    /// Returns `exp`. Every JWT that is accepted has one; an introspected token may have none.
     pub const fn expires_at(&self) -> Option<UnixTime> {
         self.times.exp
     }
@@ -283,6 +285,7 @@ impl Claims {
                 Evidence::Signature { algorithm, key_id: self.part_of(key_id) }
             }
             Proof::SharedSecret { algorithm } => Evidence::SharedSecret { algorithm },
+            Proof::Introspection => Evidence::Introspection,
         }
     }
 

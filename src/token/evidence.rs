@@ -16,4 +16,6 @@ pub enum Evidence<'a> {
         /// The secret's algorithm.
         algorithm: HmacAlgorithm,
     },
+    /// The issuer was asked (RFC 7662), and called the token active.
+    Introspection,
 }

@@ -74,7 +74,7 @@ impl<'a> Mark<'a> {
         };
         let is_in = |list: &[&str]| list.iter().any(|known| known.eq_ignore_ascii_case(&value));
         let kind = match claim {
-            "token_use" if is_in(&["access"]) => return None,
+            "token_use" if is_in(&["access", "access_token"]) => return None,
             "token_use" if is_in(&["id"]) => Kind::IdToken,
             "token_use" => Kind::Other,
             _ if is_in(&ACCESS_TYPES) => return None,

@@ -35,6 +35,14 @@ impl TimeRules {
         times.exp.map(|_| self.term(times).1)
     }
 
+    /// Returns when a token with these times is too old, if ever.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn too_old_at(self, times: Times) -> UnixTime {
+        let bound = self.max_age.zip(times.iat);
+        let bound = bound.map(|(max_age, iat)| iat.plus(max_age).plus(self.leeway));
+        bound.unwrap_or(UnixTime::from_secs(i64::MAX))
+    }
+
     /// Holds a token's times against the clock: a token that passed may have expired since.
     #[inline]
     pub(crate) fn check(self, times: Times, now: UnixTime) -> Result<(), Rejection> {

@@ -19,15 +19,20 @@ impl<C> ValidatorBuilder<C> {
     ///
     /// If a setting can't work. The error says which, and what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
-        let cache = cache(&self.shared)?;
         let settings = Settings { proofs: self.shared.accepts_proofs(), ..self.settings };
         let realms = Realms::One(only_realm(settings, &self.shared.clock)?);
-        Inner::new(realms, self.shared, cache).map(Validator::new)
+        validator(realms, self.shared)
     }
 }
 
+/// Builds a validator of these issuers.
+pub(crate) fn validator<C>(realms: Realms, shared: Shared) -> Result<Validator<C>, ConfigError> {
+    let cache = cache(&shared)?;
+    Inner::new(realms, shared, cache).map(Validator::new)
+}
+
 /// Builds what remembers tokens; `None` if it is switched off.
-pub(crate) fn cache<C>(shared: &Shared) -> Result<Option<Cache<C>>, ConfigError> {
+fn cache<C>(shared: &Shared) -> Result<Option<Cache<C>>, ConfigError> {
     let Shared { cache_entries: entries, cache_bytes: bytes, .. } = *shared;
     if entries > MAX_CACHE_ENTRIES {
         return Err(ConfigError::new(format!(

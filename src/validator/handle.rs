@@ -11,6 +11,8 @@ use crate::jose::Backend;
 use crate::jwks::{Health, Jwks, NotReady};
 use crate::token::NoClaims;
 use crate::validator::cache::Cache;
+#[cfg(feature = "introspection")]
+use crate::validator::opaque::Remembering;
 use crate::validator::realms::Realms;
 use crate::validator::settings::Shared;
 
@@ -56,6 +58,8 @@ pub(crate) struct Inner<C> {
     pub(crate) clock: Arc<dyn Clock>,
     /// `None` if it is switched off.
     pub(crate) cache: Option<Cache<C>>,
+    #[cfg(feature = "introspection")]
+    pub(crate) opaque: Remembering<C>,
     /// `None` if it is off.
     #[cfg(feature = "dpop")]
     pub(crate) dpop: Option<Arc<Checker>>,
@@ -84,6 +88,8 @@ impl<C> Inner<C> {
             realms,
             clock: shared.clock,
             cache,
+            #[cfg(feature = "introspection")]
+            opaque: Remembering::new(shared.cache_entries, shared.cache_bytes),
             #[cfg(feature = "dpop")]
             dpop,
         })
@@ -121,10 +127,7 @@ impl<C> Validator<C> {
     /// last attempt failed with.
     pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
         match &self.inner.realms {
-            Realms::One(realm) => match realm.jwks() {
-                Some(jwks) => jwks.ready(deadline).await,
-                None => Ok(()),
-            },
+            Realms::One(realm) => realm.ready(deadline).await,
             Realms::Many(many) => many.ready(deadline).await,
         }
     }

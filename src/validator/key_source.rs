@@ -15,6 +15,8 @@ pub(crate) enum Source {
     Jwks(Jwks),
     Builder(Box<JwksBuilder>),
     SharedSecret(HmacAlgorithm, Secret),
+    #[cfg(feature = "introspection")]
+    Introspection(Box<crate::introspection::Introspection>),
 }
 
 impl KeySource {
@@ -34,6 +36,15 @@ impl KeySource {
             }
             other => Self(other),
         }
+    }
+}
+
+/// The issuer is asked about every token, whatever it looks like.
+#[cfg(feature = "introspection")]
+#[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
+impl From<crate::introspection::Introspection> for KeySource {
+    fn from(introspection: crate::introspection::Introspection) -> Self {
+        Self(Source::Introspection(Box::new(introspection)))
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct List {
     max_token_bytes: usize,
     /// The first few, for refusals.
     names: Arc<str>,
+    /// Those that are asked about opaque tokens, the longest prefix first.
+    #[cfg(feature = "introspection")]
+    asked: Box<[Arc<Realm>]>,
 }
 
 impl List {
@@ -47,7 +50,15 @@ impl List {
         let names = realms.iter().map(|realm| Excerpt::new(&realm.policy.name()));
         let names = listed(names, NAMED).into();
         let max_token_bytes = bytes.max().unwrap_or(0);
-        Ok(Self { realms: realms.into(), by_iss, templates, max_token_bytes, names })
+        Ok(Self {
+            #[cfg(feature = "introspection")]
+            asked: asked(&realms)?,
+            realms: realms.into(),
+            by_iss,
+            templates,
+            max_token_bytes,
+            names,
+        })
     }
 
     pub(crate) fn realms(&self) -> impl ExactSizeIterator<Item = &Arc<Realm>> {
@@ -81,5 +92,45 @@ impl List {
     /// Returns the first few issuers, for refusals.
     pub(crate) const fn names(&self) -> &Arc<str> {
         &self.names
+    }
+}
+
+#[cfg(feature = "introspection")]
+impl List {
+    /// Returns `true` if any issuer is asked about tokens.
+    pub(crate) fn asks(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// Returns the one issuer that is asked about opaque tokens like this one.
+    pub(crate) fn of_opaque(&self, token: &[u8]) -> Option<&Arc<Realm>> {
+        let takes = |realm: &&Arc<Realm>| realm.asked.as_ref().is_some_and(|it| it.takes(token));
+        self.asked.iter().find(takes)
+    }
+}
+
+/// Orders those that are asked by their prefixes: no token is ever shown to an issuer by trial.
+#[cfg(feature = "introspection")]
+fn asked(realms: &[Arc<Realm>]) -> Result<Box<[Arc<Realm>]>, ConfigError> {
+    fn prefix(realm: &Arc<Realm>) -> &str {
+        let asked = realm.asked.as_ref();
+        asked.and_then(|asked| asked.rules.prefix.as_deref()).unwrap_or_default()
+    }
+    let mut asked: Vec<_> = realms.iter().filter(|it| it.asked.is_some()).cloned().collect();
+    asked.sort_by_key(|realm| {
+        (usize::MAX.saturating_sub(prefix(realm).len()), prefix(realm).to_owned())
+    });
+    let twice = asked.windows(2).find_map(|pair| match pair {
+        [one, other] if prefix(one) == prefix(other) => Some((one, other)),
+        _ => None,
+    });
+    match twice {
+        None => Ok(asked.into()),
+        Some((one, other)) => Err(ConfigError::new(format!(
+            "it can't be told which of {:?} and {:?} to ask about an opaque token, and trying both \
+             would show one's tokens to the other: tell them apart with Introspection::token_prefix",
+            one.policy.name(),
+            other.policy.name(),
+        ))),
     }
 }

@@ -9,10 +9,13 @@ mod cache;
 mod directory;
 mod faults;
 mod handle;
+mod health;
 pub mod issuers;
 mod key_source;
 mod list;
 mod metered;
+#[cfg(feature = "introspection")]
+mod opaque;
 mod pipeline;
 mod plan;
 mod policy;
@@ -23,6 +26,7 @@ mod settings;
 mod standing;
 mod table;
 mod template;
+mod trust;
 mod unreadable;
 mod unverified;
 

@@ -8,15 +8,14 @@ use crate::clock::UnixTime;
 use crate::jose::Scratch;
 use crate::jwks::LoadedKeys;
 use crate::progress::{Pending, Progress};
-use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
+use crate::refusal::{Refusal, Rejection, RejectionKind};
 use crate::token::{AccessToken, Evidence, Lifetime, Verified};
 use crate::validator::cache::Cache;
 use crate::validator::handle::{Inner, Validator};
-use crate::validator::metered;
 use crate::validator::presented::Presented;
 use crate::validator::realm::{Realm, Seal, Unproved, Waiting};
 use crate::validator::realms::{Many, Realms};
-use crate::validator::unreadable::without_values;
+use crate::validator::unreadable::read_extra;
 
 impl<C> Validator<C> {
     /// Returns what a token says that was verified before, if that still holds.
@@ -117,6 +116,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// Verifies a token that [`recall`](Self::recall) doesn't know.
     #[inline]
     pub(crate) fn verify(&self, token: &[u8]) -> Progress<Arc<Verified<C>>> {
+        #[cfg(feature = "introspection")]
+        if let Some(progress) = self.verify_by_asking(token) {
+            return progress;
+        }
         if let Some(rejection) = self.recall_refused(token) {
             return Progress::Ready(Err(rejection.into()));
         }
@@ -147,7 +150,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
 
     /// Verifies a token of this issuer.
     #[inline]
-    fn verify_by(&self, realm: &Arc<Realm>, token: &[u8]) -> Progress<Arc<Verified<C>>> {
+    pub(crate) fn verify_by(&self, realm: &Arc<Realm>, token: &[u8]) -> Progress<Arc<Verified<C>>> {
         if token.len() > realm.policy.max_token_bytes {
             return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
         }
@@ -214,6 +217,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         };
         if let Some(cache) = &self.inner.cache {
             match &concluded {
+                // Not for longer than its issuer would say so.
+                #[cfg(feature = "introspection")]
+                Ok(_) if realm.asks_about_jwts() => {}
                 Ok((verified, held)) => cache.remember_accepted(token, seal.term, *held, verified),
                 Err(rejection) => cache.remember_refused(token, seal.term, rejection),
             }
@@ -231,10 +237,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         unproved: &Unproved<'_>,
         evidence: Evidence<'_>,
     ) -> Result<(Arc<Verified<C>>, usize), Rejection> {
-        let (extra, held) = metered::read(unproved.payload).map_err(|error| {
-            let reason = without_values(&error.to_string()).into();
-            Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
-        })?;
+        let (extra, held) = read_extra(unproved.payload)?;
         let claims = realm.claims(unproved, evidence)?;
         let until = realm.policy.times.ends(unproved.claims.times);
         let lifetime = Lifetime::new(until, Arc::clone(&self.inner.clock));

@@ -10,10 +10,13 @@ use crate::jose::{Algorithm, Backend, HmacKey};
 use crate::jwks::Jwks;
 use crate::token::{Sources, TimeRules, TrustDomain};
 use crate::validator::key_source::{KeySource, Source};
+#[cfg(feature = "introspection")]
+use crate::validator::opaque::{Asked, asked, introspection, is_as_before};
 use crate::validator::policy::{Policy, Profile, RequiredClaim};
-use crate::validator::realm::{Realm, Trust};
+use crate::validator::realm::Realm;
 use crate::validator::settings::{Kind, Settings};
 use crate::validator::template::Template;
+use crate::validator::trust::Trust;
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
@@ -32,6 +35,8 @@ struct Plan {
     trust: Trust,
     /// Whether the keys are those of the issuer's entry before.
     same_keys: bool,
+    #[cfg(feature = "introspection")]
+    asked: Option<Asked>,
 }
 
 /// Builds the only issuer of a validator.
@@ -39,8 +44,11 @@ pub(crate) fn only_realm(
     settings: Settings,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<Realm>, ConfigError> {
-    let Plan { policy, trust, .. } = plan(settings, clock, None)?;
-    Ok(Arc::new(Realm::only(policy, trust)))
+    let plan = plan(settings, clock, None)?;
+    let realm = Realm::only(plan.policy, plan.trust);
+    #[cfg(feature = "introspection")]
+    let realm = realm.asking(plan.asked);
+    Ok(Arc::new(realm))
 }
 
 /// Builds one of several issuers. `before` is its entry in the list that is replaced, which goes on if
@@ -50,11 +58,17 @@ pub(crate) fn realm(
     clock: &Arc<dyn Clock>,
     before: Option<&Arc<Realm>>,
 ) -> Result<Arc<Realm>, ConfigError> {
-    let Plan { policy, trust, same_keys } = plan(settings, clock, before.map(AsRef::as_ref))?;
-    match before {
-        Some(before) if same_keys && before.policy == policy => Ok(Arc::clone(before)),
-        _ => Ok(Arc::new(Realm::among_others(policy, trust))),
+    let plan = plan(settings, clock, before.map(AsRef::as_ref))?;
+    if let Some(before) = before
+        && plan.same_keys
+        && before.policy == plan.policy
+    {
+        return Ok(Arc::clone(before));
     }
+    let realm = Realm::among_others(plan.policy, plan.trust);
+    #[cfg(feature = "introspection")]
+    let realm = realm.asking(plan.asked);
+    Ok(Arc::new(realm))
 }
 
 fn plan(
@@ -73,6 +87,8 @@ fn plan(
     check_names(&settings)?;
     check_bounds(&settings)?;
     check_sources(&settings.sources)?;
+    #[cfg(feature = "introspection")]
+    let (introspection, of_answers) = (introspection(&settings)?, settings.required.clone());
     let template = settings.template.map(|it| (it.document_url, it.allowed, it.key_issuers));
     let document = template.as_ref().map(|(document, ..)| document.clone());
     let issuer = match &profile {
@@ -106,7 +122,15 @@ fn plan(
         proofs: settings.proofs,
     };
     let same_keys = before.is_some_and(|before| trust.is_of_the_same_keys(&before.trust));
-    Ok(Plan { policy, trust, same_keys })
+    #[cfg(feature = "introspection")]
+    let same_keys = same_keys && is_as_before(before, introspection.as_ref());
+    Ok(Plan {
+        same_keys,
+        #[cfg(feature = "introspection")]
+        asked: asked(introspection.as_ref(), &policy, &trust, of_answers, clock)?,
+        policy,
+        trust,
+    })
 }
 
 fn profile(settings: &Settings) -> Result<Profile, ConfigError> {
@@ -221,6 +245,10 @@ fn trust(
             let backend = Backend::preferred_or_error()?;
             let key = HmacKey::new(algorithm, secret, backend)?;
             return Ok((Trust::SharedSecret(key), backend));
+        }
+        #[cfg(feature = "introspection")]
+        Some(KeySource(Source::Introspection(_))) => {
+            return Ok((Trust::Introspection, Backend::preferred_or_error()?));
         }
         Some(KeySource(Source::Jwks(jwks))) => jwks,
         Some(KeySource(Source::Builder(builder))) => builder.clock_unless_set(clock).build()?,

@@ -26,7 +26,7 @@ impl RequiredClaim {
     /// All of them.
     pub const ALL: &'static [Self] = &[Self::Subject, Self::ClientId, Self::IssuedAt, Self::JwtId];
 
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Subject => "sub",
             Self::ClientId => "the client's id, where ValidatorBuilder::client_id_source says",
@@ -35,7 +35,7 @@ impl RequiredClaim {
         }
     }
 
-    fn is_in(self, claims: &RawClaims<'_>, sources: &Sources) -> bool {
+    pub(crate) fn is_in(self, claims: &RawClaims<'_>, sources: &Sources) -> bool {
         match self {
             Self::Subject => claims.sub.is_some(),
             Self::ClientId => claims.client_id(&sources.client_id).is_some(),
@@ -154,6 +154,11 @@ impl Policy {
         if let Some(rejection) = claims.mark.as_ref().and_then(|mark| mark.refusal(typed)) {
             return Err(rejection);
         }
+        self.check_confirmation(claims)
+    }
+
+    /// Refuses a token that is bound to what this service can't be shown.
+    pub(crate) fn check_confirmation(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
         match (&claims.confirmation, self.proofs) {
             (Confirmation::None, _) | (Confirmation::Key(_), true) => Ok(()),
             // RFC 9449 §7.2, RFC 8705 §3: a bound token must not be accepted as a mere bearer token.
@@ -184,7 +189,7 @@ impl Policy {
         }
     }
 
-    fn check_audience(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check_audience(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
         let Some(aud) = &claims.aud else {
             let client = claims.client_id(&self.sources.client_id);
             return match client.filter(|id| self.without_audience.iter().any(|it| **it == **id)) {
@@ -208,7 +213,7 @@ impl Policy {
     }
 
     /// RFC 9068 §4: the same, code point by code point; a trailing slash makes another issuer.
-    fn check_issuer(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check_issuer(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
         let iss = match &self.profile {
             Profile::JwtSvid(domain) => {
                 return domain.check_subject(claims.sub.as_deref().unwrap_or_default());
@@ -241,7 +246,7 @@ pub(crate) fn unsupported_algorithm(header: &Header<'_>) -> Rejection {
     Rejection::with(RejectionKind::UnsupportedAlgorithm, presented)
 }
 
-const fn missing_claim(claim: &'static str) -> Rejection {
+pub(crate) const fn missing_claim(claim: &'static str) -> Rejection {
     Rejection::with(RejectionKind::MissingClaim, Detail::Claim(claim))
 }
 

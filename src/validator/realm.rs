@@ -4,15 +4,18 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::clock::{Clock, UnixTime};
-use crate::jose::{Algorithm, Compact, Header, HmacKey, Scratch, decode_into};
-use crate::jwks::{Candidates, Health, Jwks, KeySet, KeysState, LoadedKeys};
+use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
+use crate::jwks::{Candidates, Jwks, KeySet, KeysState, LoadedKeys};
 use crate::progress::Progress;
 use crate::refusal::{Detail, Excerpt, Refusal, Rejection, RejectionKind};
 use crate::token::{Claims, Entry, Evidence, RawClaims};
 use crate::validator::cache::Term;
+#[cfg(feature = "introspection")]
+use crate::validator::opaque::Asked;
 use crate::validator::policy::{Policy, unsupported_algorithm};
 use crate::validator::standing::{ITS_ONLY_GENERATION, Standing, Watch};
 use crate::validator::table::Table;
+use crate::validator::trust::Trust;
 
 /// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
 /// because `kid` comes first, they share one set of the table: then it is 16.
@@ -32,17 +35,9 @@ pub(crate) struct Realm {
     pub(crate) entry: Option<Arc<Entry>>,
     /// What remembered tokens hold; `None` where there is no other issuer.
     standing: Option<Arc<Standing>>,
-}
-
-/// What signatures are checked with.
-#[derive(Debug)]
-pub(crate) enum Trust {
-    Jwks {
-        keys: Jwks,
-        /// Whether they were found by discovery, since nothing else was said.
-        by_default: bool,
-    },
-    SharedSecret(HmacKey),
+    /// How the issuer is asked about tokens, if it is.
+    #[cfg(feature = "introspection")]
+    pub(crate) asked: Option<Asked>,
 }
 
 /// What a header says that met the policy.
@@ -95,7 +90,16 @@ impl Realm {
         let several = policy.issuers.len() > 1;
         let entry = several.then(|| Arc::new(Entry::new(policy.name(), policy.times, false)));
         let headers = Table::new(HEADERS, HEADER_BYTES);
-        Self { watch: trust.watch(), policy, trust, headers, entry, standing: None }
+        Self {
+            watch: trust.watch(),
+            policy,
+            trust,
+            headers,
+            entry,
+            standing: None,
+            #[cfg(feature = "introspection")]
+            asked: None,
+        }
     }
 
     /// Creates one of several issuers.
@@ -128,6 +132,8 @@ impl Realm {
         match &self.trust {
             Trust::Jwks { keys, .. } => Some(keys),
             Trust::SharedSecret(_) => None,
+            #[cfg(feature = "introspection")]
+            Trust::Introspection => None,
         }
     }
 
@@ -182,6 +188,8 @@ impl Realm {
             Trust::Jwks { .. } => Some(self.policy.check_algorithm(&header)?),
             Trust::SharedSecret(key) if header.alg == key.algorithm().name() => None,
             Trust::SharedSecret(_) => return Err(unsupported_algorithm(&header)),
+            #[cfg(feature = "introspection")]
+            Trust::Introspection => return Err(unsupported_algorithm(&header)),
         };
         Ok(Vetted { algorithm, kid: header.kid, typed })
     }
@@ -201,6 +209,10 @@ impl Realm {
                 let (from, until) = self.policy.times.term(token.claims.times);
                 let term = self.term(from, until, ITS_ONLY_GENERATION);
                 return Progress::Ready(Ok(Seal { genuine, evidence, term }));
+            }
+            #[cfg(feature = "introspection")]
+            Trust::Introspection => {
+                return Progress::Ready(Err(RejectionKind::BadSignature.into()));
             }
         };
         let loaded = jwks.load(token.now);
@@ -249,11 +261,6 @@ impl Realm {
         })
     }
 
-    /// Returns whether its tokens can be checked now.
-    pub(crate) fn health(&self) -> Health {
-        self.jwks().map_or(Health::Ready, Jwks::health)
-    }
-
     fn term(&self, from: UnixTime, until: UnixTime, generation: u64) -> Term {
         Term { from, until, generation, standing: self.standing.clone() }
     }
@@ -274,28 +281,22 @@ impl Realm {
         token: &Unproved<'_>,
         evidence: Evidence<'_>,
     ) -> Result<Claims, Rejection> {
-        let (policy, claims) = (&self.policy, &token.claims);
-        let scopes = claims.scopes(token.payload, &policy.sources.scope)?;
+        self.claims_of(&token.claims, token.payload, evidence)
+    }
+
+    /// Builds the owned claims, which were read from this JSON.
+    #[inline]
+    pub(crate) fn claims_of(
+        &self,
+        claims: &RawClaims<'_>,
+        json: &[u8],
+        evidence: Evidence<'_>,
+    ) -> Result<Claims, Rejection> {
+        let policy = &self.policy;
+        let scopes = claims.scopes(json, &policy.sources.scope)?;
         let client_id = claims.client_id(&policy.sources.client_id);
         let (issuer, entry) = (policy.issuer_of(claims), self.entry.clone());
         Ok(Claims::new(issuer, entry, claims, client_id, scopes, evidence))
-    }
-}
-
-impl Trust {
-    /// Returns `true` if both have one key source between them.
-    pub(crate) fn is_of_the_same_keys(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Jwks { keys, .. }, Self::Jwks { keys: others, .. }) => keys.is_same(others),
-            _ => false,
-        }
-    }
-
-    fn watch(&self) -> Watch {
-        match self {
-            Self::Jwks { keys, .. } => Watch::Keys(keys.watch()),
-            Self::SharedSecret(_) => Watch::SharedSecret,
-        }
     }
 }
 

@@ -47,6 +47,18 @@ impl Realms {
     }
 }
 
+#[cfg(feature = "introspection")]
+impl Realms {
+    /// Returns `true` if any issuer is asked about tokens.
+    #[inline]
+    pub(crate) fn ask(&self) -> bool {
+        match self {
+            Self::One(realm) => realm.asked.is_some(),
+            Self::Many(many) => many.list.load().asks(),
+        }
+    }
+}
+
 impl Many {
     pub(crate) fn new(
         list: List,

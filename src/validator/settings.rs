@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) are_resources: bool,
     pub(crate) without_audience: Option<Vec<String>>,
     pub(crate) keys: Option<KeySource>,
+    #[cfg(feature = "introspection")]
+    pub(crate) introspection: Option<crate::introspection::Introspection>,
     pub(crate) algorithms: Option<Vec<Algorithm>>,
     pub(crate) kind: Kind,
     pub(crate) rfc9068: bool,
@@ -73,6 +75,8 @@ impl Settings {
             are_resources: false,
             without_audience: None,
             keys: None,
+            #[cfg(feature = "introspection")]
+            introspection: None,
             algorithms: None,
             kind,
             rfc9068: false,

@@ -111,6 +111,21 @@ impl<V> Table<V> {
         self.release(gone);
     }
 
+    /// Forgets a token.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn remove(&self, token: &[u8]) {
+        let Some((set, tag)) = self.place(token) else { return };
+        let hand = set.lock();
+        // It may be that there is none, and this is another's place, or an empty one.
+        let way = set.way_of(token, tag).filter(|way| {
+            let held = set.ways.get(*way).and_then(ArcSwapOption::load_full);
+            held.is_some_and(|entry| **entry.token == *token)
+        });
+        let gone = way.and_then(|way| set.put(way, None, NO_TAG));
+        drop(hand);
+        self.release(gone);
+    }
+
     fn place(&self, token: &[u8]) -> Option<(&Set<V>, u32)> {
         let mut hasher = self.hasher.build_hasher();
         match token.last_chunk::<HASHED_BYTES>() {

@@ -1,5 +1,19 @@
 //! What may be told of an error that the application's `Deserialize` ends with.
 
+use serde::de::DeserializeOwned;
+
+use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::validator::metered;
+
+/// Reads the application's own claims. Returns with them how much they hold outside of themselves.
+#[inline]
+pub(crate) fn read_extra<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, usize), Rejection> {
+    metered::read(payload).map_err(|error| {
+        let reason = without_values(&error.to_string()).into();
+        Rejection::with(RejectionKind::MalformedClaim, Detail::Unreadable { reason })
+    })
+}
+
 /// The longest that is told.
 const MAX_BYTES: usize = 200;
 
@@ -8,7 +22,7 @@ const MAX_BYTES: usize = 200;
 /// serde's own messages quote values in known places: the names of claims and types that remain are
 /// those of the application's type. Of another message, which the application or a library wrote,
 /// nothing that is quoted, and nothing behind it, is kept.
-pub(crate) fn without_values(message: &str) -> String {
+fn without_values(message: &str) -> String {
     // serde_json appends a position.
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let said = named(message).or_else(|| expected(message)).unwrap_or_else(|| unquoted(message));

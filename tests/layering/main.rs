@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("progress", 3),
     ("metadata", 3),
     ("token", 3),
+    ("introspection", 4),
     ("jwks", 4),
     ("binding", 4),
     ("answer", 5),
@@ -43,7 +44,8 @@ const FLOORS: &[(&str, u8)] = &[
 ];
 
 /// The member names of a JSON object are told apart by their kinds; errors have causes.
-const SAME_FLOOR: &[(&str, &str)] = &[("error", "cause"), ("json", "kinds"), ("testing", "jwks")];
+const SAME_FLOOR: &[(&str, &str)] =
+    &[("error", "cause"), ("introspection", "jwks"), ("json", "kinds"), ("testing", "jwks")];
 
 /// A word, and the only files (or folders) that may have it.
 const PLACES: &[(&str, &[&str])] = &[
@@ -94,6 +96,7 @@ const PLACES: &[(&str, &[&str])] = &[
         ".spawn(",
         &[
             "client/tokens/flight.rs",
+            "introspection/flights.rs",
             "jwks/refresher.rs",
             "middleware/deadline/wheel.rs",
             "testing/",
@@ -237,12 +240,13 @@ const PROTOCOL: &[&str] = &[
     "client_secret_basic",
     "client_secret_jwt",
     "client_secret_post",
+    "introspection_endpoint_auth_methods_supported",
 ];
 
 #[test]
 fn a_rooms_docs_name_all_of_its_metrics_and_events() {
     let sources = sources();
-    for (here, fewest) in [("client", 10), ("jwks", 9)] {
+    for (here, fewest) in [("client", 10), ("introspection", 5), ("jwks", 9)] {
         let docs = sources.get(&format!("{here}/mod.rs")).unwrap();
         let names = quoted(&sources, &format!("{here}_"));
         let names: Vec<_> =

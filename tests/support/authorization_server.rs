@@ -1,4 +1,4 @@
-//! The two independent authorization servers under `tests/interop`.
+//! The three independent authorization servers under `tests/interop`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,6 +19,7 @@ const START: Duration = Duration::from_secs(20);
 enum Program {
     OidcProvider { metadata: &'static str },
     Authlib,
+    DjangoOauthToolkit,
 }
 
 /// How the server changes its keys.
@@ -61,6 +62,11 @@ impl AuthorizationServer {
         Self::start(Program::Authlib)
     }
 
+    /// Starts the server made with django-oauth-toolkit, which grants opaque tokens only.
+    pub(crate) fn django_oauth_toolkit() -> Self {
+        Self::start(Program::DjangoOauthToolkit)
+    }
+
     fn start(program: Program) -> Self {
         let state = process::scratch("keys.json");
         let (process, issuer) = spawn(program, &state, "0").expect("the server starts");
@@ -74,7 +80,8 @@ impl AuthorizationServer {
     }
 
     fn origin(&self) -> &str {
-        self.issuer.strip_suffix("/tenant").unwrap_or(&self.issuer)
+        let path = ["/tenant", "/o"].iter().find_map(|path| self.issuer.strip_suffix(path));
+        path.unwrap_or(&self.issuer)
     }
 
     fn port(&self) -> &str {
@@ -117,11 +124,13 @@ impl AuthorizationServer {
                 ("svc".to_owned(), format!("{form}&resource={AUDIENCE}/{kind}"))
             }
             Program::Authlib => (format!("svc-{kind}"), form),
+            Program::DjangoOauthToolkit => ("svc".to_owned(), format!("{form}&lifetime={kind}")),
         };
+        let slash = if matches!(self.program, Program::DjangoOauthToolkit) { "/" } else { "" };
         let secret = format!("{client}-secret");
         let response = self
             .http
-            .post(format!("{}/token", self.issuer))
+            .post(format!("{}/token{slash}", self.issuer))
             .basic_auth(client, Some(secret))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form)
@@ -134,6 +143,24 @@ impl AuthorizationServer {
             Some(token) => token.to_owned(),
             None => panic!("no token: {status} {body}"),
         }
+    }
+
+    /// Revokes a token (RFC 7009).
+    pub(crate) async fn revoke(&self, token: &str) {
+        let path = match self.program {
+            Program::DjangoOauthToolkit => "revoke_token/",
+            Program::OidcProvider { .. } | Program::Authlib => "token/revocation",
+        };
+        let response = self
+            .http
+            .post(format!("{}/{path}", self.issuer))
+            .basic_auth("svc", Some("svc-secret"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(format!("token={token}"))
+            .send()
+            .await
+            .expect("the revocation endpoint answers");
+        assert!(response.status().is_success(), "not revoked: {}", response.status());
     }
 
     /// Changes the server's keys.
@@ -155,10 +182,19 @@ impl AuthorizationServer {
 
     /// Returns how often the key set was fetched since the server started.
     pub(crate) async fn key_set_fetches(&self) -> u64 {
+        self.counter("jwks").await
+    }
+
+    /// Returns how often the server was asked about a token since it started.
+    pub(crate) async fn introspections(&self) -> u64 {
+        self.counter("introspection").await
+    }
+
+    async fn counter(&self, name: &str) -> u64 {
         let url = format!("{}/control/counters", self.origin());
         let response = self.http.get(url).send().await.expect("the server answers");
         let counters: Value = response.json().await.expect("counters");
-        counters.get("jwks").and_then(Value::as_u64).expect("a counter")
+        counters.get(name).and_then(Value::as_u64).expect("a counter")
     }
 }
 
@@ -179,6 +215,11 @@ fn spawn(program: Program, state: &PathBuf, port: &str) -> Option<(Process, Stri
         Program::Authlib => {
             let mut command = Command::new(process::python());
             command.arg(process::interop("authlib/server.py"));
+            command
+        }
+        Program::DjangoOauthToolkit => {
+            let mut command = Command::new(process::python());
+            command.arg(process::interop("django-oauth-toolkit/server.py"));
             command
         }
     };

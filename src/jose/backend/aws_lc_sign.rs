@@ -16,7 +16,7 @@ pub(crate) enum KeyPair {
 
 impl KeyPair {
     /// Takes a key of this type: PKCS #1 for RSA, PKCS #8 for the others.
-    #[cfg(feature = "client")]
+    #[cfg(any(feature = "client", feature = "introspection"))]
     pub(crate) fn from_der(key_type: KeyType, der: &[u8]) -> Result<Self, CryptoFailure> {
         let pair = match key_type {
             KeyType::Rsa => RsaKeyPair::from_der(der).map(Self::Rsa),

@@ -2,7 +2,10 @@
 pub(crate) mod aws_lc;
 #[cfg(feature = "test-util")]
 pub(crate) mod aws_lc_generate;
-#[cfg(all(feature = "aws-lc-rs", any(feature = "client", feature = "test-util")))]
+#[cfg(all(
+    feature = "aws-lc-rs",
+    any(feature = "client", feature = "introspection", feature = "test-util")
+))]
 pub(crate) mod aws_lc_sign;
 pub(crate) mod choice;
 #[cfg(feature = "rust-crypto")]

@@ -1,10 +1,10 @@
-#[cfg(any(feature = "client", feature = "dpop"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey};
 
 use crate::jose::alg::{Algorithm, HmacAlgorithm};
-#[cfg(any(feature = "client", feature = "dpop"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 use crate::jose::error::CryptoFailure;
 use crate::jose::ignored::IgnoredReason;
 use crate::jose::key_type::KeyType;
@@ -70,7 +70,7 @@ fn verify(algorithm: JwtAlgorithm, key: &DecodingKey, message: &[u8], signature:
 }
 
 /// Signs with a private key: PKCS #1 for RSA, PKCS #8 for the others.
-#[cfg(feature = "client")]
+#[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) fn sign(
     algorithm: Algorithm,
     der: &[u8],
@@ -85,7 +85,7 @@ pub(crate) fn sign(
 }
 
 /// Returns the HMAC of a message.
-#[cfg(any(feature = "client", feature = "dpop"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 pub(crate) fn hmac_sign(
     algorithm: HmacAlgorithm,
     secret: &[u8],
@@ -95,7 +95,7 @@ pub(crate) fn hmac_sign(
     sign_with(hmac_algorithm(algorithm), &key, message)
 }
 
-#[cfg(any(feature = "client", feature = "dpop"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 fn sign_with(
     algorithm: JwtAlgorithm,
     key: &EncodingKey,

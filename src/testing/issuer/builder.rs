@@ -53,7 +53,7 @@ pub struct TestIssuerBuilder {
     jwks_headers: Vec<(String, String)>,
     metadata: Map<String, Value>,
     foreign_keys: Vec<Value>,
-    config: Config,
+    pub(crate) config: Config,
 }
 
 impl TestIssuer {
@@ -254,29 +254,6 @@ impl TestIssuerBuilder {
         shape: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
     ) -> Self {
         self.config.shape_claims = Arc::new(shape);
-        self
-    }
-
-    /// Changes what the introspection endpoint answers about each active token.
-    ///
-    /// ```
-    /// # use tower_bearer::testing::TestIssuer;
-    /// // As django-oauth-toolkit: neither `iss` nor `aud` nor `iat`.
-    /// let builder = TestIssuer::builder().shape_introspection(|answer| {
-    ///     answer.retain(|name, _| !["iss", "aud", "iat"].contains(&name.as_str()));
-    /// });
-    /// ```
-    pub fn shape_introspection(
-        mut self,
-        shape: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
-    ) -> Self {
-        self.config.shape_introspection = Arc::new(shape);
-        self
-    }
-
-    /// Lets the token endpoint grant opaque tokens in place of JWTs.
-    pub fn opaque_tokens(mut self) -> Self {
-        self.config.opaque_tokens = true;
         self
     }
 

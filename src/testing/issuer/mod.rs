@@ -13,6 +13,7 @@ pub(crate) mod form;
 pub(crate) mod handle;
 pub(crate) mod in_process;
 pub(crate) mod introspection_endpoint;
+pub(crate) mod opaque;
 pub(crate) mod response;
 pub(crate) mod ring;
 pub(crate) mod server;

@@ -27,10 +27,7 @@ pub(crate) fn respond(state: &State, request: &Request<Bytes>) -> Response<Bytes
 }
 
 /// Answers with an error (RFC 6749 §5.2).
-pub(crate) fn refuse(
-    state: &State,
-    TokenError(code, description): TokenError,
-) -> Response<Bytes> {
+pub(crate) fn refuse(state: &State, TokenError(code, description): TokenError) -> Response<Bytes> {
     let status = match code {
         INVALID_CLIENT => StatusCode::UNAUTHORIZED,
         _ => StatusCode::BAD_REQUEST,

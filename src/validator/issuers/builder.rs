@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use crate::error::ConfigError;
 use crate::jwks::Jwks;
 use crate::token::NoClaims;
-use crate::validator::build::cache;
+use crate::validator::build::validator;
 use crate::validator::directory::Directory;
-use crate::validator::handle::{Inner, Validator};
+use crate::validator::handle::Validator;
 use crate::validator::issuers::issuer::Issuer;
 use crate::validator::issuers::readiness::Readiness;
 use crate::validator::issuers::tenants::Tenants;
@@ -96,7 +96,6 @@ impl<C> IssuersBuilder<C> {
     /// If a setting can't work, there is no issuer, or one is there twice. The error says which, and
     /// what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
-        let cache = cache(&self.shared)?;
         let (clock, proofs) = (&self.shared.clock, self.shared.accepts_proofs());
         let settings = self.issuers.into_iter().map(|Issuer { settings }| settings);
         let realms = settings.map(|it| realm(Settings { proofs, ..it }, clock, None));
@@ -104,7 +103,7 @@ impl<C> IssuersBuilder<C> {
         let directory = |tenants| Directory::new(tenants, clock, proofs).map(Arc::new);
         let directories = self.tenants.into_iter().map(directory).collect::<Result<_, _>>()?;
         let many = Many::new(list, directories, self.readiness)?;
-        Inner::new(Realms::Many(many), self.shared, cache).map(Validator::new)
+        validator(Realms::Many(many), self.shared)
     }
 }
 

@@ -94,12 +94,7 @@ impl Readiness {
 type Wait = Pin<Box<dyn Future<Output = Result<(), NotReady>> + Send>>;
 
 fn wait(realm: Arc<Realm>, deadline: Duration) -> Wait {
-    Box::pin(async move {
-        match realm.jwks() {
-            Some(jwks) => jwks.ready(deadline).await,
-            None => Ok(()),
-        }
-    })
+    Box::pin(async move { realm.ready(deadline).await })
 }
 
 /// Waits for all at once until so many are good, or that can't be any longer.

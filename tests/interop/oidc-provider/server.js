@@ -4,7 +4,8 @@
 // (RFC 8707) chooses the algorithm: `https://api.example/RS256`, `/PS256`, `/ES256`, `/EdDSA`,
 // `/Ed25519`; all of them carry the audience `https://api.example`. `/short` is a token that lives
 // three seconds, `/other` one for another audience. A URL that ends in `/mcp` is an audience by itself,
-// with scopes of its own.
+// with scopes of its own. `/opaque` and `/opaque-short` are opaque tokens, about which the introspection
+// endpoint is asked (RFC 7662); it signs its answers for those who ask for that (RFC 9701).
 //
 // Clients, besides `svc` with the secret `svc-secret`: `awkward` and `awkward-post` with a secret of
 // characters that are often encoded wrongly, `hs256` with one long enough for HMAC, and `key-NAME`
@@ -41,6 +42,9 @@ const RESOURCES = {
   short: { alg: 'ES256', ttl: 3 },
   other: { alg: 'ES256', audience: 'https://other.example' },
   mcp: { alg: 'ES256', scope: MCP_SCOPES },
+  opaque: { format: 'opaque' },
+  'opaque-short': { format: 'opaque', ttl: 3 },
+  'opaque-other': { format: 'opaque', audience: 'https://other.example' },
 };
 
 // Each authenticates in its own way, with its own algorithm if it signs.
@@ -137,19 +141,23 @@ function newHandler(issuer, { signing, published }) {
     jwks: { keys: published },
     features: {
       clientCredentials: { enabled: true },
+      introspection: { enabled: true, allowedPolicy: () => true },
+      jwtIntrospection: { enabled: true },
+      revocation: { enabled: true, allowedPolicy: () => true },
       devInteractions: { enabled: false },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => `${AUDIENCE}/ES256`,
         getResourceServerInfo(_ctx, resource) {
           const kind = resource.split('/').pop();
-          const { alg, ttl = 600, audience = AUDIENCE, scope = SCOPES } = RESOURCES[kind];
+          const { alg, ttl = 600, audience = AUDIENCE, scope = SCOPES, format = 'jwt' } =
+            RESOURCES[kind];
           return {
             scope,
             audience: kind === 'mcp' ? resource : audience,
-            accessTokenFormat: 'jwt',
+            accessTokenFormat: format,
             accessTokenTTL: ttl,
-            jwt: { sign: { alg, kid: kidFor(alg, signing) } },
+            ...(format === 'jwt' && { jwt: { sign: { alg, kid: kidFor(alg, signing) } } }),
           };
         },
       },
@@ -163,7 +171,7 @@ const DISCOVERY = {
   '/.well-known/openid-configuration': 'openid',
   '/.well-known/oauth-authorization-server': 'oauth',
 };
-const counters = { jwks: 0, metadata: 0, token: 0 };
+const counters = { jwks: 0, metadata: 0, token: 0, introspection: 0 };
 let delay = 0;
 let issuer;
 let handler;
@@ -219,6 +227,7 @@ const server = createServer((request, response) => {
     response.end = (...args) => setTimeout(end, delay, ...args);
   }
   if (url.pathname === '/token') counters.token += 1;
+  if (url.pathname === '/token/introspection') counters.introspection += 1;
   return handler(request, response);
 });
 

@@ -1,0 +1,204 @@
+//! One question for all who have the same one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::digest::Digest;
+
+/// What is being asked. Each question runs in a task of its own: it goes on when those who wait for it
+/// go away.
+pub(crate) struct Flights<T> {
+    under_way: Arc<Mutex<HashMap<Digest, Flight<T>>>>,
+    next: AtomicU64,
+}
+
+/// What a flight brings: `None` if it had no runtime, or that ended.
+pub(crate) type Landing<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
+
+struct Flight<T> {
+    number: u64,
+    landed: watch::Receiver<Option<T>>,
+}
+
+/// A flight's entry among those that are under way, which ends with it.
+pub(crate) struct Ticket<T> {
+    under_way: Arc<Mutex<HashMap<Digest, Flight<T>>>>,
+    key: Digest,
+    number: u64,
+}
+
+impl<T: Clone + Send + Sync + 'static> Flights<T> {
+    /// Joins the flight with this key, or starts it at once.
+    pub(crate) fn join<F>(&self, key: Digest, start: impl FnOnce(Arc<Ticket<T>>) -> F) -> Landing<T>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let landed = self.landing(key, start);
+        Box::pin(async move {
+            let mut landed = landed?;
+            let landed = landed.wait_for(Option::is_some).await.ok()?;
+            landed.clone()
+        })
+    }
+
+    fn landing<F>(
+        &self,
+        key: Digest,
+        start: impl FnOnce(Arc<Ticket<T>>) -> F,
+    ) -> Option<watch::Receiver<Option<T>>>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let runtime = Handle::try_current().ok()?;
+        let mut under_way = lock(&self.under_way);
+        // Where the sender is gone, so is the runtime that it was sent in.
+        if let Some(flight) =
+            under_way.get(&key).filter(|flight| flight.landed.has_changed().is_ok())
+        {
+            return Some(flight.landed.clone());
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (land, landed) = watch::channel(None);
+        under_way.insert(key, Flight { number, landed: landed.clone() });
+        drop(under_way);
+        let ticket = Arc::new(Ticket { under_way: Arc::clone(&self.under_way), key, number });
+        let flight = start(Arc::clone(&ticket));
+        runtime.spawn(async move {
+            let result = flight.await;
+            land.send_replace(Some(result));
+            drop(ticket);
+        });
+        Some(landed)
+    }
+
+    /// Lets those who come from now on start anew, and what is under way be remembered by nobody.
+    pub(crate) fn detach(&self, key: &Digest) {
+        lock(&self.under_way).remove(key);
+    }
+
+    /// The same, of all.
+    pub(crate) fn detach_all(&self) {
+        lock(&self.under_way).clear();
+    }
+}
+
+impl<T> Ticket<T> {
+    /// Does something, unless the flight was detached meanwhile: then what it brings is out of date.
+    pub(crate) fn if_attached(&self, act: impl FnOnce()) {
+        let under_way = lock(&self.under_way);
+        if under_way.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+            act();
+        }
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.under_way);
+        if under_way.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+            under_way.remove(&self.key);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> Default for Flights<T> {
+    fn default() -> Self {
+        Self { under_way: Arc::default(), next: AtomicU64::new(0) }
+    }
+}
+
+impl<T> fmt::Debug for Flights<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const KEY: Digest = [7; 32];
+
+    #[tokio::test]
+    async fn i31_however_many_ask_it_is_asked_once_and_the_first_may_go_away() {
+        let (flights, asked) = (Flights::<u8>::default(), Arc::new(AtomicUsize::new(0)));
+        let (tell, told) = oneshot::channel();
+        let first = flights.join(KEY, |_| {
+            asked.fetch_add(1, Ordering::Relaxed);
+            async move { told.await.unwrap() }
+        });
+        let others: Vec<_> = (0..1_000)
+            .map(|_| tokio::spawn(flights.join(KEY, |_| async { panic!("it is under way") })))
+            .collect();
+        tokio::task::yield_now().await;
+        drop(first);
+        tell.send(9).unwrap();
+        for other in others {
+            assert_eq!(other.await.unwrap(), Some(9));
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(flights.join(KEY, |_| async { 1 }).await, Some(1), "then it is over");
+        assert!(lock(&flights.under_way).is_empty());
+    }
+
+    #[tokio::test]
+    async fn i35_a_detached_flight_serves_those_who_wait_and_nobody_else() {
+        let flights = Flights::<u8>::default();
+        let (tell, told) = oneshot::channel();
+        let remembered = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&remembered);
+        let waiting = tokio::spawn(flights.join(KEY, |ticket| async move {
+            let told = told.await.unwrap();
+            ticket.if_attached(|| {
+                counter.fetch_add(1, Ordering::Relaxed);
+            });
+            told
+        }));
+        tokio::task::yield_now().await;
+        flights.detach(&KEY);
+        let next = Arc::clone(&remembered);
+        let later = flights.join(KEY, |ticket| async move {
+            ticket.if_attached(|| {
+                next.fetch_add(10, Ordering::Relaxed);
+            });
+            2
+        });
+        assert_eq!(later.await, Some(2));
+        tell.send(1).unwrap();
+        assert_eq!(waiting.await.unwrap(), Some(1));
+        assert_eq!(remembered.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn i31_without_a_runtime_nothing_is_asked_and_one_that_ended_holds_nobody_up() {
+        let flights = Flights::<u8>::default();
+        let nowhere = flights.join(KEY, |_| async { panic!("nowhere") });
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let first = runtime();
+        assert_eq!(first.block_on(nowhere), None);
+        let mut stuck = None;
+        first.block_on(async {
+            stuck = Some(flights.join(KEY, |_| std::future::pending()));
+            tokio::task::yield_now().await;
+        });
+        drop(first);
+        let second = runtime();
+        assert_eq!(second.block_on(stuck.unwrap()), None);
+        assert_eq!(second.block_on(async { flights.join(KEY, |_| async { 3 }).await }), Some(3));
+    }
+}

@@ -1,0 +1,214 @@
+//! Asks an authorization server about a token.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, Uri};
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock::{Clock, UnixTime, jitter, monotonic};
+use crate::credentials::known::Known;
+use crate::introspection::answer::{Answer, read};
+use crate::introspection::circuit::{Circuit, Pass};
+use crate::introspection::endpoint::Place;
+use crate::introspection::error::{IntrospectionError, Trouble};
+use crate::introspection::reply::check;
+use crate::introspection::report::Report;
+use crate::introspection::request::Form;
+use crate::introspection::signed::Signed;
+use crate::introspection::slots::Slots;
+use crate::introspection::status::IntrospectionStatus;
+use crate::issuer::Network;
+use crate::jwks::Health;
+use crate::transport::{Limits, printable};
+
+/// One issuer's introspection endpoint, and how it is asked.
+#[derive(Debug)]
+pub(crate) struct Introspector {
+    pub(crate) issuer: Arc<str>,
+    pub(crate) place: Place,
+    pub(crate) form: Form,
+    pub(crate) signed: Option<Signed>,
+    pub(crate) network: Network,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) slots: Slots,
+    pub(crate) record: Mutex<Record>,
+    pub(crate) report: Report,
+}
+
+/// What the endpoint did so far.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    circuit: Circuit,
+    last_error: Option<IntrospectionError>,
+    last_success: Option<UnixTime>,
+}
+
+/// So many secrets are tried in one question: the one at hand, and a newer one.
+const MOST_SECRETS: usize = 2;
+
+impl Introspector {
+    /// Asks about a token: once, for a bounded time, if the server is worth asking.
+    pub(crate) async fn ask(&self, token: &[u8]) -> Result<Answer, Trouble> {
+        let began = monotonic();
+        let asked = self.ask_in_turn(token, began).await;
+        self.report.asked(asked.as_ref());
+        asked
+    }
+
+    async fn ask_in_turn(&self, token: &[u8], began: Instant) -> Result<Answer, Trouble> {
+        let deadline = began.checked_add(self.network.limits.timeout).unwrap_or(began);
+        let pass = self.enter(began)?;
+        let Ok(Some(slot)) = timeout_at(deadline, self.slots.enter()).await else {
+            return Err(IntrospectionError::Overloaded.into());
+        };
+        // While this waited for its turn, others may have found that the server is down.
+        if pass == Pass::Closed && self.record().circuit.is_open() {
+            let retry_after = Some(Duration::from_secs(1));
+            return Err(Trouble { error: IntrospectionError::CircuitOpen, retry_after });
+        }
+        let sent = monotonic();
+        let asked = timeout_at(deadline, self.ask_now(token, deadline)).await;
+        drop(slot);
+        self.report.took(monotonic().saturating_duration_since(sent));
+        let asked = asked.unwrap_or(Err(IntrospectionError::Timeout.into()));
+        self.note(asked.as_ref().err());
+        asked
+    }
+
+    fn enter(&self, now: Instant) -> Result<Pass, Trouble> {
+        self.record().circuit.enter(now, jitter()).map_err(|wait| Trouble {
+            error: IntrospectionError::CircuitOpen,
+            retry_after: Some(wait),
+        })
+    }
+
+    /// Asks, with another secret if this one is refused, and once more if a connection that had
+    /// been kept turns out to be closed.
+    async fn ask_now(&self, token: &[u8], deadline: Instant) -> Result<Answer, Trouble> {
+        let source = self.form.caller.source();
+        let patience = self.network.limits.timeout;
+        let mut known = match source {
+            None => None,
+            Some(source) => {
+                let known = source.current(patience).await.inspect_err(|error| {
+                    self.report.unusable_credentials(error);
+                });
+                Some(known.map_err(|_| IntrospectionError::Credentials)?)
+            }
+        };
+        let mut refused = Vec::new();
+        let mut again = true;
+        loop {
+            let asked = self.ask_once(token, known.as_ref(), deadline).await;
+            match (&asked, source) {
+                (Ok(_), Some(source)) => {
+                    if let Some(known) = &known {
+                        source.accepted(known);
+                    }
+                }
+                (Err(trouble), Some(source))
+                    if trouble.error == IntrospectionError::CredentialsRefused =>
+                {
+                    refused.extend(known.take());
+                    if refused.len() < MOST_SECRETS {
+                        known = source.other_than(&refused, patience).await;
+                        if known.is_some() {
+                            continue;
+                        }
+                    }
+                }
+                (Err(trouble), _) if again && trouble.error == IntrospectionError::Exchange => {
+                    again = false;
+                    continue;
+                }
+                _ => {}
+            }
+            return asked;
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        token: &[u8],
+        known: Option<&Known>,
+        deadline: Instant,
+    ) -> Result<Answer, Trouble> {
+        let endpoint = self.place.find(&self.network, self.clock.now()).await?;
+        let request = self.form.write(token, &endpoint, &self.issuer, known, self.clock.now());
+        let request = request.map_err(|error| {
+            self.report.unusable_credentials(&error);
+            IntrospectionError::Credentials
+        })?;
+        let left = deadline.saturating_duration_since(monotonic());
+        let limits =
+            Limits { timeout: left.min(self.network.limits.timeout), ..self.network.limits };
+        let response = self.network.transport.send(request, limits).await;
+        let response = response.map_err(|error| IntrospectionError::from(error.kind()));
+        let answer = match response {
+            Ok(response) => self.read(response, limits).await,
+            Err(error) => Err(error.into()),
+        };
+        if answer.as_ref().is_err_and(|trouble| trouble.error.blames_the_address()) {
+            self.place.doubt();
+        }
+        answer
+    }
+
+    async fn read(&self, response: Response<Bytes>, limits: Limits) -> Result<Answer, Trouble> {
+        let now = self.clock.now();
+        check(&response, limits.max_bytes, now)?;
+        let (head, body) = response.into_parts();
+        let answer = match &self.signed {
+            Some(signed) => signed.read(&head.headers, &body, &self.issuer, now).await,
+            None => read(&body, &self.issuer),
+        };
+        Ok(answer?)
+    }
+
+    fn note(&self, trouble: Option<&Trouble>) {
+        let mut record = self.record();
+        let was_open = record.circuit.is_open();
+        match trouble {
+            None => {
+                record.circuit.succeeded();
+                record.last_success = Some(self.clock.now());
+                record.last_error = None;
+            }
+            Some(trouble) => {
+                record.last_error = Some(trouble.error);
+                if trouble.error.blames_the_server() {
+                    record.circuit.failed(trouble.retry_after, monotonic(), jitter());
+                }
+            }
+        }
+        let is_open = record.circuit.is_open();
+        drop(record);
+        if is_open != was_open {
+            self.report.circuit(is_open);
+        }
+    }
+
+    /// Returns what a readiness probe should say: what is remembered passes, whatever happens.
+    pub(crate) fn health(&self) -> Health {
+        if self.record().circuit.is_open() { Health::Degraded } else { Health::Ready }
+    }
+
+    pub(crate) fn status(&self) -> IntrospectionStatus {
+        let record = self.record();
+        let circuit_open = record.circuit.is_open();
+        IntrospectionStatus {
+            health: if circuit_open { Health::Degraded } else { Health::Ready },
+            endpoint: self.place.known().as_ref().map(Uri::to_string).map(|uri| printable(&uri)),
+            circuit_open,
+            consecutive_failures: record.circuit.failures(),
+            last_error: record.last_error,
+            last_success: record.last_success,
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

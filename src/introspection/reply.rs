@@ -1,0 +1,103 @@
+//! What the status of an answer means, before its body is read.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde::Deserialize;
+
+use crate::clock::UnixTime;
+use crate::introspection::error::{IntrospectionError, Trouble};
+use crate::json;
+use crate::transport::{Coding, retry_after};
+
+/// Lets only a 200 through, of at most this many bytes and in no coding: transports are replaceable.
+pub(crate) fn check(
+    response: &Response<Bytes>,
+    max_bytes: usize,
+    now: UnixTime,
+) -> Result<(), Trouble> {
+    let status = response.status();
+    if status == StatusCode::OK {
+        if response.body().len() > max_bytes {
+            return Err(IntrospectionError::TooLarge.into());
+        }
+        // Transports undo what they have asked for.
+        if Coding::of(response.headers()) != Coding::Identity {
+            return Err(IntrospectionError::ContentEncoding.into());
+        }
+        return Ok(());
+    }
+    let error = match status {
+        // RFC 7662 §2.3: our credentials, never the caller's.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => IntrospectionError::CredentialsRefused,
+        StatusCode::BAD_REQUEST => bad_request(response.body()),
+        _ if status.is_redirection() => IntrospectionError::Redirect,
+        _ => IntrospectionError::Status(status.as_u16()),
+    };
+    let away = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let retry_after = away.then(|| retry_after(response.headers(), now)).flatten();
+    Err(Trouble { error, retry_after })
+}
+
+fn bad_request(body: &[u8]) -> IntrospectionError {
+    #[derive(Deserialize)]
+    struct Members {
+        error: Option<String>,
+    }
+    let error = json::parse(body).ok().and_then(|Members { error }| error);
+    match error.as_deref() {
+        Some("unsupported_token_type") => IntrospectionError::UnsupportedTokenType,
+        Some("invalid_client" | "unauthorized_client") => IntrospectionError::CredentialsRefused,
+        _ => IntrospectionError::Status(StatusCode::BAD_REQUEST.as_u16()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::header::{CONTENT_ENCODING, RETRY_AFTER};
+
+    use super::*;
+
+    fn told(status: u16, body: &'static str) -> Result<(), IntrospectionError> {
+        let response = Response::builder().status(status).body(Bytes::from(body)).unwrap();
+        check(&response, 64, UnixTime::from_secs(0)).map_err(|trouble| trouble.error)
+    }
+
+    #[test]
+    fn i7_i16_i17_every_status_but_200_is_trouble_of_its_own_kind() {
+        assert_eq!(told(200, ""), Ok(()));
+        for status in [201, 204, 206, 404, 429, 500, 503] {
+            assert_eq!(told(status, "{}"), Err(IntrospectionError::Status(status)));
+        }
+        for status in [301, 302, 304, 307] {
+            assert_eq!(told(status, ""), Err(IntrospectionError::Redirect));
+        }
+        for status in [401, 403] {
+            assert_eq!(told(status, ""), Err(IntrospectionError::CredentialsRefused));
+        }
+        for (body, expected) in [
+            (r#"{"error":"unsupported_token_type"}"#, IntrospectionError::UnsupportedTokenType),
+            (r#"{"error":"invalid_client"}"#, IntrospectionError::CredentialsRefused),
+            (r#"{"error":"invalid_request"}"#, IntrospectionError::Status(400)),
+            (r#"{"error":7}"#, IntrospectionError::Status(400)),
+            ("<html>", IntrospectionError::Status(400)),
+        ] {
+            assert_eq!(told(400, body), Err(expected), "{body}");
+        }
+    }
+
+    #[test]
+    fn i11_i16_bounds_codings_and_retry_after() {
+        assert_eq!(told(200, &"x".repeat(65).leak()[..]), Err(IntrospectionError::TooLarge));
+        let encoded = Response::builder().header(CONTENT_ENCODING, "gzip").body(Bytes::new());
+        let encoded = check(&encoded.unwrap(), 64, UnixTime::from_secs(0)).unwrap_err();
+        assert_eq!(encoded.error, IntrospectionError::ContentEncoding);
+        for (status, obeyed) in [(429, true), (503, true), (500, false), (401, false)] {
+            let response = Response::builder().status(status).header(RETRY_AFTER, "7");
+            let trouble = check(&response.body(Bytes::new()).unwrap(), 64, UnixTime::from_secs(0));
+            let expected = obeyed.then_some(Duration::from_secs(7));
+            assert_eq!(trouble.unwrap_err().retry_after, expected, "{status}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::testing::issuer::builder::TestIssuerBuilder;
+
+impl TestIssuerBuilder {
+    /// Changes what the introspection endpoint answers about each active token.
+    ///
+    /// ```
+    /// # use tower_bearer::testing::TestIssuer;
+    /// // As django-oauth-toolkit: neither `iss` nor `aud` nor `iat`.
+    /// let builder = TestIssuer::builder().shape_introspection(|answer| {
+    ///     answer.retain(|name, _| !["iss", "aud", "iat"].contains(&name.as_str()));
+    /// });
+    /// ```
+    pub fn shape_introspection(
+        mut self,
+        shape: impl Fn(&mut Map<String, Value>) + Send + Sync + 'static,
+    ) -> Self {
+        self.config.shape_introspection = Arc::new(shape);
+        self
+    }
+
+    /// Lets the token endpoint grant opaque tokens in place of JWTs.
+    pub fn opaque_tokens(mut self) -> Self {
+        self.config.opaque_tokens = true;
+        self
+    }
+}

@@ -1,0 +1,267 @@
+//! The way of a token whose issuer is asked about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use crate::clock::UnixTime;
+use crate::digest::Digest;
+use crate::introspection::{Answer, Found, IntrospectionError, Landing, Report, Ticket, Trouble};
+use crate::progress::{Pending, Progress};
+use crate::refusal::{Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
+use crate::syntax::is_b64token;
+use crate::token::{Evidence, Lifetime, RawClaims, Times, Verified};
+use crate::validator::handle::Validator;
+use crate::validator::opaque::asked::Asked;
+use crate::validator::opaque::shape::is_jwt;
+use crate::validator::realm::Realm;
+use crate::validator::realms::Realms;
+use crate::validator::unreadable::read_extra;
+
+type Verdict<C> = Result<Arc<Verified<C>>, Refusal>;
+
+/// How long a caller is asked to wait where nothing else is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
+    /// Verifies a token whose issuer is asked about it; `None` if none is, of such tokens.
+    #[inline]
+    pub(crate) fn verify_by_asking(&self, token: &[u8]) -> Option<Progress<Arc<Verified<C>>>> {
+        if !self.inner.realms.ask() {
+            return None;
+        }
+        self.ask_whom_it_concerns(token)
+    }
+
+    fn ask_whom_it_concerns(&self, token: &[u8]) -> Option<Progress<Arc<Verified<C>>>> {
+        let is_jwt = is_jwt(token);
+        let realm = match &self.inner.realms {
+            Realms::One(realm) => Arc::clone(realm),
+            Realms::Many(many) if is_jwt => match many.select(token).ok()? {
+                Progress::Ready(realm) => realm,
+                // A tenant that isn't known yet isn't asked.
+                Progress::Pending(_) => return None,
+            },
+            Realms::Many(many) => many.list().of_opaque(token).cloned()?,
+        };
+        let asked = realm.asked.as_ref()?;
+        if !is_jwt {
+            return asked.takes(token).then(|| self.ask(&realm, asked, token, None));
+        }
+        if realm.has_no_keys() {
+            return Some(self.ask(&realm, asked, token, None));
+        }
+        asked.rules.jwts.then(|| self.verify_and_ask(&realm, asked, token))
+    }
+
+    /// Asks about a JWT, whose signature and claims must be good first.
+    fn verify_and_ask(
+        &self,
+        realm: &Arc<Realm>,
+        asked: &Asked,
+        token: &[u8],
+    ) -> Progress<Arc<Verified<C>>> {
+        if let Some(decided) = self.remembered(realm, asked, &asked.key(token), token, true) {
+            return Progress::Ready(decided);
+        }
+        match self.verify_by(realm, token) {
+            Progress::Ready(Ok(verified)) => self.ask(realm, asked, token, Some(verified)),
+            Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
+            Progress::Pending(verified) => {
+                let (validator, realm, token) = (self.clone(), Arc::clone(realm), token.to_vec());
+                Progress::Pending(Pending::new(async move {
+                    let verified = verified.await?;
+                    let Some(asked) = &realm.asked else { return Ok(verified) };
+                    match validator.ask(&realm, asked, &token, Some(verified)) {
+                        Progress::Ready(decided) => decided,
+                        Progress::Pending(decided) => decided.await,
+                    }
+                }))
+            }
+        }
+    }
+
+    /// Decides about a token by what is remembered, or by asking its issuer. `jwt` is what it says by
+    /// itself, if it is a JWT that was verified.
+    fn ask(
+        &self,
+        realm: &Arc<Realm>,
+        asked: &Asked,
+        token: &[u8],
+        jwt: Option<Arc<Verified<C>>>,
+    ) -> Progress<Arc<Verified<C>>> {
+        let key = asked.key(token);
+        if let Some(decided) = self.remembered(realm, asked, &key, token, jwt.is_some()) {
+            return Progress::Ready(decided);
+        }
+        if token.len() > realm.policy.max_token_bytes {
+            return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
+        }
+        // What no client can have been given isn't sent on.
+        if !is_b64token(token) {
+            return Progress::Ready(Err(RejectionKind::MalformedToken.into()));
+        }
+        let flight = self.start(realm, key, token, jwt);
+        let (validator, realm, token) = (self.clone(), Arc::clone(realm), token.to_vec());
+        Progress::Pending(Pending::new(async move {
+            let report = realm.asked.as_ref().map(|asked| &asked.introspector.report);
+            let waiting = report.map(Waiting::new);
+            let decided = flight.await;
+            drop(waiting);
+            // Removed meanwhile, or replaced by the same issuer with other rules.
+            if realm.has_ended() {
+                return match validator.verify(&token) {
+                    Progress::Ready(decided) => decided,
+                    Progress::Pending(decided) => decided.await,
+                };
+            }
+            decided.unwrap_or_else(|| Err(unavailable(IntrospectionError::NoRuntime.into())))
+        }))
+    }
+
+    fn start(
+        &self,
+        realm: &Arc<Realm>,
+        key: Digest,
+        token: &[u8],
+        jwt: Option<Arc<Verified<C>>>,
+    ) -> Landing<Verdict<C>> {
+        self.inner.opaque.memory().flights.join(key, |ticket| {
+            let (validator, realm) = (self.clone(), Arc::clone(realm));
+            let token = Zeroizing::new(token.to_vec());
+            async move { validator.ask_and_remember(&realm, &key, &token, jwt, &ticket).await }
+        })
+    }
+
+    /// Returns what was decided about a token, if that still holds.
+    #[inline]
+    fn remembered(
+        &self,
+        realm: &Arc<Realm>,
+        asked: &Asked,
+        key: &Digest,
+        token: &[u8],
+        is_jwt: bool,
+    ) -> Option<Verdict<C>> {
+        let (memory, now) = (self.inner.opaque.memory(), self.inner.clock.now());
+        let term = asked.term(is_jwt.then(|| realm.watch.generation_at(now)));
+        if let Some((verified, renew)) = memory.accepted(key, now, term) {
+            asked.introspector.report.found(Found::Accepted);
+            if renew {
+                drop(self.start(realm, *key, token, is_jwt.then(|| Arc::clone(&verified))));
+            }
+            return Some(Ok(verified));
+        }
+        let rejection = memory.refused(key, now, term)?;
+        asked.introspector.report.found(Found::Refused);
+        Some(Err(rejection.into()))
+    }
+
+    async fn ask_and_remember(
+        &self,
+        realm: &Arc<Realm>,
+        key: &Digest,
+        token: &[u8],
+        jwt: Option<Arc<Verified<C>>>,
+        ticket: &Ticket<Verdict<C>>,
+    ) -> Verdict<C> {
+        let Some(asked) = &realm.asked else { return Err(RejectionKind::WrongIssuer.into()) };
+        let (memory, clock) = (self.inner.opaque.memory(), &self.inner.clock);
+        let keys = jwt.as_ref().map(|_| realm.watch.generation_at(clock.now()));
+        let term = asked.term(keys);
+        let answer = match asked.introspector.ask(token).await {
+            Ok(answer) => answer,
+            Err(trouble) => {
+                let stale = memory.stale(key, clock.now(), term);
+                let stale = stale.inspect(|_| asked.introspector.report.found(Found::Stale));
+                return stale.ok_or_else(|| unavailable(trouble));
+            }
+        };
+        let now = clock.now();
+        match self.judge(realm, asked, (token, &answer), jwt, now) {
+            Ok(Accepted { verified, times, bytes }) => {
+                let lease = asked.lease(times, realm.policy.times.too_old_at(times), now, term);
+                if !realm.has_ended() {
+                    ticket.if_attached(|| memory.accept(key, lease, bytes, &verified));
+                }
+                Ok(verified)
+            }
+            Err(Refusal::Rejection(rejection)) => {
+                let lease = asked.negative_lease(now, term);
+                ticket.if_attached(|| memory.refuse(key, lease, &rejection));
+                Err(rejection.into())
+            }
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Holds an answer against the policy. One that can't be read is the issuer's fault; claims that
+    /// the application can't read are the token's, as they are a JWT's.
+    fn judge(
+        &self,
+        realm: &Realm,
+        asked: &Asked,
+        (token, answer): (&[u8], &Answer),
+        jwt: Option<Arc<Verified<C>>>,
+        now: UnixTime,
+    ) -> Result<Accepted<C>, Refusal> {
+        let Answer::Active(json) = answer else { return Err(RejectionKind::Inactive.into()) };
+        let malformed = |rejection: Rejection| {
+            asked.introspector.report.malformed(&rejection);
+            unavailable(IntrospectionError::MalformedMember.into())
+        };
+        let claims = RawClaims::parse(json, &realm.policy.sources).map_err(malformed)?;
+        asked.rules.check(&realm.policy, &claims, json, now)?;
+        if let Some(verified) = jwt {
+            let ends = [claims.times.exp, verified.claims.expires_at()];
+            let exp = ends.into_iter().flatten().reduce(UnixTime::min);
+            let times = Times { exp, ..verified.claims.times() };
+            // What it holds is estimated by what was said about it.
+            return Ok(Accepted { verified, times, bytes: (json.len(), json.len()) });
+        }
+        let own = realm.claims_of(&claims, json, Evidence::Introspection).map_err(malformed)?;
+        let (extra, held) = read_extra(json)?;
+        let until = realm.policy.times.ends(claims.times);
+        let lifetime = Lifetime::new(until, Arc::clone(&self.inner.clock));
+        let verified = Arc::new(Verified::new(own, extra, lifetime, token));
+        Ok(Accepted { verified, times: claims.times, bytes: (json.len(), held) })
+    }
+}
+
+/// A token that was accepted by an answer.
+struct Accepted<C> {
+    verified: Arc<Verified<C>>,
+    times: Times,
+    /// Those of the answer, and what the application's claims hold.
+    bytes: (usize, usize),
+}
+
+/// Counts a request that waits for an answer, until it is dropped.
+struct Waiting<'a>(&'a Report);
+
+impl<'a> Waiting<'a> {
+    fn new(report: &'a Report) -> Self {
+        report.waits(1.0);
+        Self(report)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waits(-1.0);
+    }
+}
+
+fn unavailable(trouble: Trouble) -> Refusal {
+    let reason = match trouble.error {
+        IntrospectionError::CredentialsRefused | IntrospectionError::Credentials => {
+            UnavailableReason::IntrospectionDenied
+        }
+        IntrospectionError::Overloaded => UnavailableReason::IntrospectionOverloaded,
+        _ => UnavailableReason::IntrospectionFailed,
+    };
+    let retry_after = trouble.retry_after.unwrap_or_default().max(RETRY_AFTER);
+    Unavailable::new(reason, retry_after).because(Some(Arc::new(trouble.error))).into()
+}

@@ -1,0 +1,39 @@
+use crate::jose::HmacKey;
+use crate::jwks::Jwks;
+use crate::validator::standing::Watch;
+
+/// What signatures are checked with.
+#[derive(Debug)]
+pub(crate) enum Trust {
+    Jwks {
+        keys: Jwks,
+        /// Whether they were found by discovery, since nothing else was said.
+        by_default: bool,
+    },
+    SharedSecret(HmacKey),
+    /// No signature: the issuer is asked about every token.
+    #[cfg(feature = "introspection")]
+    Introspection,
+}
+
+impl Trust {
+    /// Returns `true` if both have one key source between them.
+    pub(crate) fn is_of_the_same_keys(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Jwks { keys, .. }, Self::Jwks { keys: others, .. }) => keys.is_same(others),
+            #[cfg(feature = "introspection")]
+            (Self::Introspection, Self::Introspection) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns what tells with which keys tokens are verified.
+    pub(crate) fn watch(&self) -> Watch {
+        match self {
+            Self::Jwks { keys, .. } => Watch::Keys(keys.watch()),
+            Self::SharedSecret(_) => Watch::SharedSecret,
+            #[cfg(feature = "introspection")]
+            Self::Introspection => Watch::SharedSecret,
+        }
+    }
+}

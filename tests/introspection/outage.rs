@@ -1,0 +1,206 @@
+//! The issuer is down, slow, or overrun.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::json;
+use tower::Layer as _;
+use tower_bearer::client::ClientAuth;
+use tower_bearer::introspection::{Introspection, IntrospectionError};
+use tower_bearer::jwks::Health;
+use tower_bearer::refusal::UnavailableReason;
+use tower_bearer::testing::{Endpoint, Fault, ScriptedAnswer, TestIssuer};
+use tower_bearer::transport::TransportErrorKind;
+use tower_bearer::{BearerAuthLayer, Validator};
+
+use crate::support::{World, answer, unavailable};
+use crate::world::{ISSUER, Inner, bearer, get, send};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+// I33
+#[tokio::test(start_paused = true)]
+async fn i33_five_failures_open_the_circuit_and_what_is_remembered_passes() {
+    let world = World::new();
+    let validator = world.validator();
+    world.active("known", json!({}));
+    assert!(validator.validate("known").await.is_ok());
+    for token in 0..20 {
+        let refused = || ScriptedAnswer::error(TransportErrorKind::Connect);
+        world.answer(&format!("new{token}"), refused);
+    }
+    for token in 0..10 {
+        unavailable(validator.validate(&format!("new{token}")).await);
+        assert!(validator.validate("known").await.is_ok());
+    }
+    assert_eq!(world.calls(), 1 + 5, "the others were answered at once");
+    assert_eq!(validator.health(), Health::Degraded);
+    let status = validator.introspection_status(ISSUER).unwrap();
+    assert!(status.circuit_open);
+    assert_eq!(status.last_error, Some(IntrospectionError::Connect));
+    assert_eq!(status.consecutive_failures, 5);
+    // One a second goes through.
+    tokio::time::advance(SECOND + SECOND / 4).await;
+    for token in 10..15 {
+        unavailable(validator.validate(&format!("new{token}")).await);
+    }
+    assert_eq!(world.calls(), 1 + 5 + 1);
+    // The first that is answered closes it.
+    world.active("back", json!({}));
+    tokio::time::advance(SECOND + SECOND / 4).await;
+    assert!(validator.validate("back").await.is_ok());
+    assert_eq!(validator.health(), Health::Ready);
+    for token in 15..18 {
+        unavailable(validator.validate(&format!("new{token}")).await);
+    }
+    assert_eq!(world.calls(), 1 + 5 + 1 + 1 + 3);
+}
+
+// I16
+#[tokio::test(start_paused = true)]
+async fn i16_retry_after_is_obeyed_and_passed_on() {
+    let world = World::new();
+    let validator = world.validator();
+    world.answer("busy", || {
+        ScriptedAnswer::status(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "7")
+    });
+    unavailable(validator.validate("busy").await);
+    world.active("t", json!({}));
+    let service = BearerAuthLayer::new(validator.clone()).layer(Inner::default());
+    let request = || get("/", &[("authorization", &bearer("t"))]);
+    let answered = send(&service, request()).await;
+    assert_eq!((answered.status(), answered.header("retry-after")), (503, Some("7")));
+    assert_eq!(answered.header("www-authenticate"), None);
+    assert_eq!(world.calls(), 1);
+    tokio::time::advance(7 * SECOND).await;
+    assert_eq!(send(&service, request()).await.status(), 200);
+}
+
+// A caller must not be able to open the circuit by the choice of its token.
+#[tokio::test(start_paused = true)]
+async fn i33_what_a_token_brings_about_opens_no_circuit() {
+    let world = World::new();
+    let validator = world.validator();
+    for token in 0..20 {
+        let name = format!("odd{token}");
+        match token % 3 {
+            0 => world.status(&name, 400, r#"{"error":"unsupported_token_type"}"#),
+            1 => world.active(&name, json!({ "exp": "never" })),
+            _ => world.active(&name, json!({ "active": "yes" })),
+        }
+        unavailable(validator.validate(&name).await);
+    }
+    assert_eq!(world.calls(), 20);
+    assert!(!validator.introspection_status(ISSUER).unwrap().circuit_open);
+}
+
+// I11: so many at once, so many wait, and the rest is turned away.
+#[tokio::test(start_paused = true)]
+async fn i11_questions_are_bounded_and_so_is_their_queue() {
+    let world = World::new();
+    let few = world.introspection().concurrent(2).waiting(3);
+    let validator = world.builder(few).build().unwrap();
+    let body = answer(json!({})).to_string();
+    let mut asking = Vec::new();
+    for token in 0..8 {
+        let (name, body) = (format!("t{token}"), body.clone());
+        world.answer(&name, move || ScriptedAnswer::json(body.clone()).delay(SECOND));
+        let validator = validator.clone();
+        asking.push(tokio::spawn(async move { validator.validate(&name).await }));
+    }
+    tokio::time::sleep(SECOND / 2).await;
+    assert_eq!(world.calls(), 2);
+    let mut accepted = 0;
+    for asking in asking {
+        match asking.await.unwrap() {
+            Ok(_) => accepted += 1,
+            told => assert_eq!(unavailable(told), UnavailableReason::IntrospectionOverloaded),
+        }
+    }
+    assert_eq!((accepted, world.calls()), (5, 5));
+}
+
+// I11
+#[tokio::test(start_paused = true)]
+async fn i11_a_question_ends_within_the_timeout() {
+    let world = World::new();
+    let validator = world.builder(world.introspection().timeout(2 * SECOND)).build().unwrap();
+    world.answer("t", ScriptedAnswer::never);
+    let began = tokio::time::Instant::now();
+    unavailable(validator.validate("t").await);
+    assert_eq!(began.elapsed().as_secs(), 2);
+    let long = "x".repeat(16 * 1_024 + 1);
+    assert!(validator.validate(&long).await.is_err());
+    assert_eq!(world.calls(), 1, "too long a token isn't sent");
+}
+
+// A connection that had been kept is closed by the server: it is asked once more.
+#[tokio::test(start_paused = true)]
+async fn i14_a_broken_connection_is_tried_once_more() {
+    let world = World::new();
+    let validator = world.validator();
+    world.transport.push(ScriptedAnswer::error(TransportErrorKind::Other));
+    world.active("t", json!({}));
+    assert!(validator.validate("t").await.is_ok());
+    assert_eq!(world.calls(), 2);
+    for _ in 0..2 {
+        world.transport.push(ScriptedAnswer::error(TransportErrorKind::Other));
+    }
+    unavailable(validator.validate("u").await);
+    assert_eq!(world.calls(), 4, "and not for ever");
+}
+
+// I34: a real server is killed and comes back.
+#[tokio::test]
+async fn i34_the_issuer_goes_and_comes_back() {
+    let issuer = TestIssuer::start().await.unwrap();
+    let auth = ClientAuth::basic(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET);
+    let validator = Validator::builder(issuer.issuer(), issuer.audience())
+        .introspection(Introspection::discover(auth))
+        .build()
+        .unwrap();
+    let known = issuer.token().opaque();
+    assert!(validator.validate(&known).await.is_ok());
+    issuer.stop().await;
+    for _ in 0..10 {
+        unavailable(validator.validate(&issuer.token().opaque()).await);
+        assert!(validator.validate(&known).await.is_ok());
+    }
+    issuer.restart().await.unwrap();
+    let back = async {
+        while validator.validate(&issuer.token().opaque()).await.is_err() {
+            tokio::time::sleep(SECOND / 20).await;
+        }
+    };
+    tokio::time::timeout(2 * SECOND, back).await.expect("it recovers within two seconds");
+}
+
+// The embedded issuer's faults, over a real connection.
+#[tokio::test]
+async fn i16_faults_of_a_real_server_are_503() {
+    let issuer = TestIssuer::start().await.unwrap();
+    for fault in [
+        Fault::login_page(),
+        Fault::garbage(),
+        Fault::truncated(),
+        Fault::endless(),
+        Fault::reset(),
+        Fault::slow(SECOND),
+        Fault::hang(),
+        Fault::status(StatusCode::NO_CONTENT),
+        Fault::redirect(&issuer.introspection_endpoint()),
+        Fault::json(r#"{"active":"true"}"#),
+    ] {
+        let auth = ClientAuth::basic(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET);
+        let introspection = Introspection::endpoint(issuer.introspection_endpoint(), auth);
+        let validator = Validator::builder(issuer.issuer(), issuer.audience())
+            .introspection(introspection.timeout(SECOND))
+            .build()
+            .unwrap();
+        let token = issuer.token().opaque();
+        issuer.inject(Endpoint::Introspection, fault.clone());
+        unavailable(validator.validate(&token).await);
+        issuer.clear_faults();
+        assert!(validator.validate(&token).await.is_ok(), "{fault:?}");
+    }
+}
