@@ -237,7 +237,7 @@ mod tests {
             let iss = fill(&names[0], &names[1]);
             let parsed = Pattern::parse(pattern).unwrap();
             if let Some(captured) = parsed.capture(&iss) {
-                prop_assert_eq!(fill(captured[0], captured[1]), iss);
+                prop_assert_eq!(&fill(captured[0], captured[1]), &iss);
                 prop_assert!(captured.iter().all(|name| !name.contains(['/', '%', '?', '#', '@'])));
             }
         }
