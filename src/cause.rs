@@ -1,6 +1,5 @@
 //! What errors were caused by, and how all of it reads.
 
-#[cfg(any(feature = "client", feature = "introspection", feature = "reqwest"))]
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -10,12 +9,10 @@ use std::sync::Arc;
 pub(crate) type Cause = Arc<dyn Error + Send + Sync>;
 
 /// A cause of which there is no more than a sentence.
-#[cfg(any(feature = "client", feature = "introspection", feature = "reqwest"))]
 #[derive(thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Reason(pub(crate) Cow<'static, str>);
 
-#[cfg(any(feature = "client", feature = "introspection", feature = "reqwest"))]
 impl fmt::Debug for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -3,6 +3,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::cause::{Cause, Reason, Report};
 use crate::secret::Secret;
@@ -54,6 +55,12 @@ pub type SecretFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret, SecretErr
 pub trait SecretProvider: Send + Sync + 'static {
     /// Returns the secret that is to be used from now on.
     fn secret(&self) -> SecretFuture<'_>;
+}
+
+impl<P: SecretProvider + ?Sized> SecretProvider for Arc<P> {
+    fn secret(&self) -> SecretFuture<'_> {
+        (**self).secret()
+    }
 }
 
 /// The error of a [`SecretProvider`].

@@ -21,7 +21,6 @@ fn beyond<E: de::Error>() -> E {
     E::custom("beyond 2^53")
 }
 
-#[allow(clippy::cast_precision_loss, reason = "beyond 2^53 it is refused, up to there exact")]
 impl Visitor<'_> for NumericDate {
     type Value = UnixTime;
 
@@ -30,12 +29,12 @@ impl Visitor<'_> for NumericDate {
     }
 
     fn visit_u64<E: de::Error>(self, secs: u64) -> Result<UnixTime, E> {
-        // Before the conversion: 2^53 + 1 would be rounded to 2^53.
-        if secs > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
+        let secs = i64::try_from(secs).map_err(|_| beyond())?;
+        self.visit_i64(secs)
     }
 
     fn visit_i64<E: de::Error>(self, secs: i64) -> Result<UnixTime, E> {
-        if secs.unsigned_abs() > MAX_EXACT { Err(beyond()) } else { self.visit_f64(secs as f64) }
+        if secs.unsigned_abs() > MAX_EXACT { Err(beyond()) } else { Ok(UnixTime::from_secs(secs)) }
     }
 
     fn visit_f64<E: de::Error>(self, secs: f64) -> Result<UnixTime, E> {

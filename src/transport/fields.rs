@@ -1,6 +1,6 @@
 //! Fields of requests and answers.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{HeaderName, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
@@ -23,8 +23,7 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 }
 
 pub(crate) fn date(value: &str) -> Option<UnixTime> {
-    let since = httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::UNIX_EPOCH);
-    UnixTime::from_secs_f64(since.ok()?.as_secs_f64())
+    httpdate::parse_http_date(value).ok().map(UnixTime::from)
 }
 
 /// RFC 9111 §1.2.2: digits only; what is too large counts as 2^31.

@@ -1,7 +1,7 @@
 //! HTTP transports, which fetch key sets, metadata and tokens through [`Transport::send`].
 //!
-//! The default is `ReqwestTransport` (feature `reqwest`). Implement [`Transport`] for another TLS stack, a
-//! service mesh, or a test.
+//! The default is `ReqwestTransport` (feature `reqwest`). For another TLS stack or a service mesh, wrap a
+//! tower service of HTTP requests in a [`ServiceTransport`], or implement [`Transport`].
 //!
 //! With the feature `tracing`, there are these events, with the target `tower_bearer`:
 //! `content_encoding` for a `Content-Encoding` that names no coding, or one that wasn't requested;
@@ -31,6 +31,7 @@ mod proxy;
 mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
+mod service;
 mod url;
 
 #[cfg(feature = "reqwest")]
@@ -47,4 +48,5 @@ pub(crate) use self::grpc::shorten_grpc_timeout;
 pub(crate) use self::origin::Origin;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
+pub use self::service::{RequestBody, ServiceTransport};
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -19,9 +19,9 @@ pub(crate) struct Store {
     published: ArcSwap<Published>,
     /// The generation that serves, 0 while none does.
     generation: AtomicU64,
-    /// When, by the wall clock, keys that are fresh should long have been refreshed; the bits of an
-    /// `f64`, in seconds since 1970.
-    overdue: AtomicU64,
+    /// When, by the wall clock, keys that are fresh should long have been refreshed, in seconds since
+    /// 1970.
+    overdue: AtomicI64,
 }
 
 /// By how much the wall clock may be ahead of the monotonic one without any consequence.
@@ -80,13 +80,13 @@ impl Published {
     }
 
     /// Returns from when on the wall clock contradicts that the keys are fresh.
-    fn overdue(&self, now: Instant) -> f64 {
+    fn overdue(&self, now: Instant) -> i64 {
         match (self.tenure, &self.origin) {
             (Tenure::Serving(serving), Some(origin)) if now < serving.fresh_until => {
                 let fresh_for = serving.fresh_until.saturating_duration_since(origin.fetched);
-                origin.fetched_at.plus(fresh_for).plus(WALL_TOLERANCE).as_secs_f64()
+                origin.fetched_at.plus(fresh_for).plus(WALL_TOLERANCE).as_secs()
             }
-            _ => f64::INFINITY,
+            _ => i64::MAX,
         }
     }
 
@@ -108,7 +108,7 @@ impl Store {
         Self {
             published: ArcSwap::from_pointee(published),
             generation: AtomicU64::new(0),
-            overdue: AtomicU64::new(f64::INFINITY.to_bits()),
+            overdue: AtomicI64::new(i64::MAX),
         }
     }
 
@@ -132,7 +132,7 @@ impl Store {
     /// that changes.
     pub(crate) fn watched(&self, now: Instant) {
         let published = self.published.load();
-        self.overdue.store(published.overdue(now).to_bits(), Ordering::Relaxed);
+        self.overdue.store(published.overdue(now), Ordering::Relaxed);
         let serves = published.state(now).serves();
         let generation = if serves { published.keys.generation() } else { 0 };
         self.generation.store(generation, Ordering::Release);
@@ -152,7 +152,7 @@ impl Store {
     /// they aren't: the machine was suspended, or restored from a snapshot, or the wall clock was
     /// set.
     pub(crate) fn is_overdue(&self, wall: UnixTime) -> bool {
-        wall.as_secs_f64() >= f64::from_bits(self.overdue.load(Ordering::Relaxed))
+        wall.as_secs() >= self.overdue.load(Ordering::Relaxed)
     }
 
     #[inline]
