@@ -44,7 +44,7 @@ use tower_bearer::testing::{
 };
 use tower_bearer::token::{ClientIdSource, ScopeSource};
 use tower_bearer::transport::{
-    Limits, RequestBody, ReqwestTransport, ServiceTransport, Transport, TransportError,
+    Limits, ReqwestTransport, ServiceBody, ServiceTransport, Transport, TransportError,
     TransportErrorKind,
 };
 use tower_bearer::{
@@ -697,15 +697,15 @@ async fn a_sentinel_is_found_nowhere() {
     printed.debug(&Limits::new(1, Duration::from_secs(1)));
     printed.error(&TransportError::new(TransportErrorKind::Timeout).with_source("why"));
     printed.debug(&ReqwestTransport::new().unwrap());
-    let through = ServiceTransport::new(service_fn(async |request: Request<RequestBody>| {
+    let through = ServiceTransport::new(service_fn(async |request: Request<ServiceBody>| {
         let text = format!("{:?}", request.body());
         Ok::<_, std::io::Error>(Response::new(text))
     }));
     printed.debug(&through);
-    let request = Request::new(bytes::Bytes::from_static(SENTINEL.as_bytes()));
+    let request = Request::new(Bytes::from_static(SENTINEL.as_bytes()));
     let shown = through.send(request, Limits::new(100, Duration::from_secs(1))).await.unwrap();
     printed.text.push_str(std::str::from_utf8(shown.body()).unwrap());
-    printed.types.insert("RequestBody".into());
+    printed.types.insert("ServiceBody".into());
     let proxy = format!("http://me:{SENTINEL}@proxy.example:3128");
     let builder = ReqwestTransport::builder().proxy(&proxy);
     printed.debug(&builder);

@@ -48,5 +48,5 @@ pub(crate) use self::grpc::shorten_grpc_timeout;
 pub(crate) use self::origin::Origin;
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
-pub use self::service::{RequestBody, ServiceTransport};
+pub use self::service::{ServiceBody, ServiceTransport};
 pub(crate) use self::url::{PlainHttp, is_plain_loopback, parse_url, port, printable};

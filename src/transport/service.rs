@@ -65,7 +65,7 @@ impl<S> fmt::Debug for ServiceTransport<S> {
 
 impl<S, B> Transport for ServiceTransport<S>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S: Service<Request<ServiceBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: Body + Send + 'static,
@@ -91,7 +91,7 @@ async fn exchange<S, B>(
     max_bytes: usize,
 ) -> Result<Response<Bytes>, TransportError>
 where
-    S: Service<Request<RequestBody>, Response = Response<B>>,
+    S: Service<Request<ServiceBody>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     B: Body,
     B::Error: Into<BoxError>,
@@ -99,7 +99,7 @@ where
     let uri = request.uri().clone();
     let failed = |error: BoxError| failure(&*error, &uri);
     poll_fn(|cx| service.poll_ready(cx)).await.map_err(|error| failed(error.into()))?;
-    let request = request.map(|bytes| RequestBody { bytes: Some(bytes) });
+    let request = request.map(|bytes| ServiceBody { bytes: Some(bytes) });
     let response = service.call(request).await.map_err(|error| failed(error.into()))?;
     let (parts, body) = response.into_parts();
     let mut body = pin!(body);
@@ -168,11 +168,11 @@ const fn kind(kind: io::ErrorKind) -> Option<TransportErrorKind> {
 }
 
 /// The body of a request that a [`ServiceTransport`] sends.
-pub struct RequestBody {
+pub struct ServiceBody {
     bytes: Option<Bytes>,
 }
 
-impl Body for RequestBody {
+impl Body for ServiceBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -195,8 +195,8 @@ impl Body for RequestBody {
 }
 
 /// It may hold a secret.
-impl fmt::Debug for RequestBody {
+impl fmt::Debug for ServiceBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").finish_non_exhaustive()
+        f.debug_struct("ServiceBody").finish_non_exhaustive()
     }
 }
