@@ -53,6 +53,31 @@
 //! axum's `Router::layer` is for the routes that were added before: call it last, or those that follow
 //! are open to all.
 //!
+//! # Around a router
+//!
+//! As a layer of a router, axum adds `allow` to every answer whose method the route doesn't have, so
+//! that callers without a token can tell which paths exist
+//! ([`Access::hide_existence`](crate::Access::hide_existence)). Around the router, they can't, and a
+//! request is refused before it is routed. `axum::serve` takes a router, so the service around one is the
+//! fallback of another:
+//!
+//! ```no_run
+//! use axum::{Router, routing::get};
+//! use tower::Layer;
+//! use tower_bearer::BearerAuthLayer;
+//!
+//! # async fn serve(validator: tower_bearer::Validator) -> std::io::Result<()> {
+//! let app = Router::new().route("/orders", get(async || "orders"));
+//! let guarded = BearerAuthLayer::new(validator).layer(app);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! axum::serve(listener, Router::new().fallback_service(guarded)).await
+//! # }
+//! ```
+//!
+//! What stands around the router sees no [`MatchedPath`]: a route table matches the paths itself.
+//!
+//! [`MatchedPath`]: https://docs.rs/axum/0.8/axum/extract/struct.MatchedPath.html
+//!
 //! # WebSockets
 //!
 //! Over HTTP/1.1 they begin with a `GET`, over HTTP/2 and HTTP/3 with an extended CONNECT (RFC 8441,
@@ -70,10 +95,6 @@
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and puts
 //! its fields on refusals too; let it expose `WWW-Authenticate` to scripts. Where that can't be, see
 //! [`BearerAuthLayer::allow_preflight`](crate::BearerAuthLayer::allow_preflight). A layer that rewrites paths belongs outside as well.
-//!
-//! As a layer of a router, axum adds `allow` to every answer whose method the route doesn't have, so
-//! that callers without a token can tell which paths exist. Around the router, they can't:
-//! `Router::new().fallback_service(layer.layer(app))`. See [`Access::hide_existence`](crate::Access::hide_existence).
 //!
 //! A limit on concurrent requests belongs within this layer: outside, requests that wait for keys
 //! count, and forged tokens with made-up keys can use it up.
