@@ -228,6 +228,7 @@ impl Body for Endless {
 }
 
 // MC22
+#[allow(clippy::disallowed_methods, reason = "tokio's time is paused, and advanced by the test")]
 #[tokio::test(start_paused = true)]
 async fn mc22_endless_and_slow_messages_end() {
     let (issuer, server) = (Issuer::new(), Server::new());
