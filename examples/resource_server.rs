@@ -22,7 +22,9 @@ use axum::{Json, Router};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
+use tower_bearer::client::{BasicEncoding, ClientAuth};
 use tower_bearer::dpop::{Dpop, NonceKeys, RedisReplay};
+use tower_bearer::introspection::Introspection;
 use tower_bearer::issuers::{Issuer, IssuerStatus};
 use tower_bearer::jwks::{Jwks, JwksBuilder};
 use tower_bearer::testing::TestIssuer;
@@ -69,6 +71,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let first = Issuer::new(&issuer, &audience).keys(keys(&issuer, "JWKS_URI")?);
+    let first = match introspection()? {
+        Some(introspection) => first.introspection(introspection),
+        None => first,
+    };
     let mut issuers = vec![lenient(first)?];
     println!("listening on http://{address}, for tokens of {issuer} with the audience {audience}");
     if let Some(second) = second_issuer()? {
@@ -94,6 +100,39 @@ fn second_issuer() -> Result<Option<Issuer>, Box<dyn Error>> {
         second = second.scope_source(ScopeSource::claim(&claim)?);
     }
     Ok(Some(lenient(second)?))
+}
+
+/// Builds what asks `ISSUER` about opaque tokens from the environment, if that is set.
+fn introspection() -> Result<Option<Introspection>, Box<dyn Error>> {
+    let Some(client_id) = variable::<String>("INTROSPECTION_CLIENT_ID")? else { return Ok(None) };
+    let Some(secret) = variable::<String>("INTROSPECTION_CLIENT_SECRET")? else {
+        return Err("set INTROSPECTION_CLIENT_SECRET to the secret of that client".into());
+    };
+    let encoding = match variable::<String>("INTROSPECTION_BASIC")?.as_deref() {
+        None => BasicEncoding::Form,
+        Some("raw") => BasicEncoding::Raw,
+        Some(other) => return Err(format!("INTROSPECTION_BASIC: {other} isn't \"raw\"").into()),
+    };
+    let auth = ClientAuth::basic_encoded(&client_id, secret, encoding);
+    let mut asking = match variable::<String>("INTROSPECTION_URI")? {
+        Some(url) => Introspection::endpoint(url, auth),
+        None => Introspection::discover(auth),
+    };
+    if let Some(ttl) = seconds("INTROSPECTION_TTL_SECS")? {
+        asking = asking.ttl(ttl);
+    }
+    if let Some(timeout) = seconds("INTROSPECTION_TIMEOUT_SECS")? {
+        asking = asking.timeout(timeout);
+    }
+    match variable::<String>("INTROSPECTION_AUD")?.as_deref() {
+        None => {}
+        Some("optional") => asking = asking.dangerous_accept_missing_aud(),
+        Some(other) => return Err(format!("INTROSPECTION_AUD: {other} isn't \"optional\"").into()),
+    }
+    if variable::<String>("INTROSPECTION_SIGNED")?.as_deref() == Some("1") {
+        asking = asking.signed();
+    }
+    Ok(Some(asking))
 }
 
 fn lenient(issuer: Issuer) -> Result<Issuer, Box<dyn Error>> {
@@ -202,11 +241,11 @@ async fn optional(token: Option<AccessToken<AllClaims>>) -> String {
     }
 }
 
-/// Says how the keys are, of each issuer if there are two.
+/// Says how the keys are; of each issuer if there are two, or one is asked about tokens.
 async fn ready(State(validator): State<Validator<AllClaims>>) -> (StatusCode, Json<Value>) {
     let ready = validator.health().is_ready();
     let status = match validator.issuer_status().as_slice() {
-        [IssuerStatus { keys: Some(keys), .. }] => json!(keys),
+        [IssuerStatus { keys: Some(keys), introspection: None, .. }] => json!(keys),
         issuers => json!({ "health": validator.health(), "issuers": issuers }),
     };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(status))

@@ -38,6 +38,14 @@ fn start(name: &str, variables: &[(&str, &str)]) -> Process {
         "AUDIENCE_2",
         "JWKS_URI_2",
         "SCOPE_CLAIM_2",
+        "INTROSPECTION_CLIENT_ID",
+        "INTROSPECTION_CLIENT_SECRET",
+        "INTROSPECTION_BASIC",
+        "INTROSPECTION_URI",
+        "INTROSPECTION_TTL_SECS",
+        "INTROSPECTION_TIMEOUT_SECS",
+        "INTROSPECTION_AUD",
+        "INTROSPECTION_SIGNED",
         "LISTEN",
         "RESOURCE",
         "DPOP",
@@ -245,6 +253,44 @@ async fn resource_server_serves_for_two_issuers_at_once() {
     let status = api.json("/healthz/ready", None).await;
     assert_eq!(status["health"], "degraded", "{status}");
     assert_eq!(status["issuers"][0]["health"], "not_ready", "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_server_asks_about_opaque_tokens() {
+    const OWN: [(&str, &str); 4] = [
+        ("INTROSPECTION_CLIENT_ID", "svc"),
+        ("INTROSPECTION_CLIENT_SECRET", "svc-secret"),
+        ("INTROSPECTION_TTL_SECS", "1"),
+        ("INTROSPECTION_TIMEOUT_SECS", "2"),
+    ];
+    let oidc = AuthorizationServer::oidc_provider();
+    for more in [&[][..], &[("INTROSPECTION_SIGNED", "1")], &[("INTROSPECTION_BASIC", "raw")]] {
+        let api = Api::start_with(oidc.issuer(), &[&OWN, more].concat()).await;
+        let (opaque, jwt) =
+            (oidc.token("opaque", "api:read").await, oidc.token("ES256", "api:read").await);
+        for token in [&opaque, &jwt] {
+            api.expect(Method::GET, "/read", Some(token), 200).await;
+            assert_eq!(api.json("/whoami", Some(token)).await["iss"], oidc.issuer(), "{more:?}");
+        }
+        assert_eq!(api.status(Method::POST, "/write", Some(&opaque)).await, 403);
+        assert_eq!(api.status(Method::GET, "/read", Some("garbage")).await, 401);
+        oidc.revoke(&opaque).await;
+        api.expect(Method::GET, "/read", Some(&opaque), 401).await;
+        let status = api.json("/healthz/ready", None).await;
+        assert_eq!(status["issuers"][0]["introspection"]["health"], "ready", "{status}");
+    }
+
+    // It publishes neither keys nor, in its answers, its name.
+    let django = AuthorizationServer::django_oauth_toolkit();
+    let uri = format!("{}/introspect/", django.issuer());
+    let more = [("INTROSPECTION_URI", uri.as_str()), ("INTROSPECTION_AUD", "optional")];
+    for more in [&more[..], &more[1..]] {
+        let api = Api::start_with(django.issuer(), &[&OWN, more].concat()).await;
+        let opaque = django.token("opaque", "api:read").await;
+        api.expect(Method::GET, "/read", Some(&opaque), 200).await;
+        assert_eq!(api.json("/whoami", Some(&opaque)).await["iss"], django.issuer());
+        api.expect(Method::GET, "/healthz/ready", None, 200).await;
+    }
 }
 
 #[test]

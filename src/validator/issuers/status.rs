@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+#[cfg(feature = "introspection")]
+use crate::introspection::IntrospectionStatus;
 use crate::jwks::{Health, Jwks, Status};
 use crate::validator::handle::Validator;
 use crate::validator::realm::Realm;
@@ -15,14 +17,25 @@ pub struct IssuerStatus {
     pub issuer: String,
     /// Whether its tokens can be checked now.
     pub health: Health,
-    /// Everything about its keys; `None` for a shared secret.
+    /// Everything about its keys; `None` for a shared secret, or where it is asked about every token.
     pub keys: Option<Status>,
+    /// How its introspection endpoint fares; `None`, and then not serialized, if it isn't asked.
+    #[cfg(feature = "introspection")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub introspection: Option<IntrospectionStatus>,
 }
 
 impl IssuerStatus {
     fn of(realm: &Arc<Realm>) -> Self {
         let (issuer, health) = (realm.policy.name().to_string(), realm.health());
-        Self { issuer, health, keys: realm.jwks().map(Jwks::status) }
+        Self {
+            issuer,
+            health,
+            keys: realm.jwks().map(Jwks::status),
+            #[cfg(feature = "introspection")]
+            introspection: realm.asked.as_ref().map(|asked| asked.introspector.status()),
+        }
     }
 }
 
