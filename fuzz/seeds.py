@@ -75,4 +75,15 @@ for name in ("RawValue", "Number"):
     claims = b'{"iss":"https://issuer.example","aud":"https://api.example","exp":1800000600,"x":'
     seed("compact_jws", b'1{"alg":"EdDSA","kid":"ed25519"}\0' + claims + inner + b"}")
     seed("jwk_set", b'{"x":' + inner + b',"keys":[' + inner + b"]}")
+answer = {"active": True, "iss": "https://issuer.example", "aud": "https://api.example"}
+for more in ({}, {"exp": 1_800_000_600.5, "scope": "a b"}, {"aud": ["https://api.example"], "cnf": {}}):
+    seed("introspection_answer", b"0" + json.dumps(answer | more).encode())
+    claims = {
+        "iss": "https://issuer.example",
+        "aud": "me",
+        "iat": 1_800_000_000,
+        "token_introspection": answer | more,
+    }
+    seed("introspection_answer", b"1" + json.dumps(claims).encode())
+seed("introspection_answer", b'0{"active":false}')
 print(count)
