@@ -27,11 +27,11 @@ pub(crate) fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// Hashes parts, each with its length before it, so that `a b` and `c` differ from `a` and `b c`.
-#[cfg(any(feature = "client", feature = "mcp"))]
+#[cfg(any(feature = "client", feature = "introspection", feature = "mcp"))]
 #[derive(Clone)]
 pub(crate) struct Parts(Sha256);
 
-#[cfg(any(feature = "client", feature = "mcp"))]
+#[cfg(any(feature = "client", feature = "introspection", feature = "mcp"))]
 impl Parts {
     /// Starts a digest that is used for one purpose only.
     #[cfg(any(feature = "client", feature = "introspection"))]

@@ -34,5 +34,7 @@ pub(crate) use self::login::Told;
 pub(crate) use self::raw_claims::{RawClaims, Sources};
 pub use self::scope_source::ScopeSource;
 pub(crate) use self::spiffe::TrustDomain;
-pub(crate) use self::times::{TimeRules, Times};
+pub(crate) use self::times::TimeRules;
+#[cfg(feature = "introspection")]
+pub(crate) use self::times::Times;
 pub(crate) use self::verified::{ErasedToken, Verified};

@@ -81,7 +81,7 @@ const fn hmac_algorithm(algorithm: HmacAlgorithm) -> hmac::Algorithm {
 }
 
 /// Returns the HMAC of a message.
-#[cfg(any(feature = "client", feature = "dpop", feature = "test-util"))]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "test-util"))]
 pub(crate) fn hmac_sign(algorithm: HmacAlgorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
     let key = hmac::Key::new(hmac_algorithm(algorithm), secret);
     hmac::sign(&key, message).as_ref().to_vec()
