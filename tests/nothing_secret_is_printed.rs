@@ -71,6 +71,9 @@ const HARMLESS: &[&str] = &[
     "AwsSecretsManager",
     "Backend",
     "BasicEncoding",
+    "DeadlineBody",
+    "DeadlineError",
+    "DeadlineFuture",
     "Discovery",
     "DiscoveryFault",
     "EmptySet",
@@ -88,6 +91,8 @@ const HARMLESS: &[&str] = &[
     "ScopeName",
     "SecretErrorKind",
     "State",
+    "StreamDeadline",
+    "StreamDeadlineLayer",
     "StoreErrorKind",
     // Shown as a part of another, which is printed.
     "AssertionAudience",

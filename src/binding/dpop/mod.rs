@@ -17,8 +17,8 @@
 //! ```
 //!
 //! [`Dpop::accept`] takes bound and other tokens, [`Dpop::require`] bound ones only. A route can require
-//! them by itself: [`Access::require_dpop`](crate::middleware::Access::require_dpop),
-//! [`ScopeGuardLayer::require_dpop`](crate::middleware::ScopeGuardLayer::require_dpop).
+//! them by itself: [`Access::require_dpop`](crate::Access::require_dpop),
+//! [`ScopeGuardLayer::require_dpop`](crate::ScopeGuardLayer::require_dpop).
 //!
 //! # What is checked
 //!
