@@ -192,6 +192,7 @@ mod tests {
         (RejectionKind::UnknownKey, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::AmbiguousKey, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::BadSignature, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::Inactive, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::WrongIssuer, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::WrongAudience, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::Expired, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
@@ -206,6 +207,7 @@ mod tests {
         (RejectionKind::UnknownSession, 404, None, "session_not_found", 5, "SESSION_NOT_FOUND"),
         (RejectionKind::InsufficientLogin, 401, LOGIN, "insufficient_user_authentication", 16, "LOGIN_INSUFFICIENT"),
         (RejectionKind::ClaimRefused, 403, None, "access_denied", 7, "ACCESS_DENIED"),
+        (RejectionKind::IssuerNotAllowed, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::WrongClient, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::Denied, 403, None, "access_denied", 7, "ACCESS_DENIED"),
     ];
