@@ -2,8 +2,8 @@
 //!
 //! [`BearerAuthLayer`] lets requests with a valid access token through to the service and refuses the
 //! others with RFC 6750 challenges or gRPC statuses. A [`Validator`] checks the tokens, JWTs of one
-//! issuer or several, against keys that are fetched and refreshed in the background. The feature `client` gets
-//! tokens for calling such services.
+//! issuer or several, against keys that are fetched and refreshed in the background, or asks their issuer
+//! about them. The feature `client` gets tokens for calling such services.
 //!
 //! ```no_run
 //! # #[cfg(feature = "axum")]
@@ -25,6 +25,9 @@
 //! | configure checks, claims and the cache | [`ValidatorBuilder`], [`token`] |
 //! | accept tokens of several issuers | [`issuers`] |
 //! | configure discovery and refresh of keys | [`jwks`] |
+//! | accept opaque tokens | `introspection` (feature of that name) |
+//! | accept tokens that are bound to a key | `dpop` (feature of that name) |
+//! | protect an MCP server's tools | `mcp` (feature of that name) |
 //! | serve protected-resource metadata, which leads clients to a token | [`metadata`] |
 //! | see or change what callers are answered | [`Refusal`], [`refusal`] |
 //! | call protected services | `client` (feature `client`) |
