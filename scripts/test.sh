@@ -21,6 +21,8 @@ step scripts/setup.sh
 step cargo fmt --check
 step cargo fmt --check --manifest-path fuzz/Cargo.toml
 step cargo fmt --check --manifest-path benches/Cargo.toml
+step promtool check rules docs/alerts.yml
+step promtool test rules docs/alerts_test.yml
 lint --workspace --all-features --all-targets
 # The fuzz targets are only linted: to run them takes a nightly compiler. Nothing is linked, so
 # libFuzzer needs not be built.

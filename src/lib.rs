@@ -80,6 +80,7 @@ mod credentials;
 #[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "mcp"))]
 mod digest;
 mod error;
+pub mod explain;
 #[cfg(any(feature = "client", feature = "introspection", feature = "reqwest"))]
 mod file;
 #[cfg(feature = "introspection")]

@@ -29,6 +29,15 @@ macro_rules! event {
     }};
 }
 
+/// Returns `true` if a subscriber listens to warnings.
+#[inline]
+pub(crate) fn is_heard() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::Level::WARN <= tracing::level_filters::LevelFilter::current();
+    #[cfg(not(feature = "tracing"))]
+    false
+}
+
 /// Adds one to a counter: `count!("name", "label" => value, …)`.
 macro_rules! count {
     ($name:literal $(, $label:literal => $value:expr)*) => {{

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The first 64 bytes of a value from a token or a key set, made safe to print.
 ///
@@ -99,6 +100,28 @@ pub(crate) fn listed<T: fmt::Display>(values: impl IntoIterator<Item = T>, max: 
     text
 }
 
+/// A length of time for people: `50 min`.
+pub(crate) struct Span(pub(crate) Duration);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secs = self.0.as_secs();
+        match secs {
+            0..120 => write!(f, "{secs} s"),
+            120..7_200 => write!(f, "{} min", secs / 60),
+            7_200..172_800 => write!(f, "{} h", secs / 3_600),
+            _ => write!(f, "{} days", secs / 86_400),
+        }
+    }
+}
+
+/// Returns at most `longest` characters of an error's text for a log line, with all but printable ASCII
+/// and our own ellipsis replaced by `?`.
+pub(crate) fn one_line(text: &str, longest: usize) -> String {
+    let plain = |c: char| if matches!(c, ' '..='~' | '…') { c } else { '?' };
+    text.chars().take(longest).map(plain).collect()
+}
+
 /// Returns at most `longest` characters of a text, with all but the characters of an
 /// `error_description` (RFC 6749 §5.2) replaced by `?`.
 #[cfg(feature = "client")]
@@ -137,6 +160,29 @@ mod tests {
         assert!(shown(&values(4_000)).ends_with("\"v7\" and 3992 more"));
         let long = shown(&["x".into(), "y".repeat(5_000), "a\r\nb".into()]);
         assert_eq!(long, format!("\"x\", \"{}\"…, \"a??b\"", "y".repeat(64)));
+    }
+
+    #[test]
+    fn lengths_of_time_are_in_the_unit_that_fits() {
+        for (secs, expected) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (3_000, "50 min"),
+            (7_199, "119 min"),
+            (7_200, "2 h"),
+            (172_799, "47 h"),
+            (172_800, "2 days"),
+            (86_400_000, "1000 days"),
+        ] {
+            assert_eq!(Span(Duration::from_secs(secs)).to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(one_line("from \"x\"…: a\r\n\u{1b}[0m\u{202e}é", 100), "from \"x\"…: a???[0m??");
+        assert_eq!(one_line(&"x".repeat(600), 500).len(), 500);
     }
 
     // R11

@@ -70,6 +70,10 @@ fuzz_target!(|data: &[u8]| {
         if let Err(refusal) = &checked {
             let _ = refusal.to_string();
         }
+        let explanation = at_once(validator.explain(&token));
+        assert_eq!(explanation.refusal(), checked.as_ref().err());
+        let printable = |c: char| matches!(c, ' '..='~' | '\n' | '…');
+        assert!(explanation.to_string().chars().all(printable));
         checked
             .map(|token| (token.scopes().to_string(), token.extra().clone()))
             .map_err(|refusal| refusal.code())

@@ -61,4 +61,4 @@ pub(crate) use self::protocol::is_grpc;
 pub(crate) use self::renderer::AnyRenderer;
 pub use self::renderer::{DefaultRenderer, Renderer};
 pub(crate) use self::respond::respond;
-pub(crate) use self::table::Disclosure;
+pub(crate) use self::table::{Disclosure, wire};

@@ -228,6 +228,7 @@ impl Jwks {
             last_success: at(log.last_success),
             consecutive_failures: log.failures,
             last_error: log.last_error,
+            clock_offset: log.clock_offset,
             next_refresh: at(next.filter(|_| state != State::ShutDown)),
             keys: key_status(loaded.keys()),
             refused_keys,

@@ -113,6 +113,9 @@ pub struct Status {
     pub consecutive_failures: u32,
     /// What the last attempt failed with, unless it succeeded.
     pub last_error: Option<FetchError>,
+    /// By how many seconds the issuer's clock is ahead of this one (behind it, if negative), by the
+    /// `Date` of its last answer; `None` if no answer had one. The network's delay is part of it.
+    pub clock_offset: Option<i64>,
     /// When the next attempt is due.
     #[serde(serialize_with = "unix")]
     pub next_refresh: Option<UnixTime>,

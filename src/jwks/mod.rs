@@ -111,6 +111,7 @@
 //! | `tower_bearer_jwks_keys{kind}` | `usable` and `ignored` keys of the set |
 //! | `tower_bearer_jwks_kid_misses_total{result}` | tokens with an unknown `kid`, by outcome (below) |
 //! | `tower_bearer_jwks_stale_served_total` | signatures checked with stale keys |
+//! | `tower_bearer_jwks_clock_offset_seconds` | by how much the issuer's clock is ahead of this one, by the `Date` of its last answer |
 //! | `tower_bearer_jwks_refresh_waiters` | requests that wait for a refresh |
 //!
 //! An unknown `kid` is `resolved` or `absent` after a refresh; or `negative_cached`, if that was known
@@ -118,8 +119,9 @@
 //! one it is a `tombstone` (removed lately) or `rate_limited`; `fetch_failed` tells nothing about it.
 //! Made-up `kid`s lead to `absent` and `rate_limited`: don't alert on either.
 //!
-//! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, `jwks_state`,
-//! `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
+//! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, which has the address, the
+//! cause and what can be done, `jwks_clock`, if the issuer's clock differs by more than the leeway,
+//! `jwks_state`, `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
 //! `jwks_metadata`, `jwks_issuer_mismatch`, `jwks_uri` and `jwks_snapshot`, which name the issuer
 //! (or, for `jwks_content_type`, the host), and a span `jwks_fetch` with the host around each
 //! fetch and each search for metadata. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
@@ -130,12 +132,15 @@ mod config;
 mod fetch;
 mod handle;
 mod health;
+mod insight;
 mod kept;
 mod not_ready;
+mod place;
 mod refresher;
 mod report;
 mod timing;
 mod watch;
+mod watchers;
 
 pub use self::builder::{JwksBuilder, Start};
 pub use self::config::EmptySet;
@@ -147,3 +152,4 @@ pub use self::kept::snapshot::Snapshot;
 pub(crate) use self::kept::store::{KeysState, LoadedKeys};
 pub use self::not_ready::NotReady;
 pub(crate) use self::watch::Watch;
+pub(crate) use self::watchers::Watcher;

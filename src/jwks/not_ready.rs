@@ -3,12 +3,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use tokio::runtime::Handle;
 
 use crate::cause::Report;
-use crate::jwks::config::KeyLocation;
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
+use crate::jwks::place::Place;
 use crate::jwks::refresher::SharedKeys;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;
@@ -27,31 +26,20 @@ pub struct NotReady {
     unavailable: Unavailable,
 }
 
-/// Where keys were looked for.
-#[derive(Clone, Eq, PartialEq)]
-pub(crate) enum Place {
-    KeySet(String),
-    /// The issuer's metadata, which hasn't been found: where it is first looked for.
-    Discovery(String),
-}
-
 impl NotReady {
     pub(crate) fn of(shared: &SharedKeys, unavailable: Unavailable) -> Self {
         let control = shared.control();
         let outside = Handle::try_current().is_err().then_some(FetchErrorKind::NoRuntime.into());
         let cause = control.log.last_error.clone().or(outside);
-        let found = control.metadata.as_ref().map(|metadata| metadata.jwks_uri.clone());
+        let place = Place::at(&shared.config, control.metadata.as_ref());
         drop(control);
-        let shown = |uri: &Uri| printable(&uri.to_string());
-        let place =
-            shared.config.fetching.as_ref().map(|fetching| match (&fetching.target, found) {
-                (KeyLocation::Url(url), _) => Place::KeySet(shown(url)),
-                (KeyLocation::Discovery(_), Some(url)) => Place::KeySet(shown(&url)),
-                (KeyLocation::Discovery(discovery), None) => {
-                    Place::Discovery(discovery.first_place().map(shown).unwrap_or_default())
-                }
-            });
         Self { issuer: Arc::clone(&shared.config.issuer), place, cause, unavailable }
+    }
+
+    /// Returns the sentence with its causes, for the log.
+    pub(crate) fn for_log(mut self) -> String {
+        self.place = self.place.map(|place| place.for_log());
+        Report(&self).to_string()
     }
 
     /// Returns the issuer whose keys didn't come.
@@ -86,10 +74,8 @@ impl NotReady {
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (issuer {:?}): ", self.unavailable, printable(&self.issuer))?;
-        match &self.place {
-            Some(Place::KeySet(url)) => write!(f, "from {url}, ")?,
-            Some(Place::Discovery(url)) => write!(f, "by discovery from {url} on, ")?,
-            None => {}
+        if let Some(place) = &self.place {
+            write!(f, "{place}, ")?;
         }
         f.write_str(match self.cause {
             Some(_) => "the last attempt failed",

@@ -17,14 +17,16 @@ use crate::jwks::fetch::flight::{Fetched, Landed, Plan, attempt};
 use crate::jwks::fetch::source::Fault;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::{Published, Store, Tenure};
+use crate::jwks::place::Place;
 use crate::jwks::report::Reporter;
 use crate::jwks::timing::control::{Attempts, Control, Flying};
 use crate::jwks::timing::schedule::after;
+use crate::jwks::watchers::Watchers;
 
 /// After so many failures in a row the metadata may have changed.
 const FAILURES_BEFORE_REDISCOVERY: u32 = 2;
 
-/// How often the clocks are compared while no request does it.
+/// How often the clocks are compared, and those called who watch, while nothing else is to be done.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 
 /// What the handles and the task share.
@@ -36,6 +38,7 @@ pub(crate) struct SharedKeys {
     pub(crate) report: Reporter,
     /// What tokens with unknown `kid`s are told apart by, in a way that no caller can foresee.
     pub(crate) digests: RandomState,
+    pub(crate) watchers: Watchers,
     control: Mutex<Control>,
     wake: Notify,
     /// Whether there is a task, or none is needed.
@@ -57,6 +60,7 @@ impl SharedKeys {
             config,
             report,
             digests: RandomState::new(),
+            watchers: Watchers::new(),
             store: Store::new(published),
             progress: watch::Sender::new(Attempts::default()),
             control: Mutex::new(control),
@@ -121,6 +125,7 @@ impl SharedKeys {
     fn next(&self, now: Instant) -> Next {
         let next = self.decide(now);
         self.report.tell();
+        self.watchers.look(now);
         next
     }
 
@@ -144,8 +149,8 @@ impl SharedKeys {
             Tenure::Serving(serving) => (Some(serving.fresh_until), Some(serving.stale_until)),
             Tenure::Cold | Tenure::Static | Tenure::Stopped => (None, None),
         };
-        // The wall clock rings no bell.
-        let look = fresh.filter(|fresh| now < *fresh).map(|_| after(now, BETWEEN_LOOKS));
+        // The wall clock rings no bell, nor do those who watch.
+        let look = Some(after(now, BETWEEN_LOOKS));
         let due = [fresh, stale, published.keys.next_retirement(), look].into_iter().flatten();
         Next::Wait(due.filter(|due| *due > now).chain(control.due(now)).min())
     }
@@ -178,7 +183,9 @@ impl SharedKeys {
             Err(_) => Err(FetchErrorKind::Panic.into()),
         };
         let took = now.saturating_duration_since(flight.begun);
-        self.report.landing(&result, &control.unusable, took);
+        let place = Place::at(&self.config, control.metadata.as_ref());
+        let place = place.map(|place| place.for_log());
+        self.report.landing(&result, place, &control.unusable, took);
         let error = match result {
             Ok(fetched) => {
                 self.succeed(&mut control, flight, fetched, now, jitter);
@@ -224,6 +231,10 @@ impl SharedKeys {
             }
         };
         control.succeeded(flight, &keys, now);
+        if let Some(offset) = fetched.clock_offset {
+            let before = control.log.clock_offset.replace(offset);
+            self.report.clock(before, offset, self.watchers.leeway());
+        }
         self.report.keys(&keys);
         self.store.publish(Published {
             sequence: flight.sequence,

@@ -6,6 +6,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+#[cfg(feature = "tracing")]
+use crate::cause::Report;
 use crate::clock::UnixTime;
 use crate::jose::IgnoredKey;
 use crate::jwks::fetch::error::FetchError;
@@ -14,8 +16,11 @@ use crate::jwks::fetch::source::Fault;
 use crate::jwks::health::State;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::Published;
+use crate::jwks::place::Place;
 use crate::jwks::timing::control::Control;
 use crate::telemetry::{change, count, describe_metrics, event, gauge, issuer_label, observe};
+#[cfg(feature = "tracing")]
+use crate::text::one_line;
 
 /// Tells about the keys of one issuer.
 ///
@@ -32,6 +37,17 @@ pub(crate) struct Reporter {
 
 /// Stands for the issuers that have no label of their own.
 const OTHERS: &str = "other";
+
+/// What there is to be said of an attempt that failed, beside its class.
+#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
+struct Failed {
+    place: Option<Place>,
+    ignored: Option<String>,
+}
+
+/// The most characters of an error and its causes.
+#[cfg(feature = "tracing")]
+const MAX_ERROR: usize = 500;
 
 type Note = Box<dyn FnOnce(&Reporter) + Send>;
 
@@ -93,6 +109,7 @@ impl Reporter {
     pub(crate) fn landing(
         &self,
         result: &Result<Fetched, Fault>,
+        place: Option<Place>,
         unusable: &[IgnoredKey],
         took: Duration,
     ) {
@@ -101,14 +118,14 @@ impl Reporter {
             Ok(Fetched { origin, .. }) => Ok(("ok", origin.fetched_at)),
             Err(fault) => Err(fault.error.clone()),
         };
-        let ignored = listed(unusable);
-        self.note(move |this| this.tell_landing(ended, ignored.as_deref(), took));
+        let failed = result.is_err().then(|| Failed { place, ignored: listed(unusable) });
+        self.note(move |this| this.tell_landing(ended, failed.as_ref(), took));
     }
 
     fn tell_landing(
         &self,
         ended: Result<(&'static str, UnixTime), FetchError>,
-        _ignored: Option<&str>,
+        _failed: Option<&Failed>,
         took: Duration,
     ) {
         observe!("tower_bearer_jwks_fetch_duration_seconds", took.as_secs_f64(), "issuer" => self.label());
@@ -129,10 +146,12 @@ impl Reporter {
                 WARN,
                 issuer = &*self.issuer,
                 code,
-                error = %crate::cause::Report(&_error),
-                ignored = _ignored,
+                error = %one_line(&Report(&_error).to_string(), MAX_ERROR),
+                url = _failed.and_then(|it| it.place.as_ref()).map(Place::url),
+                ignored = _failed.and_then(|it| it.ignored.as_deref()),
                 took_ms = took.as_millis(),
-                "jwks_fetch_failed: the key set couldn't be fetched"
+                "jwks_fetch_failed: {}",
+                _error.remedy()
             ),
         }
     }
@@ -212,6 +231,38 @@ impl Reporter {
                 gauge!("tower_bearer_jwks_keys", count, "issuer" => label, "kind" => kind);
             }
         });
+    }
+
+    /// An answer said what the issuer's clock shows.
+    pub(crate) fn clock(&self, before: Option<i64>, offset: i64, leeway: u64) {
+        self.note(move |this| this.tell_clock(before, offset, leeway));
+    }
+
+    fn tell_clock(&self, before: Option<i64>, offset: i64, leeway: u64) {
+        if let Some(label) = &self.label {
+            let label = Arc::clone(label);
+            gauge!("tower_bearer_jwks_clock_offset_seconds", offset as f64, "issuer" => label);
+        }
+        let is_off = |offset: i64| offset.unsigned_abs() > leeway;
+        match (before.filter(|before| is_off(*before)), is_off(offset)) {
+            // It was told.
+            (Some(before), true) if before.abs_diff(offset) <= leeway => {}
+            (_, true) => event!(
+                WARN,
+                issuer = &*self.issuer,
+                ahead_s = offset,
+                leeway_s = leeway,
+                "jwks_clock: the issuer's clock differs from this one by more than the leeway; \
+                 synchronize whichever is wrong"
+            ),
+            (Some(_), false) => event!(
+                INFO,
+                issuer = &*self.issuer,
+                ahead_s = offset,
+                "jwks_clock: the issuer's clock agrees with this one again"
+            ),
+            (None, false) => {}
+        }
     }
 
     /// The keys became others.

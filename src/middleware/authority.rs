@@ -1,6 +1,7 @@
 //! Who decides about a request: the validator about its token, the settings about what a route needs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "dpop")]
 use http::HeaderValue;
@@ -35,6 +36,8 @@ use crate::validator::{Presented, Validator};
 pub(crate) struct Authority<C> {
     pub(crate) validator: Validator<C>,
     pub(crate) settings: Settings,
+    /// Whether the log was told what is in force.
+    announced: AtomicBool,
 }
 
 /// Whether a request passes, with its token if it needs one.
@@ -207,6 +210,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         tally: &Tally,
     ) {
         tally.let_in(token.is_some());
+        if token.is_some() {
+            self.settings.summary.accepted();
+        }
         // The count that the service's clones have as well: threads share no other but the token's.
         let by = Arc::clone(self) as Arc<dyn HasSettings>;
         #[cfg(feature = "dpop")]
@@ -249,6 +255,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
 }
 
 impl<C> Authority<C> {
+    pub(crate) const fn new(validator: Validator<C>, settings: Settings) -> Self {
+        Self { validator, settings, announced: AtomicBool::new(false) }
+    }
+
+    /// Tells the log what is in force, once.
+    #[inline]
+    pub(crate) fn announce(&self) {
+        let is_told = || {
+            self.announced.load(Ordering::Relaxed) || self.announced.swap(true, Ordering::Relaxed)
+        };
+        if cfg!(feature = "tracing") && !is_told() {
+            self.settings.announce(&self.validator.in_force());
+        }
+    }
+
     pub(crate) fn refuse<B>(
         &self,
         refused: impl Into<Refused>,
@@ -308,6 +329,6 @@ impl<C: Send + Sync + 'static> HasSettings for Authority<C> {
 
 impl<C> Clone for Authority<C> {
     fn clone(&self) -> Self {
-        Self { validator: self.validator.clone(), settings: self.settings.clone() }
+        Self::new(self.validator.clone(), self.settings.clone())
     }
 }

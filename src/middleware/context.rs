@@ -232,6 +232,9 @@ pub(crate) fn refuse_where(
         Ok(context) => {
             let Authenticated { token, tally, .. } = context.authenticated;
             tally.refuse(&refusal);
+            if token.is_some() {
+                context.settings.summary.not_accepted();
+            }
             // A token that is bound to a key was accepted with a proof.
             let proved = token.as_ref().is_some_and(|it| it.claims().key_thumbprint().is_some());
             let asked = context.settings.asked(&refusal, proved, bound);

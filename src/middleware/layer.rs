@@ -63,8 +63,9 @@ impl<C> BearerAuthLayer<C> {
             }),
             #[cfg(not(feature = "dpop"))]
             proofs: None,
+            summary: Arc::clone(validator.summary()),
         };
-        Self { authority: Arc::new(Authority { validator, settings }) }.set(|_| ())
+        Self { authority: Arc::new(Authority::new(validator, settings)) }.set(|_| ())
     }
 
     /// Names the protection space in challenges: `WWW-Authenticate: Bearer realm="…"`.
@@ -190,6 +191,7 @@ impl<S, C> Layer<S> for BearerAuthLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         // axum calls this for each request to a handler.
+        self.authority.announce();
         BearerAuth::new(inner, Arc::clone(&self.authority))
     }
 }

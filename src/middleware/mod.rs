@@ -127,9 +127,18 @@
 //! The metrics of this crate are described to the recorder that is installed when a layer, a key source
 //! or a token client is built: install it before.
 //!
-//! With the feature `tracing`, an event for each request that isn't let in, with that code and the
-//! reason, and what was compared, where that is known. It is of the level `DEBUG` if callers can cause it at
-//! will, `WARN` if there are no keys, and `ERROR` if the service is put together wrongly.
+//! With the feature `tracing`, these events, whose message begins with their name:
+//!
+//! | name | level | what |
+//! |---|---|---|
+//! | `auth_in_force` | `INFO` | once a layer: issuer, audience, algorithms, where the keys are, and what a request needs that no entry covers |
+//! | `auth_summary` | `WARN` if requests with tokens came and none was accepted, else `INFO` | when a request was refused, once a minute at most: how many of how many, and of the three commonest reasons what was expected and presented, and the setting that would help |
+//! | `request refused`, `token can't be checked` | `DEBUG` | each request that isn't let in, with its code and what was compared |
+//! | | `ERROR` | the service is put together wrongly |
+//!
+//! The first refusal is told at once, the others within a minute and a half, by the next request that
+//! is refused or the task of the key source. Callers can cause no more than that one line a minute; what
+//! they send is cut in it, and made printable.
 
 mod authority;
 #[cfg(feature = "axum")]

@@ -19,11 +19,12 @@ use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Parameters, Paths};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::tally::count_without_layer;
-use crate::refusal::{Detail, Misconfigured, Refusal, Rejection, RejectionKind, UnavailableReason};
+use crate::refusal::{Detail, Misconfigured, Refusal, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::telemetry::event;
 use crate::text::Excerpt;
 use crate::token::Claims;
+use crate::validator::{InForce, Summary};
 
 const NO_PROOFS: &str = "a route requires DPoP, but the validator accepts no proofs: give it a Dpop \
                          with ValidatorBuilder::dpop";
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) forward: bool,
     /// `None` where no proof is accepted.
     pub(crate) proofs: Option<Proofs>,
+    /// What counts for the log.
+    pub(crate) summary: Arc<Summary>,
 }
 
 impl Settings {
@@ -117,6 +120,26 @@ impl Settings {
                 table.select(methods(request), paths, &self.otherwise).ok()
             }),
         }
+    }
+
+    /// Tells the log what is in force.
+    pub(crate) fn announce(&self, in_force: &InForce) {
+        let fallback = self.otherwise.to_string();
+        let routes = self.map.table().map_or(0, |table| table.rules().count());
+        let InForce { issuer, audience, algorithms, keys, leeway } = in_force;
+        event!(
+            INFO,
+            issuer,
+            audience,
+            algorithms,
+            keys,
+            leeway_s = %leeway,
+            routes,
+            fallback,
+            "auth_in_force: what requests are checked by; fallback is what those need that no route covers"
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = (fallback, routes, issuer, audience, algorithms, keys, leeway);
     }
 
     /// Adds to a refusal that the table has no entry for the request, if that is why.
@@ -216,6 +239,7 @@ impl Settings {
         request: RequestHead<'_>,
     ) -> Response<Bytes> {
         report(&refusal);
+        self.summary.refused(&refusal);
         let disclosure = Disclosure { verbose: self.verbose, hidden };
         respond(refusal, request, &*self.renderer, &self.challenges, disclosure, needed, asked)
     }
@@ -306,35 +330,17 @@ pub(crate) const fn may_be_routed<B>(_: &Request<B>) -> bool {
     true
 }
 
-/// One event for each refusal. What callers can cause at will is for `DEBUG`, so that
-/// they can't fill the log.
+/// One event for each refusal, for `DEBUG`: callers can't fill the log, nor can an outage.
+/// What operators need of it, the summary says.
 fn report(refusal: &Refusal) {
     let _code = refusal.code();
     match refusal {
         Refusal::Rejection(_) => {
-            event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "request refused")
+            event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "request refused");
         }
-        Refusal::Unavailable(unavailable) => match unavailable.reason() {
-            UnavailableReason::KeysNotLoaded
-            | UnavailableReason::KeysExpired
-            | UnavailableReason::ReplayStoreFailed
-            | UnavailableReason::ShutDown => {
-                event!(WARN, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
-            }
-            // Made-up tokens lead here, callers with short deadlines, or with many proofs. An issuer that
-            // can't be asked is an event of its own.
-            UnavailableReason::RefreshFailed
-            | UnavailableReason::IntrospectionFailed
-            | UnavailableReason::IntrospectionDenied
-            | UnavailableReason::IntrospectionOverloaded
-            | UnavailableReason::ReplayStoreFull
-            | UnavailableReason::RefreshTimedOut
-            | UnavailableReason::RateLimited
-            | UnavailableReason::TenantUnavailable
-            | UnavailableReason::ServiceNotReady => {
-                event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
-            }
-        },
+        Refusal::Unavailable(_) => {
+            event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
+        }
         Refusal::Misconfigured(_) => {
             event!(ERROR, code = _code, reason = %crate::cause::Report(refusal), "tower-bearer is put together wrongly");
         }

@@ -80,6 +80,8 @@ pub enum Detail {
         value: UnixTime,
         /// The time that it was held against.
         now: UnixTime,
+        /// By how much the clocks may differ.
+        leeway: Duration,
     },
     /// The scopes that would have sufficed.
     #[non_exhaustive]

@@ -6,7 +6,6 @@ macro_rules! codes {
         pub enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
-            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             /// Returns a stable, machine-readable code, for logs and metrics.

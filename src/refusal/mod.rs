@@ -23,6 +23,7 @@ mod detail;
 pub(crate) mod fault;
 pub(crate) mod kind;
 pub(crate) mod rejection;
+mod remedy;
 
 pub use self::detail::Detail;
 pub use self::fault::Misconfigured;

@@ -2,6 +2,7 @@ use std::fmt;
 
 use crate::refusal::detail::Detail;
 use crate::refusal::kind::RejectionKind;
+use crate::text::Span;
 
 /// A refusal because of the request or its token.
 ///
@@ -72,7 +73,15 @@ impl fmt::Display for Rejection {
                 write!(f, ": the application's own claims can't be read: {reason}")
             }
             Detail::Claim(claim) => write!(f, ": {claim}"),
-            Detail::Time { claim, value, now } => write!(f, ": {claim} {value}, now {now}"),
+            Detail::Time { claim, value, now, leeway } => {
+                write!(f, ": {claim} {value}, ")?;
+                if value > now {
+                    write!(f, "in {}", Span(value.saturating_since(*now)))?;
+                } else {
+                    write!(f, "{} ago", Span(now.saturating_since(*value)))?;
+                }
+                write!(f, ", leeway {} s", leeway.as_secs())
+            }
             Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
             Detail::Refused { claim, absent: true } => write!(f, ": {claim} is absent"),
             Detail::Refused { claim, absent: false } => write!(f, ": {claim} has another value"),

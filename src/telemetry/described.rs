@@ -67,6 +67,12 @@ const METRICS: &[Metric] = &[
     ),
     Metric(
         Gauge,
+        "tower_bearer_jwks_clock_offset_seconds",
+        Unit::Seconds,
+        "How much the issuer's clock is ahead of this one",
+    ),
+    Metric(
+        Gauge,
         "tower_bearer_jwks_refresh_waiters",
         Unit::Count,
         "Requests that wait for a refresh of the key set",

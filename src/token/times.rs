@@ -46,24 +46,25 @@ impl TimeRules {
     /// Holds a token's times against the clock: a token that passed may have expired since.
     #[inline]
     pub(crate) fn check(self, times: Times, now: UnixTime) -> Result<(), Rejection> {
+        let leeway = self.leeway;
         // RFC 7519 §4.1.4: not "on or after" that time.
         if let Some(exp) = times.exp
             && now >= exp.plus(self.leeway)
         {
-            let detail = Detail::Time { claim: "exp", value: exp, now };
+            let detail = Detail::Time { claim: "exp", value: exp, now, leeway };
             return Err(Rejection::with(RejectionKind::Expired, detail));
         }
         if let Some(nbf) = times.nbf
             && now < nbf.minus(self.leeway)
         {
-            let detail = Detail::Time { claim: "nbf", value: nbf, now };
+            let detail = Detail::Time { claim: "nbf", value: nbf, now, leeway };
             return Err(Rejection::with(RejectionKind::NotYetValid, detail));
         }
         if let Some(max_age) = self.max_age {
             let iat = times
                 .iat
                 .ok_or(Rejection::with(RejectionKind::MissingClaim, Detail::Claim("iat")))?;
-            let detail = Detail::Time { claim: "iat", value: iat, now };
+            let detail = Detail::Time { claim: "iat", value: iat, now, leeway };
             // RFC 7519 §4.1.6 refuses none for this; but such a token would never grow too old.
             if now < iat.minus(self.leeway) {
                 return Err(Rejection::with(RejectionKind::NotYetValid, detail));

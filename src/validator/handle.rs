@@ -11,10 +11,12 @@ use crate::jose::Backend;
 use crate::jwks::{Health, Jwks, NotReady};
 use crate::token::NoClaims;
 use crate::validator::cache::Cache;
+use crate::validator::in_force::InForce;
 #[cfg(feature = "introspection")]
 use crate::validator::opaque::Remembering;
 use crate::validator::realms::Realms;
 use crate::validator::settings::Shared;
+use crate::validator::summary::Summary;
 
 /// Checks access tokens: their issuer, audience, times and signature.
 ///
@@ -60,6 +62,7 @@ pub(crate) struct Inner<C> {
     pub(crate) cache: Option<Cache<C>>,
     #[cfg(feature = "introspection")]
     pub(crate) opaque: Remembering<C>,
+    pub(crate) summary: Arc<Summary>,
     /// `None` if it is off.
     #[cfg(feature = "dpop")]
     pub(crate) dpop: Option<Arc<Checker>>,
@@ -84,8 +87,11 @@ impl<C> Inner<C> {
             }
             None => None,
         };
+        let summary = Arc::new(Summary::new(realms.clone()));
+        summary.attend();
         Ok(Self {
             realms,
+            summary,
             clock: shared.clock,
             cache,
             #[cfg(feature = "introspection")]
@@ -139,6 +145,16 @@ impl<C> Validator<C> {
             Realms::One(realm) => realm.health(),
             Realms::Many(many) => many.health(),
         }
+    }
+
+    /// Returns what counts requests for the log.
+    pub(crate) fn summary(&self) -> &Arc<Summary> {
+        &self.inner.summary
+    }
+
+    /// Returns what is in force, for one line in the log.
+    pub(crate) fn in_force(&self) -> InForce {
+        self.inner.realms.in_force()
     }
 
     /// Returns the authorization servers whose tokens are accepted, without their other spellings.

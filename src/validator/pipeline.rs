@@ -81,11 +81,29 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
         let presented = Presented::bearer(token.as_bytes());
         if let Some(token) = self.recognize(&presented) {
+            self.inner.summary.accepted();
             return Ok(token);
         }
-        match self.authenticate(&presented) {
+        let decided = match self.authenticate(&presented) {
             Progress::Ready(decided) => decided,
             Progress::Pending(decided) => decided.await,
+        };
+        match &decided {
+            Ok(_) => self.inner.summary.accepted(),
+            Err(refusal) => self.inner.summary.refused(refusal),
+        }
+        decided
+    }
+
+    /// Decides about a token, without counting it.
+    pub(crate) async fn decide(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
+        let presented = Presented::bearer(token.as_bytes());
+        match self.recognize(&presented) {
+            Some(token) => Ok(token),
+            None => match self.authenticate(&presented) {
+                Progress::Ready(decided) => decided,
+                Progress::Pending(decided) => decided.await,
+            },
         }
     }
 

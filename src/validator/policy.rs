@@ -168,7 +168,7 @@ impl Policy {
         }
     }
 
-    fn check_presence(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
+    pub(crate) fn check_presence(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
         let named = match self.profile {
             Profile::JwtSvid(_) if claims.sub.is_none() => return Err(missing_claim("sub")),
             Profile::JwtSvid(_) => true,

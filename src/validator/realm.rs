@@ -12,7 +12,7 @@ use crate::token::{Claims, Entry, Evidence, RawClaims};
 use crate::validator::cache::Term;
 #[cfg(feature = "introspection")]
 use crate::validator::opaque::Asked;
-use crate::validator::policy::{Policy, unsupported_algorithm};
+use crate::validator::policy::Policy;
 use crate::validator::standing::{ITS_ONLY_GENERATION, Standing, Watch};
 use crate::validator::table::Table;
 use crate::validator::trust::Trust;
@@ -184,13 +184,7 @@ impl Realm {
     /// Holds a header against the policy.
     fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
         let typed = self.policy.check_type(&header)?;
-        let algorithm = match &self.trust {
-            Trust::Jwks { .. } => Some(self.policy.check_algorithm(&header)?),
-            Trust::SharedSecret(key) if header.alg == key.algorithm().name() => None,
-            Trust::SharedSecret(_) => return Err(unsupported_algorithm(&header)),
-            #[cfg(feature = "introspection")]
-            Trust::Introspection => return Err(unsupported_algorithm(&header)),
-        };
+        let algorithm = self.trust.check_algorithm(&self.policy, &header)?;
         Ok(Vetted { algorithm, kid: header.kid, typed })
     }
 
@@ -338,7 +332,7 @@ impl Unproved<'_> {
 }
 
 /// Allocates nothing: such tokens cost the sender nothing.
-fn unknown_key(keys: &KeySet, algorithm: Algorithm, kid: Option<&str>) -> Rejection {
+pub(crate) fn unknown_key(keys: &KeySet, algorithm: Algorithm, kid: Option<&str>) -> Rejection {
     let known = Arc::clone(keys.listed());
     let kid = kid.map(Excerpt::new);
     let detail = Detail::Key { kid, algorithm: algorithm.name(), known };

@@ -21,10 +21,20 @@ use crate::validator::unverified::with_unverified_iss;
 const MAX_TOKEN: usize = 1_024 * 1_024;
 
 /// Whose tokens are accepted.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Realms {
     One(Arc<Realm>),
-    Many(Many),
+    Many(Arc<Many>),
+}
+
+impl Realms {
+    /// Returns all issuers of now.
+    pub(crate) fn all(&self) -> Vec<Arc<Realm>> {
+        match self {
+            Self::One(realm) => vec![Arc::clone(realm)],
+            Self::Many(many) => many.list().realms().cloned().collect(),
+        }
+    }
 }
 
 /// Several issuers, which may be replaced by others while requests are served.

@@ -1,5 +1,7 @@
-use crate::jose::HmacKey;
+use crate::jose::{Algorithm, Header, HmacKey};
 use crate::jwks::Jwks;
+use crate::refusal::Rejection;
+use crate::validator::policy::{Policy, unsupported_algorithm};
 use crate::validator::standing::Watch;
 
 /// What signatures are checked with.
@@ -17,6 +19,22 @@ pub(crate) enum Trust {
 }
 
 impl Trust {
+    /// Returns the accepted algorithm that the header names; `None` for the shared secret's.
+    #[inline]
+    pub(crate) fn check_algorithm(
+        &self,
+        policy: &Policy,
+        header: &Header<'_>,
+    ) -> Result<Option<Algorithm>, Rejection> {
+        match self {
+            Self::Jwks { .. } => Ok(Some(policy.check_algorithm(header)?)),
+            Self::SharedSecret(key) if header.alg == key.algorithm().name() => Ok(None),
+            Self::SharedSecret(_) => Err(unsupported_algorithm(header)),
+            #[cfg(feature = "introspection")]
+            Self::Introspection => Err(unsupported_algorithm(header)),
+        }
+    }
+
     /// Returns `true` if both have one key source between them.
     pub(crate) fn is_of_the_same_keys(&self, other: &Self) -> bool {
         match (self, other) {

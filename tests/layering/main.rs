@@ -39,6 +39,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("answer", 5),
     ("testing", 5),
     ("validator", 5),
+    ("explain", 6),
     ("middleware", 6),
     ("mcp", 7),
 ];

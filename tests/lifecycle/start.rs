@@ -258,6 +258,7 @@ async fn a_status_serializes() {
             "last_success": 1_800_000_000,
             "consecutive_failures": 1,
             "last_error": "http_error 502",
+            "clock_offset": null,
             "next_refresh": null,
             "keys": [
                 {"kid": "a", "kty": "OKP", "alg": "EdDSA", "ignored": null, "retiring": false},

@@ -213,7 +213,11 @@ impl Logs {
     pub(crate) fn take(&self) -> Vec<String> {
         let text = std::mem::take(&mut *self.text.lock().unwrap());
         let text = String::from_utf8(text).unwrap();
-        let of_requests = |line: &&str| line.contains("tower_bearer") && !line.contains("jwks");
+        let of_requests = |line: &&str| {
+            line.contains("tower_bearer")
+                && !line.contains("jwks")
+                && !line.contains("bearer: auth_")
+        };
         text.lines().filter(of_requests).map(str::to_owned).collect()
     }
 }

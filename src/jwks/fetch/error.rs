@@ -97,6 +97,60 @@ impl FetchErrorKind {
     }
 }
 
+impl FetchErrorKind {
+    /// Returns what can be done about it: one sentence for the operator.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Timeout => {
+                "check that a firewall lets the connection pass; JwksBuilder::timeout is how long an \
+                 answer may take"
+            }
+            Self::UnknownHost => "check the host's name, and that this machine can resolve it",
+            Self::Connect => "check host and port, and that a firewall lets the connection pass",
+            Self::Tls => {
+                "trust the issuer's certificate authority (ReqwestTransport::builder().root_certificates), and \
+                 use the host's name that the certificate has"
+            }
+            Self::BlockedAddress => {
+                "the host must resolve to an address that may be dialled; \
+                 JwksBuilder::public_addresses_only allows public ones alone"
+            }
+            Self::Credentials => "check what the transport's credentials are read from",
+            Self::Exchange => {
+                "check that the address is that of an HTTP server, and a proxy between"
+            }
+            Self::TooLarge => {
+                "check the address; JwksBuilder::max_bytes is how long an answer may be"
+            }
+            Self::ContentEncoding => "have the server, or a proxy between, send identity or gzip",
+            Self::Status(_) => "check the issuer's address, path and all, and what the server logs",
+            Self::Redirect => {
+                "give the address that it leads to; JwksBuilder::redirects follows those within the \
+                 same origin"
+            }
+            Self::NoMetadata => {
+                "check the issuer's address, path and all; if it has no metadata, give the key set's \
+                 address to Jwks::url"
+            }
+            Self::IssuerMismatch => {
+                "give the issuer exactly as the metadata has it, trailing slash and all"
+            }
+            Self::UnacceptableJwksUri => {
+                "have the metadata name an https address as jwks_uri, or give it to Jwks::url"
+            }
+            Self::NotAKeySet => "check that the address is that of the key set (jwks_uri)",
+            Self::TooManyKeys => "raise JwksBuilder::max_keys",
+            Self::NoUsableKey => {
+                "have the issuer publish a key for signatures that is supported; Jwks::status says \
+                 why each is ignored"
+            }
+            Self::Panic => "report it to the authors of the transport",
+            Self::NoRuntime => "use the key source within a Tokio runtime",
+            Self::ShutDown => "send no requests here any more: Jwks::shutdown was called",
+        }
+    }
+}
+
 impl FetchError {
     /// Returns the reason.
     pub const fn kind(&self) -> FetchErrorKind {
@@ -106,6 +160,11 @@ impl FetchError {
     /// Returns a stable, machine-readable code, for logs and metrics.
     pub const fn code(&self) -> &'static str {
         self.kind.code()
+    }
+
+    /// Returns what can be done about it: one sentence for the operator.
+    pub const fn remedy(&self) -> &'static str {
+        self.kind.remedy()
     }
 
     /// Translates what the issuer's room reports.

@@ -14,6 +14,7 @@ use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::fetch::source::{Answer, Fault, Question, ask};
 use crate::jwks::kept::store::KeySetAnswer;
 use crate::jwks::timing::freshness::Freshness;
+use crate::jwks::timing::offset::clock_offset;
 use crate::telemetry::event;
 
 /// Why an attempt is made.
@@ -71,6 +72,8 @@ pub(crate) struct Fetched {
     pub(crate) remaining: Option<Duration>,
     /// The keys; `None` if they are the same as before.
     pub(crate) parsed: Option<ParsedKeySet>,
+    /// By how many seconds the issuer's clock is ahead of this one, if the answer says what it shows.
+    pub(crate) clock_offset: Option<i64>,
 }
 
 /// Makes the attempt. `now` is asked for only when an answer is there.
@@ -143,8 +146,10 @@ async fn fetch(
         no_cache: plan.purpose != Purpose::Planned,
         unless: before.filter(conditional).filter(|_| !second),
     };
-    let Answer { not_modified, headers, body } = ask(&fetching.network, question, now()).await?;
+    let asked_at = now();
+    let Answer { not_modified, headers, body } = ask(&fetching.network, question, asked_at).await?;
     let (fetched, fetched_at) = (monotonic(), now());
+    let clock_offset = clock_offset(&headers, asked_at, fetched_at);
     let freshness = Freshness::of(&headers, fetched_at);
     if let (true, Some(before)) = (not_modified, before) {
         let freshness = freshness.or_as_before(before.lifetime);
@@ -156,7 +161,8 @@ async fn fetch(
             age_then: Duration::ZERO,
             ..before.clone()
         };
-        return Ok(Fetched { origin, remaining: freshness.remaining(), parsed: None });
+        let remaining = freshness.remaining();
+        return Ok(Fetched { origin, remaining, parsed: None, clock_offset });
     }
     let parsed = parse(&body, fetching, backend)?;
     let origin = KeySetAnswer {
@@ -169,7 +175,8 @@ async fn fetch(
         fetched,
         age_then: Duration::ZERO,
     };
-    Ok(Fetched { origin, remaining: freshness.remaining(), parsed: Some(parsed) })
+    let remaining = freshness.remaining();
+    Ok(Fetched { origin, remaining, parsed: Some(parsed), clock_offset })
 }
 
 /// Reads the set. One without a usable key is a mistake, unless it is empty and that was declared

@@ -51,6 +51,8 @@ pub(crate) struct Log {
     pub(crate) last_success: Option<Instant>,
     pub(crate) failures: u32,
     pub(crate) last_error: Option<FetchError>,
+    /// By how many seconds the issuer's clock was ahead of this one, by the last answer that had a date.
+    pub(crate) clock_offset: Option<i64>,
 }
 
 /// How far the attempts are: what waiters watch.
@@ -146,8 +148,9 @@ impl Control {
 
     /// Records that an attempt succeeded, and has brought these keys.
     pub(crate) fn succeeded(&mut self, flight: Flying, keys: &KeySet, now: Instant) {
-        let last_attempt = self.log.last_attempt;
-        self.log = Log { last_attempt, last_success: Some(now), failures: 0, last_error: None };
+        let Log { last_attempt, clock_offset, .. } = self.log;
+        let last_success = Some(now);
+        self.log = Log { last_attempt, last_success, clock_offset, ..Log::default() };
         if flight.purpose != Purpose::Planned {
             self.misses.ended(flight.begun, true);
         }

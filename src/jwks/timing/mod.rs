@@ -6,5 +6,6 @@ pub(crate) mod clocks;
 pub(crate) mod control;
 pub(crate) mod freshness;
 pub(crate) mod misses;
+pub(crate) mod offset;
 pub(crate) mod schedule;
 pub(crate) mod wait;

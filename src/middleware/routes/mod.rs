@@ -8,4 +8,5 @@ pub(crate) mod methods;
 pub(crate) mod missing;
 pub(crate) mod nesting;
 pub(crate) mod path;
+mod rule_text;
 pub(crate) mod table;

@@ -103,7 +103,7 @@ impl<C> IssuersBuilder<C> {
         let directory = |tenants| Directory::new(tenants, clock, proofs).map(Arc::new);
         let directories = self.tenants.into_iter().map(directory).collect::<Result<_, _>>()?;
         let many = Many::new(list, directories, self.readiness)?;
-        validator(Realms::Many(many), self.shared)
+        validator(Realms::Many(Arc::new(many)), self.shared)
     }
 }
 
@@ -139,7 +139,9 @@ impl<C> Validator<C> {
                 realm(settings, &self.inner.clock, same.as_ref())
             });
             List::new(next.collect::<Result<_, _>>()?)
-        })
+        })?;
+        self.inner.summary.attend();
+        Ok(())
     }
 
     /// Forgets a tenant of [`Tenants`], by its issuer. Remembered tokens of it end at once, and the

@@ -25,6 +25,31 @@ type Verdict<C> = Result<Arc<Verified<C>>, Refusal>;
 /// How long a caller is asked to wait where nothing else is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+impl<C> Validator<C> {
+    /// Returns the issuer whose answer alone decides about a token; `None` if the token is a JWT that is
+    /// checked, or no issuer takes it.
+    pub(crate) fn judged_by_asking(&self, token: &[u8]) -> Option<Arc<Realm>> {
+        let is_jwt = is_jwt(token);
+        let realm = self.whom_it_concerns(token, is_jwt)?;
+        let asked = realm.asked.as_ref()?;
+        let alone = if is_jwt { realm.has_no_keys() } else { asked.takes(token) };
+        alone.then_some(realm)
+    }
+
+    /// Returns the issuer to ask about a token, if it is asked about any.
+    fn whom_it_concerns(&self, token: &[u8], is_jwt: bool) -> Option<Arc<Realm>> {
+        match &self.inner.realms {
+            Realms::One(realm) => Some(Arc::clone(realm)),
+            Realms::Many(many) if is_jwt => match many.select(token).ok()? {
+                Progress::Ready(realm) => Some(realm),
+                // A tenant that isn't known yet isn't asked.
+                Progress::Pending(_) => None,
+            },
+            Realms::Many(many) => many.list().of_opaque(token).cloned(),
+        }
+    }
+}
+
 impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// Verifies a token whose issuer is asked about it; `None` if none is, of such tokens.
     #[inline]
@@ -37,15 +62,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
 
     fn ask_whom_it_concerns(&self, token: &[u8]) -> Option<Progress<Arc<Verified<C>>>> {
         let is_jwt = is_jwt(token);
-        let realm = match &self.inner.realms {
-            Realms::One(realm) => Arc::clone(realm),
-            Realms::Many(many) if is_jwt => match many.select(token).ok()? {
-                Progress::Ready(realm) => realm,
-                // A tenant that isn't known yet isn't asked.
-                Progress::Pending(_) => return None,
-            },
-            Realms::Many(many) => many.list().of_opaque(token).cloned()?,
-        };
+        let realm = self.whom_it_concerns(token, is_jwt)?;
         let asked = realm.asked.as_ref()?;
         if !is_jwt {
             return asked.takes(token).then(|| self.ask(&realm, asked, token, None));

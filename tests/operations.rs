@@ -1,0 +1,148 @@
+//! What operators read, held against what the code says: codes, events and metrics.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn file(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// All quoted words of a text that begin with this.
+fn words(text: &str, start: &str) -> BTreeSet<String> {
+    let ends = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices(start)
+        .filter(|(at, _)| !text[..*at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+        .map(|(at, _)| text[at..].split(ends).next().unwrap().to_owned())
+        .collect()
+}
+
+/// The cells of the table row whose first cell is this code.
+fn row(page: &str, code: &str) -> Vec<String> {
+    let start = format!("| `{code}` |");
+    let line = page.lines().find(|line| line.starts_with(&start));
+    let line = line.unwrap_or_else(|| panic!("docs/operations.md has no row for `{code}`"));
+    line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
+}
+
+fn sources(folder: &Path, all: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            all.push(path);
+        }
+    }
+}
+
+#[test]
+fn each_code_has_a_cause_and_a_remedy() {
+    let page = file("docs/operations.md");
+    // `NoCredentials = "no_credentials", "…";`
+    let kinds = file("src/refusal/kind.rs");
+    let codes = kinds.lines().filter_map(|line| {
+        let (_, rest) = line.trim().split_once(" = \"")?;
+        let (code, rest) = rest.split_once("\", \"")?;
+        rest.ends_with("\";").then(|| code.to_owned())
+    });
+    let codes: Vec<String> = codes.collect();
+    assert!(codes.len() > 30, "{codes:?}");
+    // `Self::Timeout => "timeout",`
+    let errors = file("src/jwks/fetch/error.rs");
+    let of_code = errors.split("fn code(self)").nth(1).unwrap().split("\n    }\n").next().unwrap();
+    let fetching: Vec<String> = of_code.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(fetching.len() > 15, "{fetching:?}");
+    for code in codes.iter().chain(&fetching) {
+        let cells = row(&page, code);
+        assert!(cells.len() >= 3 && cells.iter().all(|cell| !cell.is_empty()), "{code}: {cells:?}");
+    }
+}
+
+#[test]
+fn each_remedy_is_that_of_the_code() {
+    let page = file("docs/operations.md");
+    let unescaped = page.replace("&lt;", "<").replace("&gt;", ">").replace("\\|", "|");
+    let table = file("src/refusal/remedy.rs");
+    let table = table.split("#[cfg(test)]").next().unwrap();
+    // Lines that end with a backslash go on with the next one.
+    let joined: Vec<&str> = table.split("\\\n").map(str::trim_start).collect();
+    let joined = joined.concat().replace("\\\"", "\u{1}");
+    let mut remedies = 0;
+    for remedy in joined.split('"').skip(1).step_by(2).map(|it| it.replace('\u{1}', "\"")) {
+        if remedy != "change the program as the error says" {
+            assert!(unescaped.contains(&remedy), "docs/operations.md hasn't: {remedy}");
+            remedies += 1;
+        }
+    }
+    assert!(remedies > 30, "{remedies}");
+}
+
+#[test]
+fn each_event_and_each_metric_is_described() {
+    let page = file("docs/operations.md");
+    let mut paths = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut paths);
+    let mut events = BTreeSet::new();
+    for path in paths {
+        let text = fs::read_to_string(path).unwrap();
+        for start in ["\"auth_", "\"introspection_", "\"jwks_", "\"kid_"] {
+            let named = text.match_indices(start).map(|(at, _)| &text[at + 1..]);
+            // An event's name is followed by a colon, or is all of its message.
+            let named = named.filter_map(|rest| {
+                let name = rest.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).next()?;
+                rest[name.len()..].starts_with(": ").then(|| name.to_owned())
+            });
+            events.extend(named);
+        }
+    }
+    assert!(events.contains("auth_summary") && events.contains("jwks_fetch_failed"), "{events:?}");
+    for event in &events {
+        assert!(page.contains(&format!("`{event}`")), "docs/operations.md hasn't `{event}`");
+    }
+    let metrics = words(&file("src/telemetry/described.rs"), "tower_bearer_");
+    assert!(metrics.len() > 15, "{metrics:?}");
+    for metric in metrics.iter().filter(|name| *name != "tower_bearer_") {
+        row(&page, metric);
+    }
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_and_labels_that_there_are() {
+    let metrics = words(&file("src/telemetry/described.rs"), "tower_bearer_");
+    let kinds = file("src/refusal/kind.rs");
+    for path in ["docs/alerts.yml", "docs/alerts_test.yml", "docs/dashboard.json"] {
+        let text = file(path);
+        let asked = words(&text, "tower_bearer_");
+        assert!(asked.len() > 2, "{path}: {asked:?}");
+        for name in asked {
+            assert!(metrics.contains(&name), "{path} asks for {name}, which there isn't");
+        }
+        for reason in text.split("reason=\"").skip(1).chain(text.split("reason!=\"").skip(1)) {
+            let reason = reason.split('"').next().unwrap();
+            let known = ["none", "misconfigured"].contains(&reason)
+                || kinds.contains(&format!("\"{reason}\""));
+            assert!(known, "{path} asks for the reason {reason}, which there isn't");
+        }
+    }
+    let dashboard: serde_json::Value = serde_json::from_str(&file("docs/dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() >= 10);
+    for panel in panels {
+        assert!(panel["targets"][0]["expr"].is_string(), "{}", panel["title"]);
+    }
+}
+
+#[test]
+fn each_alert_is_described_and_tried() {
+    let (alerts, page) = (file("docs/alerts.yml"), file("docs/operations.md"));
+    let tried = file("docs/alerts_test.yml");
+    let names: Vec<&str> =
+        alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(names.len() >= 7, "{names:?}");
+    for name in names {
+        row(&page, name);
+        assert!(tried.contains(&format!("alertname: {name}")), "no test tries {name}");
+    }
+}
