@@ -13,7 +13,7 @@ use tower_bearer::introspection::Introspection;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::TestKey;
-use tower_bearer::transport::{Limits, ResponseFuture, Transport};
+use tower_bearer::transport::{Limits, TransportFuture, Transport};
 use tower_bearer::{Refusal, Validator};
 use tower_bearer_fuzz::{AUDIENCE, Extra, FixedClock, ISSUER, is_strict};
 
@@ -22,7 +22,7 @@ use tower_bearer_fuzz::{AUDIENCE, Extra, FixedClock, ISSUER, is_strict};
 struct Last(Arc<Mutex<Bytes>>);
 
 impl Transport for Last {
-    fn send(&self, _: Request<Bytes>, limits: Limits) -> ResponseFuture {
+    fn send(&self, _: Request<Bytes>, limits: Limits) -> TransportFuture {
         let body = self.0.lock().unwrap().clone();
         assert!(body.len() <= limits.max_bytes);
         let response =
