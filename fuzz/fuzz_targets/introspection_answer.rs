@@ -13,7 +13,7 @@ use tower_bearer::introspection::Introspection;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::TestKey;
-use tower_bearer::transport::{Limits, TransportFuture, Transport};
+use tower_bearer::transport::{Limits, Transport, TransportFuture};
 use tower_bearer::{Refusal, Validator};
 use tower_bearer_fuzz::{AUDIENCE, Extra, FixedClock, ISSUER, is_strict};
 
