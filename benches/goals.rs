@@ -2,6 +2,11 @@
 //! process, and each number is the median over many rounds of what was seen within one: whatever
 //! else the machine does hits all of them.
 
+mod bound;
+mod introspection;
+mod issuers;
+mod replay;
+
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +16,10 @@ use axum::Router;
 use http::StatusCode;
 use support::alloc::{Counting, counted};
 use support::callgrind;
-use support::case::{Case, Place, Refused};
+use support::case::{Behind, Case, Place, Refused};
 use support::counts::{allocations, instructions};
-use support::scripted::{Swap, Swapper, token_source};
+use support::resident;
+use support::scripted::{Swap, Swapper, on_behalf, tenants, token_source};
 use support::service::{ControlLayer, Template, builder, now, router, send, validator};
 use support::tokens::{AUDIENCE, ISSUER, Issuer, Signing, key_set_of, looked_up, numbered_key_set};
 use support::turns::{Contender, median, turns};
@@ -25,22 +31,44 @@ static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     callgrind::run_if_counted();
+    resident::run_if_measured();
     let effort = if std::env::args().any(|argument| argument == "--test") {
         Effort { rounds: 1, window: Duration::from_millis(1), many: 10, test: true }
     } else {
         Effort { rounds: 400, window: Duration::from_millis(100), many: 1_000, test: false }
     };
     let mut table = Table::new(effort.test);
-    counts(&mut table, &effort);
-    seen_before(&mut table, &effort);
-    new(&mut table, &effort);
-    refused(&mut table, &effort);
-    scale(&mut table, &effort);
-    threads(&mut table, &effort);
-    rotation(&mut table, &effort);
-    client(&mut table, &effort);
+    let chosen: Vec<_> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    for (words, measure) in GROUPS {
+        let is_chosen = words.split(' ').any(|word| chosen.iter().any(|it| it == word));
+        if is_chosen || chosen.is_empty() {
+            measure(&mut table, &effort);
+        }
+    }
     if table.all_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+/// Adds the rows of a group.
+type Rows = fn(&mut Table, &Effort);
+
+/// What is measured together, and the words by which it is chosen.
+const GROUPS: [(&str, Rows); 15] = [
+    ("counts P1 P2 P3 P11 MCP", counts),
+    ("seen P1", seen_before),
+    ("asked P1", asked_for),
+    ("new P2", new),
+    ("refused P4", refused),
+    ("tools MCP MD", tool_calls),
+    ("scale P6", scale),
+    ("threads P6", threads),
+    ("rotation P7", rotation),
+    ("client P8", client),
+    ("issuers P9", issuers::all),
+    ("introspection P10", introspection::all),
+    ("proofs P11", bound::proofs),
+    ("certificates P12", bound::certificates),
+    ("replay P11", replay::all),
+];
 
 /// How much is done for a number.
 struct Effort {
@@ -103,6 +131,13 @@ fn counts(table: &mut Table, effort: &Effort) {
         ),
         ("P3", "new token: allocations", "allocations.cold.layer", 12.0),
         ("P3", "allocations before the signature holds", "allocations.before_signature", 0.0),
+        (
+            "P11",
+            "token with a proof, around: instructions without the signature",
+            "instructions.proved",
+            20_000.0,
+        ),
+        ("MCP", "a tool call of 1 KiB: allocations beyond the layer", "allocations.tool_call", 2.0),
     ] {
         if let Some(count) = counts.get(name) {
             table.row(goal, what, *count, limit, "");
@@ -140,6 +175,22 @@ fn seen_before(table: &mut Table, effort: &Effort) {
     let alone = Contender::calls(|| assert!(now(validator.validate(black_box(&token))).is_ok()));
     let alone = turns(effort.rounds, [alone]).median(|[alone]| *alone);
     table.row("P1", "seen token: the lookup and its checks alone", alone, 100.0, "ns");
+}
+
+/// P1, where the handler asks for the token: the control's asks for what that inserts.
+fn asked_for(table: &mut Table, effort: &Effort) {
+    let cases = [
+        Case::Bare,
+        Case::ControlAsked(Place::Layer),
+        Case::Asked(Place::Layer),
+        Case::Asked(Place::Around),
+    ];
+    let rounds = turns(effort.rounds, cases.map(Case::contender));
+    let control = rounds.median(|[bare, control, ..]| control - bare);
+    let of_control = |at: usize| rounds.median(|took| (took[at] - took[0]) / (took[1] - took[0]));
+    let control = format!("of the control's {control:.0} ns");
+    table.row("P1", &format!("with its extractor, as layer: {control}"), of_control(2), 1.5, "x");
+    table.row("P1", &format!("with its extractor, around: {control}"), of_control(3), 1.0, "x");
 }
 
 /// P2.
@@ -213,6 +264,17 @@ fn refused(table: &mut Table, effort: &Effort) {
         let what = format!("forged, {len} keys: overhead, of the signature's");
         table.row("P4", &what, ratio, 1.06, "x");
     }
+}
+
+/// What MCP and metadata add.
+fn tool_calls(table: &mut Table, effort: &Effort) {
+    let cases = [Behind::Layer, Behind::Guard].map(Case::Tool).map(Case::contender);
+    let beyond = turns(effort.rounds, cases).median(|[layer, guard]| guard - layer);
+    table.row("MCP", "a tool call of 1 KiB: overhead beyond the layer", beyond, 3_000.0, "ns");
+    let cases = [Case::Refused(Place::Around, Refused::NoToken), Case::Published(Place::Around)];
+    let rounds = turns(effort.rounds, cases.map(Case::contender));
+    let beyond = rounds.median(|[without, with]| with - without);
+    table.row("MD", "no token, around, with metadata: time beyond without", beyond, 100.0, "ns");
 }
 
 /// P6, on one thread.
@@ -349,7 +411,7 @@ fn rotation(table: &mut Table, effort: &Effort) {
     let template = Template::with(&Issuer::new(Signing::Rs256).token(0));
     let mut p999 = |swap| {
         swapper.order(swap);
-        slowest_in_a_thousand(effort.window * 3, || {
+        slowest(effort.window * 3, 1_000, || {
             assert_eq!(send(&mut app, template.request()), StatusCode::OK);
         })
     };
@@ -383,7 +445,8 @@ fn rotation(table: &mut Table, effort: &Effort) {
     table.row("P7", what, first / floor, 0.5, "x");
 }
 
-fn slowest_in_a_thousand(window: Duration, mut call: impl FnMut()) -> f64 {
+/// The time that one in so many calls takes longer than.
+fn slowest(window: Duration, one_in: usize, mut call: impl FnMut()) -> f64 {
     let mut took = Vec::with_capacity(1_000_000);
     let start = Instant::now();
     let mut before = start;
@@ -394,7 +457,7 @@ fn slowest_in_a_thousand(window: Duration, mut call: impl FnMut()) -> f64 {
         before = after;
     }
     took.sort_by(f64::total_cmp);
-    took[took.len() - 1 - took.len() / 1_000]
+    took[took.len() - 1 - took.len() / one_in]
 }
 
 /// P8.
@@ -406,4 +469,18 @@ fn client(table: &mut Table, effort: &Effort) {
     });
     let cached = turns(effort.rounds, [cached]).median(|[cached]| *cached);
     table.row("P8", "a cached token and its header value", cached, 100.0, "ns");
+
+    let (target, caller, _runtime) = on_behalf(&validator(Signing::EdDsa));
+    let cached = Contender::calls(|| {
+        let token = now(black_box(&target).token(black_box(&caller))).unwrap();
+        black_box(token.header_value());
+    });
+    let cached = turns(effort.rounds, [cached]).median(|[cached]| *cached);
+    table.row("P8", "a cached exchange and its header value", cached, 300.0, "ns");
+
+    let many = 10 * effort.many;
+    let (client, asked) = counted(|| tenants(many));
+    let each = asked.bytes as f64 / many as f64;
+    table.row("P8", &format!("bytes for each of {many} tenants"), each, 4_608.0, "");
+    drop(client);
 }

@@ -1,6 +1,7 @@
 //! Whole requests, through the layer and what it protects.
 
 use criterion::{BatchSize, Bencher, Criterion, criterion_group};
+use support::capability::Capability;
 use support::case::{Case, Place, Refused};
 use support::tokens::Signing;
 
@@ -46,4 +47,14 @@ fn refused(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, unprotected, accepted, refused);
+/// Several issuers, opaque tokens, proofs, certificates, and the floors beneath them.
+fn beyond(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("with");
+    for capability in Capability::all() {
+        let case = Case::With(capability);
+        group.bench_function(format!("{capability:?}"), |bencher| requests(bencher, case));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, unprotected, accepted, refused, beyond);

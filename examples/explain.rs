@@ -66,8 +66,9 @@ async fn explain(token: Option<&str>) -> Result<bool, Box<dyn Error>> {
 /// Looks at everything that has to do with the issuer, and says what would keep its tokens from being
 /// accepted.
 async fn check() -> Result<bool, Box<dyn Error>> {
-    // Discovery and fetches, step by step.
-    tracing_subscriber::fmt().with_env_filter("tower_bearer=debug").with_ansi(false).init();
+    // Discovery and fetches, step by step, beside the report.
+    let log = tracing_subscriber::fmt().with_env_filter("tower_bearer=debug").with_ansi(false);
+    log.with_writer(std::io::stderr).init();
     let validator = Validator::from_env()?.build()?;
     let Some(jwks) = validator.jwks() else { return Ok(true) };
     let mut troubles = Vec::new();
@@ -88,19 +89,23 @@ async fn check() -> Result<bool, Box<dyn Error>> {
     }
     match status.clock_offset {
         Some(offset) => {
-            println!("clock:   the issuer's is {offset} s ahead of this one");
+            let direction = if offset < 0 { "behind" } else { "ahead of" };
+            println!("clock:   the issuer's is {} s {direction} this one", offset.unsigned_abs());
             if offset.unsigned_abs() > LEEWAY_SECS {
                 troubles
                     .push("the clocks differ by more than the leeway: synchronize them".to_owned());
             }
         }
-        None => println!("clock:   the issuer's answer has no date"),
+        None => println!("clock:   unknown: no answer with keys and a date"),
     }
     if validator.health() == Health::NotReady && troubles.is_empty() {
         troubles.push("tokens can't be checked".to_owned());
     }
     match &*troubles {
-        [] => println!("nothing here would keep tokens from being accepted"),
+        [] => println!(
+            "keys and clock are fine; whether a token's iss, aud and scopes fit, a token tells: \
+             give one in place of --check"
+        ),
         troubles => troubles.iter().for_each(|trouble| println!("trouble: {trouble}")),
     }
     Ok(troubles.is_empty())

@@ -12,21 +12,23 @@ use std::env::{self, VarError};
 use std::error::Error;
 use std::fmt::Display;
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{Method, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
-use tower_bearer::client::{BasicEncoding, ClientAuth};
+use tower_bearer::client::{BasicEncoding, ClientAuth, Redis};
 use tower_bearer::dpop::{Dpop, NonceKeys, RedisReplay};
 use tower_bearer::introspection::Introspection;
 use tower_bearer::issuers::{Issuer, IssuerStatus};
 use tower_bearer::jwks::{Jwks, JwksBuilder};
+use tower_bearer::mtls::{ClientCertHeader, Mtls};
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::token::ScopeSource;
 use tower_bearer::{
@@ -84,6 +86,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(embedded) = &embedded {
         print_curl_lines(embedded, &audience, &format!("http://{address}"));
     }
+    // With the address of each connection's other end: a proxy's header is believed by that.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).with_graceful_shutdown(stop_signal()).await?;
     Ok(())
 }
@@ -186,14 +190,51 @@ fn dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
     }
     match variable::<String>("DPOP_REPLAY")?.as_deref() {
         None | Some("memory") => Ok(Some(dpop)),
-        Some(redis) => Ok(Some(dpop.replay_store(RedisReplay::new(redis)?))),
+        Some(urls) => {
+            let urls: Vec<_> = urls.split(',').map(str::trim).collect();
+            let redis = match (variable::<String>("DPOP_REPLAY_SENTINEL")?, &*urls) {
+                (Some(primary), _) => Redis::sentinel(primary, urls),
+                (None, [url]) => Redis::server(url),
+                (None, _) => Redis::cluster(urls),
+            };
+            Ok(Some(dpop.replay_store(RedisReplay::new(redis)?)))
+        }
     }
+}
+
+/// Reads from the environment which header of which proxies has the client's certificate.
+fn mtls() -> Result<Option<Mtls>, Box<dyn Error>> {
+    let proxies = variable::<String>("TRUSTED_PROXIES")?;
+    let header = match (variable::<String>("CLIENT_CERT_HEADER")?.as_deref(), &proxies) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => return Err("TRUSTED_PROXIES needs CLIENT_CERT_HEADER as well".into()),
+        (Some("rfc9440"), _) => ClientCertHeader::rfc9440(),
+        (Some("envoy"), _) => ClientCertHeader::envoy(),
+        (Some("alb"), _) => ClientCertHeader::alb(),
+        (Some("nginx"), _) => ClientCertHeader::nginx("X-SSL-Client-Cert"),
+        (Some("haproxy"), _) => ClientCertHeader::base64_der("X-SSL-Client-DER"),
+        (Some(other), _) => {
+            let known = "use rfc9440, envoy, alb, nginx or haproxy";
+            return Err(format!("CLIENT_CERT_HEADER is {other:?}: {known}").into());
+        }
+    };
+    let proxies = proxies.as_deref().unwrap_or_default().split(',').map(str::trim);
+    let proxies: Vec<_> = proxies.filter(|proxy| !proxy.is_empty()).collect();
+    if proxies.is_empty() {
+        return Err("TRUSTED_PROXIES is empty: who may send CLIENT_CERT_HEADER?".into());
+    }
+    let mtls = Mtls::from_header(header)
+        .trusted_proxies(proxies, |peer: &ConnectInfo<SocketAddr>| Some(peer.0.ip()));
+    Ok(Some(mtls.map_err(|error| format!("TRUSTED_PROXIES: {error}"))?))
 }
 
 fn app(issuers: Vec<Issuer>) -> Result<Router, Box<dyn Error>> {
     let mut validator = Validator::issuers(issuers).claims::<AllClaims>();
     if let Some(dpop) = dpop()? {
         validator = validator.dpop(dpop);
+    }
+    if let Some(mtls) = mtls()? {
+        validator = validator.mtls(mtls);
     }
     let validator = validator.build()?;
 

@@ -86,4 +86,42 @@ for more in ({}, {"exp": 1_800_000_600.5, "scope": "a b"}, {"aud": ["https://api
     }
     seed("introspection_answer", b"1" + json.dumps(claims).encode())
 seed("introspection_answer", b'0{"active":false}')
+for row in json.loads((FIXTURES / "mtls" / "certificates.json").read_text()):
+    der, digest = row["der"], row["sha256"]
+    pem = f"-----BEGIN CERTIFICATE-----\n{der}\n-----END CERTIFICATE-----\n"
+    escaped = "".join(c if c.isalnum() else f"%{ord(c):02X}" for c in pem)
+    for field in (
+        f"0:{der}:",
+        f'1By=spiffe://a;Hash={digest};Cert="{escaped}";Subject="CN=a, b"',
+        f"2Hash={'0' * 64},Hash={digest}",
+        f"3{escaped}",
+        f";{pem}",
+        f"4{der}",
+    ):
+        seed("certificate_header", field.encode())
+for row in json.loads((FIXTURES / "dpop" / "proofs.json").read_text()):
+    header, claims = dict(row.get("header", {})), dict(row.get("claims", {}))
+    if row.get("jwk"):
+        header["jwk"] = row["jwk"]
+    for name, value in claims.items():
+        if isinstance(value, dict) and "$now" in value:
+            claims[name] = 1_800_000_000 + value["$now"]
+    for field in row.get("proofs", []):
+        seed("dpop_proof", b"0" + field.encode())
+    seed("dpop_proof", b"1" + json.dumps(header).encode() + b"\0" + json.dumps(claims).encode())
+    if isinstance(claims.get("htu"), str):
+        seed("dpop_htu", b"/a/b\n" + claims["htu"].encode())
+for target in ("/", "*", "https://api.example/a/./b/..?q", "/a%2fb//c/", "/%61/%zz"):
+    seed("dpop_htu", f"{target}\nhttps://api.example{target}".encode())
+for file in sorted((FIXTURES / "keys").iterdir()):
+    if not file.name.endswith((".pub.pem", ".pub.jwk.json")):
+        for algorithm in range(5):
+            seed("private_key", bytes([algorithm]) + file.read_bytes())
+for pattern, iss in (
+    ("https://login.example/realms/{realm}", "https://login.example/realms/shop"),
+    ("https://{tenant}.login.example/", "https://shop.login.example/"),
+    ("https://{host}/{a}/v2.0", "https://login.example/a..b/v2.0"),
+    ("https://x.{a}.example/{b}/{c}", "https://x.a.example/b/c?d"),
+):
+    seed("issuer_pattern", f"{pattern}\n{iss}".encode())
 print(count)

@@ -29,13 +29,13 @@ lint --workspace --all-features --all-targets
 CUSTOM_LIBFUZZER_PATH=/none/libnone.a lint --manifest-path fuzz/Cargo.toml --all-targets \
     --target-dir "${CARGO_TARGET_DIR:-target}"
 
-lint --manifest-path benches/Cargo.toml --all-targets --target-dir "${CARGO_TARGET_DIR:-target}"
+lint --manifest-path benches/Cargo.toml --all-targets --features tracing --target-dir "${CARGO_TARGET_DIR:-target}"
 
 # Features only add: each stands alone, and the sets that people deploy.
 # The library alone: beside the examples, it would have the features that they want.
 lint -p tower-bearer --lib --no-default-features
-for features in aws-lc-rs rust-crypto reqwest reqwest-0_13 axum client dpop introspection mcp redis \
-    aws-secrets-manager tracing metrics test-util aws-lc-rs,introspection client,reqwest-0_13 \
+for features in aws-lc-rs rust-crypto reqwest reqwest-0_13 axum client dpop introspection mcp mtls shared-cache redis \
+    aws-secrets-manager vault tracing metrics test-util aws-lc-rs,introspection aws-lc-rs,dpop client,reqwest-0_13 client,dpop \
     rust-crypto,client rust-crypto,reqwest,axum \
     aws-lc-rs,rust-crypto default full; do
     lint -p tower-bearer --lib --no-default-features --features "$features"

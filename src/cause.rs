@@ -1,14 +1,14 @@
-//! What errors were caused by, and how all of it reads.
+//! The cause of an error, and an error with all its causes as one sentence.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// What an error was caused by.
+/// The cause of an error.
 pub(crate) type Cause = Arc<dyn Error + Send + Sync>;
 
-/// A cause of which there is no more than a sentence.
+/// A cause that is only a sentence.
 #[derive(thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Reason(pub(crate) Cow<'static, str>);

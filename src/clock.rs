@@ -1,3 +1,5 @@
+//! Time: the wall clock, the monotonic clock, `UnixTime`, and the jitter and backoff of waits.
+
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -38,7 +40,7 @@ pub(crate) fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// Draws evenly from 0 to below 1: good enough to keep a fleet from asking all at once.
+/// Draws evenly from 0 to below 1: good enough to spread a fleet's requests over time.
 pub(crate) fn jitter() -> f64 {
     let random = RandomState::new().build_hasher().finish();
     f64::from(u32::try_from(random >> 32).unwrap_or_default()) / (f64::from(u32::MAX) + 1.0)
@@ -113,6 +115,11 @@ impl UnixTime {
     /// Returns the whole seconds since the epoch, rounded down.
     pub const fn as_secs(self) -> i64 {
         self.millis.div_euclid(PER_SEC)
+    }
+
+    /// Returns the milliseconds since the epoch.
+    pub(crate) const fn as_millis(self) -> i64 {
+        self.millis
     }
 
     /// Returns this as the time of the standard library; `None` if that can't hold it, which depends on

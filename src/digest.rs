@@ -1,6 +1,6 @@
-//! Names that can't collide, and random values.
+//! SHA-256 and HMAC, names that can't collide, and random values.
 
-#[cfg(feature = "dpop")]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use sha2::{Digest as _, Sha256};
 
@@ -8,19 +8,19 @@ use sha2::{Digest as _, Sha256};
 pub(crate) type Digest = [u8; 32];
 
 /// Returns the SHA-256 of these bytes, one after the other.
-#[cfg(feature = "dpop")]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "mtls"))]
 pub(crate) fn sha256<const N: usize>(bytes: [&[u8]; N]) -> Digest {
     bytes.iter().fold(Sha256::new(), |hash, bytes| hash.chain_update(bytes)).finalize().into()
 }
 
 /// Returns the SHA-256 of these bytes in base64url.
-#[cfg(feature = "dpop")]
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 pub(crate) fn sha256_base64url(bytes: &[u8]) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(sha256([bytes]))
 }
 
 /// Returns `true` if both are the same, in time that depends on the lengths only.
-#[cfg(feature = "dpop")]
+#[cfg(any(feature = "dpop", feature = "mtls"))]
 pub(crate) fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     let differences = one.iter().zip(other).fold(0, |differences, (a, b)| differences | (a ^ b));
     one.len() == other.len() && std::hint::black_box(differences) == 0
@@ -100,10 +100,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// The operating system gave no random numbers.
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "mcp"))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct NoRandomness;
 
 /// Fills an array with random bytes.
+#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "mcp"))]
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|_| NoRandomness)?;

@@ -1,3 +1,5 @@
+//! The error of every builder, and the check that a setting is within its bounds.
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -50,7 +52,12 @@ impl ConfigError {
     }
 
     /// Adds the cause, which must hold no secret.
-    #[cfg(any(feature = "redis", feature = "reqwest", feature = "test-util"))]
+    #[cfg(any(
+        all(feature = "dpop", any(feature = "client", feature = "introspection")),
+        feature = "redis",
+        feature = "reqwest",
+        feature = "test-util"
+    ))]
     pub(crate) fn because(self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { cause: Some(cause.into().into()), ..self }
     }

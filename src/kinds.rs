@@ -1,11 +1,13 @@
-/// The kinds of texts that were seen: one bit for each of 64.
+//! A quick test whether a member name may have occurred before: one bit for each kind of text.
+
+/// The kinds of the texts that were added: one bit for each of 64.
 ///
-/// Most texts of a few are the only ones of their kind, and needn't be compared with the others.
+/// Most texts of a short list are the only ones of their kind, and needn't be compared with the others.
 #[derive(Debug, Default)]
 pub(crate) struct Kinds(u64);
 
 impl Kinds {
-    /// Adds a text's kind. Says whether it was there: if not, neither was the text.
+    /// Adds a text's kind. Returns `true` if it was there before; if not, the text is new as well.
     pub(crate) fn add(&mut self, text: &[u8]) -> bool {
         let ends = [text.first(), text.last()];
         let sum = ends

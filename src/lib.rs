@@ -23,20 +23,22 @@
 //! |---|---|
 //! | require scopes: a table, a guard, an extractor; order of layers, events and metrics | [`middleware`] |
 //! | configure checks, claims and the cache | [`ValidatorBuilder`], [`token`] |
+//! | see which signature algorithms there are, and choose a crypto backend | [`jose`] |
 //! | accept tokens of several issuers | [`issuers`] |
 //! | configure discovery and refresh of keys | [`jwks`] |
 //! | accept opaque tokens | `introspection` (feature of that name) |
 //! | accept tokens that are bound to a key | `dpop` (feature of that name) |
+//! | accept tokens that are bound to a certificate | `mtls` (feature of that name) |
 //! | protect an MCP server's tools | `mcp` (feature of that name) |
 //! | serve protected-resource metadata, which leads clients to a token | [`metadata`] |
-//! | see or change what callers are answered | [`Refusal`], [`refusal`] |
+//! | see or change what callers are answered | [`answer`], [`Refusal`], [`refusal`] |
 //! | call protected services | `client` (feature `client`) |
 //! | test with an in-process issuer | `testing` (feature `test-util`) |
 //!
 //! A request is refused and the caller learns no reason: run with the feature `tracing` and
-//! `RUST_LOG=tower_bearer=debug`. The [README](https://docs.rs/crate/tower-bearer/latest) is a guide of
-//! ten minutes, with what isn't supported, settings for common authorization servers, and the
-//! [features](https://docs.rs/crate/tower-bearer/latest/features).
+//! `RUST_LOG=info,tower_bearer=debug`. The [README](https://docs.rs/crate/tower-bearer/latest) is a guide, with
+//! what isn't supported and settings for common authorization servers; the
+//! [features](https://docs.rs/crate/tower-bearer/latest/features) are there, too.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without a backend nothing can be built, and what is behind building isn't reached.
@@ -56,9 +58,26 @@
     )
 )]
 
-/// Compiles the code in README.
+/// Compiles the code in README and in `docs`.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/client.md")]
+#[doc = include_str!("../docs/recipes/auth0.md")]
+#[doc = include_str!("../docs/recipes/authentik.md")]
+#[doc = include_str!("../docs/recipes/cognito.md")]
+#[doc = include_str!("../docs/recipes/entra.md")]
+#[doc = include_str!("../docs/recipes/github-actions.md")]
+#[doc = include_str!("../docs/recipes/google.md")]
+#[doc = include_str!("../docs/recipes/grpc.md")]
+#[doc = include_str!("../docs/recipes/keycloak.md")]
+#[doc = include_str!("../docs/recipes/kubernetes.md")]
+#[doc = include_str!("../docs/recipes/okta.md")]
+#[doc = include_str!("../docs/recipes/openapi.md")]
+#[doc = include_str!("../docs/recipes/proxy.md")]
+#[doc = include_str!("../docs/recipes/spiffe.md")]
+#[doc = include_str!("../docs/recipes/split-horizon.md")]
+#[doc = include_str!("../docs/recipes/streams.md")]
+#[doc = include_str!("../docs/recipes/zitadel.md")]
 mod readme {}
 
 /// For this crate's own conformance tests; no part of its interface.
@@ -68,7 +87,6 @@ pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
 pub mod answer;
-#[cfg(feature = "dpop")]
 mod binding;
 mod cause;
 #[cfg(any(feature = "client", feature = "introspection"))]
@@ -77,7 +95,13 @@ pub mod client;
 mod clock;
 #[cfg(any(feature = "client", feature = "introspection"))]
 mod credentials;
-#[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "mcp"))]
+#[cfg(any(
+    feature = "client",
+    feature = "dpop",
+    feature = "introspection",
+    feature = "mcp",
+    feature = "mtls"
+))]
 mod digest;
 mod error;
 pub mod explain;
@@ -110,11 +134,16 @@ pub mod testing;
 mod text;
 pub mod token;
 pub mod transport;
+#[cfg(any(feature = "client", feature = "introspection", feature = "reqwest"))]
+mod turns;
 mod validator;
 
 #[cfg(feature = "dpop")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
 pub use self::binding::dpop;
+#[cfg(feature = "mtls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "mtls")))]
+pub use self::binding::mtls;
 pub use self::clock::{Clock, SystemClock, UnixTime};
 pub use self::error::ConfigError;
 #[cfg(feature = "axum")]

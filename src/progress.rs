@@ -1,4 +1,4 @@
-//! What is decided at once, or after a wait.
+//! A result that is known now, or after one wait.
 
 use std::fmt;
 use std::future::Future;
@@ -7,19 +7,18 @@ use std::task::{Context, Poll};
 
 use crate::refusal::Refusal;
 
-/// What is known now, or comes later. Everything that is known is known at once.
+/// A result that is known now, or comes later. What is known is returned without a wait.
 #[derive(Debug)]
 pub(crate) enum Progress<T, R = Result<T, Refusal>> {
     Ready(R),
     Pending(Pending<T>),
 }
 
-/// A wait, with what follows it: it owns all that it needs to come to its end. Nothing is asked again
-/// after it.
+/// A wait and what follows it. It owns all that it needs, and no second wait follows.
 pub(crate) struct Pending<T>(Pin<Box<dyn Future<Output = Result<T, Refusal>> + Send>>);
 
 impl<T: 'static> Progress<T> {
-    /// Goes on with what was decided, now or after the wait.
+    /// Continues with the result, now or after the wait.
     #[inline]
     pub(crate) fn map<U>(self, next: impl FnOnce(T) -> U + Send + 'static) -> Progress<U> {
         match self {
@@ -27,6 +26,16 @@ impl<T: 'static> Progress<T> {
             Self::Pending(pending) => {
                 Progress::Pending(Pending::new(async move { pending.await.map(next) }))
             }
+        }
+    }
+}
+
+impl<T> Progress<T> {
+    /// Returns the result, after the wait if there is one.
+    pub(crate) async fn settled(self) -> Result<T, Refusal> {
+        match self {
+            Self::Ready(ready) => ready,
+            Self::Pending(pending) => pending.await,
         }
     }
 }

@@ -1,3 +1,5 @@
+//! Bytes that are never printed, and are wiped when dropped.
+
 use std::fmt;
 
 use zeroize::Zeroizing;

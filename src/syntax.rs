@@ -1,4 +1,4 @@
-//! Grammar that several header fields share.
+//! The grammar of tokens in header fields, which several fields share.
 
 /// Returns `true` for a character of a `token` (RFC 9110 §5.6.2), such as a scheme's name.
 pub(crate) const fn is_tchar(byte: u8) -> bool {

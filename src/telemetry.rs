@@ -1,13 +1,16 @@
-//! Where the features `tracing` and `metrics` are switched on and off: without them, these macros
-//! and functions compile to nothing.
+//! The macros for events, metrics and spans. Without the features `tracing` and `metrics` they compile to
+//! nothing.
 
 #[cfg(feature = "metrics")]
 mod described;
+mod repeats;
 
 use std::sync::Arc;
 
-/// Registers the descriptions of all metrics with the current recorder. What counts something calls
-/// this when it is built, since nothing says when a recorder is installed.
+pub(crate) use self::repeats::Repeats;
+
+/// Registers the descriptions of all metrics with the current recorder. Whatever counts calls this
+/// when it is built, since no hook runs when a recorder is installed.
 pub(crate) fn describe_metrics() {
     #[cfg(feature = "metrics")]
     described::describe();
@@ -19,6 +22,15 @@ pub(crate) fn issuer_label(issuer: &Arc<str>) -> Option<Arc<str>> {
     return described::issuer_label(issuer);
     #[cfg(not(feature = "metrics"))]
     Some(Arc::clone(issuer))
+}
+
+/// Returns the label of a tenant's metrics; `None` if there are too many tenants for that.
+#[cfg(feature = "client")]
+pub(crate) fn tenant_label(tenant: &Arc<str>) -> Option<Arc<str>> {
+    #[cfg(feature = "metrics")]
+    return described::tenant_label(tenant);
+    #[cfg(not(feature = "metrics"))]
+    Some(Arc::clone(tenant))
 }
 
 /// Emits a `tracing` event: `event!(WARN, field = value, "message")`.
@@ -58,7 +70,7 @@ macro_rules! gauge {
     }};
 }
 
-/// Adds to a gauge, or takes away: `change!("name", value, "label" => value, …)`. Several threads may.
+/// Adds to a gauge, or subtracts: `change!("name", value, "label" => value, …)`, from any thread.
 macro_rules! change {
     ($name:literal, $by:expr $(, $label:literal => $value:expr)*) => {{
         #[cfg(feature = "metrics")]

@@ -1,4 +1,4 @@
-//! Text that others wrote, made safe to print.
+//! Makes text of other parties safe to print: excerpts, lists and log lines.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -85,17 +85,31 @@ impl fmt::Debug for Excerpts {
 
 /// Returns the first `max` values, separated by commas, and the number of those left out.
 pub(crate) fn listed<T: fmt::Display>(values: impl IntoIterator<Item = T>, max: usize) -> String {
+    joined(values, max, ", ", "and")
+}
+
+/// Returns the first `max` values, of which any will do, and the number of those left out.
+pub(crate) fn any_of<T: fmt::Display>(values: impl IntoIterator<Item = T>, max: usize) -> String {
+    joined(values, max, " or ", "or")
+}
+
+fn joined<T: fmt::Display>(
+    values: impl IntoIterator<Item = T>,
+    max: usize,
+    between: &str,
+    last: &str,
+) -> String {
     let (mut text, mut left) = (String::new(), 0_usize);
     for (at, value) in values.into_iter().enumerate() {
         if at >= max {
             left = left.saturating_add(1);
             continue;
         }
-        let comma = if at == 0 { "" } else { ", " };
-        let _ = write!(text, "{comma}{value}");
+        let between = if at == 0 { "" } else { between };
+        let _ = write!(text, "{between}{value}");
     }
     if left > 0 {
-        let _ = write!(text, " and {left} more");
+        let _ = write!(text, " {last} {left} more");
     }
     text
 }
@@ -160,6 +174,14 @@ mod tests {
         assert!(shown(&values(4_000)).ends_with("\"v7\" and 3992 more"));
         let long = shown(&["x".into(), "y".repeat(5_000), "a\r\nb".into()]);
         assert_eq!(long, format!("\"x\", \"{}\"…, \"a??b\"", "y".repeat(64)));
+    }
+
+    #[test]
+    fn values_are_joined_by_what_they_are_to_each_other() {
+        assert_eq!(listed(["a", "b", "c", "d"], 2), "a, b and 2 more");
+        assert_eq!(any_of(["a", "b", "c", "d"], 2), "a or b or 2 more");
+        assert_eq!((listed(["a"], 2), any_of(["a"], 2)), ("a".to_owned(), "a".to_owned()));
+        assert_eq!(any_of::<&str>([], 2), "");
     }
 
     #[test]

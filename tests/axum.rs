@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::Layer as _;
 use tower_bearer::answer::{DefaultRenderer, RefusalContext, Renderer};
 use tower_bearer::jwks::Jwks;
-use tower_bearer::middleware::{AnyOf, TokenRejection};
+use tower_bearer::middleware::{AnyOf, TokenRejection, UnreadBodyLayer};
 use tower_bearer::{
     Access, AccessToken, BearerAuthLayer, Refusal, RejectionKind, RequireScope, Requirement,
     RouteTable, ScopeGuardLayer, Validator,
@@ -527,5 +527,44 @@ async fn fb11_denied_is_decided_before_a_guard_is_asked() {
             );
         let answer = ask(&app, "/reports", Some(&token)).await;
         assert_eq!(answer.status(), expected, "listed: {listed}");
+    }
+}
+
+// Over HTTP/1.1 a client may still be writing when it is refused; without the layer, hyper then closes
+// the connection.
+#[tokio::test]
+async fn a_client_that_writes_on_after_a_refusal_keeps_its_connection() {
+    let issuer = Issuer::new();
+    let plain = Router::new().route("/", post(async |_: Bytes| END)).layer(issuer.layer());
+    let field = bearer(&issuer.token(""));
+    for (app, size, is_kept) in [
+        (plain.clone().layer(UnreadBodyLayer::new()), 100_000, true),
+        (plain.clone().layer(UnreadBodyLayer::new()), 1 << 20, false),
+        (plain, 100_000, false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // All of the refusal comes before any of the body.
+        let mut refusal = String::new();
+        while !refusal.ends_with('}') {
+            let mut buffer = [0; 4096];
+            let read = stream.read(&mut buffer).await.unwrap();
+            refusal.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+        assert!(refusal.starts_with("HTTP/1.1 401 "), "{refusal}");
+        // Where the connection is closed, some of this fails.
+        let _ = stream.write_all(&vec![b'x'; size]).await;
+        let again = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nauthorization: {field}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let _ = stream.write_all(again.as_bytes()).await;
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        assert_eq!(rest.starts_with(b"HTTP/1.1 200 "), is_kept, "{size}");
+        server.abort();
     }
 }

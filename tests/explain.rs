@@ -25,7 +25,7 @@ async fn a_good_token_passes_each_check() {
     assert_eq!(explanation.status(), 200);
     let text = explanation.to_string();
     for part in
-        ["alg", "EdDSA", "\"test-key\"", "expires in", "signature", "it holds", "orders:read"]
+        ["alg", "EdDSA", "\"test-key\"", "expires in", "signature", "it is valid", "orders:read"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -52,7 +52,7 @@ async fn each_fault_is_named_with_both_sides_and_the_later_checks_are_made_all_t
             "wrong_issuer",
             vec!["presented \"https://issuer.example/\"", "50 min ago, leeway 60 s", "also_issuer"],
         ),
-        (sign(&other, json!({})), vec!["signature"], "bad_signature", vec!["doesn't hold"]),
+        (sign(&other, json!({})), vec!["signature"], "bad_signature", vec!["is invalid"]),
         (
             sign(&stranger, json!({ "aud": "x" })),
             vec!["aud", "key"],
@@ -65,7 +65,7 @@ async fn each_fault_is_named_with_both_sides_and_the_later_checks_are_made_all_t
             "missing_claim",
             vec!["exp"],
         ),
-        ("garbage".to_owned(), vec!["form"], "malformed_token", vec!["whole JWT"]),
+        ("garbage".to_owned(), vec!["form"], "malformed_token", vec!["whole token"]),
         (
             "a.b.c".to_owned(),
             vec!["header", "claims"],

@@ -199,7 +199,7 @@ async fn g10_the_health_service_can_be_public() {
     assert_eq!(unary(address, SAY, hello(None)).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
-// G3, and the mapping of the checklist's section 3.2, as tonic reads it.
+// G3, and the mapping from refusals to statuses, as tonic reads it.
 #[tokio::test]
 async fn g3_a_client_sees_code_message_and_details() {
     let issuer = Issuer::new();

@@ -4,10 +4,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "browsers live in real time")]
 
+mod support;
 mod world;
 
 use std::convert::Infallible;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use axum::{Json, Router};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::Value;
+use support::browser::Browser;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tower::ServiceBuilder;
@@ -90,38 +91,6 @@ async fn serve_api(issuer: &Issuer, listener: TcpListener, page: &str) -> String
         .layer(around);
     tokio::spawn(async move { axum::serve(listener, app).await });
     origin
-}
-
-/// The browser, and a folder for what it writes.
-struct Browser {
-    process: Child,
-    folder: std::path::PathBuf,
-}
-
-impl Browser {
-    fn open(url: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("browser-{}", std::process::id()));
-        let process = Command::new("chromium")
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"])
-            .args(["--no-first-run", "--disable-background-networking", "--disable-sync"])
-            .args(["--disable-component-update", "--disable-dev-shm-usage"])
-            .arg(format!("--user-data-dir={}", folder.display()))
-            .args(["--remote-debugging-port=0", url])
-            .env("HOME", &folder)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("run scripts/setup.sh to install chromium");
-        Self { process, folder }
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

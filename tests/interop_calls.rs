@@ -13,6 +13,7 @@ use axum::Router;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tower_bearer::middleware::UnreadBodyLayer;
 use tower_bearer::{Access, RouteTable};
 use world::Issuer;
 
@@ -38,7 +39,9 @@ async fn understood() -> Vec<Understood> {
     let layer = issuer.layer().routes(routes).resource("https://api.example").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, Router::new().layer(layer)).await });
+    tokio::spawn(async move {
+        axum::serve(listener, Router::new().layer(layer).layer(UnreadBodyLayer::new())).await
+    });
 
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/calls");
     let token = issuer.token("other");
@@ -59,7 +62,7 @@ const METADATA: &str =
 #[tokio::test]
 async fn wb1_wb3_clients_see_code_message_details_and_challenge() {
     let understood = understood().await;
-    assert_eq!(understood.len(), 2 * (2 + 5 + 2), "{understood:#?}");
+    assert_eq!(understood.len(), 2 * (2 + 6 + 3), "{understood:#?}");
     for it in &understood {
         let (number, name, message, reason) = match &*it.call {
             "without" => {

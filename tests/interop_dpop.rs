@@ -10,31 +10,18 @@ mod process;
 #[path = "support/redis_server.rs"]
 mod redis_server;
 
-use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use process::{Process, TO_INSTALL, interop, node};
+use process::{Process, TO_INSTALL, example, free_port, interop, node};
 use redis_server::RedisServer;
 use serde_json::Value;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::testing::{TestIssuer, TestKey, TestProof};
 
 const START: Duration = Duration::from_secs(20);
-
-/// Returns the built example. Cargo builds the examples with the tests.
-fn example(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().expect("the test is a file");
-    path.pop(); // the test
-    path.pop(); // deps
-    path.push("examples");
-    path.push(name);
-    assert!(path.exists(), "{}: build it with cargo build --examples", path.display());
-    path
-}
 
 /// The example server, in a process of its own.
 struct Server {
@@ -46,10 +33,7 @@ struct Server {
 impl Server {
     /// Starts it with these variables, and waits until it listens.
     fn start(variables: &[(&str, &str)]) -> Self {
-        let address = {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-            listener.local_addr().expect("an address").to_string()
-        };
+        let address = format!("127.0.0.1:{}", free_port());
         let origin = format!("http://{address}");
         let mut command = Command::new(example("resource_server"));
         for unset in ["ISSUER", "AUDIENCE", "JWKS_URI", "RESOURCE", "DPOP_NONCES", "DPOP_NONCE_KEY"]
@@ -57,7 +41,8 @@ impl Server {
             command.env_remove(unset);
         }
         command.env("LISTEN", &address).env("DPOP", "require").env("PUBLIC_ORIGIN", &origin);
-        command.envs(variables.iter().copied());
+        command
+            .envs(variables.iter().map(|(name, value)| (name, value.replace("$ORIGIN", &origin))));
         let process = Process::spawn(command);
         let said = loop {
             let line = process.line(START);
@@ -170,5 +155,78 @@ async fn two_servers_share_used_proofs_and_nonces() {
             assert!(tries < 100, "it isn't back: {}", server.process.stderr());
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+    }
+}
+
+// Each value of the variables that are about proofs.
+#[tokio::test(flavor = "multi_thread")]
+async fn d39_d61_d64_the_variables_mean_what_the_table_says() {
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let issuer = TestIssuer::start().await.expect("an issuer");
+    let client = Client { http, issuer, key: TestKey::generate(Algorithm::ES256) };
+    let of_issuer = [("ISSUER", client.issuer.issuer()), ("AUDIENCE", client.issuer.audience())];
+    let bound = client.issuer.token().scope("api:read").bound_to(&client.key).sign();
+    let unbound = client.issuer.token().scope("api:read").sign();
+    let nonce_key = URL_SAFE_NO_PAD.encode([7; 32]);
+    for (variables, with_proof, as_bearer, asks_for_nonce) in [
+        (&[("DPOP", "")][..], 401, 200, false),
+        (&[("DPOP", "accept")], 200, 200, false),
+        (&[("DPOP", "require")], 200, 401, false),
+        (&[("DPOP_REPLAY", "memory")], 200, 401, false),
+        (&[("DPOP_NONCES", "1")], 401, 401, true),
+        (&[("DPOP_NONCES", "1"), ("DPOP_NONCE_KEY", &*nonce_key)], 401, 401, true),
+        // Several origins: `Host` names one.
+        (&[("PUBLIC_ORIGIN", "https://api.example,$ORIGIN")], 200, 401, false),
+        (&[("PUBLIC_ORIGIN", "https://api.example")], 401, 401, false),
+    ] {
+        let all: Vec<_> = of_issuer.iter().chain(variables).copied().collect();
+        let server = Server::start(&all);
+        let proof = client.proof(&server, &bound).sign();
+        let answer = client.send(&server, &bound, &proof).await;
+        assert_eq!(answer.status(), with_proof, "{variables:?} {}", server.process.stderr());
+        let nonce = answer.headers().get("dpop-nonce").map(|it| it.to_str().expect("ASCII"));
+        assert_eq!(nonce.is_some(), asks_for_nonce, "{variables:?}");
+        if let Some(nonce) = nonce {
+            let proof = client.proof(&server, &bound).nonce(nonce).sign();
+            assert_eq!(client.send(&server, &bound, &proof).await.status(), 200);
+        }
+        if with_proof == 200 {
+            assert_eq!(client.send(&server, &bound, &proof).await.status(), 401, "once more");
+        }
+        let request = client.http.get(format!("{}/read", server.origin)).bearer_auth(&unbound);
+        let answer = request.send().await.expect("the server answers");
+        assert_eq!(answer.status(), as_bearer, "{variables:?}");
+    }
+}
+
+#[test]
+fn d39_d68_the_example_names_the_variable_that_is_wrong() {
+    for (variables, word) in [
+        (&[("DPOP", "maybe")][..], "DPOP"),
+        (&[("DPOP", "accept")], "public_origins"),
+        (&[("DPOP", "accept"), ("PUBLIC_ORIGIN", "api.example")], "origin"),
+        (
+            &[
+                ("DPOP", "accept"),
+                ("PUBLIC_ORIGIN", "https://api.example"),
+                ("DPOP_NONCES", "1"),
+                ("DPOP_NONCE_KEY", "c2hvcnQ"),
+            ],
+            "32 random bytes",
+        ),
+        (
+            &[
+                ("DPOP", "accept"),
+                ("PUBLIC_ORIGIN", "https://api.example"),
+                ("DPOP_REPLAY", "redis"),
+            ],
+            "redis",
+        ),
+    ] {
+        let mut command = Command::new(example("resource_server"));
+        command.env_remove("ISSUER").env("LISTEN", "127.0.0.1:0").envs(variables.iter().copied());
+        let output = command.output().expect("it ends at once");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(word), "{variables:?}: {said}");
     }
 }

@@ -5,27 +5,14 @@
 
 mod support;
 
-use std::net::TcpListener;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use http::Method;
 use support::authorization_server::{AUDIENCE, AuthorizationServer};
-use support::process::Process;
+use support::process::{Process, example, free_port};
 
 const START: Duration = Duration::from_secs(20);
-
-/// Returns the built example. Cargo builds the examples with the tests.
-fn example(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().expect("the test is a file");
-    path.pop(); // the test
-    path.pop(); // deps
-    path.push("examples");
-    path.push(name);
-    assert!(path.exists(), "{}: build it with cargo build --examples", path.display());
-    path
-}
 
 /// Starts the example without the variables that it reads, but for these.
 fn start(name: &str, variables: &[(&str, &str)]) -> Process {
@@ -53,12 +40,16 @@ fn start(name: &str, variables: &[(&str, &str)]) -> Process {
         "DPOP_NONCE_KEY",
         "DPOP_REPLAY",
         "PUBLIC_ORIGIN",
+        "CLIENT_CERT_HEADER",
+        "TRUSTED_PROXIES",
         "LEEWAY_SECS",
         "JWKS_TTL_SECS",
         "JWKS_COOLDOWN_SECS",
         "JWKS_TIMEOUT_SECS",
         "JWKS_MAX_BYTES",
         "RUST_LOG",
+        "SCOPE",
+        "SUBJECT",
     ] {
         command.env_remove(variable);
     }
@@ -92,8 +83,7 @@ fn paste(line: &str) -> u16 {
 
 /// Returns an address that is free at the moment.
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
+    format!("127.0.0.1:{}", free_port())
 }
 
 fn assert_stops(process: &mut Process, signal: &str) {
@@ -110,6 +100,33 @@ fn resource_server_with_nothing_set_answers_the_lines_it_prints() {
     statuses.dedup();
     assert_eq!(statuses, [200, 401, 403]);
     assert_stops(&mut process, "TERM");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_issuer_prints_what_a_service_is_started_with_and_a_token_for_it() {
+    let address = free_address();
+    let scope = ("SCOPE", "api:read");
+    let mut issuer = start("dev_issuer", &[("LISTEN", &address), ("AUDIENCE", AUDIENCE), scope]);
+    let mut lines = Vec::new();
+    while !lines.iter().any(|line: &String| line.starts_with("curl ")) {
+        lines.push(issuer.line(START).unwrap_or_else(|| panic!("{}", issuer.stderr())));
+    }
+    let line = |start: &str| {
+        let found = lines.iter().find_map(|line| line.strip_prefix(start));
+        found.unwrap_or_else(|| panic!("no line with {start}: {lines:?}"))
+    };
+    let (url, audience) = line("ISSUER=").split_once(" AUDIENCE=").expect("both in a line");
+    assert_eq!(audience, AUDIENCE);
+    let mut api = Api::start(url).await;
+    api.expect(Method::GET, "/read", Some(line("TOKEN=")), 200).await;
+    assert_eq!(api.status(Method::POST, "/write", Some(line("TOKEN="))).await, 403);
+    let more = Command::new("sh").args(["-c", &format!("curl {}", line("curl "))]).output();
+    let more: serde_json::Value =
+        serde_json::from_slice(&more.expect("a shell").stdout).expect("JSON");
+    let token = more["access_token"].as_str().expect("a token");
+    api.expect(Method::GET, "/read", Some(token), 200).await;
+    assert_stops(&mut api.process, "INT");
+    assert_stops(&mut issuer, "INT");
 }
 
 /// The resource server of the example, for a real issuer.

@@ -69,6 +69,7 @@ async fn check(server: &AuthorizationServer, introspection: Introspection) {
 
 /// 1 000 requests at once with a token that nobody has seen.
 async fn one_call_for_many(server: &AuthorizationServer, introspection: Introspection) {
+    let introspection = introspection.ttl(Duration::from_secs(60));
     let validator = builder(server, introspection).build().expect("a validator");
     // Discovery and a connection are there.
     let first = server.token("opaque", "api:read").await;

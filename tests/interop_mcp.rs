@@ -5,27 +5,14 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::authorization_server::AuthorizationServer;
-use support::process::{self, Process, interop};
+use support::process::{self, Process, example, interop};
 
 const START: Duration = Duration::from_secs(60);
-
-/// Returns a built example. Cargo builds the examples with the tests.
-fn example(name: &str) -> PathBuf {
-    let mut path = std::env::current_exe().expect("the test is a file");
-    path.pop(); // the test
-    path.pop(); // deps
-    path.push("examples");
-    path.push(name);
-    let hint = "build it with cargo build --workspace --examples";
-    assert!(path.exists(), "{}: {hint}", path.display());
-    path
-}
 
 /// The example, on a port of its own.
 struct Server {
@@ -123,6 +110,87 @@ async fn mc2_clients_are_refused_with_a_token_for_another_audience() {
     }
     let refusals = server.process.stderr().matches("wrong_audience").count();
     assert!(refusals >= CLIENTS.len(), "{}", server.process.stderr());
+}
+
+/// What MCP's conformance tests say of a client that gets its token by tower-bearer: how each check ended, and
+/// what the client wrote.
+fn conformance(scenario: &str, variables: &[(&str, &str)]) -> (Vec<(String, String)>, String) {
+    let package = interop("mcp/node_modules/@modelcontextprotocol/conformance/dist/index.js");
+    assert!(package.exists(), "npm packages are missing: {}", process::TO_INSTALL);
+    let results = process::scratch("conformance");
+    let mut command = Command::new(process::node());
+    command.arg("--import").arg(interop("mcp/conformance.mjs")).arg(package);
+    command.args(["client", "--scenario", scenario, "--verbose", "--output-dir"]).arg(&results);
+    command.arg("--command").arg(example("mcp_conformance"));
+    let output = command.envs(variables.iter().copied()).output().expect("Node runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let folder = std::fs::read_dir(results.join("auth")).expect("results").next();
+    let folder = folder.expect("a scenario").expect("a folder").path();
+    let read = |name: &str| std::fs::read_to_string(folder.join(name));
+    let checks = read("checks.json").unwrap_or_else(|error| panic!("{error}: {printed}"));
+    let checks: Vec<Value> = serde_json::from_str(&checks).expect("checks");
+    let text = |check: &Value, name: &str| check[name].as_str().expect("a text").to_owned();
+    let checks = checks.iter().map(|check| (text(check, "id"), text(check, "status"))).collect();
+    let said = read("stderr.txt").unwrap_or_default();
+    let _gone_already = std::fs::remove_dir_all(&results);
+    (checks, said)
+}
+
+fn is_bad((_, status): &&(String, String)) -> bool {
+    status == "FAILURE" || status == "WARNING"
+}
+
+// WI10, and what else of the conformance tests is for services.
+#[test]
+fn wi10_the_conformance_tests_for_services_pass() {
+    for (scenario, check) in [
+        ("auth/wif-jwt-bearer", "wif-assertion-verified"),
+        ("auth/client-credentials-jwt", "client-credentials-jwt-verified"),
+        ("auth/client-credentials-basic", "client-credentials-basic-auth"),
+    ] {
+        let (checks, said) = conformance(scenario, &[]);
+        assert_eq!(checks.iter().find(is_bad), None, "{scenario}: {said}");
+        let passed = (check.to_owned(), "SUCCESS".to_owned());
+        assert!(checks.contains(&passed), "{scenario}: {checks:?} {said}");
+    }
+}
+
+// DC20. Their user is the client's own; the rest is tower-bearer's.
+#[test]
+fn dc20_the_conformance_tests_for_dpop_pass() {
+    const ALWAYS: [&str; 3] = [
+        "sep-1932-client-token-request-proof",
+        "sep-1932-client-dpop-auth-scheme",
+        "sep-1932-client-fresh-proof",
+    ];
+    for (scenario, also) in [
+        ("auth/dpop", &[][..]),
+        ("auth/dpop-nonce", &["sep-1932-client-as-nonce", "sep-1932-client-rs-nonce"]),
+    ] {
+        let (checks, said) = conformance(scenario, &[]);
+        assert_eq!(checks.iter().find(is_bad), None, "{scenario}: {said}");
+        for id in ALWAYS.iter().chain(also) {
+            let passed = ((*id).to_owned(), "SUCCESS".to_owned());
+            assert!(checks.contains(&passed), "{scenario}: {checks:?} {said}");
+        }
+    }
+}
+
+// WI10: a refusal is said, and neither asked for again nor got around by another grant.
+#[test]
+fn wi10_a_refused_workload_is_told_and_asks_no_more() {
+    for (variable, value, failed, told) in [
+        ("WORKLOAD_TOKEN", "wrong_audience_jwt", Some("wif-assertion-audience"), "invalid_grant"),
+        ("WORKLOAD_SCOPE", "wif.rejected", None, "invalid_scope"),
+        ("WORKLOAD_SCOPE", "wif.trigger-unauthorized", None, "unauthorized_client"),
+        // It isn't even sent: the server has seen no request.
+        ("WORKLOAD_TOKEN", "expired_jwt", Some("wif-assertion-verified"), "has expired"),
+    ] {
+        let (checks, said) = conformance("auth/wif-jwt-bearer", &[(variable, value)]);
+        let bad: Vec<_> = checks.iter().filter(is_bad).map(|(id, _)| &**id).collect();
+        assert_eq!(bad, Vec::from_iter(failed), "{value}: {checks:?}");
+        assert!(said.contains(told), "{value}: {said}");
+    }
 }
 
 #[test]

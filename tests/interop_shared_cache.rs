@@ -102,7 +102,7 @@ impl Worker {
 #[ignore = "it is a process of the other tests"]
 fn worker() {
     let endpoint = env::var("WORKER_ENDPOINT").expect("the other tests start this one");
-    let redis = RedisStore::new(&env::var("WORKER_REDIS").unwrap()).unwrap();
+    let redis = RedisStore::new(env::var("WORKER_REDIS").unwrap()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let grant = Grant::endpoint(&endpoint, ClientAuth::basic("svc", SECRET));
     let grant = grant.scope("api:read").allow_loopback_http().build().unwrap();

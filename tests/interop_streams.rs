@@ -1,6 +1,7 @@
 //! Streams end with their token, as clients that nobody here wrote see it: curl, Python's websockets,
-//! grpcio, and tonic's own.
+//! grpcio, tonic's own, and Chromium's EventSource.
 
+#![allow(clippy::disallowed_methods, reason = "processes live in real time")]
 #![allow(clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -9,18 +10,27 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::Router;
+use axum::extract::Request;
+use axum::response::sse::{Event, Sse};
+use axum::response::{Html, IntoResponse as _};
+use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
+use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
+use support::browser::Browser;
 use support::process::{self, Process};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{IntervalStream, TcpListenerStream};
 use tokio_stream::{Pending, StreamExt as _};
 use tonic::server::{NamedService, ServerStreamingService};
 use tonic_prost::ProstCodec;
+use tower::ServiceBuilder;
 use tower_bearer::middleware::StreamDeadlineLayer;
 use tower_bearer::testing::TestIssuer;
-use tower_bearer::{BearerAuthLayer, Validator};
+use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
 
 /// The example, whose token lasts this many seconds.
 struct Example {
@@ -33,12 +43,7 @@ struct Example {
 
 impl Example {
     fn start(token_secs: u64) -> Self {
-        let mut path = std::env::current_exe().expect("the test is a file");
-        path.pop(); // the test
-        path.pop(); // deps
-        path.push("examples/streams");
-        assert!(path.exists(), "{}: build it with cargo build --examples", path.display());
-        let mut command = Command::new(path);
+        let mut command = Command::new(process::example("streams"));
         command.env("TOKEN_SECS", token_secs.to_string());
         let process = Process::spawn(command);
         let line = |start: &str| loop {
@@ -183,4 +188,67 @@ async fn st2_grpc_clients_see_unauthenticated() {
     let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(seen["details"]["error_info"]["reason"], json!("ACCESS_TOKEN_EXPIRED"), "{seen}");
     assert_eq!(seen["details"]["code"], json!(16), "{seen}");
+}
+
+/// A browser is slow to start where it shares its processor with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// An event four times a second, which says how many milliseconds the token has expired for.
+async fn ticks(
+    token: AccessToken,
+) -> Sse<impl tokio_stream::Stream<Item = Result<Event, Infallible>>> {
+    let expires = i128::from(token.expires_at().expect("it expires").as_secs()) * 1_000;
+    let ticks = IntervalStream::new(tokio::time::interval(Duration::from_millis(250)));
+    Sse::new(ticks.map(move |_| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+        Ok(Event::default().data((now as i128 - expires).to_string()))
+    }))
+}
+
+/// As an application may that has the token in a cookie: `EventSource` can set no field.
+fn from_cookie(mut request: Request) -> Request {
+    let cookie = request.headers().get(COOKIE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let token = cookie.split("; ").find_map(|pair| pair.strip_prefix("token="));
+    let field = token.and_then(|token| format!("Bearer {token}").parse().ok());
+    if let Some(field) = field {
+        request.headers_mut().insert(AUTHORIZATION, field);
+    }
+    request
+}
+
+// ST3: a browser's EventSource is cut within a second of its token's end, comes back by itself, and meets the
+// 401, after which it gives up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn st3_an_event_source_is_cut_in_time_and_meets_the_401() {
+    let issuer = std::sync::Arc::new(TestIssuer::start().await.expect("an issuer"));
+    let validator = Validator::builder(issuer.issuer(), issuer.audience());
+    let validator = validator.leeway(Duration::ZERO).build().expect("a validator");
+    validator.ready(Duration::from_secs(10)).await.expect("keys");
+    // The token begins when the page is loaded, however slowly the browser has started.
+    let page = async move || {
+        let token = issuer.token().expires_in(Duration::from_secs(4)).sign();
+        let cookie = format!("token={token}; HttpOnly; SameSite=Lax");
+        let page = include_str!("interop/browser/event-source.html");
+        ([(SET_COOKIE, cookie)], Html(page)).into_response()
+    };
+    let (sender, mut results) = mpsc::channel::<String>(1);
+    let around = ServiceBuilder::new()
+        .map_request(from_cookie)
+        .layer(BearerAuthLayer::new(validator))
+        .layer(StreamDeadlineLayer::new().last_event("token_expired").expect("a name"));
+    let app = Router::new()
+        .route("/events", get(ticks).route_layer(around))
+        .route("/", get(page))
+        .route("/results", post(async move |body: String| sender.send(body).await.expect("one")));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let _browser = Browser::open(&format!("http://{address}/"));
+    let seen = tokio::time::timeout(PATIENCE, results.recv()).await.expect("a report");
+    let seen: Value = serde_json::from_str(&seen.expect("a report")).expect("JSON");
+    assert_eq!((&seen["opened"], &seen["expired"]), (&json!(1), &json!(1)), "{seen}");
+    assert_eq!(seen["errors"], json!([0, 2]), "{seen}");
+    let last = seen["ticks"].as_array().and_then(|ticks| ticks.last()?.as_i64());
+    assert!(last.is_some_and(|last| (-1_000..1_000).contains(&last)), "{seen}");
 }

@@ -107,6 +107,66 @@ async fn p3_what_is_empty_is_left_out() {
 }
 
 #[tokio::test]
+async fn mc1_clients_are_told_of_an_authorization_server_and_the_operator_if_not() {
+    let key = TestKey::generate(Algorithm::EdDSA);
+    let keys = json!({ "keys": [key.public_jwk()] }).to_string();
+    let named = ResourceMetadata::builder(MCP).authorization_servers(["https://login.example/a"]);
+    let named = named.build().unwrap();
+    let issuer = "http://keycloak.internal:8080/realms/a";
+    for (issuer, metadata, expected) in [
+        (ISSUER, ResourceMetadata::new(MCP).unwrap(), json!([ISSUER])),
+        (issuer, named, json!(["https://login.example/a"])),
+        (issuer, ResourceMetadata::new(MCP).unwrap(), json!(null)),
+    ] {
+        let keys = Jwks::static_set(issuer, &keys).unwrap();
+        let validator = Validator::builder(issuer, AUDIENCE).keys(keys).build().unwrap();
+        let logs = Logs::capture();
+        let layer = BearerAuthLayer::new(validator).metadata(metadata).routes(routes());
+        let told = logs.take().iter().filter(|it| it.contains("no_authorization_server")).count();
+        assert_eq!(told, usize::from(expected.is_null()), "{issuer}");
+        assert_eq!(document_of(layer, MCP_PATH).await["authorization_servers"], expected);
+    }
+}
+
+// What a token must be bound to, clients learn before they ask for one.
+#[cfg(feature = "dpop")]
+#[tokio::test]
+async fn p13_d81_the_document_says_which_proofs_are_accepted_and_whether_all_need_one() {
+    use tower_bearer::dpop::Dpop;
+
+    let issuer = Issuer::new();
+    let algorithms = [Algorithm::ES256, Algorithm::EdDSA];
+    let listed = json!(["ES256", "EdDSA"]);
+    for (dpop, accepted, required) in [
+        (None, json!(null), json!(null)),
+        (Some(Dpop::accept()), listed.clone(), json!(null)),
+        (Some(Dpop::require()), listed, json!(true)),
+    ] {
+        let keys = Jwks::static_set(ISSUER, &issuer.jwks_json()).unwrap();
+        let validator = Validator::builder(ISSUER, AUDIENCE).keys(keys);
+        let validator = match dpop {
+            None => validator,
+            Some(dpop) => {
+                validator.dpop(dpop.algorithms(algorithms).public_origins(["https://api.example"]))
+            }
+        };
+        let layer = BearerAuthLayer::new(validator.build().unwrap());
+        let found = document_of(layer.resource(MCP).unwrap(), MCP_PATH).await;
+        assert_eq!(found["dpop_signing_alg_values_supported"], accepted, "{found}");
+        assert_eq!(found["dpop_bound_access_tokens_required"], required, "{found}");
+        assert_eq!(found["bearer_methods_supported"], json!(["header"]));
+    }
+}
+
+#[tokio::test]
+async fn p23_no_document_is_signed() {
+    let metadata = ResourceMetadata::builder(MCP).extra("signed_metadata", "a.b.c").build();
+    assert!(metadata.unwrap_err().to_string().contains("signed_metadata"));
+    let found = document_of(Issuer::new().layer().resource(MCP).unwrap(), MCP_PATH).await;
+    assert_eq!(found.get("signed_metadata"), None, "{found}");
+}
+
+#[tokio::test]
 async fn p14_every_member_can_be_set() {
     let metadata = ResourceMetadata::builder(MCP)
         .name("Orders")

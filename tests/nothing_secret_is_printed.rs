@@ -3,9 +3,11 @@
 #![cfg(all(
     feature = "axum",
     feature = "client",
+    feature = "dpop",
     feature = "introspection",
     feature = "mcp",
     feature = "metrics",
+    feature = "mtls",
     feature = "redis",
     feature = "reqwest",
     feature = "test-util",
@@ -28,9 +30,10 @@ use metrics_util::debugging::DebuggingRecorder;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_bearer::answer::{DefaultRenderer, Renderer};
 use tower_bearer::client::{
-    Assertion, AssertionAlgorithm, AttachTokenLayer, ClientAuth, Grant, ReplayBody, SecretError,
-    SecretErrorKind, SecretFuture, SecretProvider, SecretSource, SendError, StoreError,
-    StoreErrorKind, TokenClient,
+    Assertion, AssertionAlgorithm, AttachTokenLayer, BearerAssertion, CallerToken, ClientAuth,
+    Grant, OnBehalfOf, ReplayBody, SecretError, SecretErrorKind, SecretFn, SecretFuture,
+    SecretProvider, SecretSource, SendError, StoreError, StoreErrorKind, TokenClient,
+    TokenExchange, WorkloadToken,
 };
 use tower_bearer::introspection::{Introspection, IntrospectionAuth};
 use tower_bearer::issuers::{Issuer, Readiness, ResolveError, Tenant, Tenants};
@@ -61,16 +64,25 @@ const SENTINEL: &str = "SentinelSentinelSentinel";
 /// Types whose `Debug` holds nothing that could be secret, by what they are made of.
 const HARMLESS: &[&str] = &[
     "Absent",
+    "Actor",
     "Evidence",
     // tests/explain.rs prints them.
     "Explanation",
     "Outcome",
     "Step",
+    // tests/route_check.rs prints them: no token is kept in them.
+    "OpenApi",
+    "RouteCheck",
+    "RouteEntry",
+    "RouteProblem",
+    "RouteReport",
+    "SentToken",
     // Names without content.
     "Algorithm",
     "AnswerFault",
     "AnyOf",
     "AssertionAlgorithm",
+    "AssertionType",
     "AuthMethod",
     "AwsSecretsManager",
     "Backend",
@@ -80,8 +92,11 @@ const HARMLESS: &[&str] = &[
     "DeadlineFuture",
     "Discovery",
     "DiscoveryFault",
+    // tests/client/dpop.rs prints it.
+    "DpopKey",
     "EmptySet",
     "Endpoint",
+    "ForwardedFields",
     "Health",
     "IssuerName",
     "IssuerStatus",
@@ -94,6 +109,10 @@ const HARMLESS: &[&str] = &[
     "RequiredClaim",
     "ScopeName",
     "SecretErrorKind",
+    // tests/client/vault.rs prints them.
+    "Vault",
+    "VaultBuilder",
+    "VaultSecret",
     "State",
     "StreamDeadline",
     "StreamDeadlineLayer",
@@ -113,6 +132,9 @@ const HARMLESS: &[&str] = &[
     "ConditionsBuilder",
     "Authorized",
     "RecentAuth",
+    "UnreadBodies",
+    "UnreadBody",
+    "UnreadBodyLayer",
     "WebSocketToken",
     "WebSocketTokenLayer",
     "UnreadableDetail",
@@ -124,7 +146,11 @@ const HARMLESS: &[&str] = &[
     "RefusalContext",
     "TokenErrorKind",
     "TransportErrorKind",
+    "OnBehalfOf",
+    "TokenExchange",
+    "TokenType",
     // Traits.
+    "AssertionSigner",
     "Clock",
     "Renderer",
     "ReplayStore",
@@ -378,11 +404,54 @@ async fn introspection(printed: &mut Printed, issuer: &TestIssuer) {
     printed.debug(&validator.introspection_status(issuer.issuer()).unwrap());
 }
 
+/// Gets a token on a caller's behalf, and prints all that there is about it.
+async fn on_behalf(printed: &mut Printed, issuer: &TestIssuer) {
+    let validator = Validator::builder(issuer.issuer(), issuer.audience()).build().unwrap();
+    validator.ready(Duration::from_secs(5)).await.unwrap();
+    let layer = BearerAuthLayer::new(validator).keep_for_exchange();
+    let seen = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&seen);
+    let service = layer.layer(service_fn(move |request: Request<String>| {
+        *place.lock().unwrap() = CallerToken::from_extensions(request.extensions());
+        std::future::ready(Ok::<_, std::io::Error>(Response::new(format!("{request:?}"))))
+    }));
+    let token = issuer.token().subject(SENTINEL).sign();
+    let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+    let answer = service.oneshot(request.body(String::new()).unwrap()).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    printed.text.push_str(&String::from_utf8_lossy(&body));
+    let caller = seen.lock().unwrap().take().unwrap();
+    printed.debug(&caller);
+    let client = TokenClient::builder().transport(issuer.transport()).build().unwrap();
+    for secret in [SENTINEL, "wrong"] {
+        let grant = Grant::discover(issuer.issuer(), ClientAuth::basic("client", secret));
+        let how = OnBehalfOf::token_exchange(TokenExchange::new());
+        let target = client.on_behalf(grant.allow_loopback_http(), how).unwrap();
+        printed.debug(&target);
+        match target.token(&caller).await {
+            Ok(token) => printed.debug(&token),
+            Err(error) => printed.error(&error),
+        }
+    }
+}
+
 /// Gets tokens, and prints all that there is about it.
 async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     let assertion = Assertion::new(AssertionAlgorithm::HS256, SENTINEL.repeat(2));
     printed.debug(&assertion);
     printed.debug(&SecretSource::from(SENTINEL));
+    // It has the letters of a JWT, and isn't one.
+    let secret = async || Ok(Secret::new(format!("{SENTINEL}.{SENTINEL}.{SENTINEL}")));
+    printed.debug(&BearerAssertion::from(Assertion::new(AssertionAlgorithm::ES256, SENTINEL)));
+    on_behalf(printed, issuer).await;
+    let function = SecretFn::new(secret);
+    printed.debug(&function);
+    let workload = WorkloadToken::new(function);
+    printed.debug(&workload);
+    let signed = issuer.token().subject(SENTINEL).sign();
+    let signed =
+        WorkloadToken::from_fn(move || std::future::ready(Ok(Secret::new(signed.clone()))));
     let builder = TokenClient::builder().transport(issuer.transport());
     printed.debug(&builder);
     let client = builder.build().unwrap();
@@ -391,6 +460,8 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
         ClientAuth::basic("client", SENTINEL),
         ClientAuth::body("client", SENTINEL),
         ClientAuth::client_secret_jwt("client", assertion),
+        ClientAuth::workload("client", workload),
+        ClientAuth::workload("client", signed),
         ClientAuth::basic("client", format!("not {SENTINEL}")),
     ] {
         printed.debug(&auth);
@@ -400,7 +471,9 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
         printed.debug(&grant);
         let source = client.source(&grant);
         printed.debug(&source);
-        match source.token().await {
+        let got = source.token().await;
+        printed.debug(&source.health());
+        match got {
             Ok(token) => printed.debug(&token),
             Err(error) => {
                 printed.error(&error);
@@ -664,6 +737,12 @@ async fn a_sentinel_is_found_nowhere() {
     printed.debug(&replay);
     printed.debug(&tower_bearer::dpop::Dpop::accept().nonces(keys).replay_store(replay));
     printed.error(&tower_bearer::dpop::ReplayError::new("why"));
+    let certificate = tower_bearer::mtls::Certificate::from_der(SENTINEL.as_bytes());
+    printed.debug(&certificate);
+    printed.debug(&tower_bearer::mtls::ClientCertHeader::nginx("x-ssl-client-cert"));
+    let mtls = tower_bearer::mtls::Mtls::from_connection(move |_: &()| Some(certificate));
+    printed.debug(&mtls);
+    printed.error(&Validator::builder("i", "a").mtls(mtls.keep_header()).build().unwrap_err());
     let key = TestKey::generate(tower_bearer::jose::Algorithm::ES256);
     printed.debug(&tower_bearer::testing::TestProof::by(&key));
     printed.debug(&tower_bearer::client::FileSecret::new("/run/secrets/client"));
@@ -671,6 +750,18 @@ async fn a_sentinel_is_found_nowhere() {
     printed.debug(&tower_bearer::client::RedisStore::new(&redis).unwrap());
     let redis = format!("redis://user:{SENTINEL}@127.0.0.1/#{SENTINEL}");
     printed.error(&tower_bearer::client::RedisStore::new(&redis).unwrap_err());
+    let redis = format!("redis://user:{SENTINEL}@127.0.0.1/");
+    let cluster = tower_bearer::client::Redis::cluster([&redis, SENTINEL]);
+    printed.debug(&cluster);
+    printed.error(&tower_bearer::client::RedisStore::new(cluster).unwrap_err());
+    let followed = tower_bearer::client::Redis::sentinel("primary", [&redis])
+        .credentials("user", SENTINEL)
+        .client_certificate(&Secret::new(SENTINEL));
+    printed.debug(&followed);
+    printed.error(&tower_bearer::client::RedisStore::new(followed).unwrap_err());
+    let tls = tower_bearer::client::Redis::server(format!("rediss://user:{SENTINEL}@127.0.0.1/"))
+        .client_certificate(&Secret::new(SENTINEL));
+    printed.error(&tower_bearer::client::RedisStore::new(tls).unwrap_err());
 
     // The rest, for completeness.
     let requirement = Requirement::scope("a").unwrap();

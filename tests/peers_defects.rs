@@ -84,7 +84,7 @@ fn bad_answers() -> Vec<(&'static str, ScriptedAnswer)> {
         ("half of a set", ScriptedAnswer::json(full[..full.len() / 2].to_owned())),
         ("an empty object", ScriptedAnswer::json("{}")),
         ("an empty set", ScriptedAnswer::json(r#"{"keys":[]}"#)),
-        ("a set without a usable key", ScriptedAnswer::json(r#"{"keys":[{"kty":"AKP"}]}"#)),
+        ("a set without a usable key", ScriptedAnswer::json(r#"{"keys":[{"kty":"NEW"}]}"#)),
         ("a set of 300 KiB", ScriptedAnswer::json(format!("{full}{}", " ".repeat(300_000)))),
     ]
 }

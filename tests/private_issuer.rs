@@ -18,15 +18,20 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
-use tower_bearer::Secret;
+use tower_bearer::issuers::Issuer;
+use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::{FetchErrorKind, Jwks};
+use tower_bearer::testing::{ManualClock, TestKey};
+use tower_bearer::token::ClientIdSource;
 use tower_bearer::transport::{
     Limits, ReqwestTransport, ReqwestTransportBuilder, Transport as _, TransportErrorKind,
 };
+use tower_bearer::{Refusal, RejectionKind, Secret, UnixTime, Validator};
 
 /// RFC 8037 appendix A.2.
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
@@ -54,6 +59,7 @@ impl Authority {
 struct Server {
     address: SocketAddr,
     wanted: Arc<Mutex<&'static str>>,
+    keys: Arc<Mutex<String>>,
     sent: Arc<Mutex<Vec<Option<String>>>>,
 }
 
@@ -80,10 +86,17 @@ impl Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (wanted, sent) = (Arc::new(Mutex::new("")), Arc::<Mutex<Vec<_>>>::default());
-        let server = Self { address, wanted: Arc::clone(&wanted), sent: Arc::clone(&sent) };
+        let keys = Arc::new(Mutex::new(KEYS.to_owned()));
+        let server = Self {
+            address,
+            wanted: Arc::clone(&wanted),
+            keys: Arc::clone(&keys),
+            sent: Arc::clone(&sent),
+        };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, wanted, sent) = (acceptor.clone(), wanted.clone(), sent.clone());
+                let keys = keys.clone();
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };
                     let service = tower::service_fn(move |request: Request<_>| {
@@ -93,7 +106,8 @@ impl Server {
                         let good = field.as_deref().unwrap_or_default() == *wanted;
                         sent.lock().unwrap().push(field);
                         let status = if good { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
-                        let mut answer = Response::new(Full::new(Bytes::from(KEYS)));
+                        let keys = Bytes::from(keys.lock().unwrap().clone());
+                        let mut answer = Response::new(Full::new(keys));
                         *answer.status_mut() = status;
                         async { Ok::<_, Infallible>(answer) }
                     });
@@ -112,6 +126,11 @@ impl Server {
 
     fn want(&self, field: &'static str) {
         *self.wanted.lock().unwrap() = field;
+    }
+
+    fn publish(&self, keys: &[&TestKey]) {
+        let keys: Vec<_> = keys.iter().map(|key| key.public_jwk()).collect();
+        *self.keys.lock().unwrap() = json!({ "keys": keys }).to_string();
     }
 
     fn sent(&self) -> Vec<Option<String>> {
@@ -220,6 +239,99 @@ async fn keys_are_fetched_with_the_token_that_the_file_holds_at_that_time() {
     keys.shutdown().await;
 }
 
+// What a projected service-account token says, beside what users' tokens do.
+#[derive(serde::Deserialize)]
+struct Workload {
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Option<Kubernetes>,
+}
+
+#[derive(serde::Deserialize)]
+struct Kubernetes {
+    namespace: String,
+    serviceaccount: Named,
+}
+
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn n29_a_clusters_workloads_beside_the_users_of_another_issuer() {
+    use std::os::unix::fs::symlink;
+    const USERS: &str = "https://login.example";
+    let folder = Folder::new();
+    for (version, token) in [("..1", "one"), ("..2", "two")] {
+        fs::create_dir(folder.0.join(version)).unwrap();
+        fs::write(folder.0.join(version).join("token"), token).unwrap();
+    }
+    symlink("..1", folder.0.join("..data")).unwrap();
+    symlink("..data/token", folder.0.join("token")).unwrap();
+    let key = |kid: &str| TestKey::generate(Algorithm::RS256).with_kid(kid);
+    let (first, second, users_key) = (key("first"), key("second"), key("users"));
+    let authority = Authority::new();
+    let server = Server::start(&authority, None).await;
+    server.want("Bearer one");
+    server.publish(&[&first]);
+    let transport = trusting(&authority)
+        .bearer_from_file(&server.origin(), folder.0.join("token"))
+        .build()
+        .unwrap();
+    let url = format!("{}/openid/v1/jwks", server.origin());
+    let now = UnixTime::from_secs(1_800_000_000);
+    let set = json!({ "keys": [users_key.public_jwk()] }).to_string();
+    let validator = Validator::issuers([
+        Issuer::new(USERS, "orders").keys(Jwks::static_set(USERS, &set).unwrap()),
+        Issuer::new(ISSUER, "orders")
+            .client_id_source(ClientIdSource::subject())
+            .keys(Jwks::url(ISSUER, &url).transport(transport)),
+    ])
+    .claims::<Workload>()
+    .clock(ManualClock::new(now))
+    .build()
+    .unwrap();
+    let cluster = validator.jwks_of(ISSUER).unwrap();
+    cluster.ready(Duration::from_secs(20)).await.unwrap();
+    let sign = |key: &TestKey, claims: serde_json::Value| {
+        let header = json!({ "alg": "RS256", "kid": key.kid() });
+        key.sign(header.to_string(), claims.to_string())
+    };
+    let pods = |key: &TestKey, pod: &str| {
+        let claims = json!({
+            "iss": ISSUER, "aud": ["orders"], "sub": "system:serviceaccount:shop:checkout",
+            "iat": now.as_secs(), "nbf": now.as_secs(), "exp": now.as_secs() + 3_607, "jti": pod,
+            "kubernetes.io": {
+                "namespace": "shop", "node": {"name": "n", "uid": "u"}, "pod": {"name": pod, "uid": "u"},
+                "serviceaccount": {"name": "checkout", "uid": "u"}, "warnafter": now.as_secs() + 3_600,
+            },
+        });
+        sign(key, claims)
+    };
+    let token = validator.validate(&pods(&first, "a")).await.unwrap();
+    assert_eq!(token.client_id(), Some("system:serviceaccount:shop:checkout"));
+    let workload = token.extra().kubernetes.as_ref().unwrap();
+    assert_eq!((&*workload.namespace, &*workload.serviceaccount.name), ("shop", "checkout"));
+    let users = json!({ "iss": USERS, "aud": "orders", "sub": "alice", "exp": now.as_secs() + 60 });
+    let users_token = validator.validate(&sign(&users_key, users)).await.unwrap();
+    assert!(users_token.extra().kubernetes.is_none());
+    let crossed = validator.validate(&pods(&users_key.clone().with_kid("first"), "a")).await;
+    assert!(
+        matches!(crossed, Err(Refusal::Rejection(it)) if it.kind() == RejectionKind::BadSignature)
+    );
+
+    // The kubelet renews the token, and the cluster its key: the first token of the new one is accepted.
+    server.want("Bearer two");
+    server.publish(&[&first, &second]);
+    symlink("..2", folder.0.join("..data_tmp")).unwrap();
+    fs::rename(folder.0.join("..data_tmp"), folder.0.join("..data")).unwrap();
+    fs::remove_dir_all(folder.0.join("..1")).unwrap();
+    validator.validate(&pods(&second, "b")).await.unwrap();
+    assert_eq!(server.sent(), ["Bearer one", "Bearer two"].map(|it| Some(it.to_owned())));
+    cluster.shutdown().await;
+}
+
 #[tokio::test]
 async fn without_a_token_nothing_is_sent() {
     let folder = Folder::new();
@@ -290,6 +402,37 @@ async fn a_client_certificate_is_presented() {
 }
 
 #[tokio::test]
+async fn mt32_a_client_certificate_is_replaced_on_disk() {
+    let (servers, clients, others) = (Authority::new(), Authority::new(), Authority::new());
+    let server = Server::start(&servers, Some(&clients)).await;
+    let name = format!("tower-bearer-presented-{}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    fs::create_dir_all(&folder).unwrap();
+    let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    let lay = |authority: &Authority| {
+        let (certificate, private) = authority.issue("client.test");
+        fs::write(&chain, certificate.pem()).unwrap();
+        fs::write(&key, private.serialize_pem()).unwrap();
+    };
+    lay(&others);
+    let transport = trusting(&servers).client_certificate_files(&chain, &key).build().unwrap();
+    let first = transport.client_certificate_version().await;
+    assert!(get(&transport, &server.origin(), None).await.is_err());
+    lay(&clients);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(get(&transport, &server.origin(), None).await.is_ok());
+    let second = transport.client_certificate_version().await;
+    assert!(first > 0 && second > first);
+    // The connections of the one before are not used any more.
+    lay(&others);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(get(&transport, &server.origin(), None).await.is_err());
+    // Where none can be replaced, there is no version.
+    assert_eq!(trusting(&servers).build().unwrap().client_certificate_version().await, 0);
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_proxy_stands_before_everything_but_this_machine() {
     let authority = Authority::new();
     let server = Server::start(&authority, None).await;
@@ -323,12 +466,13 @@ fn settings_are_checked_when_the_transport_is_built() {
         (new().root_certificate_der("no DER").without_system_roots(), "certificate"),
         (new().without_system_roots(), "no certificate authority"),
         (new().client_certificate(&Secret::new("canary")), "private key"),
+        (new().client_certificate_files("/none/canary.crt", "/none/canary.key"), "can't be read"),
         (new().client_certificate(&Secret::new(pem)), "private key"),
         (new().proxy("ftp://me:canary@proxy.test"), "socks5h"),
         (new().proxy(""), "socks5h"),
         (new().bearer_from_file("http://a.test", "t"), "https"),
         (new().bearer_from_file("http://127.0.0.1", "t"), "https"),
-        (new().bearer_from_file("https://*.test", "t"), "no patterns"),
+        (new().bearer_from_file("https://*.test", "t"), "patterns aren't supported"),
         (new().bearer_from_file("https://a.test/keys", "t"), "nothing after"),
         (
             new()

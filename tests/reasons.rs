@@ -2,8 +2,6 @@
 //! are told none of it.
 #![cfg(all(feature = "test-util", feature = "tracing", feature = "aws-lc-rs"))]
 
-#[path = "support/log.rs"]
-mod log;
 mod world;
 
 use std::error::Error as _;
@@ -25,6 +23,7 @@ use tower_bearer::{
     BearerAuthLayer, Refusal, Rejection, RejectionKind, RequiredClaim, UnixTime, Validator,
     ValidatorBuilder,
 };
+use world::log::Log;
 use world::{AUDIENCE, ISSUER, Inner, Issuer, Logs, bearer, get};
 
 fn builder(issuer: &Issuer) -> ValidatorBuilder {
@@ -91,7 +90,7 @@ struct Tenant {
 // One test, since a process has one log.
 #[tokio::test]
 async fn fb10_log_and_typed_reason_say_what_callers_never_learn() {
-    let log = log::Log::start();
+    let log = Log::start();
     let issuer = Issuer::new();
     let validator = builder(&issuer).claims::<Tenant>().build().unwrap();
 

@@ -3,8 +3,6 @@
 
 mod world;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -20,44 +18,24 @@ use tower_bearer::{
     Access, BearerAuthLayer, Clock as _, Requirement, RouteTable, ScopeGuardLayer, UnixTime,
     Validator,
 };
+use world::log::{LevelFilter, Log};
 use world::{AUDIENCE, ISSUER, Inner, Issuer, bearer, get, send};
 
 /// The lines of `tower_bearer` at `info` and above, on this thread.
 struct Lines {
-    text: Arc<Mutex<Vec<u8>>>,
+    log: Log,
     _guard: tracing::subscriber::DefaultGuard,
-}
-
-#[derive(Clone)]
-struct Writer(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Lines {
     fn at_info() -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let writer = Writer(Arc::clone(&text));
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+        let (log, guard) = Log::of_this_thread(LevelFilter::INFO);
+        Self { log, _guard: guard }
     }
 
     /// Returns the lines with this word since the last call, and forgets all.
     fn take(&self, word: &str) -> Vec<String> {
-        let text = String::from_utf8(std::mem::take(&mut *self.text.lock().unwrap())).unwrap();
-        text.lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
+        self.log.take().lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
     }
 
     fn summaries(&self) -> Vec<String> {
@@ -209,7 +187,13 @@ async fn a_guards_refusal_is_counted_once_and_names_the_scope() {
     let line = lines.one("auth_summary");
     assert_says(
         &line,
-        &["WARN", "1 of 1 requests", "insufficient_scope", "\"orders:read\"", "scope_source"],
+        &[
+            "WARN",
+            "1 of 1 requests",
+            "insufficient_scope",
+            "needs \"orders:read\", has \"orders:write\"",
+            "scope_source",
+        ],
     );
 }
 
@@ -245,8 +229,12 @@ async fn an_outage_is_one_line_a_minute_with_address_and_cause() {
         "from https://issuer.example/…",
         "UnknownIssuer",
         "jwks_fetch_failed",
+        "make the issuer's keys reachable",
+        // What the first words say isn't said again.
+        "has been loaded yet; issuer \"https://issuer.example\": from",
     ];
     assert_says(told[0], &parts);
+    assert_eq!(told[0].matches("no key of the issuer").count(), 1, "{}", told[0]);
     let failed: Vec<&String> = text.iter().filter(|line| line.contains("fetch_failed:")).collect();
     let parts = ["WARN", "url=\"https://issuer.example/…\"", "UnknownIssuer", "certificate"];
     assert_says(failed[0], &parts);
@@ -257,6 +245,83 @@ async fn an_outage_is_one_line_a_minute_with_address_and_cause() {
     let error = format!("{error:?}");
     let parts = ["\"https://issuer.example\"", "https://issuer.example/jwks?…", "UnknownIssuer"];
     assert_says(&error, &parts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_comes_with_what_is_known_of_the_clocks() {
+    let lines = Lines::at_info();
+    let issuer = Issuer::new();
+    let old = issuer.token_with(json!({ "exp": world::now() - 3_000 }));
+    // It is refused before any answer of the issuer has come.
+    let keys = Jwks::url(ISSUER, "https://issuer.example/jwks").transport(Untrusted);
+    let validator = Validator::builder(ISSUER, AUDIENCE).keys(keys).build().unwrap();
+    assert!(validator.validate(&old).await.is_err());
+    let unknown = "the clock of \"https://issuer.example\" shows isn't known yet";
+    assert_says(&lines.one("auth_summary"), &["1 × expired", unknown]);
+
+    // Keys that are part of the configuration come from no clock.
+    assert!(issuer.validator().validate(&old).await.is_err());
+    let line = lines.one("auth_summary");
+    assert_says(&line, &["1 × expired"]);
+    assert!(!line.contains("the clock of"), "{line}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_said_once_that_requests_are_accepted_after_none_was() {
+    const AGAIN: &str = "requests are accepted now";
+    let lines = Lines::at_info();
+    let issuer = Issuer::new();
+    let guard = ScopeGuardLayer::new(Requirement::scope("orders:read").unwrap());
+    let service = issuer.layer().layer(guard.layer(Inner::default()));
+    let request = |token: String| get("/", &[("authorization", &bearer(&token))]);
+    let good = || request(issuer.token("orders:read"));
+    let wrong = || request(issuer.token_with(json!({ "aud": "other" })));
+
+    assert_eq!(send(&service, good()).await.status(), 200);
+    pass(60).await;
+    assert_eq!(send(&service, good()).await.status(), 200);
+    assert_eq!(lines.summaries(), Vec::<String>::new(), "there was no alarm");
+    send(&service, wrong()).await;
+    assert_says(&lines.one("auth_summary"), &["INFO", "1 of 3 requests"]);
+    pass(60).await;
+    send(&service, wrong()).await;
+    assert_says(&lines.one("auth_summary"), &["WARN", "1 of 1", "none was accepted;"]);
+
+    // What a guard refuses isn't accepted.
+    for _ in 0..3 {
+        pass(60).await;
+        assert_eq!(send(&service, request(issuer.token("orders:write"))).await.status(), 403);
+        assert_says(&lines.one("auth_summary"), &["WARN", "insufficient_scope"]);
+    }
+    for _ in 0..100 {
+        pass(1).await;
+        assert_eq!(send(&service, good()).await.status(), 200);
+    }
+    let line = lines.one("auth_summary");
+    assert_says(&line, &["INFO", "0 of 59 requests in the last 60 s were refused", AGAIN]);
+
+    // With refusals between, and no more than that: a caller can't fill the log.
+    pass(60).await;
+    send(&service, wrong()).await;
+    assert_says(&lines.one("auth_summary"), &["INFO", "1 of 42 requests"]);
+    for _ in 0..600 {
+        pass(1).await;
+        send(&service, wrong()).await;
+        send(&service, wrong()).await;
+        if lines.log.text().contains("WARN") {
+            break;
+        }
+    }
+    lines.summaries();
+    for _ in 0..1_000 {
+        send(&service, good()).await;
+        send(&service, wrong()).await;
+    }
+    assert_eq!(lines.summaries(), Vec::<String>::new());
+    pass(60).await;
+    send(&service, good()).await;
+    let line = lines.one("auth_summary");
+    assert_says(&line, &["INFO", AGAIN, "× wrong_audience"]);
 }
 
 fn answering(key: &TestKey, headers: &'static [(&'static str, &'static str)]) -> ScriptedTransport {

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::task::Poll;
 
 use serde_json::{Map, Value, json};
+use tower_bearer::issuers::Issuer;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::{ManualClock, TestKey};
@@ -113,12 +114,17 @@ fn validator(settings: &Value, set: &str) -> Result<Validator<Claims>, ConfigErr
         "rfc9068",
         "require_client_id",
         "svid",
+        "preset",
+        "tenants",
     ];
     for name in settings.as_object().unwrap().keys() {
         assert!(known.contains(&name.as_str()), "no setting {name}");
     }
     let text = |name: &str| settings[name].as_str();
     let audience = text("audience").unwrap();
+    if settings.get("preset").is_some() {
+        return by_preset(settings, set, audience);
+    }
     let builder = match text("svid") {
         Some(domain) => {
             let bundle = Jwks::static_spiffe_bundle(domain, set)?;
@@ -150,6 +156,52 @@ fn validator(settings: &Value, set: &str) -> Result<Validator<Claims>, ConfigErr
         builder = builder.require_claim(RequiredClaim::ClientId);
     }
     builder.build()
+}
+
+/// The validator of a preset, which says itself who the issuer is and where things are.
+fn by_preset(
+    settings: &Value,
+    set: &str,
+    audience: &str,
+) -> Result<Validator<Claims>, ConfigError> {
+    const V1: &str = "https://sts.windows.net/{tenantid}/";
+    const V2: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
+    for taken in ["issuer", "also_issuer", "client_id_source", "svid", "rfc9068"] {
+        assert!(settings.get(taken).is_none(), "{taken} beside a preset");
+    }
+    let preset: Vec<&str> = texts(&settings["preset"]).collect();
+    let (issuer, name) = match *preset {
+        ["entra_v2"] => (Issuer::entra_v2(audience), V2.to_owned()),
+        ["entra_v1"] => (Issuer::entra_v1(audience), V1.to_owned()),
+        ["entra_tenant", tenant] => {
+            (Issuer::entra_tenant(tenant, audience), V2.replace("{tenantid}", tenant))
+        }
+        ["keycloak", server, realm] => {
+            (Issuer::keycloak(server, realm, audience), format!("{server}/realms/{realm}"))
+        }
+        ["cognito", region, pool] => {
+            let name = format!("https://cognito-idp.{region}.amazonaws.com/{pool}");
+            (Issuer::cognito(region, pool, audience), name)
+        }
+        ["auth0", domain] => (Issuer::auth0(domain, audience), format!("https://{domain}/")),
+        ref other => panic!("{other:?}"),
+    };
+    let mut issuer = issuer.keys(Jwks::static_set(name, set)?);
+    if settings.get("tenants").is_some() {
+        issuer = issuer.allow_tenants(texts(&settings["tenants"]));
+    }
+    if let Some(name) = settings["scope_source"].as_str() {
+        issuer = issuer.scope_source(scope_source(name)?);
+    }
+    if settings.get("clients_without_audience").is_some() {
+        let clients = texts(&settings["clients_without_audience"]);
+        issuer = issuer.dangerous_clients_without_audience(clients);
+    }
+    if settings["require_client_id"] == true {
+        issuer = issuer.require_claim(RequiredClaim::ClientId);
+    }
+    let clock = ManualClock::new(UnixTime::from_secs(NOW));
+    Validator::issuers([issuer]).clock(clock).claims().build()
 }
 
 fn check(row: &Value) -> Result<AccessToken<Claims>, String> {

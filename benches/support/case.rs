@@ -8,20 +8,30 @@ use http::{Request, StatusCode};
 use tower::{Layer, Service};
 use tower_bearer::{Access, BearerAuthLayer, Validator};
 
+use crate::capability::Capability;
 use crate::floors::{CheckingLayer, RefusingLayer, WrappingLayer};
-use crate::service::{ControlLayer, Template, forgetful_validator, router, send, validator};
+use crate::service::{
+    ControlLayer, Reading, Template, asking_router, control_asking_router, forgetful_validator,
+    guard, router, send, validator,
+};
 use crate::tokens::{Issuer, Signing};
 use crate::turns::Contender;
 
 /// What a layer is put on decides about the type of what it makes.
 macro_rules! placed {
     ($place:expr, $layer:expr, $template:expr) => {
+        placed!($place, $layer, $template, router())
+    };
+    ($place:expr, $layer:expr, $template:expr, $router:expr) => {
         match $place {
-            Place::Layer => Started::new(router().layer($layer), $template),
-            Place::Around => Started::new($layer.layer(router()), $template),
+            Place::Layer => Started::new($router.layer($layer), $template),
+            Place::Around => Started::new($layer.layer($router), $template),
         }
     };
 }
+
+pub(crate) use placed;
+
 /// Where a layer is put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {
@@ -117,6 +127,10 @@ pub enum Case {
     Bare,
     Control(Place),
     Warm(Place),
+    /// A seen token, and a handler that asks for it.
+    Asked(Place),
+    /// The control, and a handler that asks for what it inserts.
+    ControlAsked(Place),
     Cold(Place, Signing),
     Refused(Place, Refused),
     /// No service at all, but the bare check of a signature.
@@ -127,6 +141,20 @@ pub enum Case {
     Wrapping,
     /// A layer that refuses everybody, and looks at nothing.
     Refusing(Place),
+    /// A request without a token, to a layer with metadata.
+    Published(Place),
+    /// A tool call of 1 KiB, whose body the server reads.
+    Tool(Behind),
+    /// What isn't a bearer token of one issuer.
+    With(Capability),
+}
+
+/// What an MCP server is behind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Behind {
+    Layer,
+    /// The guard, which reads the body first, within the layer.
+    Guard,
 }
 
 impl Case {
@@ -140,12 +168,22 @@ impl Case {
         let placed = places.into_iter().flat_map(|place| {
             let cold = Signing::ALL.map(|signing| Self::Cold(place, signing));
             let refused = Refused::ALL.map(|refused| Self::Refused(place, refused));
-            let others = [Self::Control(place), Self::Warm(place), Self::Refusing(place)];
+            let others = [
+                Self::Control(place),
+                Self::Warm(place),
+                Self::Asked(place),
+                Self::ControlAsked(place),
+                Self::Refusing(place),
+                Self::Published(place),
+            ];
             let checking = Signing::ALL.map(|signing| Self::Checking(place, signing));
             others.into_iter().chain(cold).chain(checking).chain(refused)
         });
-        let all = placed.chain(Signing::ALL.map(Self::Floor)).chain([Self::Bare, Self::Wrapping]);
-        all.into_iter().find(|case| case.name() == name)
+        let alone =
+            [Self::Bare, Self::Wrapping, Self::Tool(Behind::Layer), Self::Tool(Behind::Guard)];
+        let all = placed.chain(Signing::ALL.map(Self::Floor)).chain(alone);
+        let mut all = all.chain(Capability::all().map(Self::With));
+        all.find(|case| case.name() == name)
     }
 
     /// What it takes to run this: it has run once already, and answered as it should.
@@ -156,6 +194,12 @@ impl Case {
             Self::Bare => Started::new(router(), token()),
             Self::Control(place) => placed!(place, ControlLayer::default(), token()),
             Self::Warm(place) => placed!(place, layer(validator(Signing::Rs256)), token()),
+            Self::Asked(place) => {
+                placed!(place, layer(validator(Signing::Rs256)), token(), asking_router())
+            }
+            Self::ControlAsked(place) => {
+                placed!(place, ControlLayer::default(), token(), control_asking_router())
+            }
             Self::Cold(place, signing) => {
                 let template = Template::with(&Issuer::new(signing).token(0));
                 placed!(place, layer(forgetful_validator(signing)), template)
@@ -184,6 +228,21 @@ impl Case {
                 let started = placed!(place, RefusingLayer::default(), Template::bare());
                 Started { status: StatusCode::UNAUTHORIZED, ..started }
             }
+            Self::Published(place) => {
+                let layer = layer(Refused::NoToken.validator());
+                let layer = layer.resource("https://orders.example.com").unwrap();
+                let started = placed!(place, layer, Template::bare());
+                Started { status: StatusCode::UNAUTHORIZED, ..started }
+            }
+            Self::With(capability) => capability.start(),
+            Self::Tool(behind) => {
+                let layer = layer(validator(Signing::Rs256));
+                let template = Template::tool_call(&Issuer::new(Signing::Rs256).token(0));
+                match behind {
+                    Behind::Layer => Started::new(layer.layer(Reading), template),
+                    Behind::Guard => Started::new(layer.layer(guard().layer(Reading)), template),
+                }
+            }
         };
         started.checked(self)
     }
@@ -191,12 +250,17 @@ impl Case {
     /// The same, to be timed.
     pub fn contender(self) -> Contender<'static> {
         let Started { mut send, template, status } = self.start();
-        if let Self::Floor(_) = self {
-            return Contender::calls(move || {
-                send(Request::new(Body::empty()));
-            });
+        match self {
+            Self::Floor(_) => {}
+            Self::With(capability) if capability.is_floor() => {}
+            Self::With(capability) if capability.is_fresh() => {
+                return Contender::fresh(send, template, status);
+            }
+            _ => return Contender::requests(send, vec![template], status),
         }
-        Contender::requests(send, vec![template], status)
+        Contender::calls(move || {
+            send(Request::new(Body::empty()));
+        })
     }
 }
 
@@ -210,7 +274,7 @@ pub struct Started {
 }
 
 impl Started {
-    fn new<S, B>(mut service: S, template: Template) -> Self
+    pub(crate) fn new<S, B>(mut service: S, template: Template) -> Self
     where
         S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + 'static,
     {
@@ -219,7 +283,7 @@ impl Started {
     }
 
     /// What is no request.
-    fn alone(mut call: impl FnMut() + 'static) -> Self {
+    pub(crate) fn alone(mut call: impl FnMut() + 'static) -> Self {
         let send = move |_| {
             call();
             StatusCode::OK

@@ -1,8 +1,8 @@
 //! The issuer's side, without a network.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,14 +10,19 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Request, Response};
 use serde_json::{Value, json};
-use tower_bearer::client::{ClientAuth, Grant, TokenClient, TokenSource};
+use tower::{Layer as _, Service as _, service_fn};
+use tower_bearer::client::{
+    CallerToken, ClientAuth, Grant, OnBehalf, OnBehalfOf, TokenClient, TokenExchange, TokenSource,
+};
 use tower_bearer::jwks::Jwks;
 use tower_bearer::transport::{Limits, Transport, TransportFuture};
+use tower_bearer::{BearerAuthLayer, Validator};
 
+use crate::service::now;
 use crate::tokens::{ISSUER, Issuer, Signing, key_set};
 
 /// Answers every request with what a function says.
-struct Scripted<F>(F);
+pub(crate) struct Scripted<F>(pub(crate) F);
 
 impl<F: Fn() -> Value + Send + Sync + 'static> Transport for Scripted<F> {
     fn send(&self, _: Request<Bytes>, _: Limits) -> TransportFuture {
@@ -39,6 +44,63 @@ pub fn token_source() -> (TokenSource, tokio::runtime::Runtime) {
     let runtime = runtime();
     runtime.block_on(source.token()).unwrap();
     (source, runtime)
+}
+
+/// What gets tokens on behalf of a caller, and has one for the caller that is there, too.
+pub fn on_behalf(validator: &Validator) -> (OnBehalf, CallerToken, tokio::runtime::Runtime) {
+    let caller = caller(validator, &Issuer::new(Signing::EdDsa).token(0));
+    let answer = json!({
+        "access_token": Issuer::new(Signing::EdDsa).token(1),
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_type": "Bearer",
+        "expires_in": 86_400,
+    });
+    let client =
+        TokenClient::builder().transport(Scripted(move || answer.clone())).build().unwrap();
+    let auth = ClientAuth::basic("billing-worker", "secret");
+    let grant = Grant::endpoint("https://login.example.com/token", auth);
+    let how = OnBehalfOf::token_exchange(TokenExchange::new());
+    let target = client.on_behalf(grant, how).unwrap();
+    let runtime = runtime();
+    runtime.block_on(target.token(&caller)).unwrap();
+    (target, caller, runtime)
+}
+
+/// Calls a service with a token, and returns what it may use it for.
+fn caller(validator: &Validator, token: &str) -> CallerToken {
+    let seen = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&seen);
+    let layer = BearerAuthLayer::new(validator.clone()).keep_for_exchange();
+    let mut service = layer.layer(service_fn(move |request: Request<()>| {
+        *place.lock().unwrap() = CallerToken::from_extensions(request.extensions());
+        std::future::ready(Ok::<_, Infallible>(Response::new(String::new())))
+    }));
+    let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+    let answer = now(service.call(request.body(()).unwrap())).unwrap();
+    assert_eq!(answer.status(), 200);
+    let seen = seen.lock().unwrap().take();
+    seen.unwrap()
+}
+
+/// Gets a token for each of so many tenants, and returns what keeps them.
+pub fn tenants(count: usize) -> (TokenClient, tokio::runtime::Runtime) {
+    let token = Issuer::new(Signing::Rs256).token(0);
+    let answer = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 86_400 });
+    let client = TokenClient::builder().transport(Scripted(move || answer.clone()));
+    let client = client.capacity(count).build().unwrap();
+    let runtime = runtime();
+    runtime.block_on(async {
+        for tenant in 0..count {
+            let auth = ClientAuth::basic("billing-worker", format!("secret of tenant {tenant}"));
+            let grant = Grant::endpoint("https://login.example.com/token", auth)
+                .tenant(&format!("tenant-{tenant}"))
+                .scope("orders:read")
+                .build()
+                .unwrap();
+            client.token(&grant).await.unwrap();
+        }
+    });
+    (client, runtime)
 }
 
 /// What is done to the key set every ten milliseconds.
@@ -134,6 +196,6 @@ async fn keep_fetching(jwks: &Jwks, shared: &Shared) {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }

@@ -99,7 +99,7 @@ impl Signing {
         }
     }
 
-    fn jwk(self) -> Option<Value> {
+    pub(crate) fn jwk(self) -> Option<Value> {
         let mut jwk: Value = serde_json::from_str(self.fixture()?.1).unwrap();
         jwk["kid"] = self.kid().into();
         jwk["alg"] = self.alg().into();
@@ -111,6 +111,11 @@ impl Signing {
 /// The key set of the issuer: one key for each algorithm.
 pub fn key_set() -> Value {
     json!({ "keys": Signing::ALL.into_iter().filter_map(Signing::jwk).collect::<Vec<_>>() })
+}
+
+/// A key set with the key of this algorithm alone.
+pub fn key_set_for(signing: Signing) -> Value {
+    json!({ "keys": [signing.jwk()] })
 }
 
 /// The same with other keys beside them, `len` in all.
@@ -294,7 +299,7 @@ impl Issuer {
     }
 }
 
-fn message(header: &Value, claims: &Value) -> String {
+pub(crate) fn message(header: &Value, claims: &Value) -> String {
     let [header, claims] = [header, claims].map(|it| URL_SAFE_NO_PAD.encode(it.to_string()));
     format!("{header}.{claims}")
 }

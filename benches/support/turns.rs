@@ -1,5 +1,7 @@
 //! Contenders that are measured in turns, so that whatever else the machine does hits all of them.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -17,6 +19,7 @@ const LEAST: usize = 48;
 /// Something that is done many times, and is timed while it is.
 pub struct Contender<'a> {
     times: Box<dyn FnMut(usize) -> Duration + 'a>,
+    prepare: Box<dyn FnMut() + 'a>,
     batch: usize,
 }
 
@@ -46,8 +49,32 @@ impl<'a> Contender<'a> {
         })
     }
 
+    /// Requests of which each is another, made ready before each turn.
+    pub fn fresh(
+        mut send: impl FnMut(Request<Body>) -> StatusCode + 'a,
+        template: Template,
+        status: StatusCode,
+    ) -> Self {
+        let ready = Rc::new(RefCell::new(Vec::new()));
+        let (made, mut next) = (Rc::clone(&ready), 0);
+        let prepare = move || *made.borrow_mut() = [(); LEAST].map(|()| template.ready()).into();
+        Self::calls(move || {
+            let request = ready.borrow()[next].request();
+            assert_eq!(send(request), status);
+            next = (next + 1) % LEAST;
+        })
+        .prepared(prepare)
+        .of(LEAST)
+    }
+
     fn new(times: impl FnMut(usize) -> Duration + 'a) -> Self {
-        Self { times: Box::new(times), batch: 1 }
+        Self { times: Box::new(times), prepare: Box::new(|| ()), batch: 1 }
+    }
+
+    /// Does something before each turn, which isn't timed.
+    pub fn prepared(mut self, prepare: impl FnMut() + 'a) -> Self {
+        self.prepare = Box::new(prepare);
+        self
     }
 
     /// Fixes how many times it is done in one turn.
@@ -68,6 +95,7 @@ impl<'a> Contender<'a> {
 
     /// Nanoseconds for doing it once.
     fn turn(&mut self) -> f64 {
+        (self.prepare)();
         (self.times)(self.batch).as_nanos() as f64 / self.batch as f64
     }
 }

@@ -1,3 +1,5 @@
+//! The answers of servers that don't have a path, a service or a method, for refusals that hide the resource.
+
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Response, StatusCode};

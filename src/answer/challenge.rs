@@ -1,8 +1,10 @@
+//! One challenge of a `WWW-Authenticate` field, for the scheme Bearer or DPoP.
+
 use std::fmt::Write as _;
 
 use http::HeaderValue;
 
-use crate::answer::table::{Challenged, Wire};
+use crate::answer::wire::{Challenged, Wire};
 use crate::error::ConfigError;
 use crate::scope::ScopeSet;
 
@@ -56,7 +58,7 @@ impl Challenge {
         }
         if SEARCHED.iter().any(|name| realm.contains(name)) {
             return Err(ConfigError::new(format!(
-                "the realm {realm:?} contains the name of a challenge's parameter, which some clients \
+                "the realm {realm:?} contains the name of a challenge parameter, which some clients \
                  would take for that parameter: leave \"scope=\", \"error=\" and \"resource_metadata=\" out"
             )));
         }
@@ -101,7 +103,7 @@ impl Challenge {
         text.push_str(&self.suffix);
         let value = HeaderValue::try_from(text);
         value.map(Some).map_err(|_| {
-            ConfigError::new("the challenge is no legal header field: shorten the realm")
+            ConfigError::new("the challenge isn't a valid header field: shorten the realm")
         })
     }
 }
@@ -111,7 +113,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::answer::table::{self, Disclosure, wire};
+    use crate::answer::wire::{self, Disclosure, wire};
     use crate::refusal::{Refusal, Rejection, RejectionKind};
 
     fn challenge(realm: &str, kind: RejectionKind, scopes: Option<&str>) -> String {
@@ -123,7 +125,7 @@ mod tests {
         value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
     }
 
-    // The golden challenges of this project's checklist: W2, W3, W5, W6, W7, W13, W14.
+    // Whole challenges: W2, W3, W5, W6, W7, W13, W14.
     #[test]
     fn golden_challenges() {
         for (realm, kind, scopes, golden) in [
@@ -183,7 +185,7 @@ mod tests {
             assert!(error.contains(realm), "{error}");
         }
         assert!(Challenge::bearer("scope error resource_metadata", None).is_ok());
-        for wire in table::ALL {
+        for wire in wire::ALL {
             assert!(!SEARCHED.iter().any(|name| wire.description.contains(name)));
         }
     }
@@ -192,7 +194,7 @@ mod tests {
     #[test]
     fn w11_descriptions_and_codes_are_of_the_charset() {
         let legal = |byte: u8| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        for wire in table::ALL {
+        for wire in wire::ALL {
             assert!(wire.description.bytes().all(legal), "{}", wire.description);
             assert!(wire.code.bytes().all(legal), "{}", wire.code);
         }

@@ -1,3 +1,5 @@
+//! The `WWW-Authenticate` lines and the other header fields of each answer, rendered when the layer is built.
+
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
@@ -7,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::answer::challenge::Challenge;
-use crate::answer::table::{self, Wire};
+use crate::answer::wire::{self, Wire};
 use crate::error::ConfigError;
 use crate::scope::ScopeSet;
 
@@ -25,7 +27,7 @@ pub(crate) struct Space<'a> {
 
 /// Which challenges an answer has, and which of them says what is wrong.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Asked {
+pub(crate) enum Schemes {
     /// A bearer token was sent, or nothing: all schemes, with the error in that of Bearer.
     #[default]
     Bearer,
@@ -79,21 +81,22 @@ impl Challenges {
         let bearer = Challenge::bearer(space.realm, space.metadata)?;
         let dpop = space.proofs.map(|names| Challenge::dpop(space.realm, space.metadata, names));
         let dpop = dpop.transpose()?;
-        let all = |wire: &'static Wire, asked: Asked| {
+        let all = |wire: &'static Wire, asked: Schemes| {
             let challenges = render(&bearer, dpop.as_ref(), asked, wire, space.scopes)?;
             Ok::<_, ConfigError>(fields(wire, challenges))
         };
-        let fixed = table::ALL.iter().map(|wire| Ok((*wire, all(wire, Asked::Bearer)?)));
+        let fixed = wire::ALL.iter().map(|wire| Ok((*wire, all(wire, Schemes::Bearer)?)));
         let fixed = fixed.collect::<Result<_, ConfigError>>()?;
-        let proved = table::ALL.iter().filter(|_| dpop.is_some());
-        let proved = proved.map(|wire| Ok([all(wire, Asked::Dpop)?, all(wire, Asked::OnlyDpop)?]));
+        let proved = wire::ALL.iter().filter(|_| dpop.is_some());
+        let proved =
+            proved.map(|wire| Ok([all(wire, Schemes::Dpop)?, all(wire, Schemes::OnlyDpop)?]));
         let proved = proved.collect::<Result<_, ConfigError>>()?;
         let mut scoped = HashMap::default();
         for set in sets.into_iter().filter(|set| !set.is_empty()) {
             if scoped.len() == MAX_SETS {
                 break;
             }
-            let challenges = table::ALL.iter().map(|wire| bearer.challenge(wire, Some(set), true));
+            let challenges = wire::ALL.iter().map(|wire| bearer.challenge(wire, Some(set), true));
             let challenges = challenges.collect::<Result<_, ConfigError>>()?;
             scoped.insert(set.as_str().into(), challenges);
         }
@@ -111,7 +114,7 @@ impl Challenges {
         &self,
         wire: &Wire,
         scopes: Option<&ScopeSet>,
-        asked: Asked,
+        asked: Schemes,
     ) -> impl Iterator<Item = HeaderValue> + use<> {
         let (at, fixed) = self.fixed(wire, asked).unzip();
         let lines = match (self.with_scopes(at, wire, scopes, asked), fixed) {
@@ -123,7 +126,12 @@ impl Challenges {
     }
 
     /// Returns the header fields of an answer.
-    pub(crate) fn fields(&self, wire: &Wire, scopes: Option<&ScopeSet>, asked: Asked) -> HeaderMap {
+    pub(crate) fn fields(
+        &self,
+        wire: &Wire,
+        scopes: Option<&ScopeSet>,
+        asked: Schemes,
+    ) -> HeaderMap {
         let (at, fixed) = self.fixed(wire, asked).unzip();
         let mut fields = fixed.cloned().unwrap_or_else(|| fields(wire, None));
         if let Some(scoped) = self.with_scopes(at, wire, scopes, asked)
@@ -141,7 +149,7 @@ impl Challenges {
         at: Option<usize>,
         wire: &Wire,
         scopes: Option<&ScopeSet>,
-        asked: Asked,
+        asked: Schemes,
     ) -> Option<Lines> {
         let scopes = scopes.filter(|scopes| !scopes.is_empty())?;
         let bearer = self.bearer.as_ref()?;
@@ -151,13 +159,13 @@ impl Challenges {
         }
     }
 
-    fn fixed(&self, wire: &Wire, asked: Asked) -> Option<(usize, &HeaderMap)> {
+    fn fixed(&self, wire: &Wire, asked: Schemes) -> Option<(usize, &HeaderMap)> {
         let mut fixed = self.fixed.iter().enumerate();
         let (at, (_, fields)) = fixed.find(|(_, (of, _))| std::ptr::eq(*of, wire))?;
         let fields = match (asked, self.proved.get(at)) {
-            (Asked::Bearer, _) | (_, None) => fields,
-            (Asked::Dpop, Some([both, _])) => both,
-            (Asked::OnlyDpop, Some([_, alone])) => alone,
+            (Schemes::Bearer, _) | (_, None) => fields,
+            (Schemes::Dpop, Some([both, _])) => both,
+            (Schemes::OnlyDpop, Some([_, alone])) => alone,
         };
         Some((at, fields))
     }
@@ -167,17 +175,17 @@ impl Challenges {
 fn render(
     bearer: &Challenge,
     dpop: Option<&Challenge>,
-    asked: Asked,
+    asked: Schemes,
     wire: &Wire,
     scopes: Option<&ScopeSet>,
 ) -> Result<Lines, ConfigError> {
     let mut lines = Lines::new();
-    if asked != Asked::OnlyDpop || dpop.is_none() {
-        let was_used = asked == Asked::Bearer || dpop.is_none();
+    if asked != Schemes::OnlyDpop || dpop.is_none() {
+        let was_used = asked == Schemes::Bearer || dpop.is_none();
         lines.extend(bearer.challenge(wire, scopes, was_used)?);
     }
     if let Some(dpop) = dpop {
-        lines.extend(dpop.challenge(wire, scopes, asked != Asked::Bearer)?);
+        lines.extend(dpop.challenge(wire, scopes, asked != Schemes::Bearer)?);
     }
     Ok(lines)
 }
@@ -190,7 +198,7 @@ fn fields(wire: &Wire, challenges: impl IntoIterator<Item = HeaderValue>) -> Hea
     }
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // The HTTP server would add it to each answer anew.
+    // The HTTP server would add it to each answer again.
     fields.insert(CONTENT_LENGTH, wire.body.len().into());
     fields
 }
@@ -198,7 +206,7 @@ fn fields(wire: &Wire, challenges: impl IntoIterator<Item = HeaderValue>) -> Hea
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::table::{Disclosure, wire};
+    use crate::answer::wire::{Disclosure, wire};
     use crate::refusal::{Refusal, Rejection, RejectionKind};
 
     fn api() -> Challenges {
@@ -218,13 +226,13 @@ mod tests {
             let space = Space::of(Challenges::realm_of_audience(audience));
             let challenges = Challenges::new(space, []).unwrap();
             let lines =
-                challenges.lines(wire_of(RejectionKind::NoCredentials), None, Asked::Bearer);
+                challenges.lines(wire_of(RejectionKind::NoCredentials), None, Schemes::Bearer);
             assert!(lines.eq([format!("Bearer realm=\"{realm}\"")]));
         }
     }
 
     /// Returns the lines of an answer of a service that accepts proofs; both ways to have them agree.
-    fn with_proofs(kind: RejectionKind, scopes: Option<&str>, asked: Asked) -> Vec<String> {
+    fn with_proofs(kind: RejectionKind, scopes: Option<&str>, asked: Schemes) -> Vec<String> {
         let space = Space { proofs: Some("ES256 EdDSA"), ..Space::of("api") };
         let challenges = Challenges::new(space, []).unwrap();
         let scopes = scopes.map(ScopeSet::parse);
@@ -235,11 +243,11 @@ mod tests {
         lines.iter().map(|line| line.to_str().unwrap().to_owned()).collect()
     }
 
-    // The golden answers of this project's checklist, byte for byte.
+    // Whole answers, byte for byte.
     #[test]
     fn d74_d75_d76_each_scheme_has_a_line_and_the_used_one_says_what_is_wrong() {
-        use Asked::{Bearer, Dpop, OnlyDpop};
         use RejectionKind as Kind;
+        use Schemes::{Bearer, Dpop, OnlyDpop};
         const BEARER: &str = r#"Bearer realm="api""#;
         const DPOP: &str = r#"DPoP realm="api", algs="ES256 EdDSA""#;
         for (kind, asked, lines) in [
@@ -294,14 +302,14 @@ mod tests {
     #[test]
     fn d77_d78_scopes_are_in_both_challenges() {
         assert_eq!(
-            with_proofs(RejectionKind::NoCredentials, Some("a b"), Asked::Bearer),
+            with_proofs(RejectionKind::NoCredentials, Some("a b"), Schemes::Bearer),
             [
                 r#"Bearer realm="api", scope="a b""#,
                 r#"DPoP realm="api", scope="a b", algs="ES256 EdDSA""#
             ]
         );
         let [bearer, dpop] =
-            &*with_proofs(RejectionKind::InsufficientScope, Some("a"), Asked::Dpop)
+            &*with_proofs(RejectionKind::InsufficientScope, Some("a"), Schemes::Dpop)
         else {
             panic!("two lines");
         };
@@ -316,7 +324,7 @@ mod tests {
         let space = Space { proofs: Some("ES256"), metadata, ..Space::of("api") };
         let challenges = Challenges::new(space, []).unwrap();
         let wire = wire_of(RejectionKind::NoCredentials);
-        assert!(challenges.lines(wire, None, Asked::Bearer).eq([
+        assert!(challenges.lines(wire, None, Schemes::Bearer).eq([
             r#"Bearer realm="api", resource_metadata="https://api.example/m""#,
             r#"DPoP realm="api", resource_metadata="https://api.example/m", algs="ES256""#
         ]));
@@ -325,7 +333,7 @@ mod tests {
     #[test]
     fn without_proofs_there_is_one_scheme_whatever_was_asked() {
         let wire = wire_of(RejectionKind::BadSignature);
-        for asked in [Asked::Bearer, Asked::Dpop, Asked::OnlyDpop] {
+        for asked in [Schemes::Bearer, Schemes::Dpop, Schemes::OnlyDpop] {
             assert_eq!(api().lines(wire, None, asked).count(), 1);
             assert_eq!(api().lines(wire, Some(&ScopeSet::parse("a")), asked).count(), 1);
         }
@@ -336,11 +344,11 @@ mod tests {
         let scopes = ScopeSet::parse("a");
         for (challenges, wire) in [
             (api(), wire_of(RejectionKind::Denied)),
-            (api(), &table::HIDDEN),
+            (api(), &wire::HIDDEN),
             (Challenges::default(), wire_of(RejectionKind::InsufficientScope)),
         ] {
-            assert_eq!(challenges.lines(wire, Some(&scopes), Asked::Bearer).count(), 0);
-            let fields = challenges.fields(wire, Some(&scopes), Asked::Bearer);
+            assert_eq!(challenges.lines(wire, Some(&scopes), Schemes::Bearer).count(), 0);
+            let fields = challenges.fields(wire, Some(&scopes), Schemes::Bearer);
             assert!(!fields.contains_key(WWW_AUTHENTICATE));
         }
     }

@@ -1,4 +1,4 @@
-//! The Connect protocol (connectrpc.com/docs/protocol).
+//! Renders refusals of Connect calls, unary and streaming (connectrpc.com/docs/protocol).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::answer::context::RefusalContext;
 use crate::answer::grpc::details;
-use crate::answer::http::whole_seconds;
+use crate::answer::plain::whole_seconds;
 use crate::answer::protocol::echoed;
 use crate::refusal::Refusal;
 

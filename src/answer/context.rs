@@ -1,11 +1,13 @@
+//! What a renderer learns about the refused request and its answer.
+
 use http::header::{Entry, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
-use crate::answer::challenges::{Asked, Challenges};
+use crate::answer::challenges::{Challenges, Schemes};
 use crate::answer::head::RequestHead;
 use crate::answer::protocol::Protocol;
 use crate::answer::step_up::StepUp;
-use crate::answer::table::Wire;
+use crate::answer::wire::Wire;
 use crate::scope::ScopeSet;
 
 /// The refused request, and what its caller may learn of the refusal.
@@ -15,7 +17,7 @@ pub struct RefusalContext<'a> {
     challenges: &'a Challenges,
     scopes: Option<&'a ScopeSet>,
     login: Option<StepUp<'a>>,
-    asked: Asked,
+    asked: Schemes,
     wire: &'static Wire,
 }
 
@@ -24,7 +26,7 @@ impl<'a> RefusalContext<'a> {
         request: RequestHead<'a>,
         challenges: &'a Challenges,
         scopes: Option<&'a ScopeSet>,
-        asked: Asked,
+        asked: Schemes,
         wire: &'static Wire,
     ) -> Self {
         Self { request, challenges, scopes, asked, login: None, wire }

@@ -1,3 +1,5 @@
+//! The header fields of refusals that a CORS layer must expose to scripts.
+
 use http::HeaderName;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 

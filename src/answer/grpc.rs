@@ -1,3 +1,5 @@
+//! Renders refusals of gRPC and gRPC-Web calls: the status in the header fields, its details in protobuf.
+
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -9,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use crate::answer::context::RefusalContext;
 use crate::answer::protocol::echoed;
 use crate::answer::step_up::StepUp;
-use crate::answer::table::{EXPIRED, Wire};
+use crate::answer::wire::{EXPIRED, Wire};
 use crate::refusal::{Detail, Refusal};
 
 /// `domain` of the `ErrorInfo`: what defines the reasons.
@@ -92,7 +94,8 @@ pub(crate) fn details(reason: &str, refusal: Option<&Refusal>) -> Vec<(&'static 
     info.bytes(1, reason.as_bytes());
     info.bytes(2, DOMAIN.as_bytes());
     if let Some(Refusal::Rejection(rejection)) = refusal
-        && let Detail::Scopes { needed } | Detail::Login { scopes: needed, .. } = rejection.detail()
+        && let Detail::Scopes { needed, .. } | Detail::Login { scopes: needed, .. } =
+            rejection.detail()
         && !needed.is_empty()
     {
         info.bytes(3, &entry("required_scope", needed.as_str()).0);

@@ -1,3 +1,5 @@
+//! The method, URI and header fields of a refused request.
+
 use std::fmt;
 
 use http::{HeaderMap, Method, Request, Uri};

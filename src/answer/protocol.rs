@@ -1,4 +1,4 @@
-//! By which protocol a request is answered.
+//! Detects the protocol of a call from its method, content type and version field.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -18,7 +18,7 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    /// Tells a call by its content type, or by the version of Connect that it names.
+    /// Detects the protocol by the content type, or by the version of Connect that the request names.
     ///
     /// All but a side-effect-free call of Connect are a POST. A GET that claims to be another gets an HTTP
     /// status: a proxy that asks for authorization would take a refusal with 200 as a pass.

@@ -1,3 +1,5 @@
+//! The trait by which applications replace the answers, and its default.
+
 use std::ops::Deref;
 use std::sync::Arc;
 use std::{any, fmt};
@@ -8,7 +10,7 @@ use http::Response;
 use crate::answer::absent::Absent;
 use crate::answer::context::RefusalContext;
 use crate::answer::protocol::Protocol;
-use crate::answer::{connect, grpc, http as plain};
+use crate::answer::{connect, grpc, plain};
 use crate::refusal::Refusal;
 
 /// Turns a refusal into a response.
@@ -78,9 +80,9 @@ pub trait Renderer: Send + Sync + 'static {
 
     /// Renders a refusal as the answer of a resource that doesn't exist.
     ///
-    /// The default is the answer of an axum router or a tonic server that has no fallback of the
-    /// application's own. With such a fallback, return the same response as it does for every method:
-    /// no field is added, so set the `Content-Length` that axum adds to what a handler returns.
+    /// The default is the answer of an axum router or a tonic server that has no fallback of its own.
+    /// An application with such a fallback returns the same response as it does, for every method: no
+    /// field is added, so `Content-Length`, which axum adds to what a handler returns, must be set.
     fn render_absent(&self, absent: Absent, cx: &RefusalContext<'_>) -> Response<Bytes> {
         let _ = cx;
         absent.answer()
@@ -156,9 +158,9 @@ mod tests {
     use http::{HeaderMap, Method, StatusCode, Uri};
 
     use super::*;
-    use crate::answer::challenges::{Asked, Challenges};
+    use crate::answer::challenges::{Challenges, Schemes};
     use crate::answer::head::RequestHead;
-    use crate::answer::table::{Disclosure, wire};
+    use crate::answer::wire::{Disclosure, wire};
     use crate::refusal::RejectionKind;
 
     fn teapot(_: &Refusal, _: &RefusalContext<'_>) -> Response<Bytes> {
@@ -185,7 +187,7 @@ mod tests {
         let (method, uri, headers) = (Method::GET, Uri::from_static("/"), HeaderMap::new());
         let request = RequestHead { method: &method, uri: &uri, headers: &headers };
         let (challenges, wire) = (Challenges::default(), wire(&refusal, Disclosure::default()));
-        let cx = RefusalContext::new(request, &challenges, None, Asked::Bearer, wire);
+        let cx = RefusalContext::new(request, &challenges, None, Schemes::Bearer, wire);
 
         let said = String::from("short and stout");
         let closure = move |refusal: &Refusal, cx: &RefusalContext<'_>| {

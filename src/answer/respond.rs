@@ -1,20 +1,22 @@
+//! Calls the renderer, and enforces what holds for the answer of every renderer.
+
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Method, Response};
 
-use crate::answer::challenges::{Asked, Challenges};
+use crate::answer::challenges::{Challenges, Schemes};
 use crate::answer::context::RefusalContext;
 use crate::answer::head::RequestHead;
 use crate::answer::renderer::Renderer;
 use crate::answer::step_up::StepUp;
-use crate::answer::table::{self, Disclosure};
+use crate::answer::wire::{self, Disclosure};
 use crate::refusal::{Detail, Refusal};
 use crate::scope::ScopeSet;
 
 /// Renders a refusal, and enforces what holds for the answer of every renderer: the typed reason in the
 /// extensions, a length that is that of the body, and no body for `HEAD`.
 ///
-/// `needed` is for the challenge of a refusal that doesn't say itself which scopes would have sufficed.
+/// `needed` is for the challenge of a refusal that doesn't itself say which scopes would have sufficed.
 pub(crate) fn respond(
     refusal: Refusal,
     request: RequestHead<'_>,
@@ -22,19 +24,19 @@ pub(crate) fn respond(
     challenges: &Challenges,
     disclosure: Disclosure,
     needed: Option<&ScopeSet>,
-    asked: Asked,
+    asked: Schemes,
 ) -> Response<Bytes> {
     let scopes = match &refusal {
         Refusal::Rejection(rejection) => match rejection.detail() {
-            Detail::Scopes { needed } | Detail::Login { scopes: needed, .. } => Some(&**needed),
+            Detail::Scopes { needed, .. } | Detail::Login { scopes: needed, .. } => Some(&**needed),
             _ => needed,
         },
         _ => None,
     };
-    let wire = table::wire(&refusal, disclosure);
+    let wire = wire::wire(&refusal, disclosure);
     let cx = RefusalContext::new(request, challenges, scopes, asked, wire);
     let cx = cx.with_login(StepUp::of(&refusal));
-    let absent = disclosure.hidden.filter(|_| std::ptr::eq(wire, &raw const table::HIDDEN));
+    let absent = disclosure.hidden.filter(|_| std::ptr::eq(wire, &raw const wire::HIDDEN));
     let mut response = match absent {
         Some(absent) => renderer.render_absent(absent, &cx),
         None => renderer.render(&refusal, &cx),
@@ -104,7 +106,7 @@ mod tests {
             &challenges,
             disclosure,
             None,
-            Asked::Bearer,
+            Schemes::Bearer,
         )
     }
 
@@ -130,7 +132,11 @@ mod tests {
 
     fn needs(scopes: &str) -> Refusal {
         let needed = Arc::new(ScopeSet::parse(scopes));
-        Rejection::with(RejectionKind::InsufficientScope, Detail::Scopes { needed }).into()
+        Rejection::with(
+            RejectionKind::InsufficientScope,
+            Detail::Scopes { needed, presented: None },
+        )
+        .into()
     }
 
     const BARE: Option<&str> = Some(r#"Bearer realm="api""#);
@@ -181,6 +187,9 @@ mod tests {
         (RejectionKind::IdToken, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
         (RejectionKind::SenderConstrained, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
         (RejectionKind::TokenNotBound, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+        (RejectionKind::CertificateMissing, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::CertificateMismatch, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::CertificateMalformed, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::DpopKeyMismatch, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
         (RejectionKind::DpopProofMissing, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
         (RejectionKind::DpopProofMalformed, 401, PROOF, "invalid_dpop_proof", 16, "DPOP_PROOF_INVALID"),
@@ -209,6 +218,8 @@ mod tests {
         (RejectionKind::ClaimRefused, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::IssuerNotAllowed, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::WrongClient, 403, None, "access_denied", 7, "ACCESS_DENIED"),
+        (RejectionKind::ExchangeRefused, 401, INVALID, "invalid_token", 16, "ACCESS_TOKEN_INVALID"),
+        (RejectionKind::ExchangeForbidden, 403, None, "access_denied", 7, "ACCESS_DENIED"),
         (RejectionKind::Denied, 403, None, "access_denied", 7, "ACCESS_DENIED"),
     ];
 
@@ -240,7 +251,7 @@ mod tests {
         }
     }
 
-    // W30: told apart only when the operator wants it.
+    // W30: distinguished only when the operator wants it.
     #[test]
     fn w30_expired_is_told_from_invalid_only_when_verbose() {
         let expired = rejection(RejectionKind::Expired);
@@ -294,7 +305,7 @@ mod tests {
                     &challenges,
                     Disclosure::default(),
                     None,
-                    Asked::Bearer,
+                    Schemes::Bearer,
                 );
                 let lines: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
                 assert_eq!(lines.len(), 2);
@@ -373,6 +384,9 @@ mod tests {
                 needs("a"),
                 rejection(RejectionKind::Denied),
                 rejection(RejectionKind::NoCredentials),
+                rejection(RejectionKind::TokenNotBound),
+                rejection(RejectionKind::MalformedClaim),
+                Misconfigured::new("").into(),
             ] {
                 for method in [Method::GET, Method::HEAD, Method::POST] {
                     for content_type in [None, Some("application/grpc"), Some("text/plain")] {
@@ -387,7 +401,7 @@ mod tests {
                     }
                 }
             }
-            // Where what isn't there needs a token, a 401 says nothing.
+            // Where absent paths need a token, a 401 says nothing.
             let invalid = rejection(RejectionKind::BadSignature);
             assert_eq!(ask(Method::GET, None, invalid, hidden(absent)).status(), 401);
         }
@@ -425,7 +439,7 @@ mod tests {
                 &challenges,
                 hidden(Absent::Path),
                 None,
-                Asked::Bearer,
+                Schemes::Bearer,
             );
             assert_eq!((chatty.status().as_u16(), &**chatty.body()), (404, &b""[..]));
             assert!(chatty.headers().is_empty());
@@ -436,7 +450,7 @@ mod tests {
                 &challenges,
                 hidden(Absent::Path),
                 None,
-                Asked::Bearer,
+                Schemes::Bearer,
             );
             let body = if method == Method::HEAD { "" } else { "no such page" };
             assert_eq!((own.status().as_u16(), &**own.body()), (404, body.as_bytes()));
@@ -450,7 +464,7 @@ mod tests {
                 &challenges,
                 Disclosure::default(),
                 None,
-                Asked::Bearer,
+                Schemes::Bearer,
             );
             let body = if method == Method::HEAD { "" } else { "403 Forbidden" };
             assert_eq!(shown.body(), body);
@@ -526,7 +540,7 @@ mod tests {
                     &challenges,
                     disclosure,
                     None,
-                    Asked::Bearer,
+                    Schemes::Bearer,
                 )
             };
             let unary = render(&request);
@@ -592,8 +606,15 @@ mod tests {
             let request = Request::builder().method(method).body(()).unwrap();
             let head = RequestHead::from(&request);
             let refusal = rejection(RejectionKind::Expired);
-            let response =
-                respond(refusal.clone(), head, &Teapot, &challenges, VERBOSE, None, Asked::Bearer);
+            let response = respond(
+                refusal.clone(),
+                head,
+                &Teapot,
+                &challenges,
+                VERBOSE,
+                None,
+                Schemes::Bearer,
+            );
             assert_eq!(response.status(), 418);
             assert_eq!(response.body(), body);
             assert_eq!(response.extensions().get::<Refusal>(), Some(&refusal));

@@ -1,8 +1,10 @@
+//! The `acr_values` and `max_age` of a challenge that asks the user to log in again (RFC 9470).
+
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use crate::answer::table::Wire;
+use crate::answer::wire::Wire;
 use crate::refusal::{Detail, Refusal};
 
 /// The login that would have sufficed (RFC 9470 §3).
@@ -25,7 +27,7 @@ impl<'a> StepUp<'a> {
         }
     }
 
-    /// Returns its parameters with their values, as challenges have them.
+    /// Returns its parameters with their values, as challenges contain them.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
         let acr = (!self.acr_values.is_empty()).then(|| ("acr_values", self.acr_values.to_owned()));
         acr.into_iter().chain(self.max_age.map(|age| ("max_age", age.as_secs().to_string())))

@@ -1,10 +1,12 @@
+//! The signature algorithms of client assertions, and the kind of key that each needs.
+
 use std::fmt;
 
-use crate::jose::{Algorithm, Backend, ED25519, HmacAlgorithm};
+use crate::jose::{Algorithm, Backend, ED25519, HmacAlgorithm, every_variant};
 
 /// The signature algorithms of client assertions, by their names in the JOSE registry.
 ///
-/// Those with a private key are for [`ClientAuth::private_key_jwt`], the three of HMAC for
+/// Those with a private key are for [`ClientAuth::private_key_jwt`], the three with HMAC for
 /// [`ClientAuth::client_secret_jwt`].
 ///
 /// [`ClientAuth::private_key_jwt`]: crate::client::ClientAuth::private_key_jwt
@@ -42,7 +44,7 @@ pub enum AssertionAlgorithm {
     HS512,
 }
 
-/// What signs.
+/// The kind of key that signs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Scheme {
     PrivateKey(Algorithm),
@@ -50,23 +52,13 @@ pub(crate) enum Scheme {
 }
 
 impl AssertionAlgorithm {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::ES512,
-        Self::EdDSA,
-        Self::Ed25519,
-        Self::HS256,
-        Self::HS384,
-        Self::HS512,
-    ];
+    every_variant! {
+        /// All of them.
+        pub const ALL = [
+            RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519, HS256,
+            HS384, HS512,
+        ]
+    }
 
     /// Returns the name in the JOSE registry.
     pub const fn name(self) -> &'static str {
@@ -95,7 +87,7 @@ impl AssertionAlgorithm {
         }
     }
 
-    /// Returns `true` if a backend can sign with it.
+    /// Returns `true` if a crypto backend can sign with it.
     pub(crate) fn is_supported(self) -> bool {
         Backend::preferred().is_some_and(|backend| match self.scheme() {
             Scheme::PrivateKey(algorithm) => backend.supports(algorithm),
@@ -107,5 +99,57 @@ impl AssertionAlgorithm {
 impl fmt::Display for AssertionAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the assertion algorithm for keys that verify with this one.
+    const fn assertion(algorithm: Algorithm) -> Option<AssertionAlgorithm> {
+        match algorithm {
+            Algorithm::RS256 => Some(AssertionAlgorithm::RS256),
+            Algorithm::RS384 => Some(AssertionAlgorithm::RS384),
+            Algorithm::RS512 => Some(AssertionAlgorithm::RS512),
+            Algorithm::PS256 => Some(AssertionAlgorithm::PS256),
+            Algorithm::PS384 => Some(AssertionAlgorithm::PS384),
+            Algorithm::PS512 => Some(AssertionAlgorithm::PS512),
+            Algorithm::ES256 => Some(AssertionAlgorithm::ES256),
+            Algorithm::ES384 => Some(AssertionAlgorithm::ES384),
+            Algorithm::ES512 => Some(AssertionAlgorithm::ES512),
+            Algorithm::EdDSA => Some(AssertionAlgorithm::EdDSA),
+            // Private keys of these are made for tests only.
+            Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => None,
+        }
+    }
+
+    const fn assertion_with_secret(algorithm: HmacAlgorithm) -> AssertionAlgorithm {
+        match algorithm {
+            HmacAlgorithm::HS256 => AssertionAlgorithm::HS256,
+            HmacAlgorithm::HS384 => AssertionAlgorithm::HS384,
+            HmacAlgorithm::HS512 => AssertionAlgorithm::HS512,
+        }
+    }
+
+    #[test]
+    fn they_are_those_of_jose() {
+        for algorithm in Algorithm::ALL.iter().copied() {
+            let Some(assertion) = assertion(algorithm) else { continue };
+            assert_eq!(assertion.scheme(), Scheme::PrivateKey(algorithm));
+            assert_eq!(assertion.name(), algorithm.name());
+        }
+        for own in AssertionAlgorithm::ALL.iter().copied() {
+            let (jose, found) = match own.scheme() {
+                Scheme::PrivateKey(algorithm) => (algorithm.name(), assertion(algorithm)),
+                Scheme::Secret(hmac) => (hmac.name(), Some(assertion_with_secret(hmac))),
+            };
+            // The one that has two names (RFC 9864 §2.2).
+            if own == AssertionAlgorithm::Ed25519 {
+                assert_eq!((own.name(), found), ("Ed25519", Some(AssertionAlgorithm::EdDSA)));
+            } else {
+                assert_eq!((own.name(), Some(own)), (jose, found));
+            }
+        }
     }
 }

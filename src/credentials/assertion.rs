@@ -1,3 +1,6 @@
+//! Client assertions: their settings, claims and signature (RFC 7523 §2.2, §3).
+
+use std::fmt;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
@@ -6,17 +9,25 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
 use crate::credentials::algorithm::{AssertionAlgorithm, Scheme};
-use crate::credentials::known::Known;
-use crate::credentials::provider::SecretError;
+use crate::credentials::audience::{AssertionAudience, Recipient};
+use crate::credentials::fingerprinted::FingerprintedSecret;
+use crate::credentials::provider::{SecretError, SecretErrorKind};
+use crate::credentials::signer::{AssertionSigner, Key, Remote};
 use crate::credentials::source::SecretSource;
-use crate::digest::random;
-use crate::jose::{KeyType, PrivateKey, Signer, serialize};
+use crate::credentials::thumbprint::thumbprint;
+use crate::digest::{Digest, random};
+use crate::jose::{KeyType, PrivateKey, Signer, jws_signature, serialize, write_signing_input};
 
-/// A new assertion is made for every request, and need only live as long as that.
+/// The lifetime of an assertion: each request has a new one.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// An authorization server's clock isn't further behind than this.
+/// The most by which an assertion can be backdated, for servers whose clock is behind.
 const LONGEST_BACKDATE: Duration = Duration::from_secs(30);
+
+/// The `typ` values of assertions in the revision of RFC 7523 (draft-ietf-oauth-rfc7523bis).
+const AUTHENTICATION: &str = "client-authentication+jwt";
+#[cfg(feature = "client")]
+const GRANT: &str = "authorization-grant+jwt";
 
 /// The JWT that a client signs to authenticate (RFC 7523 §2.2).
 ///
@@ -30,35 +41,17 @@ const LONGEST_BACKDATE: Duration = Duration::from_secs(30);
 /// ```
 ///
 /// Each assertion lives for a minute, has an unguessable `jti`, and is used once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Assertion {
     algorithm: AssertionAlgorithm,
-    pub(crate) key: SecretSource,
+    key: Key,
     key_id: Option<Box<str>>,
+    /// The thumbprint of the configured certificate; the inner `None` if that can't be read.
+    certificate: Option<Option<Box<str>>>,
     audience: AssertionAudience,
     typ: &'static str,
+    subject: Option<Box<str>>,
     backdate: Duration,
-}
-
-/// The `aud` of an assertion.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum AssertionAudience {
-    /// The issuer identifier, as the revision of RFC 7523 (draft-ietf-oauth-rfc7523bis) demands:
-    /// an assertion for the token endpoint could be meant for an attacker's server.
-    #[default]
-    Issuer,
-    /// The address of the token endpoint, for servers that know nothing else.
-    TokenEndpoint,
-    /// Something else that the server demands.
-    Other(String),
-}
-
-/// Where an assertion is sent.
-#[derive(Clone, Copy)]
-pub(crate) struct Recipient<'a> {
-    pub(crate) issuer: Option<&'a str>,
-    pub(crate) token_endpoint: &'a str,
 }
 
 impl Assertion {
@@ -66,23 +59,44 @@ impl Assertion {
     /// the client's secret.
     ///
     /// A key from a [`SecretProvider`](crate::client::SecretProvider) can be replaced at any time;
-    /// as a JWK it brings its new `kid` along.
+    /// a JWK has its own `kid`.
     pub fn new(algorithm: AssertionAlgorithm, key: impl Into<SecretSource>) -> Self {
+        Self::with(algorithm, Key::Here(key.into()))
+    }
+
+    /// Signs with a private key that this process never has, such as one in a cloud's key management service.
+    pub fn signed_by(algorithm: AssertionAlgorithm, signer: impl AssertionSigner) -> Self {
+        Self::with(algorithm, Key::Elsewhere(Remote::new(signer)))
+    }
+
+    fn with(algorithm: AssertionAlgorithm, key: Key) -> Self {
         Self {
             algorithm,
-            key: key.into(),
+            key,
             key_id: None,
+            certificate: None,
             audience: AssertionAudience::Issuer,
-            typ: "client-authentication+jwt",
+            typ: AUTHENTICATION,
+            subject: None,
             backdate: Duration::ZERO,
         }
     }
 
-    /// Sets the `kid` by which the server knows the public key. Every private key needs one, a JWK
-    /// may have its own.
+    /// Sets the `kid` by which the server knows the public key. Every private key needs one, unless
+    /// there is a [certificate](Self::certificate); a JWK may have its own.
     #[must_use]
     pub fn key_id(mut self, key_id: &str) -> Self {
         self.key_id = Some(key_id.into());
+        self
+    }
+
+    /// Names the key by the SHA-256 thumbprint of its certificate (`x5t#S256`, RFC 7515 §4.1.8), as
+    /// Microsoft Entra ID requires it.
+    ///
+    /// The certificate is in PEM, of which the first one is used, or in DER.
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl AsRef<[u8]>) -> Self {
+        self.certificate = Some(thumbprint(certificate.as_ref()));
         self
     }
 
@@ -97,6 +111,23 @@ impl Assertion {
     #[must_use]
     pub fn plain_typ(mut self) -> Self {
         self.typ = "JWT";
+        self
+    }
+
+    /// Sets the subject of a JWT bearer grant's assertion (RFC 7523 §3): the user on whose behalf the
+    /// client asks. By default it is the client itself, as always for client authentication.
+    #[must_use]
+    pub fn subject(mut self, subject: &str) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// Makes it the assertion of a grant, instead of one for authentication.
+    #[cfg(feature = "client")]
+    pub(crate) fn for_grant(mut self) -> Self {
+        if self.typ == AUTHENTICATION {
+            self.typ = GRANT;
+        }
         self
     }
 
@@ -117,7 +148,23 @@ impl Assertion {
         self.audience == AssertionAudience::Issuer
     }
 
-    /// Returns what is wrong with the settings, as far as it can be told.
+    /// Returns the source of the key, unless a signer has it.
+    pub(crate) const fn source(&self) -> Option<&SecretSource> {
+        match &self.key {
+            Key::Here(source) => Some(source),
+            Key::Elsewhere(_) => None,
+        }
+    }
+
+    /// Returns what distinguishes the key from others within the process.
+    pub(crate) fn key_identity(&self) -> Digest {
+        match &self.key {
+            Key::Here(source) => source.identity(),
+            Key::Elsewhere(signer) => signer.identity(),
+        }
+    }
+
+    /// Checks the settings, and the key if it is known already.
     pub(crate) fn check(&self, by_secret: bool) -> Result<(), String> {
         let algorithm = self.algorithm;
         if matches!(algorithm.scheme(), Scheme::Secret(_)) != by_secret {
@@ -127,15 +174,26 @@ impl Assertion {
                 format!("private_key_jwt signs with a private key, not with {algorithm}")
             });
         }
-        if !algorithm.is_supported() {
+        let is_elsewhere = self.source().is_none();
+        if is_elsewhere && by_secret {
+            return Err(
+                "client_secret_jwt signs with the client's secret, not with a signer".into()
+            );
+        }
+        if self.certificate == Some(None) {
+            return Err("the certificate is neither in PEM nor in DER".into());
+        }
+        if is_elsewhere {
+            self.name(None).map(drop)?;
+        } else if !algorithm.is_supported() {
             return Err(format!(
-                "there is nothing to sign {algorithm} with: turn on the feature \"aws-lc-rs\""
+                "no crypto backend signs {algorithm}: turn on the feature \"aws-lc-rs\""
             ));
         }
         if self.backdate > LONGEST_BACKDATE {
             return Err("an assertion can be backdated by 30 seconds at most".into());
         }
-        match self.key.fixed() {
+        match self.source().and_then(SecretSource::fixed) {
             None => Ok(()),
             Some(key) => {
                 let (signer, _) = self.signer(key)?;
@@ -167,22 +225,81 @@ impl Assertion {
             let advice = fault.advice(self.algorithm, needed);
             format!("the private key can't be used: {advice}")
         })?;
-        let kid = self.key_id.clone().or_else(|| key.kid.clone());
-        match kid {
-            Some(kid) => Ok((Signer::Key(algorithm, key), Some(kid))),
-            None => Err("the private key needs a key id: call .key_id(\"…\")".into()),
+        let kid = self.name(key.kid.clone())?;
+        Ok((Signer::Key(algorithm, key), kid))
+    }
+
+    /// Returns the `kid`, which is optional if a certificate names the key.
+    fn name(&self, own: Option<Box<str>>) -> Result<Option<Box<str>>, String> {
+        match self.key_id.clone().or(own) {
+            None if self.certificate.is_none() => {
+                Err("the private key needs a key id: call .key_id(\"…\")".into())
+            }
+            kid => Ok(kid),
         }
     }
 
-    /// Makes an assertion (RFC 7523 §3), unless the key is no good.
-    pub(crate) fn make(
+    /// Makes an assertion (RFC 7523 §3). An external signer has `patience` to answer.
+    pub(crate) async fn make(
         &self,
         client_id: &str,
-        key: &Known,
+        key: Option<&FingerprintedSecret>,
         recipient: Recipient<'_>,
         now: UnixTime,
+        patience: Duration,
     ) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-        let (signer, kid) = self.signer(key.expose()).map_err(SecretError::malformed)?;
+        let claims = self.claims(client_id, recipient, now)?;
+        let jwt = match &self.key {
+            Key::Here(_) => {
+                let key = key.ok_or(SecretError::new(SecretErrorKind::NotFound))?;
+                let (signer, kid) = self.signer(key.expose()).map_err(SecretError::malformed)?;
+                let header = self.header(kid);
+                serialize(header.as_bytes(), claims.as_bytes(), |input| signer.sign(input))
+                    .map_err(|_| self.no_signature())?
+            }
+            Key::Elsewhere(signer) => {
+                let header = self.header(self.name(None).map_err(SecretError::malformed)?);
+                let mut jwt = Zeroizing::new(String::new());
+                write_signing_input(header.as_bytes(), claims.as_bytes(), &mut jwt);
+                let signature = signer.sign(jwt.as_bytes(), patience).await?;
+                let Scheme::PrivateKey(algorithm) = self.algorithm.scheme() else {
+                    return Err(self.no_signature());
+                };
+                let signature = jws_signature(algorithm, signature);
+                let signature = signature.ok_or_else(|| {
+                    let name = self.algorithm;
+                    SecretError::malformed(format!(
+                        "what the signer returned can't be a signature of {name}"
+                    ))
+                })?;
+                jwt.push('.');
+                BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut jwt);
+                jwt
+            }
+        };
+        Ok(Zeroizing::new(jwt.as_bytes().to_vec()))
+    }
+
+    fn no_signature(&self) -> SecretError {
+        SecretError::malformed(format!("the key can't sign {}", self.algorithm))
+    }
+
+    fn header(&self, kid: Option<Box<str>>) -> String {
+        let mut header = json!({ "alg": self.algorithm.name(), "typ": self.typ });
+        if let Some(header) = header.as_object_mut() {
+            header.extend(kid.map(|kid| ("kid".into(), json!(&*kid))));
+            let thumbprint = self.certificate.iter().flatten();
+            header.extend(thumbprint.map(|thumbprint| ("x5t#S256".into(), json!(&**thumbprint))));
+        }
+        header.to_string()
+    }
+
+    fn claims(
+        &self,
+        client_id: &str,
+        recipient: Recipient<'_>,
+        now: UnixTime,
+    ) -> Result<String, SecretError> {
         let audience = match &self.audience {
             AssertionAudience::Issuer => recipient
                 .issuer
@@ -190,30 +307,21 @@ impl Assertion {
             AssertionAudience::TokenEndpoint => recipient.token_endpoint,
             AssertionAudience::Other(other) => other,
         };
-        let mut header = json!({ "alg": self.algorithm.name(), "typ": self.typ });
-        if let (Some(kid), Some(header)) = (kid, header.as_object_mut()) {
-            header.insert("kid".into(), json!(&*kid));
-        }
-        let no_random = "there are no random numbers";
+        let no_random = "no random numbers are available";
         let random = random::<16>().map_err(|_| SecretError::malformed(no_random))?;
         let claims = json!({
             "iss": client_id,
-            "sub": client_id,
+            "sub": self.subject.as_deref().unwrap_or(client_id),
             "aud": audience,
             "jti": BASE64_URL_SAFE_NO_PAD.encode(random),
             "iat": now.minus(self.backdate).as_secs(),
             "exp": now.plus(LIFETIME).as_secs(),
         });
-        let (header, claims) = (header.to_string(), claims.to_string());
-        let jwt = serialize(header.as_bytes(), claims.as_bytes(), |input| signer.sign(input))
-            .map_err(|_| {
-                SecretError::malformed(format!("the key can't sign {}", self.algorithm))
-            })?;
-        Ok(Zeroizing::new(jwt.as_bytes().to_vec()))
+        Ok(claims.to_string())
     }
 
-    /// Returns what an authorization server tells two such settings apart by.
-    pub(crate) fn distinction(&self) -> [&str; 5] {
+    /// Returns everything in the settings that makes a difference to an authorization server.
+    pub(crate) fn distinction(&self) -> [&str; 7] {
         let audience = match &self.audience {
             AssertionAudience::Issuer => "",
             AssertionAudience::TokenEndpoint => "token endpoint",
@@ -221,7 +329,19 @@ impl Assertion {
         };
         let other = if matches!(self.audience, AssertionAudience::Other(_)) { "other" } else { "" };
         let kid = self.key_id.as_deref().unwrap_or_default();
-        [self.algorithm.name(), kid, audience, other, self.typ]
+        let certificate = self.certificate.as_ref().and_then(Option::as_deref).unwrap_or_default();
+        let subject = self.subject.as_deref().unwrap_or_default();
+        [self.algorithm.name(), kid, audience, other, self.typ, certificate, subject]
+    }
+}
+
+impl fmt::Debug for Assertion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assertion")
+            .field("algorithm", &self.algorithm)
+            .field("key_id", &self.key_id)
+            .field("audience", &self.audience)
+            .finish_non_exhaustive()
     }
 }
 
@@ -229,9 +349,12 @@ impl Assertion {
 mod tests {
     use std::collections::HashSet;
 
+    use futures_util::FutureExt as _;
     use serde_json::Value;
 
     use super::*;
+    use crate::credentials::signer::SignatureFuture;
+    use crate::digest::sha256_base64url;
     use crate::jose::{Algorithm, Backend, key_from_pem};
     use crate::secret::Secret;
 
@@ -249,8 +372,10 @@ mod tests {
     }
 
     fn make(assertion: &Assertion, key: &[u8]) -> Parts {
-        let known = Known::new(Secret::new(key));
-        let made = assertion.make("me", &known, RECIPIENT, UnixTime::from_secs(NOW)).unwrap();
+        let known = FingerprintedSecret::new(Secret::new(key));
+        let now = UnixTime::from_secs(NOW);
+        let made = assertion.make("me", Some(&known), RECIPIENT, now, Duration::from_secs(1));
+        let made = made.now_or_never().unwrap().unwrap();
         let jwt = String::from_utf8(made.to_vec()).unwrap();
         let (input, signature) = jwt.rsplit_once('.').unwrap();
         let (header, claims) = input.split_once('.').unwrap();
@@ -425,7 +550,106 @@ mod tests {
         assert_eq!(make(&by_jwk.key_id("mine"), jwk).header["kid"], "mine");
     }
 
-    // T16: a PEM that parses, and holds no good key.
+    /// Keeps a P-256 key, and signs as it is told.
+    struct Kms(Outcome);
+
+    type Outcome = fn(Vec<u8>) -> Result<Vec<u8>, SecretError>;
+
+    impl AssertionSigner for Kms {
+        fn sign<'a>(&'a self, message: &'a [u8]) -> SignatureFuture<'a> {
+            let key = PrivateKey::read(p256(), KeyType::P256).unwrap();
+            let signature = Signer::Key(Algorithm::ES256, key).sign(message).unwrap();
+            Box::pin(async move { self.0(signature) })
+        }
+    }
+
+    async fn made_by(kms: Kms) -> Result<String, SecretError> {
+        let assertion = Assertion::signed_by(AssertionAlgorithm::ES256, kms).key_id("k");
+        assert_eq!(assertion.check(false), Ok(()));
+        let made = assertion.make("me", None, RECIPIENT, UnixTime::from_secs(NOW), SECOND).await?;
+        Ok(String::from_utf8(made.to_vec()).unwrap())
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn wi_a_key_that_stays_elsewhere_signs_in_either_form() {
+        let forms: [Outcome; 2] = [Ok, |raw| Ok(der(&raw))];
+        for form in forms {
+            let jwt = made_by(Kms(form)).await.unwrap();
+            let (input, signature) = jwt.rsplit_once('.').unwrap();
+            let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap();
+            let public = include_str!("../../fixtures/keys/p256.pub.pem");
+            let public = key_from_pem(public, None, Backend::preferred().unwrap()).unwrap();
+            assert!(public.verify(Algorithm::ES256, input.as_bytes(), &signature));
+        }
+    }
+
+    /// Writes a signature as key management services do.
+    fn der(raw: &[u8]) -> Vec<u8> {
+        let integer = |number: &[u8]| {
+            let zeros = number.iter().take_while(|byte| **byte == 0).count();
+            let number = &number[zeros..];
+            let sign = if number[0] >= 0x80 { &[0][..] } else { &[] };
+            [&[0x02, (sign.len() + number.len()) as u8], sign, number].concat()
+        };
+        let body = [integer(&raw[..32]), integer(&raw[32..])].concat();
+        [&[0x30, body.len() as u8], &*body].concat()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wi_a_signer_that_fails_or_hangs_or_signs_something_else_is_told_apart() {
+        let failed = made_by(Kms(|_| Err(SecretError::new(SecretErrorKind::Other)))).await;
+        assert_eq!(failed.unwrap_err().kind(), SecretErrorKind::Other);
+        let short = made_by(Kms(|raw| Ok(raw[..40].to_vec()))).await.unwrap_err();
+        assert_eq!(short.kind(), SecretErrorKind::Malformed);
+        assert!(format!("{short:?}").contains("a signature of ES256"), "{short:?}");
+
+        struct Hangs;
+        impl AssertionSigner for Hangs {
+            fn sign<'a>(&'a self, _: &'a [u8]) -> SignatureFuture<'a> {
+                Box::pin(std::future::pending())
+            }
+        }
+        let (started, now) = (crate::clock::monotonic(), UnixTime::from_secs(NOW));
+        let hangs = Assertion::signed_by(AssertionAlgorithm::ES256, Hangs).key_id("k");
+        let made = hangs.make("me", None, RECIPIENT, now, 60 * SECOND).await;
+        assert_eq!(made.unwrap_err().kind(), SecretErrorKind::Unavailable);
+        assert_eq!(started.elapsed(), 5 * SECOND);
+    }
+
+    #[test]
+    fn wi_the_key_of_a_signer_needs_a_name_and_no_secret_of_the_servers() {
+        let signed_by = |algorithm| Assertion::signed_by(algorithm, Kms(Ok));
+        assert!(signed_by(AssertionAlgorithm::ES256).check(false).unwrap_err().contains("key_id"));
+        let by_secret = signed_by(AssertionAlgorithm::HS256).check(true).unwrap_err();
+        assert!(by_secret.contains("signer"), "{by_secret}");
+        let certificate = signed_by(AssertionAlgorithm::ES256).certificate([0x30, 1, 5]);
+        assert_eq!(certificate.check(false), Ok(()));
+    }
+
+    #[test]
+    fn wi_a_certificate_names_the_key_by_its_thumbprint() {
+        let der = [0x30, 3, 0x02, 1, 5];
+        let pem = "-----BEGIN CERTIFICATE-----\nMAMCAQU=\n-----END CERTIFICATE-----\n";
+        let expected = sha256_base64url(&der);
+        let key = str::from_utf8(p256()).unwrap();
+        let assertion = || Assertion::new(AssertionAlgorithm::ES256, key);
+        for assertion in [assertion().certificate(der), assertion().certificate(pem)] {
+            assert_eq!(assertion.check(false), Ok(()));
+            let header = make(&assertion, p256()).header;
+            assert_eq!(header["x5t#S256"], *expected);
+            assert!(header.get("kid").is_none());
+        }
+        let both = make(&assertion().key_id("k").certificate(der), p256()).header;
+        assert_eq!((&both["kid"], &both["x5t#S256"]), (&"k".into(), &(*expected).into()));
+        for bad in ["", "nonsense", key, "-----BEGIN CERTIFICATE-----\nMAMCAQU="] {
+            let error = assertion().certificate(bad).check(false).unwrap_err();
+            assert!(error.contains("certificate"), "{error}");
+        }
+    }
+
+    // T16: a PEM that parses and has no valid key.
     #[test]
     fn t16_a_broken_key_is_found_when_built() {
         let pem = str::from_utf8(p256()).unwrap();

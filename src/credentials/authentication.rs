@@ -1,113 +1,149 @@
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use bytes::Bytes;
+//! How a client authenticates: the public type, its checks, and what it adds to a request.
+
+use std::time::Duration;
+
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
-use crate::credentials::assertion::{Assertion, Recipient};
-use crate::credentials::form::{Space, encode_into};
-use crate::credentials::known::Known;
+#[cfg(test)]
+use crate::credentials::algorithm::AssertionAlgorithm;
+use crate::credentials::assertion::Assertion;
+use crate::credentials::audience::Recipient;
+use crate::credentials::basic::{BasicEncoding, basic};
+use crate::credentials::fingerprinted::FingerprintedSecret;
+use crate::credentials::method::{AssertionType, AuthMethod};
 use crate::credentials::provider::{SecretError, SecretErrorKind};
 use crate::credentials::source::SecretSource;
 use crate::credentials::text::fault;
-use crate::digest::Parts;
+use crate::credentials::workload::WorkloadToken;
+use crate::digest::{Digest, Parts};
 
 /// How the client authenticates to the token endpoint.
 ///
-/// Exactly this one way is used, and no other is tried if the server refuses it.
+/// Only this way is used: no other is tried if the server refuses it.
 ///
 /// ```
 /// use tower_bearer::client::{BasicEncoding, ClientAuth};
 ///
 /// let usual = ClientAuth::basic("billing", "s3cret");
-/// // For servers that don't decode what RFC 6749 has clients encode.
+/// // For servers that don't decode the credentials as RFC 6749 requires.
 /// let raw = ClientAuth::basic_encoded("billing", "p%:+/ &=s", BasicEncoding::Raw);
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClientAuth {
     client_id: Box<str>,
-    method: Method,
+    method: AuthMethod,
+    /// Whether `client_id` is left out beside an assertion.
+    omits_client_id: bool,
 }
 
-#[derive(Clone, Debug)]
-enum Method {
-    Basic(SecretSource, BasicEncoding),
-    Body(SecretSource),
-    PrivateKey(Assertion),
-    SecretJwt(Assertion),
-    Tls,
-}
-
-/// How identifier and secret are encoded before they are joined for HTTP Basic.
-///
-/// It makes a difference to characters other than letters, digits and `*-._`, and servers don't
-/// agree. If a secret with such characters is refused, choose another encoding, or
-/// [`ClientAuth::body`].
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-#[non_exhaustive]
-pub enum BasicEncoding {
-    /// Form-encoded, a space as `+`: as RFC 6749 §2.3.1 says.
-    #[default]
-    Form,
-    /// Percent-encoded, a space as `%20`, for servers that leave a `+` as it is.
-    Percent,
-    /// Not at all, for servers that decode nothing.
-    Raw,
-}
-
-/// What goes into a request so that the server knows the client.
-pub(crate) struct Proof {
+/// The header field and parameters that authenticate the client in one request.
+pub(crate) struct ClientProof {
     pub(crate) header: Option<HeaderValue>,
-    pub(crate) parameters: Vec<(&'static str, Zeroizing<Vec<u8>>)>,
+    pub(crate) parameters: Vec<Parameter>,
+}
+
+/// A parameter of the request's body.
+pub(crate) struct Parameter {
+    name: &'static str,
+    value: Zeroizing<Vec<u8>>,
+    /// Whether it could be used to authenticate as this client.
+    #[cfg_attr(not(feature = "client"), allow(dead_code, reason = "for what is shown"))]
+    is_secret: bool,
+}
+
+impl Parameter {
+    fn open(name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+        Self { name, value: Zeroizing::new(value.into()), is_secret: false }
+    }
+
+    const fn secret(name: &'static str, value: Zeroizing<Vec<u8>>) -> Self {
+        Self { name, value, is_secret: true }
+    }
+
+    /// Returns its name and value.
+    pub(crate) fn pair(&self) -> (&str, &[u8]) {
+        (self.name, &self.value)
+    }
 }
 
 impl ClientAuth {
-    /// By HTTP Basic (`client_secret_basic`).
+    /// Authenticates by HTTP Basic (`client_secret_basic`).
     pub fn basic(client_id: &str, secret: impl Into<SecretSource>) -> Self {
         Self::basic_encoded(client_id, secret, BasicEncoding::Form)
     }
 
-    /// By HTTP Basic, with another encoding than RFC 6749 demands.
+    /// Authenticates by HTTP Basic, with another encoding than RFC 6749 requires.
     pub fn basic_encoded(
         client_id: &str,
         secret: impl Into<SecretSource>,
         encoding: BasicEncoding,
     ) -> Self {
-        Self::new(client_id, Method::Basic(secret.into(), encoding))
+        Self::new(client_id, AuthMethod::Basic(secret.into(), encoding))
     }
 
-    /// By parameters in the request's body (`client_secret_post`).
+    /// Authenticates by parameters in the request's body (`client_secret_post`).
     ///
     /// RFC 6749 §2.3.1 advises against it; it is for servers that offer nothing else, or whose
-    /// decoding of Basic can't be guessed.
+    /// decoding of Basic isn't known.
     pub fn body(client_id: &str, secret: impl Into<SecretSource>) -> Self {
-        Self::new(client_id, Method::Body(secret.into()))
+        Self::new(client_id, AuthMethod::Body(secret.into()))
     }
 
-    /// By a JWT signed with a private key (`private_key_jwt`, RFC 7523 §2.2): no secret leaves the
-    /// client.
+    /// Authenticates by a JWT signed with a private key (`private_key_jwt`, RFC 7523 §2.2): no secret leaves
+    /// the client.
     pub fn private_key_jwt(client_id: &str, assertion: Assertion) -> Self {
-        Self::new(client_id, Method::PrivateKey(assertion))
+        Self::new(client_id, AuthMethod::PrivateKey(assertion))
     }
 
-    /// By a JWT with an HMAC of the client's secret (`client_secret_jwt`).
+    /// Authenticates by a JWT with an HMAC of the client's secret (`client_secret_jwt`).
     pub fn client_secret_jwt(client_id: &str, assertion: Assertion) -> Self {
-        Self::new(client_id, Method::SecretJwt(assertion))
+        Self::new(client_id, AuthMethod::SecretJwt(assertion))
     }
 
-    /// By the TLS certificate that the transport presents (`tls_client_auth`, RFC 8705 §2): nothing
-    /// but the client's identifier is in the request.
+    /// Authenticates by the JWT that the platform gives to this workload: there is no secret to distribute.
     ///
-    /// The transport must bring the certificate along; see `ReqwestTransportBuilder::client_certificate`. Where the
-    /// token endpoint is discovered, it is that of the metadata's `mtls_endpoint_aliases` (RFC 8705
-    /// §5), if there is one. Such tokens are never put into a shared cache: they may be bound to the
-    /// certificate of one process.
-    pub fn tls(client_id: &str) -> Self {
-        Self::new(client_id, Method::Tls)
+    /// The authorization server must trust the platform as an issuer of such tokens, and map their
+    /// subject to this client.
+    pub fn workload(client_id: &str, token: WorkloadToken) -> Self {
+        Self::workload_as(client_id, token, AssertionType::JwtBearer)
     }
 
-    fn new(client_id: &str, method: Method) -> Self {
-        Self { client_id: client_id.into(), method }
+    /// Authenticates by the JWT that the platform gives to this workload, with this `client_assertion_type`.
+    pub fn workload_as(client_id: &str, token: WorkloadToken, kind: AssertionType) -> Self {
+        Self::new(client_id, AuthMethod::Workload(token, kind))
+    }
+
+    /// Doesn't authenticate: for public clients, and for grants whose assertion or exchanged token is
+    /// sufficient. An empty identifier isn't sent, as Google's Security Token Service expects.
+    pub fn none(client_id: &str) -> Self {
+        Self::new(client_id, AuthMethod::None)
+    }
+
+    /// Leaves `client_id` out of requests with an assertion, whose `sub` says the same (RFC 7521
+    /// §4.2), for servers that refuse both.
+    ///
+    /// If the request has no assertion, building the grant fails.
+    #[must_use]
+    pub fn without_client_id(mut self) -> Self {
+        self.omits_client_id = true;
+        self
+    }
+
+    /// Authenticates by the TLS certificate that the transport presents (`tls_client_auth`, RFC 8705 §2):
+    /// the request has nothing but the client's identifier.
+    ///
+    /// The transport must present the certificate; see `ReqwestTransportBuilder::client_certificate_files`. A
+    /// discovered token endpoint is that of the metadata's `mtls_endpoint_aliases` (RFC 8705 §5), if there
+    /// is one. Such tokens are never put into a shared cache: they may be bound to the certificate of one
+    /// process.
+    pub fn tls(client_id: &str) -> Self {
+        Self::new(client_id, AuthMethod::Tls)
+    }
+
+    fn new(client_id: &str, method: AuthMethod) -> Self {
+        Self { client_id: client_id.into(), method, omits_client_id: false }
     }
 
     pub(crate) fn client_id(&self) -> &str {
@@ -116,45 +152,53 @@ impl ClientAuth {
 
     /// Returns the name in the IANA registry "OAuth Token Endpoint Authentication Methods".
     pub(crate) const fn name(&self) -> &'static str {
-        match self.method {
-            Method::Basic(..) => "client_secret_basic",
-            Method::Body(_) => "client_secret_post",
-            Method::PrivateKey(_) => "private_key_jwt",
-            Method::SecretJwt(_) => "client_secret_jwt",
-            Method::Tls => "tls_client_auth",
-        }
+        self.method.name()
     }
 
-    /// Returns `true` if the transport's TLS certificate says who the client is. Its tokens may be
-    /// bound to it (RFC 8705 §3).
+    /// Returns `true` if the client authenticates by the transport's TLS certificate.
     pub(crate) const fn is_by_certificate(&self) -> bool {
-        matches!(self.method, Method::Tls)
+        self.method.is_by_certificate()
+    }
+
+    /// Returns `true` if servers that accept this way list it in their metadata.
+    #[cfg(feature = "client")]
+    pub(crate) const fn is_advertised(&self) -> bool {
+        self.method.is_advertised()
+    }
+
+    /// Returns `true` if the client doesn't authenticate.
+    pub(crate) const fn is_none(&self) -> bool {
+        self.method.is_none()
     }
 
     #[cfg(feature = "client")]
     pub(crate) const fn assertion(&self) -> Option<&Assertion> {
-        match &self.method {
-            Method::PrivateKey(assertion) | Method::SecretJwt(assertion) => Some(assertion),
-            Method::Basic(..) | Method::Body(_) | Method::Tls => None,
-        }
+        self.method.assertion()
     }
 
     pub(crate) const fn source(&self) -> Option<&SecretSource> {
-        match &self.method {
-            Method::Basic(source, _) | Method::Body(source) => Some(source),
-            Method::PrivateKey(assertion) | Method::SecretJwt(assertion) => Some(&assertion.key),
-            Method::Tls => None,
-        }
+        self.method.source()
     }
 
-    /// Returns `true` if the server has the secret, too.
+    /// Returns what distinguishes the secret or key from others in this process.
+    pub(crate) fn identity(&self) -> Digest {
+        self.method.identity()
+    }
+
+    /// Returns what distinguishes the holder of the secret from others in all processes.
+    #[cfg(feature = "client")]
+    pub(crate) fn holder(&self, known: Option<&FingerprintedSecret>) -> Digest {
+        self.method.holder(known)
+    }
+
+    /// Returns `true` if the server has the same secret.
     pub(crate) const fn shares_secret(&self) -> bool {
-        !matches!(self.method, Method::PrivateKey(_))
+        self.method.shares_secret()
     }
 
-    /// Returns what is wrong with the settings, as far as it can be told.
+    /// Checks the settings, and the secret if it is known already.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.client_id.is_empty() {
+        if self.client_id.is_empty() && !self.is_none() {
             return Err("the client id is empty".into());
         }
         if let Some(fault) = fault(self.client_id.as_bytes()) {
@@ -168,114 +212,152 @@ impl ClientAuth {
             return Err(format!("the client's secret can't be sent: {fault}"));
         }
         match &self.method {
-            Method::Basic(_, BasicEncoding::Raw) if self.client_id.contains(':') => {
+            AuthMethod::Basic(..) | AuthMethod::Body(_) | AuthMethod::Tls | AuthMethod::None
+                if self.omits_client_id =>
+            {
+                Err("the client id can only be left out beside an assertion".into())
+            }
+            AuthMethod::Basic(_, BasicEncoding::Raw) if self.client_id.contains(':') => {
                 Err("a client id with ':' can't be sent by HTTP Basic without encoding".into())
             }
-            Method::PrivateKey(assertion) => assertion.check(false),
-            Method::SecretJwt(assertion) => assertion.check(true),
-            Method::Basic(..) | Method::Body(_) | Method::Tls => Ok(()),
+            AuthMethod::PrivateKey(assertion) => assertion.check(false),
+            AuthMethod::SecretJwt(assertion) => assertion.check(true),
+            AuthMethod::Basic(..)
+            | AuthMethod::Body(_)
+            | AuthMethod::Workload(..)
+            | AuthMethod::Tls
+            | AuthMethod::None => Ok(()),
         }
     }
 
-    /// Returns why this secret can't be one that a client sends, or signs with.
+    /// Returns why this secret can't be sent, or signed with.
     fn fault_of(&self, secret: &[u8]) -> Option<String> {
         let fault = fault(secret).filter(|_| self.shares_secret())?;
         Some(format!("{fault} (RFC 6749 appendix A.2)"))
     }
 
-    /// Makes what one request needs; an assertion is a new one each time.
-    pub(crate) fn prove(
+    /// Creates the proof for one request. An assertion is a new one each time, and an external signer has
+    /// `patience` to answer.
+    pub(crate) async fn prove(
         &self,
-        known: Option<&Known>,
+        known: Option<&FingerprintedSecret>,
         recipient: Recipient<'_>,
         now: UnixTime,
-    ) -> Result<Proof, SecretError> {
+        patience: Duration,
+    ) -> Result<ClientProof, SecretError> {
         if let Some(fault) = known.and_then(|known| self.fault_of(known.expose())) {
             return Err(SecretError::malformed(fault));
         }
         let secret = || known.ok_or(SecretError::new(SecretErrorKind::NotFound));
-        let client_id = || Zeroizing::new(self.client_id.as_bytes().to_vec());
+        let client_id = || Parameter::open("client_id", self.client_id.as_bytes());
         match &self.method {
-            Method::Basic(_, encoding) => {
+            AuthMethod::Basic(_, encoding) => {
                 let header = basic(&self.client_id, secret()?.expose(), *encoding);
-                Ok(Proof { header: Some(header?), parameters: Vec::new() })
+                Ok(ClientProof { header: Some(header?), parameters: Vec::new() })
             }
-            Method::Body(_) => {
+            AuthMethod::Body(_) => {
                 let secret = Zeroizing::new(secret()?.expose().to_vec());
-                let parameters = vec![("client_id", client_id()), ("client_secret", secret)];
-                Ok(Proof { header: None, parameters })
+                let parameters = vec![client_id(), Parameter::secret("client_secret", secret)];
+                Ok(ClientProof { header: None, parameters })
             }
-            Method::PrivateKey(assertion) | Method::SecretJwt(assertion) => {
-                const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-                let assertion = assertion.make(&self.client_id, secret()?, recipient, now)?;
-                let parameters = vec![
-                    ("client_id", client_id()),
-                    ("client_assertion_type", Zeroizing::new(JWT_BEARER.into())),
-                    ("client_assertion", assertion),
-                ];
-                Ok(Proof { header: None, parameters })
+            AuthMethod::PrivateKey(assertion) | AuthMethod::SecretJwt(assertion) => {
+                let id = &self.client_id;
+                let assertion = assertion.make(id, known, recipient, now, patience).await?;
+                Ok(self.asserted(AssertionType::JwtBearer, assertion))
             }
-            Method::Tls => Ok(Proof { header: None, parameters: vec![("client_id", client_id())] }),
+            AuthMethod::Workload(_, kind) => {
+                Ok(self.asserted(*kind, WorkloadToken::assertion(secret()?, now)?))
+            }
+            AuthMethod::None if self.client_id.is_empty() => {
+                Ok(ClientProof { header: None, parameters: Vec::new() })
+            }
+            AuthMethod::Tls | AuthMethod::None => {
+                Ok(ClientProof { header: None, parameters: vec![client_id()] })
+            }
         }
     }
 
-    /// Adds what tells this client from others, but for its secret.
+    fn asserted(&self, kind: AssertionType, assertion: Zeroizing<Vec<u8>>) -> ClientProof {
+        let id = || Parameter::open("client_id", self.client_id.as_bytes());
+        let mut parameters = Vec::with_capacity(3);
+        parameters.extend((!self.omits_client_id).then(id));
+        parameters.push(Parameter::open("client_assertion_type", kind.urn()));
+        parameters.push(Parameter::secret("client_assertion", assertion));
+        ClientProof { header: None, parameters }
+    }
+
+    /// Adds everything that distinguishes this client from others, except the secret. It must differ for any
+    /// two that differ, since they would share tokens otherwise.
     pub(crate) fn distinguish(&self, parts: Parts) -> Parts {
         let parts = parts.part(&*self.client_id).part(self.name());
-        match &self.method {
-            Method::Basic(_, encoding) => parts.part(format!("{encoding:?}")),
-            Method::PrivateKey(assertion) | Method::SecretJwt(assertion) => {
-                parts.list(assertion.distinction().into_iter())
-            }
-            Method::Body(_) | Method::Tls => parts,
+        self.method.distinguish(parts.part([u8::from(self.omits_client_id)]))
+    }
+}
+
+impl ClientProof {
+    /// Returns the secrets among the parameters, which must not be shown. The header's isn't among them.
+    #[cfg(any(feature = "client", test))]
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        let secrets = self.parameters.iter().filter(|parameter| parameter.is_secret);
+        secrets.map(|parameter| parameter.value.as_slice())
+    }
+}
+
+#[cfg(test)]
+impl ClientAuth {
+    /// Returns one client of each way to authenticate, with its secret.
+    pub(crate) fn one_of_each() -> Vec<(Self, FingerprintedSecret)> {
+        const SECRET: &str = "0123456789 s3cret 0123456789 s3cret";
+        const KEY: &str = include_str!("../../fixtures/keys/p256.pem");
+        const JWT: &str = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+        let token = || WorkloadToken::file("/nowhere");
+        let assertion = |algorithm, key: &str| Assertion::new(algorithm, key).key_id("k");
+        macro_rules! each {
+            ($($way:pat => $client:expr, $secret:expr;)+) => {{
+                // Doesn't compile until every way is here.
+                let _ = |method: &AuthMethod| match method { $($way => (),)+ };
+                vec![$({
+                    let client: Self = $client;
+                    assert!(matches!(client.method, $way), "another way: {client:?}");
+                    (client, FingerprintedSecret::new(crate::secret::Secret::new($secret)))
+                },)+]
+            }};
+        }
+        each! {
+            AuthMethod::Basic(..) => Self::basic("me", SECRET), SECRET;
+            AuthMethod::Body(_) => Self::body("me", SECRET), SECRET;
+            AuthMethod::PrivateKey(_) =>
+                Self::private_key_jwt("me", assertion(AssertionAlgorithm::ES256, KEY)), KEY;
+            AuthMethod::SecretJwt(_) =>
+                Self::client_secret_jwt("me", assertion(AssertionAlgorithm::HS256, SECRET)), SECRET;
+            AuthMethod::Workload(_, AssertionType::JwtBearer) => Self::workload("me", token()), JWT;
+            AuthMethod::Workload(_, AssertionType::JwtSpiffe) =>
+                Self::workload_as("me", token(), AssertionType::JwtSpiffe), JWT;
+            AuthMethod::Tls => Self::tls("me"), "";
+            AuthMethod::None => Self::none("me"), "";
         }
     }
-}
-
-impl Proof {
-    /// Returns what was made of the secret or key, but for what a text is searched for anyway.
-    #[cfg(feature = "client")]
-    pub(crate) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
-        let assertions = self.parameters.iter().filter(|(name, _)| *name == "client_assertion");
-        assertions.map(|(_, value)| value.as_slice())
-    }
-}
-
-/// `Basic`, and the base64 of identifier, colon and secret (RFC 7617 §2).
-fn basic(id: &str, secret: &[u8], encoding: BasicEncoding) -> Result<HeaderValue, SecretError> {
-    let longest = id.len().saturating_add(secret.len()).saturating_mul(3).saturating_add(1);
-    let mut pair = Zeroizing::new(Vec::with_capacity(longest));
-    let encode = |pair: &mut Vec<u8>, text: &[u8]| match encoding {
-        BasicEncoding::Form => encode_into(pair, text, Space::Plus),
-        BasicEncoding::Percent => encode_into(pair, text, Space::Percent20),
-        BasicEncoding::Raw => pair.extend_from_slice(text),
-    };
-    encode(&mut pair, id.as_bytes());
-    pair.push(b':');
-    encode(&mut pair, secret);
-    // Four characters for each three bytes begun, after "Basic ".
-    let mut value =
-        String::with_capacity(pair.len().div_ceil(3).saturating_mul(4).saturating_add(6));
-    value.push_str("Basic ");
-    BASE64_STANDARD.encode_string(&*pair, &mut value);
-    let value = Bytes::from_owner(Zeroizing::new(value.into_bytes()));
-    let mut value = HeaderValue::from_maybe_shared(value)
-        .map_err(|_| SecretError::new(SecretErrorKind::Malformed))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::{BASE64_STANDARD, Engine as _};
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     const NOWHERE: Recipient<'_> =
         Recipient { issuer: Some("https://as.example"), token_endpoint: "https://as.example/t" };
 
+    fn prove(auth: &ClientAuth, known: &FingerprintedSecret) -> Result<ClientProof, SecretError> {
+        let proof = auth.prove(Some(known), NOWHERE, UnixTime::from_secs(0), Duration::ZERO);
+        proof.now_or_never().unwrap()
+    }
+
     fn header(id: &str, secret: &str, encoding: BasicEncoding) -> String {
         let auth = ClientAuth::basic_encoded(id, secret, encoding);
-        let known = Known::new(crate::secret::Secret::new(secret));
-        let proof = auth.prove(Some(&known), NOWHERE, UnixTime::from_secs(0)).unwrap();
+        let known = FingerprintedSecret::new(crate::secret::Secret::new(secret));
+        let proof = prove(&auth, &known).unwrap();
         assert!(proof.parameters.is_empty(), "T6: one method only");
         let header = proof.header.unwrap();
         assert!(header.is_sensitive());
@@ -317,21 +399,77 @@ mod tests {
     // T6, T10, T18
     #[test]
     fn t6_t10_t18_each_method_sends_its_own_parameters_and_no_other() {
-        let known = Known::new(crate::secret::Secret::new("s p"));
-        let prove = |auth: ClientAuth| {
-            let proof = auth.prove(Some(&known), NOWHERE, UnixTime::from_secs(0)).unwrap();
+        let known = FingerprintedSecret::new(crate::secret::Secret::new("s p"));
+        let sent = |auth: ClientAuth| {
+            let proof = prove(&auth, &known).unwrap();
             assert!(proof.header.is_none());
             proof
                 .parameters
                 .into_iter()
-                .map(|(name, value)| (name, String::from_utf8(value.to_vec()).unwrap()))
+                .map(|it| (it.name, String::from_utf8(it.value.to_vec()).unwrap()))
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            prove(ClientAuth::body("me", "s p")),
+            sent(ClientAuth::body("me", "s p")),
             [("client_id", "me".into()), ("client_secret", "s p".into())]
         );
-        assert_eq!(prove(ClientAuth::tls("me")), [("client_id", "me".into())]);
+        assert_eq!(sent(ClientAuth::tls("me")), [("client_id", "me".into())]);
+    }
+
+    // WI5
+    #[test]
+    fn wi5_a_workload_sends_its_token_and_says_which_type_it_is() {
+        let jwt = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl";
+        let known = FingerprintedSecret::new(crate::secret::Secret::new(jwt));
+        let token = || WorkloadToken::file("/nowhere");
+        let sent = |auth: ClientAuth| {
+            assert_eq!(auth.check(), Ok(()));
+            let proof = prove(&auth, &known).unwrap();
+            assert!(proof.header.is_none());
+            let text = |value: Zeroizing<Vec<u8>>| String::from_utf8(value.to_vec()).unwrap();
+            let parameters = proof.parameters.into_iter();
+            parameters.map(|it| (it.name, text(it.value))).collect::<Vec<_>>()
+        };
+        let urn = |kind| format!("urn:ietf:params:oauth:client-assertion-type:{kind}");
+        let (kind, assertion) = ("client_assertion_type", ("client_assertion", jwt.to_owned()));
+        let usual = [("client_id", "me".into()), (kind, urn("jwt-bearer")), assertion.clone()];
+        assert_eq!(sent(ClientAuth::workload("me", token())), usual);
+        let spiffe = ClientAuth::workload_as("me", token(), AssertionType::JwtSpiffe);
+        let svid = [(kind, urn("jwt-spiffe")), assertion];
+        assert_eq!(sent(spiffe.without_client_id()), svid);
+        for nameless in
+            [ClientAuth::basic("me", "s"), ClientAuth::body("me", "s"), ClientAuth::tls("me")]
+        {
+            let error = nameless.without_client_id().check().unwrap_err();
+            assert!(error.contains("assertion"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_way_says_which_of_its_parameters_are_secret() {
+        for (client, known) in ClientAuth::one_of_each() {
+            let secret: &[&str] = match &client.method {
+                // The secret itself is searched for, in base64 too.
+                AuthMethod::Basic(..) => &[],
+                AuthMethod::Body(_) => &["client_secret"],
+                AuthMethod::PrivateKey(_) | AuthMethod::SecretJwt(_) | AuthMethod::Workload(..) => {
+                    &["client_assertion"]
+                }
+                AuthMethod::Tls | AuthMethod::None => &[],
+            };
+            let proof = prove(&client, &known).unwrap();
+            let is_secret = |parameter: &&Parameter| secret.contains(&parameter.name);
+            let expected: Vec<_> =
+                proof.parameters.iter().filter(is_secret).map(|it| it.pair().1).collect();
+            assert_eq!(expected.len(), secret.len(), "{client:?}");
+            assert_eq!(proof.secrets().collect::<Vec<_>>(), expected, "{client:?}");
+            // Whatever else is sent is known to all.
+            let urns = [AssertionType::JwtBearer.urn(), AssertionType::JwtSpiffe.urn()];
+            for open in proof.parameters.iter().filter(|it| !it.is_secret) {
+                let value = str::from_utf8(open.pair().1).unwrap();
+                assert!(value == "me" || urns.contains(&value), "{} is secret", open.name);
+            }
+        }
     }
 
     #[test]
@@ -352,8 +490,8 @@ mod tests {
             {
                 let error = make("me", secret).check().unwrap_err();
                 assert!(error.contains(why) && error.contains("A.2"), "{error}");
-                let known = Known::new(crate::secret::Secret::new(secret));
-                let late = make("me", "x").prove(Some(&known), NOWHERE, UnixTime::from_secs(0));
+                let known = FingerprintedSecret::new(crate::secret::Secret::new(secret));
+                let late = prove(&make("me", "x"), &known);
                 let late = format!("{:?}", late.err().unwrap());
                 assert!(late.contains(why), "{late}");
             }

@@ -1,5 +1,6 @@
+//! The client's secret in AWS Secrets Manager.
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,12 +9,11 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::{
     GetSecretValueError, GetSecretValueOutput,
 };
-use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use crate::cause::Reason;
+use crate::credentials::field::{NO_FIELD, field};
 use crate::credentials::provider::{SecretError, SecretErrorKind, SecretFuture, SecretProvider};
-use crate::json;
 use crate::secret::Secret;
 
 /// How long a request may take, the SDK's own retries included.
@@ -22,24 +22,23 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// A secret in AWS Secrets Manager: the current version (`AWSCURRENT`) of a secret string or
 /// binary, or one field of it where it is a JSON object.
 ///
-/// It asks through a client of the official SDK, which brings its own region, credentials,
+/// It uses a client of the official SDK, which has its own region, credentials,
 /// endpoint and HTTPS; `Client::new(&aws_config::load_from_env().await)` makes one. It needs the
 /// permission `secretsmanager:GetSecretValue`.
 ///
-/// The secret is fetched each time that it is asked for. A
-/// [`SecretSource`](crate::client::SecretSource) made of this keeps it for a while, and asks again
+/// The secret is fetched each time it is asked for. A
+/// [`SecretSource`](crate::client::SecretSource) made from this keeps it for a while, and asks again
 /// when a server refuses it; where several tenants share one secret, clone the source.
 ///
 /// # Errors
 ///
 /// [`SecretProvider::secret`] fails with
 ///
-/// * [`NotFound`](SecretErrorKind::NotFound) if there is no such secret, or no current version of
-///   it;
+/// * [`NotFound`](SecretErrorKind::NotFound) if there is no such secret, or it has no current version;
 /// * [`Malformed`](SecretErrorKind::Malformed) if it is empty, or the field is missing, empty or not
 ///   a string;
 /// * [`Unavailable`](SecretErrorKind::Unavailable) if there is no answer within 4
-///   seconds, or the answer is that the service is overloaded or broken;
+///   seconds, or if the service answers that it is overloaded or broken;
 /// * [`Other`](SecretErrorKind::Other) if it may not be read, was deleted or can't be decrypted, if
 ///   the client has no credentials, or if the answer can't be understood.
 ///
@@ -86,9 +85,7 @@ impl AwsSecretsManager {
             }
         };
         let secret = match &self.field {
-            Some(name) => field(&whole, name).ok_or_else(|| {
-                SecretError::malformed("it isn't a JSON object with a string in the named field")
-            })?,
+            Some(name) => field(&whole, name).ok_or_else(|| SecretError::malformed(NO_FIELD))?,
             None => Secret::new(whole.as_slice()),
         };
         if secret.expose().is_empty() {
@@ -119,14 +116,7 @@ fn whole(answer: GetSecretValueOutput) -> Result<Zeroizing<Vec<u8>>, SecretError
     bytes.map(Zeroizing::new).ok_or_else(|| SecretError::malformed("it has no value"))
 }
 
-fn field(object: &[u8], name: &str) -> Option<Secret> {
-    // The other fields may be secrets as well: they stay where they are.
-    let fields: BTreeMap<String, &RawValue> = json::parse(object).ok()?;
-    let value: String = serde_json::from_str(fields.get(name)?.get()).ok()?;
-    Some(Secret::new(value))
-}
-
-/// What AWS says, by its code alone: its words name accounts and keys.
+/// Maps an error by its code alone: the messages of AWS name accounts and keys.
 fn failure(error: &SdkError<GetSecretValueError>) -> SecretError {
     let code = error.as_service_error().and_then(|error| error.code());
     let known = |code: &&str| code.len() <= 64 && code.bytes().all(|it| it.is_ascii_alphanumeric());
@@ -137,7 +127,7 @@ fn failure(error: &SdkError<GetSecretValueError>) -> SecretError {
             "AWS can't be reached".into()
         }
         (None, SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_)) => {
-            "no request could be made: are there a region and credentials?".into()
+            "the request can't be built: are a region and credentials configured?".into()
         }
         _ => "the answer of AWS can't be understood".into(),
     };
@@ -162,35 +152,8 @@ fn kind(error: &SdkError<GetSecretValueError>) -> SecretErrorKind {
     }
 }
 
-/// Throttling is told with the status 400.
+/// AWS reports throttling with the status 400.
 fn is_throttling(code: &str) -> bool {
     ["ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"]
         .contains(&code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn taken(object: &str, name: &str) -> Option<String> {
-        let secret = field(object.as_bytes(), name)?;
-        Some(String::from_utf8(secret.expose().to_vec()).unwrap())
-    }
-
-    #[test]
-    fn a_field_is_a_string_in_an_object() {
-        let object =
-            r#"{"id":"svc","client_secret":"p%:+/ &=s","n":7,"o":{"s":"x"},"e":"\u00e9\n"}"#;
-        assert_eq!(taken(object, "client_secret").as_deref(), Some("p%:+/ &=s"));
-        assert_eq!(taken(object, "e").as_deref(), Some("é\n"));
-        for name in ["n", "o", "s", "", "Client_Secret", "o.s"] {
-            assert_eq!(taken(object, name), None, "{name}");
-        }
-        for object in
-            ["", "secret", "\"secret\"", "[\"s\"]", "null", r#"{"s":"x"}y"#, r#"{"s":"x""#]
-        {
-            assert_eq!(taken(object, "s"), None, "{object}");
-        }
-        assert_eq!(taken(r#"{"s":"x"}"#, "s").as_deref(), Some("x"));
-    }
 }

@@ -1,3 +1,5 @@
+//! The client's secret in a file, such as a mounted one.
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -8,15 +10,15 @@ use crate::secret::Secret;
 
 /// A secret in a file, such as a mounted one of Kubernetes, Docker or systemd.
 ///
-/// The file is read each time that the secret is asked for, off the threads that serve requests, so
+/// The file is read each time the secret is requested, on a thread for blocking work, so
 /// that a change is seen however it was made: by a new file moved over the old one, by a symbolic
-/// link that leads elsewhere (as Kubernetes does it), or by writing into the file. Nothing is
-/// remembered here: a [`SecretSource`](crate::client::SecretSource) made of it keeps the secret for
-/// a while, asks again when a server refuses it, and goes on with it while the file is gone or
+/// link that leads elsewhere (as Kubernetes does it), or by writing into the file. Nothing is cached
+/// here: a [`SecretSource`](crate::client::SecretSource) made from it keeps the secret for
+/// a while, asks again when a server refuses it, and continues to use it while the file is missing or
 /// empty.
 ///
-/// What a [`SecretSource`](crate::client::SecretSource) cuts from every secret, it cuts from this one,
-/// too: a byte order mark and one line end.
+/// A byte order mark and one line end are removed, as by a [`SecretSource`](crate::client::SecretSource) from
+/// every secret.
 ///
 /// # Errors
 ///
@@ -39,8 +41,7 @@ use crate::secret::Secret;
 pub struct FileSecret(SmallFile);
 
 impl FileSecret {
-    /// Creates a provider of the secret in the file at this path, which doesn't have to be there
-    /// yet.
+    /// Creates a provider of the secret in the file at this path, which needn't exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(SmallFile::new(path))
     }

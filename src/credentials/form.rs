@@ -1,4 +1,4 @@
-//! `application/x-www-form-urlencoded` (RFC 6749 appendix B).
+//! Writes `application/x-www-form-urlencoded` bodies (RFC 6749 appendix B).
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use zeroize::Zeroizing;
@@ -12,8 +12,7 @@ pub(crate) enum Space {
 
 /// Encodes parameters, in their order.
 ///
-/// Memory for the longest possible outcome is taken at once: growing would leave copies of a secret
-/// behind.
+/// The longest possible result is allocated up front: growing would leave copies of a secret behind.
 pub(crate) fn encode_pairs(pairs: &[(&str, &[u8])]) -> Zeroizing<Vec<u8>> {
     let longest = |text: &[u8]| text.len().saturating_mul(3).saturating_add(1);
     let capacity = pairs.iter().fold(0_usize, |sum, (name, value)| {

@@ -1,53 +1,60 @@
-//! When a provider is asked for its secret, and what is known meanwhile.
+//! Caches a provider's secret, and decides when the provider is asked again.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::{doubled, monotonic};
-use crate::credentials::known::Known;
+use crate::credentials::fingerprinted::FingerprintedSecret;
 use crate::credentials::provider::{SecretError, SecretErrorKind, SecretProvider};
 use crate::digest::{Digest, Parts};
 use crate::telemetry::{count, event};
+use crate::turns::Turns;
 
-/// How long a provider may take.
+/// How long a provider may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A provider isn't asked twice within this time because of a refusal, or after it failed.
+/// An inquiry that takes longer is on a runtime that isn't driven: another call may make one.
+const LONGEST_TURN: Option<Duration> = Some(PATIENCE.saturating_add(COOLDOWN));
+
+/// The least time between two inquiries because of a refusal, or after a failure.
 pub(crate) const COOLDOWN: Duration = Duration::from_secs(1);
 
-/// So often a provider is asked at that pace while a server refuses what it has: a new secret may be
-/// on its way.
+/// How many inquiries are made at that pace while a server refuses the secret, since a new one may
+/// be about to arrive.
 const PROMPT: u32 = 5;
 
 /// From then on, the time between two inquiries doubles up to this.
 pub(crate) const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// A provider of secrets, and what is known of its answers.
-pub(crate) struct Asked {
+/// A provider of secrets, and the state of its answers.
+pub(crate) struct Provided {
     provider: Arc<dyn SecretProvider>,
     id: u64,
     max_age: Duration,
+    /// Returns why an answer can't be used, if it can't.
+    fault: fn(&[u8]) -> Option<&'static str>,
     state: Mutex<State>,
-    /// Held by who asks; what is known can be read meanwhile.
-    asking: AsyncMutex<()>,
+    /// Held during an inquiry; the state can be read meanwhile.
+    asking: Arc<Turns>,
 }
 
 #[derive(Default)]
 struct State {
-    current: Option<(Known, Instant)>,
-    /// Whether the provider is to be asked, whatever the age of that.
-    due: bool,
+    current: Option<(FingerprintedSecret, Instant)>,
+    /// The first inquiry whose answer counts: answers to earlier ones may be outdated.
+    needed: u64,
+    /// The last one that ended.
+    answered: u64,
     /// The last that a server has accepted.
-    good: Option<Known>,
-    /// How often the provider was asked.
+    good: Option<FingerprintedSecret>,
+    /// How many inquiries were started.
     begun: u64,
-    /// How it was asked last, and answered.
+    /// The last inquiry that ended.
     last: Option<Inquiry>,
-    /// How often in a row it was asked because of a refusal, and had nothing new.
+    /// How many inquiries in a row were caused by a refusal and brought no new secret.
     fruitless: u32,
 }
 
@@ -56,47 +63,61 @@ struct Inquiry {
     number: u64,
     ended: Instant,
     failed: Option<SecretError>,
-    /// Whether a server had refused what was known.
+    /// Whether it was caused by a server's refusal.
     after_refusal: bool,
 }
 
-impl Asked {
-    pub(crate) fn new(provider: Arc<dyn SecretProvider>, max_age: Duration) -> Self {
+impl Provided {
+    pub(crate) fn new(
+        provider: Arc<dyn SecretProvider>,
+        max_age: Duration,
+        fault: fn(&[u8]) -> Option<&'static str>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { provider, id, max_age, state: Mutex::default(), asking: AsyncMutex::default() }
+        let (state, asking) = (Mutex::default(), Arc::default());
+        Self { provider, id, max_age, fault, state, asking }
     }
 
-    pub(crate) fn provider(&self) -> &Arc<dyn SecretProvider> {
-        &self.provider
+    /// Returns another with an empty cache that asks the same provider.
+    pub(crate) fn with_max_age(&self, max_age: Duration) -> Self {
+        Self::new(Arc::clone(&self.provider), max_age, self.fault)
     }
 
-    /// Returns what tells this provider from others within the process.
+    #[cfg(all(feature = "client", feature = "dpop"))]
+    pub(crate) const fn max_age(&self) -> Duration {
+        self.max_age
+    }
+
+    /// Returns what distinguishes this provider from others within the process.
     pub(crate) fn identity(&self) -> Digest {
         Parts::new("provider").part(self.id.to_be_bytes()).finish()
     }
 
     /// Returns the last secret that a server has accepted.
-    pub(crate) fn good(&self) -> Option<Known> {
+    pub(crate) fn good(&self) -> Option<FingerprintedSecret> {
         self.lock().good.clone()
     }
 
-    /// Has the provider asked the next time that the secret is needed.
+    /// Forces the provider to be asked the next time that the secret is needed.
     #[cfg(feature = "client")]
     pub(crate) fn reset(&self) {
         let mut state = self.lock();
-        state.due = true;
+        state.needed = state.begun.saturating_add(1);
         state.last = None;
         state.fruitless = 0;
     }
 
-    /// Notes that a server has accepted this secret.
-    pub(crate) fn accepted(&self, known: &Known) {
+    /// Records that a server has accepted this secret.
+    pub(crate) fn accepted(&self, known: &FingerprintedSecret) {
         self.lock().good = Some(known.clone());
     }
 
-    /// Returns what was read within the longest age; else asks.
-    pub(crate) async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
+    /// Returns the cached secret if it is young enough, else asks the provider.
+    pub(crate) async fn current(
+        &self,
+        patience: Duration,
+    ) -> Result<FingerprintedSecret, SecretError> {
         let came = {
             let state = self.lock();
             if let Some(result) = state.settled(self.max_age, u64::MAX) {
@@ -104,7 +125,7 @@ impl Asked {
             }
             state.last.as_ref().map_or(0, |last| last.number)
         };
-        let _asking = self.asking.lock().await;
+        let _asking = self.asking.take(LONGEST_TURN).await;
         let settled = self.lock().settled(self.max_age, came);
         match settled {
             Some(result) => result,
@@ -112,19 +133,19 @@ impl Asked {
         }
     }
 
-    /// Returns what `wanted` is true of, if it is known, or the provider has it by now.
+    /// Returns the secret if `wanted` is true of the cached one, or of the one that the provider has now.
     ///
-    /// However many servers refuse a secret, the provider is asked once a second for that reason, and
-    /// ever more seldom while it has nothing else. Who comes within a second waits: the secret may
-    /// have changed since.
+    /// However many servers refuse a secret, the provider is asked at most once a second for that reason,
+    /// and less and less often while it has no other. A call within that second waits for the next inquiry,
+    /// since the secret may have changed meanwhile.
     pub(crate) async fn newer(
         &self,
-        wanted: impl Fn(&Known) -> bool,
+        wanted: impl Fn(&FingerprintedSecret) -> bool,
         patience: Duration,
-    ) -> Option<Known> {
+    ) -> Option<FingerprintedSecret> {
         let came = self.lock().begun;
         loop {
-            let asking = self.asking.lock().await;
+            let asking = self.asking.take(LONGEST_TURN).await;
             let (current, last, cooldown) = {
                 let state = self.lock();
                 let current = state.current.as_ref().map(|(known, _)| known.clone());
@@ -150,7 +171,11 @@ impl Asked {
     }
 
     /// Asks the provider. The caller ensures that only one inquiry is under way.
-    async fn ask(&self, after_refusal: bool, patience: Duration) -> Result<Known, SecretError> {
+    async fn ask(
+        &self,
+        after_refusal: bool,
+        patience: Duration,
+    ) -> Result<FingerprintedSecret, SecretError> {
         let number = {
             let mut state = self.lock();
             state.begun = state.begun.saturating_add(1);
@@ -158,12 +183,18 @@ impl Asked {
         };
         let asked = timeout(patience.min(PATIENCE), self.provider.secret()).await;
         let asked = asked.unwrap_or(Err(SecretError::new(SecretErrorKind::Unavailable)));
-        let asked = asked.map(Known::new).and_then(|known| {
-            let empty = known.expose().is_empty();
-            if empty { Err(SecretError::malformed("it is empty")) } else { Ok(known) }
+        let asked = asked.map(FingerprintedSecret::new).and_then(|known| {
+            match (self.fault)(known.expose()) {
+                Some(fault) => Err(SecretError::malformed(fault)),
+                None => Ok(known),
+            }
         });
         let (ended, failed) = (monotonic(), asked.as_ref().err().cloned());
         let mut state = self.lock();
+        if state.answered > number {
+            // This one took too long, and another was faster.
+            return asked.or_else(|error| state.or_stale(error));
+        }
         let before = state.current.as_ref().map(|(known, _)| *known.fingerprint());
         let is_new = asked.as_ref().is_ok_and(|known| Some(*known.fingerprint()) != before);
         if is_new {
@@ -171,8 +202,10 @@ impl Asked {
         } else if after_refusal {
             state.fruitless = state.fruitless.saturating_add(1);
         }
-        state.last = Some(Inquiry { number, ended, failed, after_refusal });
-        state.due = false;
+        state.answered = number;
+        if number >= state.needed {
+            state.last = Some(Inquiry { number, ended, failed, after_refusal });
+        }
         match asked {
             Ok(known) => {
                 state.current = Some((known.clone(), ended));
@@ -183,7 +216,7 @@ impl Asked {
                 event!(
                     WARN,
                     error = %crate::cause::Report(&error),
-                    "client_secret_failed: the client's secret wasn't read anew"
+                    "client_secret_failed: the client's secret couldn't be read again"
                 );
                 state.or_stale(error)
             }
@@ -196,16 +229,21 @@ impl Asked {
 }
 
 impl State {
-    /// Returns what is to be used without asking, for a caller that came after inquiry `came`;
-    /// `None` if the provider is to be asked.
-    fn settled(&self, max_age: Duration, came: u64) -> Option<Result<Known, SecretError>> {
+    /// Returns the result for a call that came after inquiry `came`, if the provider needn't be asked;
+    /// `None` if it is to be asked.
+    fn settled(
+        &self,
+        max_age: Duration,
+        came: u64,
+    ) -> Option<Result<FingerprintedSecret, SecretError>> {
         let since = |then: Instant| monotonic().saturating_duration_since(then);
         let current = self.current.as_ref();
-        if let Some((known, _)) = current.filter(|(_, read)| !self.due && since(*read) < max_age) {
+        let is_due = self.answered < self.needed;
+        if let Some((known, _)) = current.filter(|(_, read)| !is_due && since(*read) < max_age) {
             return Some(Ok(known.clone()));
         }
         let last = self.last.as_ref()?;
-        // Many may wait for a provider that is away: not one after the other.
+        // The failure that ended while this call waited is its own too: no queue of attempts.
         let meanwhile = last.number > came;
         match &last.failed {
             Some(error) if meanwhile => Some(self.or_stale(error.clone())),
@@ -215,13 +253,62 @@ impl State {
         }
     }
 
-    /// Returns how long the provider is left alone after it was asked because of a refusal.
+    /// Returns how long the provider isn't asked again after an inquiry because of a refusal.
     fn cooldown(&self) -> Duration {
         doubled(COOLDOWN, self.fruitless.saturating_sub(PROMPT), LONGEST_COOLDOWN)
     }
 
-    /// Returns the older secret: most likely it is still the right one.
-    fn or_stale(&self, error: SecretError) -> Result<Known, SecretError> {
+    /// Returns the stale secret, which is most likely still valid, or else the error.
+    fn or_stale(&self, error: SecretError) -> Result<FingerprintedSecret, SecretError> {
         self.current.as_ref().map(|(known, _)| known.clone()).ok_or(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::sync::oneshot;
+    use tokio_test::task;
+
+    use super::*;
+    use crate::credentials::provider::SecretFuture;
+    use crate::secret::Secret;
+
+    /// Waits the first time.
+    struct Slow(Mutex<Option<oneshot::Receiver<()>>>);
+
+    impl SecretProvider for Slow {
+        fn secret(&self) -> SecretFuture<'_> {
+            let waits = self.0.lock().unwrap().take();
+            Box::pin(async move {
+                let Some(waits) = waits else { return Ok(Secret::new("new")) };
+                waits.await.unwrap();
+                Ok(Secret::new("old"))
+            })
+        }
+    }
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn an_inquiry_on_a_runtime_that_is_kept_and_not_run_is_passed_over() {
+        let (send, receive) = oneshot::channel();
+        let provider = Arc::new(Slow(Mutex::new(Some(receive))));
+        let provided = Provided::new(provider, Duration::from_secs(60), |_| None);
+        let (kept, other) = (runtime(), runtime());
+        let mut asks = task::spawn(provided.current(PATIENCE));
+        let mut waits = task::spawn(provided.newer(|_| true, PATIENCE));
+        kept.block_on(async {
+            assert!(asks.poll().is_pending());
+            assert!(waits.poll().is_pending());
+        });
+        let known = || other.block_on(provided.current(PATIENCE)).unwrap();
+        assert_eq!(known().expose(), b"new");
+        // What it brings after all is no news.
+        send.send(()).unwrap();
+        assert_eq!(kept.block_on(asks).unwrap().expose(), b"old");
+        assert_eq!(known().expose(), b"new");
     }
 }

@@ -1,3 +1,5 @@
+//! The trait of a source of secrets, and its errors.
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -14,12 +16,12 @@ pub type SecretFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret, SecretErr
 /// A source of the client's secret.
 ///
 /// It is asked again after the authorization server has refused the secret (`invalid_client`), and
-/// when what it gave before has become old.
+/// when its last answer has become old.
 ///
 /// # Errors
 ///
-/// [`secret`](Self::secret) fails with a [`SecretError`]. If there was a secret before, that one is
-/// used on; else the call that needs a token fails with
+/// [`secret`](Self::secret) fails with a [`SecretError`]. If there was a secret before, that one stays
+/// in use; else the call that needs a token fails with
 /// [`TokenErrorKind::Credentials`](crate::client::TokenErrorKind::Credentials).
 ///
 /// # Examples
@@ -53,13 +55,57 @@ pub type SecretFuture<'a> = Pin<Box<dyn Future<Output = Result<Secret, SecretErr
 /// # }
 /// ```
 pub trait SecretProvider: Send + Sync + 'static {
-    /// Returns the secret that is to be used from now on.
+    /// Returns the current secret.
     fn secret(&self) -> SecretFuture<'_>;
 }
 
 impl<P: SecretProvider + ?Sized> SecretProvider for Arc<P> {
     fn secret(&self) -> SecretFuture<'_> {
         (**self).secret()
+    }
+}
+
+/// A [`SecretProvider`] made of a function.
+///
+/// ```
+/// use tower_bearer::Secret;
+/// use tower_bearer::client::{ClientAuth, SecretError, SecretErrorKind, SecretFn};
+///
+/// # async fn read(_: &str) -> Result<String, std::io::Error> { Ok(String::new()) }
+/// let auth = ClientAuth::basic("billing", SecretFn::new(|| async {
+///     match read("oauth/billing").await {
+///         Ok(secret) => Ok(Secret::new(secret)),
+///         Err(error) => Err(SecretError::new(SecretErrorKind::Unavailable).with_source(error)),
+///     }
+/// }));
+/// ```
+#[derive(Clone)]
+pub struct SecretFn<F>(F);
+
+impl<F, R> SecretFn<F>
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Secret, SecretError>> + Send + 'static,
+{
+    /// Creates a provider that calls this function each time it is asked.
+    pub const fn new(secret: F) -> Self {
+        Self(secret)
+    }
+}
+
+impl<F, R> SecretProvider for SecretFn<F>
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Secret, SecretError>> + Send + 'static,
+{
+    fn secret(&self) -> SecretFuture<'_> {
+        Box::pin((self.0)())
+    }
+}
+
+impl<F> fmt::Debug for SecretFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretFn").finish_non_exhaustive()
     }
 }
 
@@ -77,12 +123,14 @@ pub struct SecretError {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SecretErrorKind {
-    /// There is none by that name.
+    /// There is no secret of that name.
     NotFound,
-    /// What keeps it can't be reached, or didn't answer in time.
+    /// The service or file that has it can't be reached, or didn't answer in time.
     Unavailable,
-    /// What was found can't be a secret.
+    /// The value that was found isn't a valid secret.
     Malformed,
+    /// It is a platform's token that has expired, and there is no newer one.
+    Expired,
     /// Anything else, such as a permission that is missing.
     Other,
 }
@@ -100,7 +148,7 @@ impl SecretError {
         Self { cause: Some(cause.into().into()), ..self }
     }
 
-    /// What was found can't be the secret, for this reason.
+    /// Creates an error for a value that isn't a valid secret, with the reason.
     pub(crate) fn malformed(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(SecretErrorKind::Malformed).with_source(Reason(reason.into()))
     }
@@ -136,8 +184,9 @@ impl fmt::Display for SecretErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotFound => "the client's secret was not found",
-            Self::Unavailable => "what keeps the client's secret can't be reached",
-            Self::Malformed => "what was found can't be the client's secret",
+            Self::Unavailable => "the source of the client's secret can't be reached",
+            Self::Malformed => "the value found isn't a valid client secret",
+            Self::Expired => "the workload's token has expired, and there is no newer one",
             Self::Other => "the client's secret could not be read",
         })
     }

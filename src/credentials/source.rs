@@ -1,24 +1,27 @@
+//! Where a secret or private key comes from: a fixed value, or a provider whose answer is cached.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::credentials::inquiry::Asked;
-use crate::credentials::known::Known;
+use crate::credentials::fingerprinted::FingerprintedSecret;
+use crate::credentials::inquiry::Provided;
+use crate::credentials::jwt;
 use crate::credentials::provider::{SecretError, SecretProvider};
 use crate::digest::Digest;
 use crate::secret::Secret;
 
-/// How long a provider's secret is used before it is asked again.
+/// The default of how long a provider's secret is used before the provider is asked again.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
 /// Where the client's secret, or its private key, comes from: a value, or a [`SecretProvider`].
 ///
-/// Wherever one is needed, a [`Secret`], a string or a provider does. Of what is given, wherever it
-/// comes from, a byte order mark and one line end (`\n` or `\r\n`) at the end are not part of the secret,
-/// since editors, consoles and `echo` add them. A secret that is sent, or is the key of an HMAC, must
-/// then be printable ASCII (`%x20-7E`, RFC 6749 appendix A.2): a value that isn't is refused when the
-/// grant is built, and a provider's when it is used. To give several tenants one
-/// provider, make one source of it and clone that: clones share what was read.
+/// A [`Secret`], a string and a provider can be converted into one. A byte order mark at the beginning and
+/// one line end (`\n` or `\r\n`) at the end are removed from every secret, since editors, consoles and `echo`
+/// add them. A secret that is sent, or is the key of an HMAC, must then be printable ASCII (`%x20-7E`,
+/// RFC 6749 appendix A.2): a value that isn't is refused when the grant is built, and a provider's when it is
+/// used. To give several tenants one provider, make one source of it and clone that: clones share the cached
+/// secret.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,83 +38,103 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 /// }
 ///
 /// let fixed = SecretSource::from("s3cret");
-/// let kept = SecretSource::from(Vault).max_age(Duration::from_secs(60));
+/// let cached = SecretSource::from(Vault).max_age(Duration::from_secs(60));
 /// ```
 #[derive(Clone)]
 pub struct SecretSource(Arc<Source>);
 
 enum Source {
-    Fixed(Known),
-    Asked(Box<Asked>),
+    Fixed(FingerprintedSecret),
+    Provided(Box<Provided>),
 }
 
 impl SecretSource {
     /// Sets how old a provider's secret may become before the provider is asked again; 5 minutes by
     /// default. After an `invalid_client` it is asked anyway. It has no effect on a value.
     ///
-    /// What was read so far, and what other clones read, is not shared any more.
+    /// The cache starts empty, and is no longer shared with other clones.
     #[must_use]
     pub fn max_age(self, max_age: Duration) -> Self {
         match &*self.0 {
             Source::Fixed(_) => self,
-            Source::Asked(asked) => Self::asking(Arc::clone(asked.provider()), max_age),
+            Source::Provided(asked) => Self::asking(asked.with_max_age(max_age)),
         }
     }
 
-    fn asking(provider: Arc<dyn SecretProvider>, max_age: Duration) -> Self {
-        Self(Arc::new(Source::Asked(Box::new(Asked::new(provider, max_age)))))
+    /// Creates a source of a workload's JWTs, which asks the provider each time.
+    pub(crate) fn of_workload(provider: impl SecretProvider) -> Self {
+        Self::asking(Provided::new(Arc::new(provider), Duration::ZERO, jwt::fault))
+    }
+
+    fn asking(asked: Provided) -> Self {
+        Self(Arc::new(Source::Provided(Box::new(asked))))
     }
 
     /// Returns the secret, if it doesn't need to be asked for.
     pub(crate) fn fixed(&self) -> Option<&[u8]> {
         match &*self.0 {
             Source::Fixed(known) => Some(known.expose()),
-            Source::Asked(_) => None,
+            Source::Provided(_) => None,
         }
     }
 
-    /// Returns what tells this source from others within the process: for a value, its fingerprint;
-    /// for a provider, which one it is, since its secret changes.
+    /// Returns what distinguishes this source from others within the process: for a value, its fingerprint;
+    /// for a provider, its number, since its secret changes.
     pub(crate) fn identity(&self) -> Digest {
         match &*self.0 {
             Source::Fixed(known) => *known.fingerprint(),
-            Source::Asked(asked) => asked.identity(),
+            Source::Provided(asked) => asked.identity(),
         }
     }
 
-    /// Returns the secret to be used now. A provider has this long to answer, and five seconds at
-    /// most.
-    pub(crate) async fn current(&self, patience: Duration) -> Result<Known, SecretError> {
+    /// Returns how long a secret that was read is used; `None` for a value, which never changes.
+    #[cfg(all(feature = "client", feature = "dpop"))]
+    pub(crate) fn lasts(&self) -> Option<Duration> {
+        match &*self.0 {
+            Source::Fixed(_) => None,
+            Source::Provided(asked) => Some(asked.max_age()),
+        }
+    }
+
+    /// Returns the current secret. A provider has `patience` to answer, and five seconds at most.
+    pub(crate) async fn current(
+        &self,
+        patience: Duration,
+    ) -> Result<FingerprintedSecret, SecretError> {
         match &*self.0 {
             Source::Fixed(known) => Ok(known.clone()),
-            Source::Asked(asked) => asked.current(patience).await,
+            Source::Provided(asked) => asked.current(patience).await,
         }
     }
 
-    /// Returns another secret than those that were refused, if there is one: what the provider has
-    /// now, or else the last that was good, for the time in which the server doesn't know the new
-    /// one yet.
-    pub(crate) async fn other_than(&self, refused: &[Known], patience: Duration) -> Option<Known> {
-        let Source::Asked(asked) = &*self.0 else { return None };
-        let untried =
-            |known: &Known| refused.iter().all(|other| other.fingerprint() != known.fingerprint());
+    /// Returns another secret than those that were refused, if there is one: the provider's current one,
+    /// or else the last accepted one, as long as the server may not know the new one yet.
+    pub(crate) async fn other_than(
+        &self,
+        refused: &[FingerprintedSecret],
+        patience: Duration,
+    ) -> Option<FingerprintedSecret> {
+        let Source::Provided(asked) = &*self.0 else { return None };
+        let untried = |known: &FingerprintedSecret| {
+            refused.iter().all(|other| other.fingerprint() != known.fingerprint())
+        };
         match asked.newer(untried, patience).await {
             Some(known) => Some(known),
             None => asked.good().filter(untried),
         }
     }
 
-    /// Has the provider asked the next time that the secret is needed, however old what it gave is.
+    /// Forces the provider to be asked the next time that the secret is needed.
     #[cfg(feature = "client")]
     pub(crate) fn reset(&self) {
-        if let Source::Asked(asked) = &*self.0 {
+        if let Source::Provided(asked) = &*self.0 {
             asked.reset();
         }
     }
 
-    /// Notes that a server has accepted this secret.
-    pub(crate) fn accepted(&self, known: &Known) {
-        if let Source::Asked(asked) = &*self.0 {
+    /// Records that a server has accepted this secret.
+    pub(crate) fn accepted(&self, known: &FingerprintedSecret) {
+        if let Source::Provided(asked) = &*self.0 {
             asked.accepted(known);
         }
     }
@@ -119,7 +142,7 @@ impl SecretSource {
 
 impl From<Secret> for SecretSource {
     fn from(secret: Secret) -> Self {
-        Self(Arc::new(Source::Fixed(Known::new(secret))))
+        Self(Arc::new(Source::Fixed(FingerprintedSecret::new(secret))))
     }
 }
 
@@ -137,7 +160,8 @@ impl From<&str> for SecretSource {
 
 impl<P: SecretProvider> From<P> for SecretSource {
     fn from(provider: P) -> Self {
-        Self::asking(Arc::new(provider), MAX_AGE)
+        let fault = |secret: &[u8]| secret.is_empty().then_some("it is empty");
+        Self::asking(Provided::new(Arc::new(provider), MAX_AGE, fault))
     }
 }
 
@@ -145,7 +169,7 @@ impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &*self.0 {
             Source::Fixed(_) => "SecretSource(a value)",
-            Source::Asked(_) => "SecretSource(a provider)",
+            Source::Provided(_) => "SecretSource(a provider)",
         })
     }
 }
@@ -219,8 +243,8 @@ mod tests {
         assert_eq!(current(&source).await, b"one");
     }
 
-    async fn other(source: &SecretSource, refused: &[&Known]) -> Option<Vec<u8>> {
-        let refused: Vec<Known> = refused.iter().copied().cloned().collect();
+    async fn other(source: &SecretSource, refused: &[&FingerprintedSecret]) -> Option<Vec<u8>> {
+        let refused: Vec<FingerprintedSecret> = refused.iter().copied().cloned().collect();
         source.other_than(&refused, PATIENCE).await.map(|known| known.expose().to_vec())
     }
 
@@ -253,7 +277,7 @@ mod tests {
         let started = monotonic();
         assert_eq!(other(&source, &[&old]).await, None);
         assert_eq!((keeper.asked(), started.elapsed()), (2, Duration::ZERO));
-        // Many that are refused within the second wait, and share one answer.
+        // Many calls that are refused within the second wait, and share one answer.
         let many = (0..50).map(|_| {
             let (source, old) = (source.clone(), old.clone());
             tokio::spawn(async move { other(&source, &[&old]).await })
@@ -338,10 +362,10 @@ mod tests {
             assert_eq!(one.await.unwrap(), b"old");
         }
         assert_eq!(started.elapsed(), PATIENCE);
-        // Who comes just after that doesn't wait at all.
+        // A call just after that doesn't wait at all.
         assert_eq!(current(&source).await, b"old");
         assert_eq!(started.elapsed(), PATIENCE);
-        // Who is in a hurry waits less, and has the older secret all the same.
+        // A call with less time waits less, and gets the older secret all the same.
         tokio::time::advance(COOLDOWN).await;
         let started = monotonic();
         assert_eq!(source.current(SECOND).await.unwrap().expose(), b"old");
@@ -392,7 +416,7 @@ mod tests {
         }
     }
 
-    // What one tenant asks for is nothing that others, who have a secret, need wait for.
+    // An inquiry for one tenant doesn't delay others that have a secret.
     #[tokio::test(start_paused = true)]
     async fn a_fresh_secret_is_used_while_the_provider_is_asked_for_another() {
         let source = SecretSource::from(Fading(AtomicU64::new(0)));

@@ -1,8 +1,8 @@
-//! What of a text is the secret, and what can't be one: the same for every source.
+//! Trims and checks the text of a secret, in the same way for every source.
 
 use crate::secret::Secret;
 
-/// Takes away what editors, consoles and `echo` add: a byte order mark, and one line end.
+/// Removes what editors, consoles and `echo` add: a byte order mark, and one line end.
 pub(crate) fn trim(secret: Secret) -> Secret {
     let whole = secret.expose();
     let text = whole.strip_prefix(b"\xef\xbb\xbf").unwrap_or(whole);
@@ -10,12 +10,12 @@ pub(crate) fn trim(secret: Secret) -> Secret {
     if text.len() == whole.len() { secret } else { Secret::new(text) }
 }
 
-/// Returns why a text can't be a client's identifier or secret: they are `*VSCHAR`, `%x20-7E` (RFC 6749
-/// appendices A.1 and A.2).
+/// Returns why a text isn't valid as a client's identifier or secret, if it isn't: they are `*VSCHAR`,
+/// `%x20-7E` (RFC 6749 appendices A.1 and A.2).
 pub(crate) fn fault(text: &[u8]) -> Option<&'static str> {
     let has = |wanted: fn(&u8) -> bool| text.iter().any(wanted);
     let ascii = |byte: &u8| matches!(byte, b' '..=b'~');
-    // UTF-16 has a zero beside each character of ASCII.
+    // In UTF-16, each ASCII character has a zero byte.
     let is_utf16 = text.starts_with(b"\xff\xfe")
         || text.starts_with(b"\xfe\xff")
         || (has(|byte| *byte == 0)

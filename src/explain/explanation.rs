@@ -1,3 +1,5 @@
+//! Runs every check of one token, and prints the outcome of each.
+
 use std::fmt;
 
 use http::StatusCode;
@@ -7,18 +9,18 @@ use crate::answer::{Disclosure, wire};
 use crate::refusal::Refusal;
 use crate::validator::{Check, Validator};
 
-/// Why a token is accepted or refused: each check, the verdict, the answer to callers, and what can be
-/// done about it.
+/// The explanation why a token is accepted or refused: each check, the verdict, the response to callers, and
+/// a remedy.
 ///
-/// Made by [`Validator::explain`]. `Display` is a text of several lines. It holds no part of the signature
-/// and no claim but those that are compared, each cut and made printable.
+/// It is created by [`Validator::explain`]. `Display` writes several lines. They hold no part of the
+/// signature, and only the claims that are compared, truncated and made printable.
 #[derive(Clone, Debug)]
 pub struct Explanation {
     steps: Vec<Step>,
     refusal: Option<Refusal>,
 }
 
-/// One check.
+/// One check of a token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Step {
     name: &'static str,
@@ -26,30 +28,30 @@ pub struct Step {
     said: String,
 }
 
-/// What a check came to.
+/// The outcome of a check.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The token passes it.
+    /// The token passes the check.
     Passed,
-    /// The token doesn't pass it.
+    /// The token fails the check.
     Failed,
-    /// It couldn't be made: something that it needs is missing.
+    /// The check couldn't be made, since something that it needs is missing.
     Open,
 }
 
 impl Step {
-    /// Returns what is checked, such as `aud`.
+    /// Returns the name of the check, such as `aud`.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Returns what it came to.
+    /// Returns the outcome.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// Returns what is expected and what is presented.
+    /// Returns the expected and the presented value.
     pub fn said(&self) -> &str {
         &self.said
     }
@@ -67,7 +69,7 @@ impl From<Check> for Step {
 }
 
 impl Explanation {
-    /// Returns the checks. Where the validator ends at the first that fails, these go on.
+    /// Returns the checks. The validator stops at the first that fails; these continue.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -77,28 +79,28 @@ impl Explanation {
         self.refusal.as_ref()
     }
 
-    /// Returns the status that callers get for such a token, from a layer without other settings.
+    /// Returns the status of the response to callers, from a layer with default settings.
     pub fn status(&self) -> StatusCode {
         self.refusal.as_ref().map_or(StatusCode::OK, |refusal| wire(refusal, PLAIN).status)
     }
 
-    /// Returns what can be done about it; `None` if the token is accepted.
+    /// Returns what can be done about a refusal; `None` if the token is accepted.
     pub fn remedy(&self) -> Option<&'static str> {
         self.refusal.as_ref().map(Refusal::remedy)
     }
 }
 
-/// What a layer tells callers by default.
+/// The response of a layer with default settings.
 const PLAIN: Disclosure = Disclosure { verbose: false, hidden: None };
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// Explains why a token is accepted or refused, for operators.
     ///
-    /// It goes through every check, also those after the first that fails. The verdict is that of
-    /// [`validate`](Self::validate), and like that it waits for a key that may still come. It isn't
-    /// counted among the requests of the log's summary. Any text may be given.
+    /// All checks are made, also those after the first that fails. The verdict is that of
+    /// [`validate`](Self::validate), which may wait for a key that is still being fetched. It isn't
+    /// counted in the log's summary of requests. Any text may be given.
     ///
-    /// Callers must never see it: it tells them what a token lacks.
+    /// Never return it to callers: it reveals what a token lacks.
     pub async fn explain(&self, token: &str) -> Explanation {
         let refusal = self.decide(token).await.err();
         let steps =

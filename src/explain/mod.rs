@@ -18,7 +18,7 @@
 //! remedy:  if the presented audience means this service, give it to Validator::builder or …
 //! ```
 //!
-//! Never show it to callers: it says what a token lacks, and to whom it could still be of use.
+//! Never return it to callers: it reveals what a token lacks, and where it may be accepted.
 
 mod explanation;
 

@@ -1,4 +1,4 @@
-//! Reads what an authorization server says about a token (RFC 7662 §2.2).
+//! Reads a JSON introspection response into a verdict (RFC 7662 §2.2).
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::introspection::error::IntrospectionError;
 use crate::json;
 
-/// What was said about a token.
+/// The verdict about a token.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
     Inactive,
-    /// The token is active, and its claims are this JSON object: the answer's members as they came,
-    /// but for those that are `null`, which is how some servers say that there is none. `iss` is the
-    /// endpoint's issuer where the answer has none.
+    /// The token is active, and its claims are this JSON object: the members of the response without those
+    /// that are `null`, which some servers send for absent ones. `iss` is the endpoint's issuer if the response
+    /// has none.
     Active(Vec<u8>),
 }
 
@@ -21,8 +21,8 @@ pub(crate) enum Answer {
 ///
 /// # Errors
 ///
-/// If it isn't one JSON object with each name once, or `active` isn't a boolean: whatever else that
-/// is, it is no word about the token.
+/// If it isn't one JSON object with each name once, or `active` isn't a boolean: such a response is no
+/// verdict.
 pub(crate) fn read(body: &[u8], issuer: &str) -> Result<Answer, IntrospectionError> {
     let mut members: BTreeMap<String, Box<RawValue>> =
         json::parse(body).map_err(|_| IntrospectionError::NotJson)?;
@@ -42,7 +42,7 @@ pub(crate) fn read(body: &[u8], issuer: &str) -> Result<Answer, IntrospectionErr
     serde_json::to_vec(&members).map(Answer::Active).map_err(|_| IntrospectionError::NotJson)
 }
 
-/// Some servers write `[]` where a token has no audience.
+/// Returns `true` for `[]`, which some servers send for a token without audience.
 fn is_empty_array(raw: &str) -> bool {
     let inner = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']'));
     inner.is_some_and(|inner| inner.trim().is_empty())

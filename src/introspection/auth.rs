@@ -1,3 +1,5 @@
+//! The credentials of this service at the introspection endpoint: a client's, or an access token.
+
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 
@@ -5,9 +7,9 @@ use crate::credentials::authentication::ClientAuth;
 use crate::credentials::source::SecretSource;
 use crate::digest::Parts;
 
-/// How this service authenticates at the introspection endpoint (RFC 7662 §2.1).
+/// The credentials of this service at the introspection endpoint (RFC 7662 §2.1).
 ///
-/// Either as a client of the authorization server, by any method of
+/// The service authenticates either as a client of the authorization server, by any method of
 /// [`ClientAuth`](crate::client::ClientAuth), or with an access token of its own.
 ///
 /// ```
@@ -27,7 +29,7 @@ pub(crate) enum Caller {
 }
 
 impl IntrospectionAuth {
-    /// Sends an access token of this service's own, as `Authorization: Bearer`.
+    /// Authenticates with an access token of this service, sent as `Authorization: Bearer`.
     ///
     /// A token from a [`SecretProvider`](crate::client::SecretProvider) can be replaced at
     /// any time.
@@ -57,7 +59,7 @@ impl Caller {
         }
     }
 
-    /// Returns `true` if the transport's TLS certificate says who calls.
+    /// Returns `true` if this service authenticates by the transport's TLS certificate.
     pub(crate) const fn is_by_certificate(&self) -> bool {
         match self {
             Self::Client(client) => client.is_by_certificate(),
@@ -65,18 +67,22 @@ impl Caller {
         }
     }
 
-    /// Adds what tells this caller from others.
+    /// Adds everything that distinguishes this caller from others.
     pub(crate) fn distinguish(&self, parts: Parts) -> Parts {
-        let secret = self.source().map(SecretSource::identity).unwrap_or_default();
         match self {
-            Self::Client(client) => client.distinguish(parts.part("client")).part(secret),
-            Self::Bearer(_) => parts.part("bearer").part(secret),
+            Self::Client(client) => {
+                client.distinguish(parts.part("client")).part(client.identity())
+            }
+            Self::Bearer(token) => parts.part("bearer").part(token.identity()),
         }
     }
 
-    /// Returns what is wrong with the settings, as far as it can be told.
+    /// Checks the settings, and the secret if it is known already.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
+            Self::Client(client) if client.is_none() => Err("the introspection endpoint needs a client \
+                                                             that authenticates (RFC 7662 section 2.1)"
+                .into()),
             Self::Client(client) => client.check(),
             Self::Bearer(token) => match token.fixed() {
                 Some(token) if bearer(token).is_none() => Err(format!(

@@ -1,11 +1,11 @@
-//! Whether an endpoint can be asked as it is set to.
+//! Checks the settings of introspection, and builds the introspector of one issuer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{ConfigError, within};
-use crate::introspection::endpoint::{Discovery, Place};
+use crate::introspection::endpoint::{Discovery, EndpointFrom};
 use crate::introspection::introspector::Introspector;
 use crate::introspection::report::Report;
 use crate::introspection::request::Form;
@@ -24,7 +24,7 @@ const MAX_BYTES: usize = 64 * 1_024;
 
 const ALLOWED: &str = ", or after Introspection::dangerous_allow_http";
 
-/// What the validator of an issuer knows of it.
+/// The settings of the validator that an introspector is built for.
 pub(crate) struct Owner<'a> {
     pub(crate) issuer: &'a Arc<str>,
     /// The issuer's keys, if it has any.
@@ -50,6 +50,12 @@ impl Introspection {
                 "the token prefix is empty: name it, or leave .token_prefix(…) out",
             ));
         }
+        if self.by_route && self.prefix.is_some() {
+            return Err(ConfigError::new(
+                "the issuer is asked by the route and by a token prefix: leave .by_route() or \
+                 .token_prefix(…) out",
+            ));
+        }
         self.caller.check().map_err(ConfigError::new)?;
         let signed = self.signing(owner)?;
         let transport = match &self.transport {
@@ -71,13 +77,13 @@ impl Introspection {
         })
     }
 
-    fn place(&self, issuer: &str) -> Result<(Place, PlainHttp), ConfigError> {
+    fn place(&self, issuer: &str) -> Result<(EndpointFrom, PlainHttp), ConfigError> {
         let plain_http =
             if self.dangerous_http { PlainHttp::Dangerous } else { PlainHttp::Loopback };
         if let Some(url) = &self.endpoint {
             let uri = parse_url(url, plain_http)
                 .map_err(|fault| fault.report("introspection endpoint", url, ALLOWED))?;
-            return Ok((Place::Fixed(uri), plain_http));
+            return Ok((EndpointFrom::Fixed(uri), plain_http));
         }
         let uri = parse_url(issuer, plain_http)
             .map_err(|fault| fault.report("issuer", issuer, ALLOWED))?;
@@ -90,9 +96,9 @@ impl Introspection {
             )));
         }
         check_issuer(&uri)?;
-        let by_certificate = self.caller.is_by_certificate();
+        let by_certificate = self.caller.is_by_certificate() && !self.root_endpoint;
         let discovery = Discovery::new(issuer, &uri, plain_http, by_certificate);
-        Ok((Place::Discovered(discovery), plain_http))
+        Ok((EndpointFrom::Discovered(discovery), plain_http))
     }
 
     fn signing(&self, owner: &Owner<'_>) -> Result<Option<Signed>, ConfigError> {

@@ -1,26 +1,26 @@
-//! When an authorization server that fails is asked again: a pure function of what it did.
+//! The circuit breaker: when a failing authorization server is asked again, as a pure function of its failures.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many failures in a row open the circuit.
+/// How many consecutive failures open the circuit.
 const FAILURES: u32 = 5;
 
-/// While it is open, one question in this time goes through, give or take a quarter.
+/// The time between two requests while the circuit is open, plus or minus a quarter.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// No `Retry-After` is obeyed for longer.
+/// The longest time for which a `Retry-After` is obeyed.
 const LONGEST: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 pub(crate) struct Circuit {
     failures: u32,
-    /// When the next question may go through; `None` while the circuit is closed.
+    /// When the next request is allowed; `None` while the circuit is closed.
     probe: Option<Instant>,
 }
 
-/// How a question came through.
+/// The state of the circuit in which a request was allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Pass {
     Closed,
@@ -28,7 +28,7 @@ pub(crate) enum Pass {
 }
 
 impl Circuit {
-    /// Lets a question through, or returns how long it is worth waiting.
+    /// Allows a request, or returns how long to wait for the next one.
     pub(crate) fn enter(&mut self, now: Instant, jitter: f64) -> Result<Pass, Duration> {
         let Some(probe) = self.probe else { return Ok(Pass::Closed) };
         if now < probe {
@@ -50,7 +50,7 @@ impl Circuit {
         *self = Self::default();
     }
 
-    /// Notes a failure. A server that says when to come back is left alone until then.
+    /// Records a failure. A server that sends `Retry-After` isn't asked before that time.
     pub(crate) fn failed(&mut self, retry_after: Option<Duration>, now: Instant, jitter: f64) {
         self.failures = self.failures.saturating_add(1);
         let asked = retry_after.map(|wait| after(now, wait.min(LONGEST)));

@@ -1,4 +1,4 @@
-//! One question for all who have the same one.
+//! Shares one introspection among all requests with the same token.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,14 +12,14 @@ use tokio::sync::watch;
 
 use crate::digest::Digest;
 
-/// What is being asked. Each question runs in a task of its own: it goes on when those who wait for it
-/// go away.
+/// Introspections under way. Each runs in its own task, so that it continues if the requests that wait for it
+/// are dropped.
 pub(crate) struct Flights<T> {
     under_way: Arc<Mutex<HashMap<Digest, Flight<T>>>>,
     next: AtomicU64,
 }
 
-/// What a flight brings: `None` if it had no runtime, or that ended.
+/// The result of a flight: `None` if there was no runtime, or it ended.
 pub(crate) type Landing<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 
 struct Flight<T> {
@@ -27,7 +27,7 @@ struct Flight<T> {
     landed: watch::Receiver<Option<T>>,
 }
 
-/// A flight's entry among those that are under way, which ends with it.
+/// A flight's entry in the map, which is removed when the flight ends.
 pub(crate) struct Ticket<T> {
     under_way: Arc<Mutex<HashMap<Digest, Flight<T>>>>,
     key: Digest,
@@ -58,7 +58,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     {
         let runtime = Handle::try_current().ok()?;
         let mut under_way = lock(&self.under_way);
-        // Where the sender is gone, so is the runtime that it was sent in.
+        // The sender is dropped only if the runtime of the flight ended.
         if let Some(flight) =
             under_way.get(&key).filter(|flight| flight.landed.has_changed().is_ok())
         {
@@ -78,19 +78,19 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         Some(landed)
     }
 
-    /// Lets those who come from now on start anew, and what is under way be remembered by nobody.
+    /// Detaches the flight with this key: later requests start another, and its result isn't cached.
     pub(crate) fn detach(&self, key: &Digest) {
         lock(&self.under_way).remove(key);
     }
 
-    /// The same, of all.
+    /// Detaches all flights.
     pub(crate) fn detach_all(&self) {
         lock(&self.under_way).clear();
     }
 }
 
 impl<T> Ticket<T> {
-    /// Does something, unless the flight was detached meanwhile: then what it brings is out of date.
+    /// Calls `act` unless the flight was detached meanwhile, which makes its result outdated.
     pub(crate) fn if_attached(&self, act: impl FnOnce()) {
         let under_way = lock(&self.under_way);
         if under_way.get(&self.key).is_some_and(|flight| flight.number == self.number) {

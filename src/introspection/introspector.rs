@@ -1,4 +1,4 @@
-//! Asks an authorization server about a token.
+//! Introspects a token: waits for a slot, asks within the circuit, and records the outcome.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use http::{Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::{Clock, UnixTime, jitter, monotonic};
-use crate::credentials::known::Known;
+use crate::credentials::fingerprinted::FingerprintedSecret;
 use crate::introspection::answer::{Answer, read};
 use crate::introspection::circuit::{Circuit, Pass};
-use crate::introspection::endpoint::Place;
+use crate::introspection::endpoint::EndpointFrom;
 use crate::introspection::error::{IntrospectionError, Trouble};
 use crate::introspection::reply::check;
 use crate::introspection::report::Report;
@@ -23,11 +23,11 @@ use crate::issuer::Network;
 use crate::jwks::Health;
 use crate::transport::{Limits, printable};
 
-/// One issuer's introspection endpoint, and how it is asked.
+/// One issuer's introspection endpoint, with the settings and state of its use.
 #[derive(Debug)]
 pub(crate) struct Introspector {
     pub(crate) issuer: Arc<str>,
-    pub(crate) place: Place,
+    pub(crate) place: EndpointFrom,
     pub(crate) form: Form,
     pub(crate) signed: Option<Signed>,
     pub(crate) network: Network,
@@ -37,7 +37,7 @@ pub(crate) struct Introspector {
     pub(crate) report: Report,
 }
 
-/// What the endpoint did so far.
+/// The record of the endpoint's successes and failures.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     circuit: Circuit,
@@ -45,11 +45,11 @@ pub(crate) struct Record {
     last_success: Option<UnixTime>,
 }
 
-/// So many secrets are tried in one question: the one at hand, and a newer one.
+/// How many secrets one introspection tries: the one that is known, and a newer one.
 const MOST_SECRETS: usize = 2;
 
 impl Introspector {
-    /// Asks about a token: once, for a bounded time, if the server is worth asking.
+    /// Introspects a token once, for a bounded time, unless the circuit is open.
     pub(crate) async fn ask(&self, token: &[u8]) -> Result<Answer, Trouble> {
         let began = monotonic();
         let asked = self.ask_in_turn(token, began).await;
@@ -63,7 +63,7 @@ impl Introspector {
         let Ok(Some(slot)) = timeout_at(deadline, self.slots.enter()).await else {
             return Err(IntrospectionError::Overloaded.into());
         };
-        // While this waited for its turn, others may have found that the server is down.
+        // The circuit may have opened while this request was queued.
         if pass == Pass::Closed && self.record().circuit.is_open() {
             let retry_after = Some(Duration::from_secs(1));
             return Err(Trouble { error: IntrospectionError::CircuitOpen, retry_after });
@@ -84,8 +84,8 @@ impl Introspector {
         })
     }
 
-    /// Asks, with another secret if this one is refused, and once more if a connection that had
-    /// been kept turns out to be closed.
+    /// Asks, with another secret if this one is refused, and once more if a pooled connection turns out
+    /// to be closed.
     async fn ask_now(&self, token: &[u8], deadline: Instant) -> Result<Answer, Trouble> {
         let source = self.form.caller.source();
         let patience = self.network.limits.timeout;
@@ -132,11 +132,12 @@ impl Introspector {
     async fn ask_once(
         &self,
         token: &[u8],
-        known: Option<&Known>,
+        known: Option<&FingerprintedSecret>,
         deadline: Instant,
     ) -> Result<Answer, Trouble> {
         let endpoint = self.place.find(&self.network, self.clock.now()).await?;
-        let request = self.form.write(token, &endpoint, &self.issuer, known, self.clock.now());
+        let (now, patience) = (self.clock.now(), self.network.limits.timeout);
+        let request = self.form.write(token, &endpoint, &self.issuer, known, now, patience).await;
         let request = request.map_err(|error| {
             self.report.unusable_credentials(&error);
             IntrospectionError::Credentials
@@ -151,7 +152,7 @@ impl Introspector {
             Err(error) => Err(error.into()),
         };
         if answer.as_ref().is_err_and(|trouble| trouble.error.blames_the_address()) {
-            self.place.doubt();
+            self.place.invalidate();
         }
         answer
     }
@@ -190,7 +191,7 @@ impl Introspector {
         }
     }
 
-    /// Returns what a readiness probe should say: what is remembered passes, whatever happens.
+    /// Returns the health for a readiness probe: never `NotReady`, since cached tokens are still accepted.
     pub(crate) fn health(&self) -> Health {
         if self.record().circuit.is_open() { Health::Degraded } else { Health::Ready }
     }

@@ -1,4 +1,4 @@
-//! What the status of an answer means, before its body is read.
+//! Checks the status, size and coding of a response, before its body is read.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -9,7 +9,8 @@ use crate::introspection::error::{IntrospectionError, Trouble};
 use crate::json;
 use crate::transport::{Coding, retry_after};
 
-/// Lets only a 200 through, of at most this many bytes and in no coding: transports are replaceable.
+/// Accepts only a 200 of at most this many bytes and without a coding. The bounds are checked here as well,
+/// because transports are replaceable.
 pub(crate) fn check(
     response: &Response<Bytes>,
     max_bytes: usize,
@@ -20,14 +21,14 @@ pub(crate) fn check(
         if response.body().len() > max_bytes {
             return Err(IntrospectionError::TooLarge.into());
         }
-        // Transports undo what they have asked for.
+        // A transport has decoded the codings that it asked for itself.
         if Coding::of(response.headers()) != Coding::Identity {
             return Err(IntrospectionError::ContentEncoding.into());
         }
         return Ok(());
     }
     let error = match status {
-        // RFC 7662 §2.3: our credentials, never the caller's.
+        // RFC 7662 §2.3: the credentials of this service, never the caller's.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => IntrospectionError::CredentialsRefused,
         StatusCode::BAD_REQUEST => bad_request(response.body()),
         _ if status.is_redirection() => IntrospectionError::Redirect,

@@ -1,25 +1,29 @@
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+//! The events and metrics of introspection.
 
-use tokio::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::monotonic;
 use crate::introspection::answer::Answer;
 use crate::introspection::error::{IntrospectionError, Trouble};
-use crate::telemetry::{change, count, describe_metrics, event, gauge, issuer_label, observe};
+use crate::telemetry::{
+    Repeats, change, count, describe_metrics, event, gauge, issuer_label, observe,
+};
 
-/// What the logs and the metrics are told about one issuer's endpoint. Labels come from closed lists.
+/// Reports events and metrics of one issuer's endpoint. Labels come from closed lists.
 #[derive(Debug)]
 pub(crate) struct Report {
     #[cfg_attr(not(feature = "tracing"), allow(dead_code, reason = "only events name it"))]
     issuer: Arc<str>,
-    /// The issuer, where it has metrics of its own.
+    /// The issuer as a label, if it has metrics of its own.
     label: Option<Arc<str>>,
-    /// When the log was last told what callers can bring about.
-    told: Mutex<Option<Instant>>,
+    /// The failures that were logged; callers can cause some of them at will. A success in between ends none of them.
+    failures: Repeats<&'static str>,
+    /// Those of this service's own credentials, which no other failure may hide.
+    credentials: Repeats<&'static str>,
 }
 
-/// Where a token was found.
+/// The kind of cache entry that a token was found in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Found {
     Accepted,
@@ -27,24 +31,30 @@ pub(crate) enum Found {
     Stale,
 }
 
-/// The log is told once in this time what callers can bring about at will.
-const QUIET: Duration = Duration::from_secs(1);
-
-/// Stands for the issuers that have no label of their own.
+/// The label of issuers that have none of their own.
 const OTHERS: &str = "other";
 
 impl Report {
     pub(crate) fn new(issuer: &Arc<str>) -> Self {
         describe_metrics();
-        Self { issuer: Arc::clone(issuer), label: issuer_label(issuer), told: Mutex::default() }
+        let label = issuer_label(issuer);
+        let this = Self {
+            issuer: Arc::clone(issuer),
+            label,
+            failures: Repeats::new(),
+            credentials: Repeats::new(),
+        };
+        // The gauge exists from the start, and not only once the circuit opens.
+        this.set_circuit_gauge(false);
+        this
     }
 
-    /// The label of what adds up.
+    /// Returns the label for counters and histograms.
     fn label(&self) -> Arc<str> {
         self.label.clone().unwrap_or_else(|| OTHERS.into())
     }
 
-    /// The endpoint has been asked, or not even that.
+    /// Records the outcome of an introspection, also if no request was sent.
     pub(crate) fn asked(&self, asked: Result<&Answer, &Trouble>) {
         let result = match asked {
             Ok(Answer::Active(_)) => "active",
@@ -68,20 +78,23 @@ impl Report {
     }
 
     fn failed(&self, error: IntrospectionError) {
-        if error == IntrospectionError::CredentialsRefused {
+        let refused = error == IntrospectionError::CredentialsRefused;
+        if refused {
             count!(
                 "tower_bearer_introspection_credentials_refused_total",
                 "issuer" => self.label()
             );
+        }
+        let repeats = if refused { &self.credentials } else { &self.failures };
+        let Some(_times) = repeats.came(error.code(), monotonic()) else { return };
+        if refused {
             event!(
                 ERROR,
                 issuer = &*self.issuer,
+                times = _times,
                 "introspection_credentials: the authorization server refuses this service's own \
                  credentials, and no opaque token can be checked"
             );
-            return;
-        }
-        if !error.blames_the_server() && !self.may_tell() {
             return;
         }
         let _hint = match error {
@@ -90,7 +103,7 @@ impl Report {
                  leave introspect_jwts out",
             ),
             IntrospectionError::NoEndpoint | IntrospectionError::NoMetadata => {
-                Some("Introspection::endpoint takes the address by hand")
+                Some("set the endpoint's URL with Introspection::endpoint")
             }
             IntrospectionError::Encrypted => {
                 Some("register this service without introspection_encrypted_response_alg")
@@ -102,52 +115,38 @@ impl Report {
             issuer = &*self.issuer,
             %error,
             hint = _hint,
+            times = _times,
             "introspection_failed: a token couldn't be checked"
         );
     }
 
-    /// Returns `true` once in a while, so that made-up tokens can't fill the log.
-    fn may_tell(&self) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = monotonic();
-        if told.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
-            return false;
-        }
-        *told = Some(now);
-        true
-    }
-
-    /// The service's own secret or key is no good.
+    /// Logs that this service's own secret or key can't be used.
     pub(crate) fn unusable_credentials(&self, _error: &(dyn std::error::Error + 'static)) {
+        let Some(_times) = self.credentials.came("unusable", monotonic()) else { return };
         event!(
             WARN,
             issuer = &*self.issuer,
+            times = _times,
             error = %crate::cause::Report(_error),
             "introspection_credentials: this service's own secret or key can't be used"
         );
     }
 
-    /// A member of an answer isn't of its type.
+    /// Logs that a member of an answer has the wrong type.
     pub(crate) fn malformed(&self, _reason: &dyn std::fmt::Display) {
-        if !self.may_tell() {
-            return;
-        }
+        let Some(_times) = self.failures.came("member", monotonic()) else { return };
         event!(
             WARN,
             issuer = &*self.issuer,
+            times = _times,
             reason = %_reason,
-            "introspection_failed: a member of the answer isn't of its type"
+            "introspection_failed: a member of the answer has the wrong type"
         );
     }
 
-    /// The circuit has opened, or closed again.
+    /// Records that the circuit has opened, or closed again.
     pub(crate) fn circuit(&self, is_open: bool) {
-        if let Some(label) = &self.label {
-            gauge!(
-                "tower_bearer_introspection_circuit_open", if is_open { 1.0 } else { 0.0 },
-                "issuer" => Arc::clone(label)
-            );
-        }
+        self.set_circuit_gauge(is_open);
         event!(
             WARN,
             issuer = &*self.issuer,
@@ -156,7 +155,16 @@ impl Report {
         );
     }
 
-    /// A token was found in memory.
+    fn set_circuit_gauge(&self, is_open: bool) {
+        if let Some(label) = &self.label {
+            gauge!(
+                "tower_bearer_introspection_circuit_open", if is_open { 1.0 } else { 0.0 },
+                "issuer" => Arc::clone(label)
+            );
+        }
+    }
+
+    /// Counts a token that was found in the cache.
     #[inline]
     pub(crate) fn found(&self, found: Found) {
         let result = match found {
@@ -170,7 +178,7 @@ impl Report {
         );
     }
 
-    /// A request begins to wait for an answer, or ends.
+    /// Records that a request starts to wait for an answer, or stops.
     pub(crate) fn waits(&self, by: f64) {
         if let Some(label) = &self.label {
             change!("tower_bearer_introspection_waiters", by, "issuer" => Arc::clone(label));

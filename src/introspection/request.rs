@@ -1,14 +1,16 @@
-//! The introspection request (RFC 7662 §2.1).
+//! Writes the introspection request (RFC 7662 §2.1).
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
-use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
-use crate::credentials::assertion::Recipient;
+use crate::credentials::audience::Recipient;
+use crate::credentials::authentication::{ClientProof, Parameter};
+use crate::credentials::fingerprinted::FingerprintedSecret;
 use crate::credentials::form::encode_pairs;
-use crate::credentials::known::Known;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
 use crate::introspection::auth::{Caller, bearer};
 use crate::transport::user_agent;
@@ -16,7 +18,7 @@ use crate::transport::user_agent;
 /// The media type of a signed answer (RFC 9701 §4).
 pub(crate) const SIGNED: &str = "application/token-introspection+jwt";
 
-/// What stays the same from one request to the next.
+/// The settings that all requests share.
 #[derive(Debug)]
 pub(crate) struct Form {
     pub(crate) caller: Caller,
@@ -30,20 +32,21 @@ impl Form {
     /// # Errors
     ///
     /// If the secret can't be used.
-    pub(crate) fn write(
+    pub(crate) async fn write(
         &self,
         token: &[u8],
         endpoint: &Uri,
         issuer: &str,
-        known: Option<&Known>,
+        known: Option<&FingerprintedSecret>,
         now: UnixTime,
+        patience: Duration,
     ) -> Result<Request<Bytes>, SecretError> {
         let mut pairs: Vec<(&str, &[u8])> = vec![("token", token)];
         if self.hint {
             pairs.push(("token_type_hint", b"access_token"));
         }
-        let (header, parameters) = self.prove(endpoint, issuer, known, now)?;
-        pairs.extend(parameters.iter().map(|(name, value)| (*name, &***value)));
+        let proof = self.prove(endpoint, issuer, known, now, patience).await?;
+        pairs.extend(proof.parameters.iter().map(Parameter::pair));
 
         let mut request = Request::new(Bytes::from_owner(encode_pairs(&pairs)));
         *request.method_mut() = Method::POST;
@@ -54,41 +57,43 @@ impl Form {
         let accept = if self.signed { SIGNED } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
         headers.insert(USER_AGENT, user_agent());
-        if let Some(header) = header {
+        if let Some(header) = proof.header {
             headers.insert(AUTHORIZATION, header);
         }
         Ok(request)
     }
 
-    fn prove(
+    async fn prove(
         &self,
         endpoint: &Uri,
         issuer: &str,
-        known: Option<&Known>,
+        known: Option<&FingerprintedSecret>,
         now: UnixTime,
-    ) -> Result<(Option<HeaderValue>, Parameters), SecretError> {
+        patience: Duration,
+    ) -> Result<ClientProof, SecretError> {
         match &self.caller {
             Caller::Client(client) => {
                 let recipient =
                     Recipient { issuer: Some(issuer), token_endpoint: &endpoint.to_string() };
-                let proof = client.prove(known, recipient, now)?;
-                Ok((proof.header, proof.parameters))
+                client.prove(known, recipient, now, patience).await
             }
             Caller::Bearer(_) => {
                 let token = known.ok_or(SecretError::new(SecretErrorKind::NotFound))?;
-                let malformed = || SecretError::malformed("it can't be an access token");
-                Ok((Some(bearer(token.expose()).ok_or_else(malformed)?), Vec::new()))
+                let malformed = || SecretError::malformed("it isn't a valid access token");
+                let header = bearer(token.expose()).ok_or_else(malformed)?;
+                Ok(ClientProof { header: Some(header), parameters: Vec::new() })
             }
         }
     }
 }
 
-type Parameters = Vec<(&'static str, Zeroizing<Vec<u8>>)>;
-
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
-    use crate::credentials::authentication::{BasicEncoding, ClientAuth};
+    use crate::credentials::authentication::ClientAuth;
+    use crate::credentials::basic::BasicEncoding;
     use crate::introspection::auth::IntrospectionAuth;
     use crate::secret::Secret;
 
@@ -96,9 +101,12 @@ mod tests {
         let IntrospectionAuth(caller) = auth.into();
         let form = Form { caller, hint, signed };
         let endpoint = Uri::from_static("https://as.example/introspect?tenant=a");
-        let known = Known::new(Secret::new("s p"));
+        let known = FingerprintedSecret::new(Secret::new("s p"));
         let now = UnixTime::from_secs(0);
-        form.write(b"to+ken/==", &endpoint, "https://as.example", Some(&known), now).unwrap()
+        let issuer = "https://as.example";
+        let written =
+            form.write(b"to+ken/==", &endpoint, issuer, Some(&known), now, Duration::ZERO);
+        written.now_or_never().unwrap().unwrap()
     }
 
     fn body(request: &Request<Bytes>) -> &str {
@@ -136,13 +144,16 @@ mod tests {
         }
         let form = Form { caller: IntrospectionAuth::bearer("x").0, hint: false, signed: false };
         let endpoint = Uri::from_static("https://as.example/i");
-        let known = Known::new(Secret::new("own"));
-        let write = |known| form.write(b"t", &endpoint, "i", known, UnixTime::from_secs(0));
+        let known = FingerprintedSecret::new(Secret::new("own"));
+        let write = |known| {
+            let now = UnixTime::from_secs(0);
+            form.write(b"t", &endpoint, "i", known, now, Duration::ZERO).now_or_never().unwrap()
+        };
         let own = write(Some(&known)).unwrap();
         assert_eq!(own.headers()[AUTHORIZATION], "Bearer own");
         assert!(own.headers()[AUTHORIZATION].is_sensitive());
         assert_eq!(body(&own), "token=t");
-        let illegal = Known::new(Secret::new("o wn"));
+        let illegal = FingerprintedSecret::new(Secret::new("o wn"));
         assert!(write(Some(&illegal)).is_err() && write(None).is_err());
     }
 
@@ -163,13 +174,14 @@ mod tests {
         let assertion = Assertion::new(AssertionAlgorithm::HS256, secret);
         let caller = Caller::Client(ClientAuth::client_secret_jwt("me", assertion));
         let form = Form { caller, hint: false, signed: false };
-        let known = Known::new(Secret::new(secret));
+        let known = FingerprintedSecret::new(Secret::new(secret));
         let endpoint = Uri::from_static("https://as.example/introspect");
         let made: Vec<serde_json::Value> = (0..2)
             .map(|_| {
                 let now = UnixTime::from_secs(1_000);
-                let request =
-                    form.write(b"t", &endpoint, "https://as.example", Some(&known), now).unwrap();
+                let (issuer, patience) = ("https://as.example", Duration::ZERO);
+                let request = form.write(b"t", &endpoint, issuer, Some(&known), now, patience);
+                let request = request.now_or_never().unwrap().unwrap();
                 let (_, jwt) = body(&request).split_once("client_assertion=").unwrap();
                 let claims = jwt.split('.').nth(1).unwrap();
                 serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap()

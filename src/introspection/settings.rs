@@ -1,3 +1,5 @@
+//! The public settings of introspection.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +9,11 @@ use crate::introspection::auth::{Caller, IntrospectionAuth};
 use crate::jose::Algorithm;
 use crate::transport::{Transport, printable};
 
-/// How an issuer is asked about tokens that aren't JWTs (RFC 7662).
+/// The settings by which an issuer introspects tokens (RFC 7662).
 ///
-/// It is given to [`ValidatorBuilder::introspection`](crate::ValidatorBuilder::introspection), beside
-/// the issuer's keys, or to [`ValidatorBuilder::keys`](crate::ValidatorBuilder::keys) in their place:
-/// then the issuer is asked about every token, whatever it looks like.
+/// With [`ValidatorBuilder::introspection`](crate::ValidatorBuilder::introspection), tokens that aren't JWTs
+/// are introspected. With [`ValidatorBuilder::keys`](crate::ValidatorBuilder::keys), every token is,
+/// whatever its format.
 ///
 /// | setting | default | range |
 /// |---|---|---|
@@ -27,6 +29,7 @@ use crate::transport::{Transport, printable};
 /// | [`token_type_hint`](Self::token_type_hint) | off | |
 /// | [`introspect_jwts`](Self::introspect_jwts) | off | |
 /// | [`token_prefix`](Self::token_prefix) | none | |
+/// | [`by_route`](Self::by_route) | off | |
 /// | [`signed`](Self::signed) | off | |
 /// | [`signed_algorithms`](Self::signed_algorithms) | the issuer's | |
 /// | [`signed_audience`](Self::signed_audience) | the client's id | |
@@ -48,7 +51,7 @@ use crate::transport::{Transport, printable};
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "nobody is asked until a validator is built with it"]
+#[must_use = "it does nothing until a validator is built with it"]
 pub struct Introspection {
     pub(crate) endpoint: Option<String>,
     pub(crate) caller: Caller,
@@ -65,21 +68,23 @@ pub struct Introspection {
     pub(crate) hint: bool,
     pub(crate) jwts: bool,
     pub(crate) prefix: Option<String>,
+    pub(crate) by_route: bool,
     pub(crate) signed: bool,
     pub(crate) signed_algorithms: Option<Vec<Algorithm>>,
     pub(crate) signed_audience: Option<String>,
     pub(crate) dangerous_http: bool,
+    pub(crate) root_endpoint: bool,
     pub(crate) transport: Option<Arc<dyn Transport>>,
 }
 
 impl Introspection {
-    /// Finds the endpoint by discovery: `introspection_endpoint` of the issuer's metadata (RFC 8414
-    /// §2), in whichever of its documents names one.
+    /// Discovers the endpoint: `introspection_endpoint` of the issuer's metadata (RFC 8414 §2), from
+    /// the first of its documents that has one.
     pub fn discover(auth: impl Into<IntrospectionAuth>) -> Self {
         Self::new(None, auth.into())
     }
 
-    /// Asks at this URL. It must be `https`, or on this machine.
+    /// Uses the endpoint at this URL, which must be `https` or loopback.
     pub fn endpoint(url: impl Into<String>, auth: impl Into<IntrospectionAuth>) -> Self {
         Self::new(Some(url.into()), auth.into())
     }
@@ -101,120 +106,134 @@ impl Introspection {
             hint: false,
             jwts: false,
             prefix: None,
+            by_route: false,
             signed: false,
             signed_algorithms: None,
             signed_audience: None,
             dangerous_http: false,
+            root_endpoint: false,
             transport: None,
         }
     }
 
-    /// Sets how long an accepted token is remembered, and so for how long one that is revoked may
-    /// still pass. It is never remembered beyond its `exp`; zero remembers none.
+    /// Sets how long an accepted token is cached, and so for how long it is still accepted after it was
+    /// revoked. It is never cached beyond its `exp`; zero disables the cache.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
         self
     }
 
-    /// Sets how long a refused token is remembered, in a table of 4 096 that is apart from the
-    /// accepted ones.
+    /// Sets how long a refused token is cached, in a table of 4 096 entries apart from the accepted ones.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
         self
     }
 
-    /// Lets a remembered token pass for this long beyond [`ttl`](Self::ttl) while the issuer can't be
-    /// asked; never beyond its `exp`.
+    /// Accepts a cached token for this long after [`ttl`](Self::ttl) while the endpoint is unavailable, but
+    /// never after its `exp`.
     ///
-    /// A token that was revoked meanwhile passes as long.
+    /// A token that was revoked meanwhile is accepted for this time as well.
     pub fn max_stale(mut self, stale: Duration) -> Self {
         self.max_stale = stale;
         self
     }
 
-    /// Asks about a remembered token anew, in the background, when it is used in the last fifth of
-    /// [`ttl`](Self::ttl): a token in steady use then never waits.
+    /// Introspects a cached token again, in the background, when it is used in the last fifth of
+    /// [`ttl`](Self::ttl), so that requests with a token in steady use never wait.
     pub fn refresh_ahead(mut self) -> Self {
         self.refresh_ahead = true;
         self
     }
 
-    /// Sets how long one question may take, its wait for a place and discovery included.
+    /// Sets how long one introspection may take, including queueing and discovery.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets how long connecting may take.
+    /// Sets how long establishing a connection may take.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
         self
     }
 
-    /// Sets how many questions may be under way at the same time.
+    /// Sets the maximum number of concurrent introspection requests.
     pub fn concurrent(mut self, questions: usize) -> Self {
         self.concurrent = questions;
         self
     }
 
-    /// Sets how many questions may wait for a place. Requests beyond that are answered 503.
+    /// Sets how many introspections may be queued. Requests beyond that are answered 503.
     pub fn waiting(mut self, questions: usize) -> Self {
         self.waiting = questions;
         self
     }
 
-    /// Refuses tokens whose answer has no `exp`.
+    /// Refuses tokens whose introspection response has no `exp`.
     pub fn require_exp(mut self) -> Self {
         self.require_exp = true;
         self
     }
 
-    /// Accepts tokens whose answer has no `aud`, for servers that leave it out.
+    /// Accepts tokens whose introspection response has no `aud`, for servers that omit it.
     ///
-    /// Then every token of the issuer is good here, also one that a user gave to another service.
-    /// An `aud` that is there must still be this service's.
+    /// Every token of the issuer is then accepted here, including one that a user gave to another service.
+    /// An `aud` that is present must still be this service's.
     pub fn dangerous_accept_missing_aud(mut self) -> Self {
         self.accept_missing_aud = true;
         self
     }
 
-    /// Sends `token_type_hint=access_token` along. Some servers need it, and others fail on it.
+    /// Sends `token_type_hint=access_token`. Some servers require it, and others fail on it.
     pub fn token_type_hint(mut self) -> Self {
         self.hint = true;
         self
     }
 
-    /// Asks about JWTs too, once their signature and claims were found good: for servers that revoke
-    /// JWTs. The claims stay those of the JWT.
+    /// Introspects JWTs as well, once their signature and claims were checked, for servers that revoke
+    /// JWTs. The claims remain those of the JWT.
     pub fn introspect_jwts(mut self) -> Self {
         self.jwts = true;
         self
     }
 
-    /// Asks only about tokens that begin with this, such as `zit_`.
+    /// Introspects only tokens that begin with this prefix, such as `zit_`.
     ///
-    /// Where several issuers are asked about opaque tokens, all but one need a prefix: no issuer is
-    /// ever shown a token that may be another's. The longest prefix that fits decides.
+    /// If several issuers introspect opaque tokens, all but one need a prefix or
+    /// [`by_route`](Self::by_route), so that no issuer is sent a token that may be another's. The longest
+    /// matching prefix decides.
     pub fn token_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Asks for signed answers (RFC 9701), and accepts no other. They are checked with the issuer's
+    /// Introspects opaque tokens only on routes that accept tokens of this issuer alone, by
+    /// [`Access::require_issuer`](crate::Access::require_issuer) or by conditions for the whole layer: for
+    /// several issuers whose tokens no prefix distinguishes.
+    ///
+    /// A token with the prefix of another issuer is still that issuer's. On other routes, in
+    /// [`Validator::validate`](crate::Validator::validate), and where a route is
+    /// [hidden](crate::Access::hide_existence), whose existence the response would reveal, the token isn't
+    /// introspected. A token of another issuer that a caller sends to such a route is disclosed to this one.
+    pub fn by_route(mut self) -> Self {
+        self.by_route = true;
+        self
+    }
+
+    /// Requests signed responses (RFC 9701), and accepts no others. They are verified with the issuer's
     /// keys.
     pub fn signed(mut self) -> Self {
         self.signed = true;
         self
     }
 
-    /// Sets the algorithms that signed answers may have, in place of those that the issuer's tokens
-    /// may have.
+    /// Sets the algorithms of signed responses. The default is those of the issuer's tokens.
     pub fn signed_algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.signed_algorithms = Some(algorithms.into_iter().collect());
         self
     }
 
-    /// Sets the `aud` of signed answers, where it isn't the client's id.
+    /// Sets the `aud` of signed responses. The default is the client's id.
     pub fn signed_audience(mut self, audience: impl Into<String>) -> Self {
         self.signed_audience = Some(audience.into());
         self
@@ -222,10 +241,17 @@ impl Introspection {
 
     /// Allows plain `http` to every host.
     ///
-    /// Whoever is on the network between can then read tokens and this service's own credentials, and
-    /// answer in the server's place.
+    /// Anyone on the network path can then read tokens and this service's own credentials, and forge
+    /// responses.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.dangerous_http = true;
+        self
+    }
+
+    /// Ignores `mtls_endpoint_aliases` of the metadata when this service authenticates with a certificate,
+    /// for ecosystems in which every endpoint requests certificates.
+    pub fn root_endpoint(mut self) -> Self {
+        self.root_endpoint = true;
         self
     }
 
@@ -248,10 +274,10 @@ impl fmt::Debug for Introspection {
 }
 
 impl Introspection {
-    /// Returns what these settings are told apart by from others.
+    /// Returns a digest that distinguishes these settings from others.
     pub(crate) fn identity(&self) -> Digest {
         let transport = self.transport.as_ref();
-        // Only whether it is the same one matters.
+        // A transport is compared by its identity.
         let transport = transport.map_or(0, |it| Arc::as_ptr(it).cast::<()>() as usize);
         let numbers = format!(
             "{:?}",
@@ -259,7 +285,8 @@ impl Introspection {
                 (self.ttl, self.negative_ttl, self.max_stale, self.timeout, self.connect_timeout),
                 (self.concurrent, self.waiting, transport),
                 [self.refresh_ahead, self.require_exp, self.accept_missing_aud, self.hint],
-                [self.jwts, self.signed, self.dangerous_http],
+                [self.jwts, self.by_route, self.signed, self.dangerous_http],
+                self.root_endpoint,
                 &self.signed_algorithms,
             )
         );

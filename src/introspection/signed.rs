@@ -1,4 +1,4 @@
-//! Signed answers (RFC 9701 §5).
+//! Verifies signed responses (RFC 9701 §5).
 
 use std::time::Duration;
 
@@ -14,20 +14,19 @@ use crate::introspection::request::SIGNED;
 use crate::jose::{Algorithm, Compact, Header, JoseError, decode_segment};
 use crate::json;
 use crate::jwks::{Candidates, Jwks, KeysState, LoadedKeys};
-use crate::progress::Progress;
 use crate::transport::text;
 
-/// An answer is made for one question, and no older than this.
+/// The greatest age of a signed answer, which is made for one request.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
-/// What signed answers are held against.
+/// The settings that signed answers are verified with.
 #[derive(Debug)]
 pub(crate) struct Signed {
     pub(crate) jwks: Jwks,
     pub(crate) algorithms: Box<[Algorithm]>,
-    /// This service, as the authorization server knows it.
+    /// The identifier of this service at the authorization server.
     pub(crate) audience: Box<str>,
-    /// By how much the server's clock may be ahead.
+    /// How far the server's clock may be ahead.
     pub(crate) leeway: Duration,
 }
 
@@ -52,7 +51,7 @@ impl Signed {
     ///
     /// # Errors
     ///
-    /// If it isn't signed by this issuer, for this service, just now; or isn't an answer at all.
+    /// If it isn't signed by this issuer, for this service, within the last minute; or if it isn't an answer.
     pub(crate) async fn read(
         &self,
         headers: &HeaderMap,
@@ -137,10 +136,7 @@ impl Signed {
         } else {
             self.jwks.wait_cold()
         };
-        let keys = match keys {
-            Progress::Ready(keys) => keys,
-            Progress::Pending(keys) => keys.await,
-        };
+        let keys = keys.settled().await;
         let keys = keys.map_err(|_| IntrospectionError::Keys)?;
         Ok(check(&keys).unwrap_or(false))
     }

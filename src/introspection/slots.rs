@@ -1,8 +1,10 @@
+//! Bounds the introspections that run at the same time, and those that wait.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How many questions are under way at once, and how many may wait for their turn.
+/// The bounds on concurrent introspections, and on those that wait for a slot.
 #[derive(Debug)]
 pub(crate) struct Slots {
     places: Semaphore,
@@ -10,7 +12,7 @@ pub(crate) struct Slots {
     most_waiting: usize,
 }
 
-/// Counts one that waits, until it is dropped.
+/// Counts a waiting introspection until it is dropped.
 struct Queued<'a>(&'a AtomicUsize);
 
 impl Slots {
@@ -18,7 +20,7 @@ impl Slots {
         Self { places: Semaphore::new(places), waiting: AtomicUsize::new(0), most_waiting }
     }
 
-    /// Waits for a place; `None` if too many do.
+    /// Waits for a slot; `None` if too many wait already.
     pub(crate) async fn enter(&self) -> Option<SemaphorePermit<'_>> {
         if let Ok(place) = self.places.try_acquire() {
             return Some(place);

@@ -1,25 +1,27 @@
+//! The status of an introspection endpoint, for status pages.
+
 use serde::{Serialize, Serializer};
 
 use crate::clock::UnixTime;
 use crate::introspection::error::IntrospectionError;
 use crate::jwks::Health;
 
-/// How the introspection endpoint fares. It serializes, for a status page.
+/// The status of the introspection endpoint. It serializes, for a status page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IntrospectionStatus {
-    /// What a readiness probe should say: degraded while the endpoint fails, since the tokens that are
-    /// remembered still pass.
+    /// The health for a readiness probe: degraded while the endpoint fails, since cached tokens are still
+    /// accepted.
     pub health: Health,
-    /// The endpoint, without its query; `None` as long as it hasn't been found.
+    /// The endpoint, without its query; `None` until it is discovered.
     pub endpoint: Option<String>,
-    /// Whether the endpoint has failed so often that it is asked about once a second.
+    /// Whether the circuit is open: the endpoint has failed so often that it is tried once a second.
     pub circuit_open: bool,
-    /// How often in a row it has failed.
+    /// The number of consecutive failures.
     pub consecutive_failures: u32,
-    /// What the last question failed with, unless it was answered.
+    /// The error of the last introspection, unless it succeeded.
     pub last_error: Option<IntrospectionError>,
-    /// When a question was last answered.
+    /// The time of the last successful introspection.
     #[serde(serialize_with = "unix")]
     pub last_success: Option<UnixTime>,
 }

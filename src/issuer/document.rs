@@ -1,3 +1,5 @@
+//! Reads metadata, and checks that it belongs to the expected issuer.
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -45,7 +47,7 @@ fn is_object(document: &[u8]) -> bool {
     without_mark(document).trim_ascii_start().starts_with(b"{")
 }
 
-/// RFC 8259 §8.1: a byte order mark may be ignored.
+/// Removes a byte order mark, which readers may ignore (RFC 8259 §8.1).
 fn without_mark(document: &[u8]) -> &[u8] {
     document.strip_prefix(b"\xef\xbb\xbf").unwrap_or(document)
 }

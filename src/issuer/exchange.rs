@@ -94,7 +94,7 @@ fn check(
     if response.body().len() > max_bytes {
         return Err(FaultKind::from(TransportErrorKind::TooLarge).into());
     }
-    // Transports undo what they have asked for.
+    // A transport has decoded the codings that it asked for itself.
     if Coding::of(response.headers()) != Coding::Identity {
         return Err(FaultKind::from(TransportErrorKind::ContentEncoding).into());
     }

@@ -1,3 +1,5 @@
+//! The faults of fetching metadata, and how each affects the search.
+
 use std::time::Duration;
 
 use crate::transport::{TransportError, TransportErrorKind};

@@ -1,5 +1,8 @@
 //! The metadata of an authorization server (RFC 8414, OpenID Connect Discovery 1.0): its locations, its
 //! retrieval and the check of its issuer. The key source and the token client read its contents.
+//!
+//! `text` and `places` check the issuer and list the locations, which `search` requests in a `race`: each in one
+//! `exchange`, whose answer `document` checks. `fault` says what failed, and whether the search goes on.
 
 mod document;
 mod exchange;

@@ -10,7 +10,7 @@ use tokio::time::timeout_at;
 use crate::clock::monotonic;
 
 /// Runs futures until one succeeds. The next begins when one fails, or `apart` after the one before
-/// has begun; those that have begun go on. `failed` takes each failure and returns `true` to stop.
+/// has begun; those that have begun continue. `failed` takes each failure and returns `true` to stop.
 ///
 /// Returns `None` if none succeeds.
 pub(crate) async fn first_success<T, E, F: Future<Output = Result<T, E>>>(
@@ -55,7 +55,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Runs futures that take so many seconds and end so; returns what came, and after how long.
+    /// Runs futures that each end after some seconds; returns the result, and after how long.
     async fn race(futures: &[(u32, Result<u8, u8>)], last: u8) -> (Option<u8>, u64) {
         let began = monotonic();
         let futures = futures.iter().map(async |(seconds, result)| {

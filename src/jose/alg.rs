@@ -1,4 +1,8 @@
+//! The table of signature algorithms and their names; what is listed here is accepted unless it is opt-in.
+
 use std::fmt;
+
+use crate::jose::every::every_variant;
 
 /// The signature algorithms that are accepted, by their names in the JOSE registry.
 ///
@@ -26,22 +30,25 @@ pub enum Algorithm {
     ES512,
     /// Ed25519, under either of its names: `EdDSA` (RFC 8037 §3.1) and `Ed25519` (RFC 9864 §2.2).
     EdDSA,
+    /// ML-DSA-44 (FIPS 204, RFC 9964). As with the other two, signatures are large: a token is longer
+    /// than 3 KiB by its signature alone. The backend `rust-crypto` has none of them.
+    MlDsa44,
+    /// ML-DSA-65: a token is longer than 4 KiB by its signature alone.
+    MlDsa65,
+    /// ML-DSA-87: a token is longer than 6 KiB by its signature alone.
+    MlDsa87,
 }
 
 impl Algorithm {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::RS256,
-        Self::RS384,
-        Self::RS512,
-        Self::PS256,
-        Self::PS384,
-        Self::PS512,
-        Self::ES256,
-        Self::ES384,
-        Self::ES512,
-        Self::EdDSA,
-    ];
+    every_variant! {
+        /// All of them.
+        // A validator accepts by default what is added here, unless `is_opt_in` excludes it or its
+        // backend doesn't have it.
+        pub const ALL = [
+            RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, MlDsa44, MlDsa65,
+            MlDsa87,
+        ]
+    }
 
     /// Returns the algorithm of this name, which is compared with regard to case.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -64,6 +71,27 @@ impl Algorithm {
             Self::ES384 => "ES384",
             Self::ES512 => "ES512",
             Self::EdDSA => "EdDSA",
+            Self::MlDsa44 => "ML-DSA-44",
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::MlDsa87 => "ML-DSA-87",
+        }
+    }
+
+    /// Returns `true` if the algorithm is accepted only where the operator names it: it isn't common
+    /// enough yet for every service to accept it.
+    pub(crate) const fn is_opt_in(self) -> bool {
+        match self {
+            Self::MlDsa44 | Self::MlDsa65 | Self::MlDsa87 => true,
+            Self::RS256
+            | Self::RS384
+            | Self::RS512
+            | Self::PS256
+            | Self::PS384
+            | Self::PS512
+            | Self::ES256
+            | Self::ES384
+            | Self::ES512
+            | Self::EdDSA => false,
         }
     }
 }
@@ -77,9 +105,12 @@ impl fmt::Display for Algorithm {
 /// The fully-specified name of Ed25519 (RFC 9864 §2.2), beside `EdDSA`.
 pub(crate) const ED25519: &str = "Ed25519";
 
-/// A set of algorithms: one bit for each.
+/// A set of algorithms: one bit for each. Three bits are left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Algorithms(u16);
+
+const _: () =
+    assert!(Algorithm::ALL.len() <= u16::BITS as usize, "Algorithms needs a wider integer");
 
 impl Algorithms {
     pub(crate) const fn contains(self, algorithm: Algorithm) -> bool {
@@ -99,8 +130,8 @@ impl FromIterator<Algorithm> for Algorithms {
 
 /// The HMAC algorithms (RFC 7518 §3.2), for a secret that is shared with the issuer.
 ///
-/// They stand apart from [`Algorithm`]: a party that can check such a token can also make one, and a
-/// key set never brings such a key.
+/// They are kept apart from [`Algorithm`]: a party that can check such a token can also make one, and a
+/// key set never contains such a key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum HmacAlgorithm {
@@ -143,7 +174,9 @@ mod tests {
             assert_eq!(Algorithm::from_name(algorithm.name()), Some(algorithm));
         }
         assert_eq!(Algorithm::from_name("Ed25519"), Some(Algorithm::EdDSA));
-        for name in ["", "none", "None", "NONE", "nOnE", "rs256", "RS256 ", "HS256", "ES256K"] {
+        for name in
+            ["", "none", "None", "NONE", "nOnE", "rs256", "RS256 ", "HS256", "ES256K", "ML-DSA"]
+        {
             assert_eq!(Algorithm::from_name(name), None, "{name}");
         }
     }

@@ -1,3 +1,5 @@
+//! Verifies a JWS without a validator, for the published test vectors.
+
 use crate::jose::alg::{Algorithm, HmacAlgorithm};
 use crate::jose::backend::choice::Backend;
 use crate::jose::compact::{Compact, decode_segment};
@@ -12,7 +14,7 @@ const MAX_KEYS: usize = 1_000;
 /// Verifies a JWS that need not be a JWT, with the keys of a set, and returns its payload; `None` if
 /// any of it is refused.
 ///
-/// This is what stands below the validator, bare, for the published test vectors of JOSE.
+/// This is the layer below the validator, for the published test vectors of JOSE.
 pub fn verify_jws(jwks: &str, jws: &str, backend: Backend) -> Option<Vec<u8>> {
     let compact = Compact::split(jws.as_bytes()).ok()?;
     let header = decode_segment(compact.header).ok()?;
@@ -43,7 +45,7 @@ pub fn verify_hmac_jws(
     (header.alg == algorithm.name() && key.verify(compact.signing_input, &tag)).then_some(payload)
 }
 
-/// Returns `true` if a signature holds under the one key of a set.
+/// Returns `true` if a signature is valid under the one key of a set.
 pub fn verify_raw(
     jwks: &str,
     algorithm: Algorithm,
@@ -55,7 +57,7 @@ pub fn verify_raw(
         .is_ok_and(|set| set.keys.iter().any(|key| key.verify(algorithm, message, signature)))
 }
 
-/// Returns how many keys of a set are used and how many are not; `None` if it is no set.
+/// Returns how many keys of a set are used and how many are not; `None` if it isn't a set.
 pub fn count_keys(jwks: &[u8], backend: Backend) -> Option<(usize, usize)> {
     let set = parse_jwk_set(jwks, MAX_KEYS, backend).ok()?;
     Some((set.keys.len(), set.ignored.len()))

@@ -1,3 +1,5 @@
+//! Splits a compact JWS and decodes its segments into memory that is wiped.
+
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -14,7 +16,7 @@ pub(crate) struct Compact<'a> {
     pub(crate) header: &'a [u8],
     pub(crate) payload: &'a [u8],
     pub(crate) signature: &'a [u8],
-    /// The header and the payload with the dot between them: what is signed, as it came.
+    /// The header and the payload with the dot between them: the signed bytes, as received.
     pub(crate) signing_input: &'a [u8],
 }
 
@@ -24,8 +26,8 @@ impl<'a> Compact<'a> {
     /// # Errors
     ///
     /// `Encrypted` for the five segments of a JWE, `Malformed` for any number other than
-    /// three, and where one is empty: a detached payload (RFC 7515 appendix F) has nothing to say
-    /// to us, and an empty signature is no signature.
+    /// three, and where one is empty: a detached payload (RFC 7515 appendix F) isn't supported, and an
+    /// empty signature is no signature.
     #[inline]
     pub(crate) fn split(token: &'a [u8]) -> Result<Self, JoseError> {
         let mut dots = memchr_iter(b'.', token);
@@ -51,7 +53,7 @@ impl<'a> Compact<'a> {
     }
 }
 
-/// Room to decode a token in, which a thread uses again for the next one. It is wiped in between.
+/// Memory to decode a token in, which a thread reuses for the next one. It is wiped in between.
 pub(crate) struct Scratch {
     bytes: Vec<u8>,
     /// How much of it this token may have written to.
@@ -81,20 +83,20 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         self.room().fill(0);
-        // The compiler must not find that nothing reads the zeros.
+        // The compiler must not notice that nothing reads the zeros.
         let bytes = black_box(std::mem::take(&mut self.bytes));
-        // While its thread ends there is no place for it.
+        // While the thread ends, the memory can't be kept.
         let _ = SPARE.try_with(|spare| spare.set(bytes));
     }
 }
 
-/// Decodes base64url without padding (RFC 7515 §2), in its one spelling: no white space, no `+`
+/// Decodes base64url without padding (RFC 7515 §2), in its canonical form: no white space, no `+`
 /// and `/`, and no stray bits at the end (RFC 4648 §3.5).
 pub(crate) fn decode_segment(segment: &[u8]) -> Result<Vec<u8>, JoseError> {
     BASE64.decode(segment).map_err(|_| JoseError::Malformed)
 }
 
-/// Decodes into the beginning of `room`, of which it returns the rest too.
+/// Decodes into the beginning of `room`, and returns the rest of it too.
 #[inline]
 pub(crate) fn decode_into<'a>(
     segment: &[u8],

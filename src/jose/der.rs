@@ -1,4 +1,4 @@
-//! As much DER (ITU-T X.690) as keys need.
+//! The subset of DER (ITU-T X.690) that keys need.
 
 #[cfg(any(feature = "client", feature = "introspection"))]
 use zeroize::Zeroizing;
@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
         Self(der)
     }
 
-    /// Returns what is in the one value that there is, which has this tag.
+    /// Returns the content of the only value, which must have this tag.
     pub(crate) fn whole(der: &'a [u8], tag: u8) -> Option<Self> {
         Self(der).read_last(tag).map(Self)
     }
@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty()
     }
 
-    /// Reads a value of this tag; `None` if the next is of another, or broken.
+    /// Reads a value of this tag; `None` if the next one has another, or is broken.
     pub(crate) fn read(&mut self, tag: u8) -> Option<&'a [u8]> {
         let [found, length, rest @ ..] = self.0 else { return None };
         if *found != tag {
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
-    /// Reads a value of this tag, after which nothing may come.
+    /// Reads a value of this tag that must be the last.
     pub(crate) fn read_last(&mut self, tag: u8) -> Option<&'a [u8]> {
         let value = self.read(tag)?;
         self.is_empty().then_some(value)
@@ -63,6 +63,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn read_sequence(&mut self) -> Option<Self> {
         self.read(SEQUENCE).map(Self)
     }
+}
+
+/// Returns `true` if this is one SEQUENCE, as a certificate is.
+#[cfg(any(feature = "client", feature = "introspection", feature = "mtls"))]
+pub(crate) fn is_sequence(der: &[u8]) -> bool {
+    Reader::whole(der, SEQUENCE).is_some_and(|fields| !fields.is_empty())
 }
 
 /// Writes a value that consists of these parts.

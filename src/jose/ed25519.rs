@@ -1,6 +1,8 @@
+//! Refuses Ed25519 public keys that are not canonical or of small order.
+
 /// Returns `true` if an encoded Edwards point is canonical and not of small order.
 ///
-/// Neither backend refuses these of itself. For a key of small order, one signature can hold for
+/// Neither backend refuses these itself. With a key of small order, one signature can be valid for
 /// many messages, so strict verifiers refuse it ("Taming the many EdDSAs", Chalkias et al. 2020).
 pub(crate) fn point_is_acceptable(encoded: &[u8; 32]) -> bool {
     /// Below 2^255 − 19, these are the y coordinates of the points of order 1, 2, 4 and 8.

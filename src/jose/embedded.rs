@@ -1,7 +1,10 @@
+//! The header of a JWS that contains its own public key as `jwk`, as DPoP proofs do (RFC 9449 §4.2). It is
+//! unrelated to the embedded issuer of `testing`.
+
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 
 use crate::digest::{Digest, sha256};
 use crate::jose::alg::Algorithm;
@@ -11,21 +14,22 @@ use crate::jose::header::media_type;
 use crate::jose::key::VerificationKey;
 use crate::jose::key_type::KeyType;
 use crate::jose::material::Material;
+use crate::jose::members::{Members, ReadMembers};
 use crate::json::{Any, Budget, Names, Texts, Value, read_object};
 
-/// The largest RSA modulus: a stranger chooses the key.
+/// The largest RSA modulus, since any client may choose the key.
 const MAX_RSA_BYTES: usize = 4_096 / 8;
 
-/// The header of a JWS that brings the key it is signed with.
+/// The header of a JWS that contains the key it is signed with.
 pub(crate) struct KeyedHeader<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) jwk: PublicJwk<'a>,
 }
 
-/// A public key as its owner wrote it (RFC 7517 §4), of a kind that can sign. Its numbers are unread.
+/// A public key as its owner wrote it (RFC 7517 §4), of a type that can sign. Its numbers aren't decoded yet.
 pub(crate) struct PublicJwk<'a> {
     key_type: KeyType,
-    /// `x` of a curve, `n` of RSA: only characters of base64url.
+    /// `x` of a curve, `n` of RSA, `pub` of ML-DSA: only characters of base64url.
     first: Cow<'a, str>,
     /// `y` of a curve, `e` of RSA.
     second: Option<Cow<'a, str>>,
@@ -34,11 +38,11 @@ pub(crate) struct PublicJwk<'a> {
 impl<'a> KeyedHeader<'a> {
     /// Reads a decoded header whose `typ` must be this media type, without `application/`.
     ///
-    /// `kid`, `jku`, `x5u`, `x5c` and `x5t` are never looked at, here or in `jwk`.
+    /// `kid`, `jku`, `x5u`, `x5c` and `x5t` are never read, here or in `jwk`.
     ///
     /// # Errors
     ///
-    /// The rule that it breaks.
+    /// The rule that the header breaks.
     pub(crate) fn parse(json: &'a [u8], typ: &str) -> Result<Self, &'static str> {
         let budget = Budget::new();
         let raw = read_object(json, HeaderVisitor(&budget))
@@ -51,7 +55,7 @@ impl<'a> KeyedHeader<'a> {
             return Err("typ is another one");
         }
         let alg = raw.alg.and_then(Value::into_text).ok_or("alg isn't a string")?;
-        let algorithm = Algorithm::from_name(&alg).ok_or("alg is none that is known")?;
+        let algorithm = Algorithm::from_name(&alg).ok_or("alg is unknown")?;
         let jwk = raw.jwk.ok_or("jwk is absent")?.read(&alg, algorithm)?;
         Ok(Self { algorithm, jwk })
     }
@@ -63,6 +67,17 @@ impl PublicJwk<'_> {
     pub(crate) fn thumbprint(&self) -> Digest {
         let kty = self.key_type.kty().as_bytes();
         let (first, second) = (self.first.as_bytes(), self.second.as_deref().unwrap_or_default());
+        if let Some(set) = self.key_type.parameter_set() {
+            return sha256([
+                b"{\"alg\":\"",
+                set.as_bytes(),
+                b"\",\"kty\":\"",
+                kty,
+                b"\",\"pub\":\"",
+                first,
+                b"\"}",
+            ]);
+        }
         match (self.key_type.crv(), &self.second) {
             (None, _) => sha256([
                 b"{\"e\":\"",
@@ -100,7 +115,7 @@ impl PublicJwk<'_> {
         algorithm: Algorithm,
         backend: Backend,
     ) -> Result<VerificationKey, &'static str> {
-        const NO_KEY: &str = "jwk is no key that is strong enough";
+        const NO_KEY: &str = "jwk isn't a valid key of sufficient strength";
         let first = decode_segment(self.first.as_bytes()).map_err(|_| NO_KEY)?;
         let second = match &self.second {
             Some(second) => decode_segment(second.as_bytes()).map_err(|_| NO_KEY)?,
@@ -116,7 +131,10 @@ impl PublicJwk<'_> {
                 Material::Rsa { n: first.into(), e: second.into() }
             }
             KeyType::Ed25519 => Material::Ed25519 { x: first.try_into().map_err(|_| NO_KEY)? },
-            curve => {
+            set @ (KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87) => {
+                Material::MlDsa { set, public: first.into() }
+            }
+            curve @ (KeyType::P256 | KeyType::P384 | KeyType::P521) => {
                 if first.len() != width || second.len() != width {
                     return Err(NO_KEY);
                 }
@@ -132,8 +150,8 @@ impl PublicJwk<'_> {
 struct RawHeader<'a> {
     alg: Option<Value<'a>>,
     typ: Option<Value<'a>>,
-    jwk: Option<RawJwk<'a>>,
-    /// There is a parameter that changes how all of it must be read.
+    jwk: Option<Members<'a>>,
+    /// A parameter changes how the header must be read.
     refused: bool,
 }
 
@@ -153,10 +171,13 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
             match name.as_ref() {
                 "alg" => header.alg = Some(map.next_value_seed(Any::keep(self.0))?),
                 "typ" => header.typ = Some(map.next_value_seed(Any::keep(self.0))?),
-                "jwk" => header.jwk = Some(map.next_value_seed(JwkSeed(self.0))?),
+                "jwk" => {
+                    let reader = ReadMembers { budget: self.0, null_is_absent: false };
+                    header.jwk = Some(map.next_value_seed(reader)?);
+                }
                 other => {
                     let value = map.next_value_seed(Any::keep(self.0))?;
-                    // RFC 7797 §3: `true` is the default, spelt out.
+                    // RFC 7797 §3: `true` is the default, written out.
                     header.refused |= matches!(other, "crit" | "enc")
                         || (other == "b64" && value != Value::Bool(true));
                 }
@@ -166,68 +187,9 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
     }
 }
 
-#[derive(Default)]
-struct RawJwk<'a> {
-    kty: Option<Value<'a>>,
-    r#use: Option<Value<'a>>,
-    key_ops: Option<Value<'a>>,
-    alg: Option<Value<'a>>,
-    crv: Option<Value<'a>>,
-    x: Option<Value<'a>>,
-    y: Option<Value<'a>>,
-    n: Option<Value<'a>>,
-    e: Option<Value<'a>>,
-    private: bool,
-}
-
-struct JwkSeed<'b>(&'b Budget);
-
-impl<'de> DeserializeSeed<'de> for JwkSeed<'_> {
-    type Value = RawJwk<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RawJwk<'de>, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for JwkSeed<'_> {
-    type Value = RawJwk<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JWK")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut jwk = RawJwk::default();
-        let mut names = Names::new();
-        while let Some(name) = names.next(&mut map, self.0)? {
-            let slot = match name.as_ref() {
-                "kty" => &mut jwk.kty,
-                "use" => &mut jwk.r#use,
-                "key_ops" => &mut jwk.key_ops,
-                "alg" => &mut jwk.alg,
-                "crv" => &mut jwk.crv,
-                "x" => &mut jwk.x,
-                "y" => &mut jwk.y,
-                "n" => &mut jwk.n,
-                "e" => &mut jwk.e,
-                other => {
-                    // RFC 7518 §6.2.2, §6.3.2, §6.4.1; `priv` is that of AKP keys.
-                    let secret = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
-                    jwk.private |= secret.contains(&other);
-                    map.next_value_seed(Any::skip(self.0))?;
-                    continue;
-                }
-            };
-            *slot = Some(map.next_value_seed(Any::keep(self.0))?);
-        }
-        Ok(jwk)
-    }
-}
-
-impl<'a> RawJwk<'a> {
+impl<'a> Members<'a> {
     fn read(self, alg: &str, algorithm: Algorithm) -> Result<PublicJwk<'a>, &'static str> {
-        if self.private {
+        if self.private || self.symmetric {
             return Err("jwk has a private or symmetric key");
         }
         let is = |value: &Option<Value<'_>>, expected: &str| match value {
@@ -249,12 +211,15 @@ impl<'a> RawJwk<'a> {
         let text = |value: Option<Value<'a>>| value.and_then(Value::into_text);
         let kty = text(self.kty).ok_or("jwk has no kty")?;
         let crv = text(self.crv);
-        let key_type = KeyType::of_jwk(&kty, crv.as_deref())
+        // RFC 9964: `alg` is required of an `AKP` key.
+        let set = text(self.alg);
+        let key_type = KeyType::of_jwk(&kty, crv.as_deref(), set.as_deref())
             .filter(|found| *found == KeyType::of(algorithm))
-            .ok_or("alg and jwk don't fit")?;
+            .ok_or("alg and jwk don't match")?;
         let (first, second) = match key_type {
             KeyType::Rsa => (text(self.n), Some(text(self.e))),
             KeyType::Ed25519 => (text(self.x), None),
+            KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => (text(self.r#pub), None),
             KeyType::P256 | KeyType::P384 | KeyType::P521 => (text(self.x), Some(text(self.y))),
         };
         const INCOMPLETE: &str = "jwk lacks a member, or one isn't base64url";
@@ -305,6 +270,30 @@ mod tests {
                 assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(header.jwk.thumbprint()), thumbprint);
             }
         }
+    }
+
+    // RFC 9964's examples: their `kid` is the thumbprint.
+    #[test]
+    fn d34_thumbprints_of_ml_dsa_keys_are_those_of_the_rfc() {
+        let vectors = include_str!("../../fixtures/vectors/rfc_vectors.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let of_this_kind = |it: &&serde_json::Value| it["jwk"]["kty"] == "AKP";
+        let mut seen = 0;
+        for vector in vectors["vectors"].as_array().unwrap().iter().filter(of_this_kind) {
+            let (jwk, alg) = (&vector["jwk"], vector["alg"].as_str().unwrap());
+            let json = format!(r#"{{"typ":"dpop+jwt","alg":"{alg}","jwk":{jwk}}}"#);
+            let thumbprint = parse(&json).unwrap().jwk.thumbprint();
+            assert_eq!(BASE64_URL_SAFE_NO_PAD.encode(thumbprint), jwk["kid"].as_str().unwrap());
+            // `alg` is required, and is no other one.
+            for other in [
+                json.replacen(r#""alg":"ML"#, r#""alh":"ML"#, 2),
+                json.replacen("ML-DSA-", "ML-DSB-", 1),
+            ] {
+                assert!(parse(&other).is_err());
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, 3);
     }
 
     #[test]

@@ -1,6 +1,8 @@
-/// Why a token can't be read as a JWS (RFC 7515) that is understood here.
+//! Why a token can't be read as a JWS.
+
+/// Why a token can't be read as a supported JWS (RFC 7515).
 ///
-/// It is `Copy` and holds nothing of the token: what an unauthenticated sender may cause at will
+/// It is `Copy` and holds nothing of the token: an error that unauthenticated senders can cause at will
 /// allocates nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum JoseError {
@@ -18,5 +20,9 @@ pub(crate) enum JoseError {
 
 /// A backend refused a private key, or could not make a key, a signature or a random number.
 #[cfg(any(feature = "client", feature = "dpop", feature = "introspection", feature = "test-util"))]
+#[cfg_attr(
+    not(any(feature = "client", feature = "introspection", feature = "test-util")),
+    allow(dead_code, reason = "AWS-LC makes nonces without it")
+)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct CryptoFailure;

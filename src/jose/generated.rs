@@ -1,4 +1,4 @@
-//! Private keys, made here for tests and never leaving.
+//! Private keys that are generated for tests, and never leave the process.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,7 +28,13 @@ impl SigningKey {
         let key_type = KeyType::of(algorithm);
         let pair = match key_type {
             KeyType::Rsa => idle_rsa_key()?,
-            other => Arc::new(KeyPair::generate(other)?),
+            KeyType::P256
+            | KeyType::P384
+            | KeyType::P521
+            | KeyType::Ed25519
+            | KeyType::MlDsa44
+            | KeyType::MlDsa65
+            | KeyType::MlDsa87 => Arc::new(KeyPair::generate(key_type)?),
         };
         let public = pair.public(key_type)?;
         Ok(Self { algorithm, pair, public })
@@ -70,6 +76,9 @@ impl SigningKey {
             Material::Ed25519 { x } => {
                 put("x", base64url(x));
             }
+            Material::MlDsa { public, .. } => {
+                put("pub", base64url(public));
+            }
         }
         jwk
     }
@@ -88,13 +97,13 @@ impl fmt::Debug for SigningKey {
 
 /// The RSA keys of this process.
 ///
-/// Making one takes a tenth of a second, so that what one holder has dropped is handed to the next.
+/// Generating one takes a tenth of a second, so a key that one holder has dropped is reused for the next.
 /// A key has one holder at a time: no two living issuers share one.
 static RSA_KEYS: Mutex<Vec<Arc<KeyPair>>> = Mutex::new(Vec::new());
 
 fn idle_rsa_key() -> Result<Arc<KeyPair>, CryptoFailure> {
     let idle = |pair: &&Arc<KeyPair>| Arc::strong_count(pair) == 1;
-    // Found and cloned under one lock: no other thread can take the same.
+    // Found and cloned under one lock: no other thread can take the same key.
     let found = RSA_KEYS.lock().unwrap_or_else(PoisonError::into_inner).iter().find(idle).cloned();
     if let Some(pair) = found {
         return Ok(pair);
@@ -108,14 +117,14 @@ fn base64url(bytes: &[u8]) -> Value {
     Value::String(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// Returns what a JWS signature is made over: `BASE64URL(header) "." BASE64URL(payload)`.
+/// Returns the input of a JWS signature: `BASE64URL(header) "." BASE64URL(payload)`.
 pub(crate) fn signing_input(header: &[u8], payload: &[u8]) -> String {
     let mut input = String::new();
     write_signing_input(header, payload, &mut input);
     input
 }
 
-/// Returns an HMAC with SHA-256: what an attacker makes of a public key.
+/// Returns an HMAC with SHA-256, keyed as an attacker would with a public key.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     hmac_sign(HmacAlgorithm::HS256, key, message)
 }
@@ -130,9 +139,9 @@ mod tests {
     use aws_lc_rs::rsa::PublicKeyComponents;
     use aws_lc_rs::signature::{
         ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
-        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-        RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
-        UnparsedPublicKey, VerificationAlgorithm,
+        ML_DSA_44, ML_DSA_65, ML_DSA_87, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+        RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+        RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
     };
     use base64::prelude::BASE64_STANDARD;
 
@@ -168,6 +177,9 @@ mod tests {
             Algorithm::ES384 => other(&ECDSA_P384_SHA384_FIXED, point()),
             Algorithm::ES512 => other(&ECDSA_P521_SHA512_FIXED, point()),
             Algorithm::EdDSA => other(&ED25519, decode(jwk, "x")),
+            Algorithm::MlDsa44 => other(&ML_DSA_44, decode(jwk, "pub")),
+            Algorithm::MlDsa65 => other(&ML_DSA_65, decode(jwk, "pub")),
+            Algorithm::MlDsa87 => other(&ML_DSA_87, decode(jwk, "pub")),
         }
     }
 

@@ -1,3 +1,5 @@
+//! Reads the JOSE header of a token.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -9,9 +11,9 @@ use crate::json::{Any, Budget, Names, Value, read_object};
 /// A `kid` longer than this is refused, in a token as in a key set.
 pub(crate) const MAX_KID_BYTES: usize = 256;
 
-/// What a JOSE header (RFC 7515 §4) says that matters to us.
+/// The parameters of a JOSE header (RFC 7515 §4) that are used.
 ///
-/// `jwk`, `jku`, `x5u`, `x5c` and `x5t` are never looked at: a token doesn't name its own key.
+/// `jwk`, `jku`, `x5u`, `x5c` and `x5t` are never read: a token can't choose its own key.
 #[derive(Debug)]
 pub(crate) struct Header<'a> {
     pub(crate) alg: Cow<'a, str>,
@@ -24,8 +26,8 @@ impl<'a> Header<'a> {
     ///
     /// # Errors
     ///
-    /// If it isn't one JSON object, a parameter isn't of its type, or the token is encrypted,
-    /// nested, or has a critical extension: none is understood here.
+    /// If it isn't one JSON object, a parameter has a wrong type, or the token is encrypted,
+    /// nested, or has a critical extension: none is supported.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, JoseError> {
         let budget = Budget::new();
         let raw = read_object(json, HeaderVisitor(&budget)).map_err(|_| {
@@ -37,7 +39,7 @@ impl<'a> Header<'a> {
         if raw.crit.is_some() {
             return Err(JoseError::Critical("crit"));
         }
-        // RFC 7797 §7: a JWT must not use an unencoded payload. `true` is the default, spelt out.
+        // RFC 7797 §7: a JWT must not use an unencoded payload. `true` is the default, written out.
         if raw.b64.is_some_and(|b64| b64 != Value::Bool(true)) {
             return Err(JoseError::Critical("b64"));
         }
@@ -60,7 +62,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// Takes the prefix `application/` from a type, which RFC 7515 §4.1.9 lets senders omit.
+/// Removes the prefix `application/` from a type, which RFC 7515 §4.1.9 lets senders omit.
 pub(crate) fn media_type(typ: &str) -> &str {
     const PREFIX: &str = "application/";
     match typ.split_at_checked(PREFIX.len()) {

@@ -1,3 +1,5 @@
+//! A secret that is shared with the issuer: makes and verifies HMAC tags.
+
 use std::fmt;
 
 use crate::error::ConfigError;
@@ -5,7 +7,7 @@ use crate::jose::alg::HmacAlgorithm;
 use crate::jose::backend::choice::Backend;
 use crate::secret::Secret;
 
-/// A secret with the one algorithm that it is for.
+/// A secret and the one algorithm that it is used with.
 pub(crate) struct HmacKey {
     algorithm: HmacAlgorithm,
     secret: Secret,
@@ -53,7 +55,7 @@ impl HmacKey {
         }
     }
 
-    /// Returns `true` if the tag holds, in a time that doesn't depend on where it differs.
+    /// Returns `true` if the tag is valid, in a time that doesn't depend on where it differs.
     pub(crate) fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         match self.backend {
             #[cfg(feature = "aws-lc-rs")]
@@ -85,15 +87,6 @@ mod tests {
     use super::*;
     use crate::jose::compact::{Compact, decode_segment};
 
-    fn backends() -> Vec<Backend> {
-        vec![
-            #[cfg(feature = "aws-lc-rs")]
-            Backend::AwsLcRs,
-            #[cfg(feature = "rust-crypto")]
-            Backend::RustCrypto,
-        ]
-    }
-
     /// RFC 7515 appendix A.1.
     const SECRET: &[u8] =
         b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
@@ -104,7 +97,7 @@ mod tests {
     fn k20_the_vector_of_the_rfc_holds_and_no_other_tag_does() {
         let compact = Compact::split(JWS).unwrap_or_else(|kind| panic!("{kind:?}"));
         let tag = decode_segment(compact.signature).unwrap();
-        for backend in backends() {
+        for backend in Backend::all() {
             let secret = Secret::new(decode_segment(SECRET).unwrap());
             let key = HmacKey::new(HmacAlgorithm::HS256, secret.clone(), backend).unwrap();
             assert!(key.verify(compact.signing_input, &tag), "{backend:?}");
@@ -127,7 +120,7 @@ mod tests {
         for (algorithm, least) in
             [(HmacAlgorithm::HS256, 32), (HmacAlgorithm::HS384, 48), (HmacAlgorithm::HS512, 64)]
         {
-            for backend in backends() {
+            for backend in Backend::all() {
                 let key = |len: usize| HmacKey::new(algorithm, Secret::new(vec![7; len]), backend);
                 assert!(key(least).is_ok());
                 assert!(key(least - 1).unwrap_err().to_string().contains("too short"));

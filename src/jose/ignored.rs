@@ -1,3 +1,5 @@
+//! The reasons why a key of a set isn't used.
+
 use std::fmt;
 
 /// Why a key of a set isn't used.
@@ -12,28 +14,28 @@ pub enum IgnoredReason {
     Padded,
     /// It is longer than a JWK may be, or its `kid` is.
     TooLarge,
-    /// `kty` is none of `RSA`, `EC` and `OKP`.
+    /// `kty` is none of `RSA`, `EC`, `OKP` and `AKP`.
     UnsupportedKeyType,
     /// `crv` isn't a curve that signatures are checked on.
     UnsupportedCurve,
-    /// `alg` is empty or isn't a signature algorithm that is known, or the backend hasn't got it.
+    /// `alg` is empty or an unknown signature algorithm, or the backend doesn't have it.
     UnsupportedAlgorithm,
-    /// `alg` doesn't fit `kty` and `crv`.
+    /// `alg` doesn't match `kty` and `crv`.
     AlgorithmMismatch,
-    /// `use` is there and isn't `sig` (RFC 7517 §4.2); an empty string isn't.
+    /// `use` is present and isn't `sig` (RFC 7517 §4.2); an empty string isn't `sig` either.
     NotForSignatures,
-    /// `key_ops` is there and lacks `verify`, has duplicates, or contradicts `use` (RFC 7517 §4.3).
+    /// `key_ops` is present and lacks `verify`, has duplicates, or contradicts `use` (RFC 7517 §4.3).
     NotForVerification,
-    /// The set gives the private key away. Its owner should replace it.
+    /// The set discloses the private key. Its owner should replace it.
     PrivateKey,
-    /// A symmetric key: everybody who can read the set could sign with it.
+    /// A symmetric key: any reader of the set could sign with it.
     SymmetricKey,
     /// An RSA key of less than 2048 bits (RFC 7518 §3.3).
     WeakKey,
-    /// An RSA key of more bits than the backend takes: 8192, or 4096 with `rust-crypto`.
+    /// An RSA key of more bits than the backend accepts: 8192, or 4096 with `rust-crypto`.
     OversizedKey,
-    /// The numbers are no key: a point off its curve or of small order, an even modulus, an
-    /// exponent that is even, below 3, or above 2^32 − 1.
+    /// The numbers aren't a valid key: a point off its curve or of small order, an even modulus, an
+    /// exponent that is even, below 3, or above 2^32 − 1, an ML-DSA key of another length.
     InvalidKey,
 }
 

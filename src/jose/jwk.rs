@@ -1,3 +1,5 @@
+//! Reads a JWK set: the usable keys, and the ignored ones with their reasons.
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -14,20 +16,21 @@ use crate::jose::ignored::IgnoredReason;
 use crate::jose::key::VerificationKey;
 use crate::jose::key_type::KeyType;
 use crate::jose::material::Material;
+use crate::jose::members::{Members, ReadMembers};
 use crate::json::{Any, Budget, Names, Value, elements, read_document, read_object};
 use crate::text::Excerpt;
 
 /// A JWK longer than this is ignored.
 const MAX_JWK_BYTES: usize = 16 * 1_024;
 
-/// What a JWK set (RFC 7517 §5) came to.
+/// The result of reading a JWK set (RFC 7517 §5).
 #[derive(Debug)]
 pub(crate) struct ParsedKeySet {
     pub(crate) keys: Vec<VerificationKey>,
     pub(crate) ignored: Vec<IgnoredKey>,
 }
 
-/// A key of a set that isn't used. The others are.
+/// A key of a set that isn't used. The others still are.
 #[derive(Clone, Debug)]
 pub(crate) struct IgnoredKey {
     pub(crate) kid: Option<Excerpt>,
@@ -35,7 +38,7 @@ pub(crate) struct IgnoredKey {
     pub(crate) reason: IgnoredReason,
 }
 
-/// Why a text is no JWK set at all.
+/// Why a text isn't a JWK set at all.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum KeySetError {
     #[error("the key set isn't a JSON object, or has a member twice")]
@@ -46,7 +49,7 @@ pub(crate) enum KeySetError {
     TooManyKeys,
 }
 
-/// What keys of a set may be for.
+/// What the keys of a set are used for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Purpose {
     /// Signatures: `use` is `sig` or absent (RFC 7517 §4.2).
@@ -118,14 +121,16 @@ fn parse_jwk(
         return Err(nameless(IgnoredReason::TooLarge));
     }
     let budget = Budget::new();
-    let raw = read_object(text.as_bytes(), JwkVisitor(&budget))
-        .map_err(|_| nameless(IgnoredReason::Malformed))?;
+    // Servers write members that have no value as null.
+    let reader = ReadMembers { budget: &budget, null_is_absent: true };
+    let members =
+        read_object(text.as_bytes(), reader).map_err(|_| nameless(IgnoredReason::Malformed))?;
     let excerpt = |value: &Option<Value<'_>>| match value {
         Some(Value::Text(text)) => Some(Excerpt::new(text)),
         _ => None,
     };
-    let (kid, kty) = (excerpt(&raw.kid), excerpt(&raw.kty));
-    raw.into_key(backend, purpose).map_err(|reason| IgnoredKey { kid, kty, reason })
+    let (kid, kty) = (excerpt(&members.kid), excerpt(&members.kty));
+    members.into_key(backend, purpose).map_err(|reason| IgnoredKey { kid, kty, reason })
 }
 
 enum Keys<'de> {
@@ -157,72 +162,13 @@ impl<'de> Visitor<'de> for SetVisitor<'_> {
     }
 }
 
-#[derive(Default)]
-struct RawJwk<'a> {
-    kty: Option<Value<'a>>,
-    kid: Option<Value<'a>>,
-    r#use: Option<Value<'a>>,
-    key_ops: Option<Value<'a>>,
-    alg: Option<Value<'a>>,
-    issuer: Option<Value<'a>>,
-    crv: Option<Value<'a>>,
-    x: Option<Value<'a>>,
-    y: Option<Value<'a>>,
-    n: Option<Value<'a>>,
-    e: Option<Value<'a>>,
-    private: bool,
-    symmetric: bool,
-}
-
-struct JwkVisitor<'b>(&'b Budget);
-
-impl<'de> Visitor<'de> for JwkVisitor<'_> {
-    type Value = RawJwk<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JWK")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut jwk = RawJwk::default();
-        let mut names = Names::new();
-        while let Some(name) = names.next(&mut map, self.0)? {
-            let slot = match name.as_ref() {
-                "kty" => &mut jwk.kty,
-                "kid" => &mut jwk.kid,
-                "use" => &mut jwk.r#use,
-                "key_ops" => &mut jwk.key_ops,
-                "alg" => &mut jwk.alg,
-                "issuer" => &mut jwk.issuer,
-                "crv" => &mut jwk.crv,
-                "x" => &mut jwk.x,
-                "y" => &mut jwk.y,
-                "n" => &mut jwk.n,
-                "e" => &mut jwk.e,
-                other => {
-                    // RFC 7518 §6.2.2, §6.3.2, §6.4.1; `priv` is that of AKP keys.
-                    let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"];
-                    let (private, symmetric) = (private.contains(&other), other == "k");
-                    let there = map.next_value_seed(Any::skip(self.0))? != Value::Null;
-                    jwk.private |= private && there;
-                    jwk.symmetric |= symmetric && there;
-                    continue;
-                }
-            };
-            // Servers write members that they have no value for as null: that is as if absent.
-            *slot = Some(map.next_value_seed(Any::keep(self.0))?).filter(|it| *it != Value::Null);
-        }
-        Ok(jwk)
-    }
-}
-
 type Text<'a> = Option<Cow<'a, str>>;
 
 fn text(value: Option<Value<'_>>) -> Result<Text<'_>, IgnoredReason> {
     value.map(|value| value.into_text().ok_or(IgnoredReason::Malformed)).transpose()
 }
 
-impl RawJwk<'_> {
+impl Members<'_> {
     fn into_key(
         self,
         backend: Backend,
@@ -246,23 +192,41 @@ impl RawJwk<'_> {
         if self.private {
             return Err(IgnoredReason::PrivateKey);
         }
+        let alg = text(self.alg)?;
         let material = match kty.as_ref() {
             "RSA" => Material::Rsa { n: number(self.n)?, e: number(self.e)? },
             "EC" | "OKP" => {
                 let crv = text(self.crv)?.ok_or(IgnoredReason::Malformed)?;
-                match KeyType::of_jwk(&kty, Some(&crv)).ok_or(IgnoredReason::UnsupportedCurve)? {
+                match KeyType::of_jwk(&kty, Some(&crv), None)
+                    .ok_or(IgnoredReason::UnsupportedCurve)?
+                {
                     KeyType::Ed25519 => Material::Ed25519 {
                         x: octets(self.x)?.try_into().map_err(|_| IgnoredReason::Malformed)?,
                     },
-                    curve => ec_point(curve, self.x, self.y)?,
+                    curve @ (KeyType::P256 | KeyType::P384 | KeyType::P521) => {
+                        ec_point(curve, self.x, self.y)?
+                    }
+                    // Neither `kty` has these.
+                    KeyType::Rsa | KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => {
+                        return Err(IgnoredReason::UnsupportedKeyType);
+                    }
+                }
+            }
+            // RFC 9964: `alg` is required, and says which parameter set it is.
+            "AKP" => {
+                let alg = alg.as_deref().ok_or(IgnoredReason::Malformed)?;
+                let set = KeyType::of_jwk(&kty, None, Some(alg));
+                Material::MlDsa {
+                    set: set.ok_or(IgnoredReason::UnsupportedAlgorithm)?,
+                    public: octets(self.r#pub)?.into(),
                 }
             }
             _ => return Err(IgnoredReason::UnsupportedKeyType),
         };
-        let declared = text(self.alg)?
+        let declared = alg
             .map(|alg| Algorithm::from_name(&alg).ok_or(IgnoredReason::UnsupportedAlgorithm))
             .transpose()?;
-        // A member that isn't a string names no issuer, so that the key is no issuer's.
+        // A member that isn't a string names no issuer, so that the key belongs to none.
         let issuer = self.issuer.map(|issuer| issuer.into_text().unwrap_or_default().into());
         let key = VerificationKey::new(kid.map(|kid| kid.into()), declared, material, backend)?;
         Ok(key.bound_to(issuer))
@@ -295,8 +259,8 @@ fn octets(value: Option<Value<'_>>) -> Result<Vec<u8>, IgnoredReason> {
     })
 }
 
-/// Reads a `Base64urlUInt` (RFC 7518 §2). Leading zeros are against the text but don't change the
-/// number, and some servers send them: they are taken off.
+/// Reads a `Base64urlUInt` (RFC 7518 §2). Leading zeros are not allowed but don't change the
+/// number, and some servers send them: they are removed.
 fn number(value: Option<Value<'_>>) -> Result<Box<[u8]>, IgnoredReason> {
     let octets = octets(value)?;
     let zeros = octets.iter().take_while(|byte| **byte == 0).count();

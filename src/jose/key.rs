@@ -1,3 +1,5 @@
+//! A public key that was checked, and verifies signatures.
+
 use std::fmt;
 
 use crate::jose::alg::Algorithm;
@@ -20,7 +22,7 @@ pub(crate) struct VerificationKey {
     verifier: Verifier,
 }
 
-/// What makes a key the same as another one.
+/// The parts by which two keys are the same.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub(crate) struct Identity<'a> {
     kid: Option<&'a str>,
@@ -37,7 +39,7 @@ enum Verifier {
 }
 
 impl VerificationKey {
-    /// Checks the key's numbers and makes it ready for `declared`, or for all that fits it.
+    /// Checks the key's numbers and makes it ready for `declared`, or for every algorithm that it supports.
     pub(crate) fn new(
         kid: Option<Box<str>>,
         declared: Option<Algorithm>,
@@ -97,7 +99,7 @@ impl VerificationKey {
         )
     }
 
-    /// Returns what makes a key the same as another one.
+    /// Returns the parts by which two keys are the same.
     pub(crate) fn identity(&self) -> Identity<'_> {
         Identity {
             kid: self.kid(),
@@ -133,7 +135,7 @@ impl fmt::Debug for VerificationKey {
     }
 }
 
-/// The smallest RSA modulus (RFC 7518 §3.3), and the largest that isn't a way to keep us busy.
+/// The smallest RSA modulus (RFC 7518 §3.3), and the largest that doesn't allow denial of service.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 fn check_numbers(material: &Material) -> Result<(), IgnoredReason> {
@@ -150,7 +152,7 @@ fn check_numbers(material: &Material) -> Result<(), IgnoredReason> {
             let small = e.len() <= 4 && **e != [1];
             if odd(n) && odd(e) && small { Ok(()) } else { Err(IgnoredReason::InvalidKey) }
         }
-        // Whether the point is on its curve is for the backend to say.
+        // The backend checks that the point is on its curve.
         Material::Ec { .. } => Ok(()),
         Material::Ed25519 { x } => {
             if ed25519::point_is_acceptable(x) {
@@ -159,23 +161,35 @@ fn check_numbers(material: &Material) -> Result<(), IgnoredReason> {
                 Err(IgnoredReason::InvalidKey)
             }
         }
+        // FIPS 204 §3.6.2: any text of the right length is a key.
+        Material::MlDsa { set, public } => {
+            if public.len() == set.coordinate_bytes() {
+                Ok(())
+            } else {
+                Err(IgnoredReason::InvalidKey)
+            }
+        }
     }
 }
 
-/// RFC 7518 §3.4: an ECDSA signature is r and s at full width, never DER; RFC 8037 §3.1.
+/// RFC 7518 §3.4: an ECDSA signature is r and s at full width, never DER; RFC 8037 §3.1; FIPS 204 §4.
 fn signature_is_well_formed(algorithm: Algorithm, signature: &[u8]) -> bool {
     let key_type = KeyType::of(algorithm);
-    match key_type {
-        // The backend compares with the modulus.
-        KeyType::Rsa => true,
-        KeyType::P256 | KeyType::P384 | KeyType::P521 => {
-            signature.len() == key_type.coordinate_bytes().saturating_mul(2)
+    // The backend compares the length of an RSA signature with the modulus.
+    let has_length = key_type.signature_bytes().is_none_or(|length| signature.len() == length);
+    has_length
+        && match key_type {
+            KeyType::Ed25519 => {
+                signature.first_chunk::<32>().is_some_and(ed25519::point_is_acceptable)
+            }
+            KeyType::Rsa
+            | KeyType::P256
+            | KeyType::P384
+            | KeyType::P521
+            | KeyType::MlDsa44
+            | KeyType::MlDsa65
+            | KeyType::MlDsa87 => true,
         }
-        KeyType::Ed25519 => {
-            signature.len() == 64
-                && signature.first_chunk::<32>().is_some_and(ed25519::point_is_acceptable)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The numbers of a public key, in the one form that both backends take.
+
 use crate::jose::key_type::KeyType;
 
 /// A public key's numbers.
@@ -16,6 +18,10 @@ pub(crate) enum Material {
     Ed25519 {
         x: [u8; 32],
     },
+    MlDsa {
+        set: KeyType,
+        public: Box<[u8]>,
+    },
 }
 
 impl Material {
@@ -24,6 +30,7 @@ impl Material {
             Self::Rsa { .. } => KeyType::Rsa,
             Self::Ec { curve, .. } => *curve,
             Self::Ed25519 { .. } => KeyType::Ed25519,
+            Self::MlDsa { set, .. } => *set,
         }
     }
 }

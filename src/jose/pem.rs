@@ -6,13 +6,13 @@ use zeroize::Zeroizing;
 /// A block of a PEM text.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
-    /// `PUBLIC KEY` and the like. That of the block's end isn't compared (RFC 7468 §2).
+    /// `PUBLIC KEY` and the like. The label of the block's end isn't compared (RFC 7468 §2).
     pub(crate) label: &'a str,
-    /// What stands between the two lines; `None` if the block has no end.
+    /// The text between the two lines; `None` if the block has no end.
     pub(crate) body: Option<&'a str>,
 }
 
-/// Returns the blocks of a text. What stands around them is ignored.
+/// Returns the blocks of a text. Text around them is ignored.
 pub(crate) fn blocks(mut text: &str) -> impl Iterator<Item = Block<'_>> {
     std::iter::from_fn(move || {
         let (_, after) = text.split_once("-----BEGIN ")?;

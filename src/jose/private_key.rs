@@ -1,4 +1,4 @@
-//! Private keys as they are kept: PEM (RFC 7468) or JWK (RFC 7517), made into one form of DER.
+//! Reads private keys from PEM (RFC 7468) or JWK (RFC 7517) into one form of DER.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,6 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+#[cfg(all(feature = "client", feature = "dpop"))]
+use crate::digest::random;
 use crate::jose::compact::decode_segment;
 use crate::jose::der::{self, Reader, Wiped};
 use crate::jose::key_type::KeyType;
@@ -24,10 +26,10 @@ pub(crate) struct PrivateKey {
 /// Why a text can't be the key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum KeyFault {
-    /// Neither PEM of a private key nor a JWK: what it is instead, or what is wrong with it.
+    /// Neither PEM of a private key nor a JWK: what it is, or what is wrong with it.
     Unreadable(&'static str),
     Encrypted,
-    /// Another kind of key than the algorithm needs: this one.
+    /// Another type of key than the algorithm needs: this one.
     WrongType(&'static str),
     /// An RSA modulus below 2048 bits.
     Weak,
@@ -36,8 +38,8 @@ pub(crate) enum KeyFault {
 }
 
 impl KeyFault {
-    /// Returns what is wrong with a key that is to sign with this algorithm. Nothing of the key is
-    /// repeated.
+    /// Returns what is wrong with a key for signing with this algorithm, without any part of the
+    /// key.
     pub(crate) fn advice(self, algorithm: impl fmt::Display, needed: KeyType) -> String {
         match self {
             Self::Unreadable(what) => format!(
@@ -56,10 +58,13 @@ impl KeyFault {
 }
 
 const fn described(key_type: KeyType) -> &'static str {
-    match (key_type, key_type.crv()) {
-        (KeyType::Ed25519, _) => "an Ed25519 key",
-        (_, Some(curve)) => curve,
-        (_, None) => "an RSA key",
+    match key_type {
+        KeyType::Rsa => "an RSA key",
+        KeyType::P256 => "P-256",
+        KeyType::P384 => "P-384",
+        KeyType::P521 => "P-521",
+        KeyType::Ed25519 => "an Ed25519 key",
+        KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => "an ML-DSA key",
     }
 }
 
@@ -84,6 +89,29 @@ impl PrivateKey {
     }
 }
 
+#[cfg(all(feature = "client", feature = "dpop"))]
+impl PrivateKey {
+    /// Generates a new key of an elliptic curve. A number outside of the curve's group, which practically
+    /// never occurs, is refused where it is used; `None` for RSA and ML-DSA, or without random numbers.
+    pub(crate) fn generate(key_type: KeyType) -> Option<Self> {
+        let number = Zeroizing::new(random::<66>().ok()?);
+        let number = number.get(..key_type.coordinate_bytes()).filter(|it| !it.is_empty())?;
+        let key = match key_type {
+            KeyType::Rsa | KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => return None,
+            // RFC 8410 §7
+            KeyType::Ed25519 => der::write(der::OCTET_STRING, &[number]),
+            KeyType::P256 | KeyType::P384 | KeyType::P521 => {
+                // P-521 has one bit in the first of its 66 octets: the other 520 are random.
+                let (first, rest) = number.split_at_checked(1)?;
+                let first: &[u8] = if key_type == KeyType::P521 { &[0] } else { first };
+                let number = der::write(der::OCTET_STRING, &[first, rest]);
+                der::write(der::SEQUENCE, &[&der::write_integer(&[1]), &number])
+            }
+        };
+        Some(Self { der: pkcs8(key_type, &key), kid: None })
+    }
+}
+
 fn read_pem(text: &str, wanted: KeyType) -> Result<Wiped, KeyFault> {
     // `openssl ecparam -genkey` writes the curve before the key.
     let mut blocks = pem::blocks(text).filter(|block| block.label != "EC PARAMETERS");
@@ -95,26 +123,28 @@ fn read_pem(text: &str, wanted: KeyType) -> Result<Wiped, KeyFault> {
         return Err(KeyFault::Encrypted);
     }
     let der = pem::decode(body).ok_or(KeyFault::Unreadable("its PEM block isn't base64"))?;
-    match (label, wanted) {
-        ("PRIVATE KEY", _) => from_pkcs8(&der, wanted),
-        ("RSA PRIVATE KEY", KeyType::Rsa) => Ok(der),
-        ("EC PRIVATE KEY", KeyType::P256 | KeyType::P384 | KeyType::P521) => {
-            Ok(pkcs8(wanted, &der))
-        }
-        ("RSA PRIVATE KEY", _) => Err(KeyFault::WrongType("an RSA key")),
-        ("EC PRIVATE KEY", _) => Err(KeyFault::WrongType("a key of an elliptic curve")),
-        ("PUBLIC KEY" | "RSA PUBLIC KEY", _) => Err(KeyFault::Public("a public key")),
-        ("CERTIFICATE", _) => Err(KeyFault::Public("a certificate")),
-        ("CERTIFICATE REQUEST", _) => Err(KeyFault::Public("a certificate request")),
-        ("OPENSSH PRIVATE KEY", _) => {
-            Err(KeyFault::Unreadable("it is a key of OpenSSH's own format"))
-        }
-        ("DSA PRIVATE KEY", _) => Err(KeyFault::WrongType("a DSA key")),
+    match label {
+        "PRIVATE KEY" => from_pkcs8(&der, wanted),
+        "RSA PRIVATE KEY" if wanted == KeyType::Rsa => Ok(der),
+        "RSA PRIVATE KEY" => Err(KeyFault::WrongType("an RSA key")),
+        "EC PRIVATE KEY" => match wanted {
+            KeyType::P256 | KeyType::P384 | KeyType::P521 => Ok(pkcs8(wanted, &der)),
+            KeyType::Rsa
+            | KeyType::Ed25519
+            | KeyType::MlDsa44
+            | KeyType::MlDsa65
+            | KeyType::MlDsa87 => Err(KeyFault::WrongType("a key of an elliptic curve")),
+        },
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => Err(KeyFault::Public("a public key")),
+        "CERTIFICATE" => Err(KeyFault::Public("a certificate")),
+        "CERTIFICATE REQUEST" => Err(KeyFault::Public("a certificate request")),
+        "OPENSSH PRIVATE KEY" => Err(KeyFault::Unreadable("it is a key in OpenSSH's own format")),
+        "DSA PRIVATE KEY" => Err(KeyFault::WrongType("a DSA key")),
         _ => Err(KeyFault::Unreadable("its PEM block has another label")),
     }
 }
 
-/// Checks of which type a PKCS #8 key is, and takes RSA keys out of it.
+/// Checks the type of a PKCS #8 key, and unwraps RSA keys.
 fn from_pkcs8(pkcs8: &[u8], wanted: KeyType) -> Result<Wiped, KeyFault> {
     let Pkcs8 { algorithm, parameters, key } = read_pkcs8(pkcs8)
         .ok_or(KeyFault::Unreadable("its PEM block isn't the DER of a private key (PKCS #8)"))?;
@@ -165,7 +195,7 @@ fn rsa_bits(pkcs1: &[u8]) -> Option<usize> {
     modulus.get(zeros..).map(bit_length)
 }
 
-/// A private JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2). All is borrowed from a text that is wiped,
+/// A private JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2). Everything is borrowed from a text that is wiped,
 /// unless it has escapes, which base64url never needs.
 #[derive(Deserialize)]
 struct Jwk<'a> {
@@ -200,7 +230,7 @@ struct Jwk<'a> {
 fn read_jwk(text: &str, wanted: KeyType) -> Result<PrivateKey, KeyFault> {
     let jwk: Jwk<'_> = json::parse(text.as_bytes())
         .map_err(|_| KeyFault::Unreadable("it isn't the JSON of one JWK with a \"kty\""))?;
-    match KeyType::of_jwk(&jwk.kty, jwk.crv.as_deref()) {
+    match KeyType::of_jwk(&jwk.kty, jwk.crv.as_deref(), None) {
         Some(found) if found == wanted => {}
         Some(found) => return Err(KeyFault::WrongType(described(found))),
         None if jwk.kty == "oct" => return Err(KeyFault::WrongType("a shared secret")),
@@ -215,6 +245,9 @@ fn read_jwk(text: &str, wanted: KeyType) -> Result<PrivateKey, KeyFault> {
                 return Err(WIDTH);
             }
             pkcs8(wanted, &der::write(der::OCTET_STRING, &[&seed]))
+        }
+        KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => {
+            return Err(KeyFault::WrongType(described(wanted)));
         }
     };
     Ok(PrivateKey { der, kid: jwk.kid.map(Into::into) })

@@ -1,3 +1,5 @@
+//! Reads public keys from PEM (`SubjectPublicKeyInfo`).
+
 use crate::error::ConfigError;
 use crate::jose::backend::choice::Backend;
 use crate::jose::der::{BIT_STRING, INTEGER, OBJECT_IDENTIFIER, Reader, SEQUENCE};
@@ -11,7 +13,7 @@ use crate::jose::pem::{self, Block};
 ///
 /// # Errors
 ///
-/// If it is something else, or a key that a key set wouldn't be allowed to have either.
+/// If it is something else, or a key that a key set isn't allowed to have either.
 pub(crate) fn key_from_pem(
     pem: &str,
     kid: Option<&str>,
@@ -27,14 +29,16 @@ pub(crate) fn key_from_pem(
              (SubjectPublicKeyInfo) at a time, neither a certificate nor a private key",
         ));
     };
-    let material = pem::decode(body).as_deref().and_then(|der| public_key(der)).ok_or(
-        ConfigError::new("the PEM block is not an RSA, P-256, P-384, P-521 or Ed25519 public key"),
-    )?;
+    let material =
+        pem::decode(body).as_deref().and_then(|der| public_key(der)).ok_or(ConfigError::new(
+            "the PEM block is not an RSA, P-256, P-384, P-521, Ed25519 or ML-DSA public key",
+        ))?;
     VerificationKey::new(kid.map(Box::from), None, material, backend)
         .map_err(|reason| ConfigError::new(format!("the PEM key can't be used: {reason}")))
 }
 
-/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; RFC 3279 §2.3.1, RFC 5480 §2, RFC 8410 §4).
+/// Reads a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7; RFC 3279 §2.3.1, RFC 5480 §2, RFC 8410 §4,
+/// RFC 9881 §4).
 fn public_key(der: &[u8]) -> Option<Material> {
     let mut info = Reader::whole(der, SEQUENCE)?;
     let mut algorithm = info.read_sequence()?;
@@ -57,7 +61,10 @@ fn public_key(der: &[u8]) -> Option<Material> {
         KeyType::Ed25519 => {
             algorithm.is_empty().then_some(Material::Ed25519 { x: key.try_into().ok()? })
         }
-        curve => {
+        set @ (KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87) => (algorithm.is_empty()
+            && key.len() == set.coordinate_bytes())
+        .then(|| Material::MlDsa { set, public: key.into() }),
+        curve @ (KeyType::P256 | KeyType::P384 | KeyType::P521) => {
             let length = curve.coordinate_bytes().checked_mul(2)?.checked_add(1)?;
             (key.len() == length && key.first() == Some(&4))
                 .then(|| Material::Ec { curve, point: key.into() })

@@ -1,3 +1,5 @@
+//! The bound on how many members and elements one text may have.
+
 use std::cell::Cell;
 
 use serde::de;

@@ -1,3 +1,5 @@
+//! Reads a whole document: one strict JSON object, and nothing after it.
+
 use std::fmt;
 
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use crate::json::budget::Budget;
 use crate::json::names::Names;
 use crate::json::value::Any;
 
-/// The text isn't one JSON object, or not as the visitor wants it.
+/// The text isn't one JSON object, or isn't what the visitor accepts.
 #[derive(Debug)]
 pub(crate) struct NotRead;
 
@@ -19,7 +21,7 @@ pub(crate) fn read_object<'de, V: Visitor<'de>>(
 ) -> Result<V::Value, NotRead> {
     // Once for the whole text is cheaper than for each string in it.
     let text = str::from_utf8(text).map_err(|_| NotRead)?;
-    // What is no object at all isn't worth an error of `serde_json`, which allocates.
+    // What isn't an object at all isn't worth an error of `serde_json`, which allocates.
     if !text.trim_ascii_start().starts_with('{') {
         return Err(NotRead);
     }
@@ -51,7 +53,7 @@ fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// Returns the elements of an array as they are written, unchecked; `None` if it is no array.
+/// Returns the elements of an array as they are written, unchecked; `None` if it isn't an array.
 pub(crate) fn elements(array: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(array.get()).ok()
 }

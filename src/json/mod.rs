@@ -1,7 +1,8 @@
 //! JSON read strictly: no duplicate member names, no reserved names, bounded depth, bounded size.
 //!
 //! `serde_json` reads the text; these seeds add what it doesn't refuse by itself. They never build
-//! a tree, and borrow from the input wherever it has no escapes.
+//! a tree, and borrow from the input wherever it has no escapes. `document` reads an object, `names` its member
+//! names, `text` and `value` their values, all within one `budget`.
 //!
 //! Everything that was written by another party is read here first, so that whatever reads it again
 //! (`serde_json::Value`, the application's claims) sees the same members that were checked.

@@ -1,7 +1,10 @@
+//! Reads an object's member names, and refuses reserved and duplicate ones.
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde::de::{self, MapAccess};
+use smallvec::SmallVec;
 
 use crate::json::budget::Budget;
 use crate::json::text::Text;
@@ -11,11 +14,10 @@ use crate::kinds::Kinds;
 /// by `serde_json::Value` as what the member's text says. No other producer has a use for them.
 const RESERVED: &str = "$serde_json::private::";
 
-/// The member names seen so far in one object.
+/// The member names read so far from one object.
 #[derive(Debug)]
 pub(crate) struct Names<'de> {
-    few: [&'de str; FEW],
-    len: usize,
+    few: SmallVec<[&'de str; FEW]>,
     more: Option<HashSet<Cow<'de, str>>>,
     kinds: Kinds,
 }
@@ -25,14 +27,14 @@ const FEW: usize = 24;
 
 impl<'de> Names<'de> {
     pub(crate) fn new() -> Self {
-        Self { few: [""; FEW], len: 0, more: None, kinds: Kinds::default() }
+        Self { few: SmallVec::new(), more: None, kinds: Kinds::default() }
     }
 
     /// Reads the next name; `None` at the end of the object.
     ///
     /// # Errors
     ///
-    /// If the name was there before or is reserved, or the budget is spent.
+    /// If the name occurred before or is reserved, or the budget is spent.
     #[inline]
     pub(crate) fn next<A: MapAccess<'de>>(
         &mut self,
@@ -48,17 +50,14 @@ impl<'de> Names<'de> {
     ///
     /// # Errors
     ///
-    /// If it was there before.
+    /// If it occurred before.
     pub(crate) fn add<E: de::Error>(&mut self, name: Cow<'de, str>) -> Result<(), E> {
         if self.kinds.add(name.as_bytes()) && self.has(&name) {
             return Err(duplicate());
         }
-        match (name, self.few.get_mut(self.len)) {
-            (Cow::Borrowed(name), Some(slot)) => {
-                *slot = name;
-                self.len = self.len.saturating_add(1);
-            }
-            (name, _) => {
+        match name {
+            Cow::Borrowed(name) if self.few.len() < FEW => self.few.push(name),
+            name => {
                 self.more.get_or_insert_default().insert(name);
             }
         }
@@ -66,12 +65,11 @@ impl<'de> Names<'de> {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.few.iter().take(self.len).any(|seen| *seen == name)
-            || self.more.as_ref().is_some_and(|more| more.contains(name))
+        self.few.contains(&name) || self.more.as_ref().is_some_and(|more| more.contains(name))
     }
 }
 
-/// Reads the next name of an object, whether it was there before or not; `None` at its end.
+/// Reads the next name of an object, whether it occurred before or not; `None` at its end.
 ///
 /// # Errors
 ///
@@ -97,7 +95,7 @@ pub(crate) fn check_name<E: de::Error>(name: &str, budget: &Budget) -> Result<()
     budget.spend()
 }
 
-/// The error for a name that was there before (RFC 7515 §4, RFC 7519 §4).
+/// The error for a name that occurred before (RFC 7515 §4, RFC 7519 §4).
 pub(crate) fn duplicate<E: de::Error>() -> E {
     E::custom("duplicate member name")
 }

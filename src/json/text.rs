@@ -1,3 +1,5 @@
+//! Reads a string without copying it, unless it has escapes.
+
 use std::borrow::Cow;
 use std::fmt;
 

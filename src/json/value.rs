@@ -1,3 +1,5 @@
+//! Reads any JSON value to a bounded depth, and keeps what the caller needs of it.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! The settings of a key source.
+
 mod build;
 
 use std::fmt;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::jose::{Backend, Purpose};
 use crate::jwks::config::EmptySet;
-use crate::jwks::fetch::target::Place;
+use crate::jwks::fetch::target::KeysFrom;
 use crate::jwks::handle::Jwks;
 use crate::jwks::kept::snapshot::Snapshot;
 use crate::transport::{Transport, printable};
@@ -16,17 +18,16 @@ use crate::transport::{Transport, printable};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Start {
-    /// At once, in the background. Requests that come sooner wait for it, or are answered 503.
+    /// At once, in the background. Requests that arrive earlier wait for the keys, or are answered 503.
     #[default]
     Eager,
     /// When the first request needs them, or [`Jwks::ready`] is called. A probe that only
     /// polls [`Jwks::health`] never succeeds, since no request starts the fetch.
     Lazy,
-    /// At once, with the keys of an earlier run serving meanwhile, as stale ones.
+    /// At once, while stale keys of an earlier run are used.
     ///
     /// A snapshot of another issuer or another URL is a configuration error. One that is older
-    /// than `max_stale`, or dated in the future, or that has no usable key, is passed over as if
-    /// there were none.
+    /// than `max_stale`, or dated in the future, or that has no usable key, is ignored.
     Seeded(Snapshot),
 }
 
@@ -49,8 +50,8 @@ pub enum Start {
 /// | [`start`](Self::start) | [`Start::Eager`] | |
 pub struct JwksBuilder {
     issuer: String,
-    place: Place,
-    /// The issuer has a placeholder, as it should.
+    place: KeysFrom,
+    /// The issuer has a placeholder, and must have one.
     is_template: bool,
     purpose: Purpose,
     ttl: Option<Duration>,
@@ -77,7 +78,7 @@ pub struct JwksBuilder {
 impl Jwks {
     /// Finds the issuer's keys by discovery (RFC 8414, then OpenID Connect Discovery).
     pub fn discover(issuer: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), Place::Issuer)
+        JwksBuilder::new(issuer.into(), KeysFrom::Issuer)
     }
 
     /// Finds the issuer's keys by discovery, with its metadata at this address and no other.
@@ -95,30 +96,30 @@ impl Jwks {
     /// );
     /// ```
     pub fn discover_at(issuer: impl Into<String>, document_url: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), Place::Document(document_url.into()))
+        JwksBuilder::new(issuer.into(), KeysFrom::Document(document_url.into()))
     }
 
-    /// Finds the keys that many issuers have in common, by the metadata at this address, whose `issuer`
+    /// Finds the keys that many issuers share, by the metadata at this address, whose `issuer`
     /// must be the template, character by character (the one exception from RFC 8414 §3.3).
     ///
-    /// They are for [`Issuer::template`](crate::issuers::Issuer::template) only, with the same template.
+    /// They can only be used with [`Issuer::template`](crate::issuers::Issuer::template) and the same template.
     pub fn discover_template(
         template: impl Into<String>,
         document_url: impl Into<String>,
     ) -> JwksBuilder {
-        let place = Place::Document(document_url.into());
+        let place = KeysFrom::Document(document_url.into());
         JwksBuilder { is_template: true, ..JwksBuilder::new(template.into(), place) }
     }
 
     /// Takes the issuer's keys from this URL.
     pub fn url(issuer: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
-        JwksBuilder::new(issuer.into(), Place::KeySet(url.into()))
+        JwksBuilder::new(issuer.into(), KeysFrom::KeySet(url.into()))
     }
 
     /// Takes the JWT-SVID keys of a SPIFFE trust domain, such as `example.org`, from its bundle at
     /// this URL: those with `use: jwt-svid` (SPIFFE Trust Domain and Bundle §4.2), and no others.
     ///
-    /// They are for [`Validator::jwt_svid`](crate::Validator::jwt_svid) only, with the same trust
+    /// They can only be used with [`Validator::jwt_svid`](crate::Validator::jwt_svid) and the same trust
     /// domain.
     pub fn spiffe_bundle(trust_domain: impl Into<String>, url: impl Into<String>) -> JwksBuilder {
         JwksBuilder::bundle(trust_domain.into(), url.into())
@@ -126,7 +127,7 @@ impl Jwks {
 }
 
 impl JwksBuilder {
-    fn new(issuer: String, place: Place) -> Self {
+    fn new(issuer: String, place: KeysFrom) -> Self {
         Self {
             issuer,
             place,
@@ -155,7 +156,7 @@ impl JwksBuilder {
     }
 
     fn bundle(trust_domain: String, url: String) -> Self {
-        Self { purpose: Purpose::JwtSvids, ..Self::new(trust_domain, Place::KeySet(url)) }
+        Self { purpose: Purpose::JwtSvids, ..Self::new(trust_domain, KeysFrom::KeySet(url)) }
     }
 
     /// Sets how long a key set is fresh if the issuer's answer doesn't say. Below
@@ -197,8 +198,8 @@ impl JwksBuilder {
         self
     }
 
-    /// Sets how long connecting to the issuer may take. A transport that is given by
-    /// [`transport`](Self::transport) may have a bound of its own in its place, as
+    /// Sets how long connecting to the issuer may take. A transport that is set by
+    /// [`transport`](Self::transport) may have a limit of its own instead, as
     /// `ReqwestTransport` does.
     #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
@@ -214,24 +215,24 @@ impl JwksBuilder {
         self
     }
 
-    /// Sets how long a token whose key the issuer doesn't have is refused without asking again, and
-    /// for how long, though at least 30 seconds, no unknown `kid` must come until fetches for them
+    /// Sets how long a token whose key the issuer doesn't have is refused without another fetch, and
+    /// for how long, though at least 30 seconds, no unknown `kid` must arrive until fetches for them
     /// are as frequent as at first.
-    /// A key that the issuer has removed isn't asked for during four cooldowns.
+    /// A key that the issuer has removed causes no fetch for four cooldowns.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
     }
 
-    /// Sets how long an answer may be, after decompression.
+    /// Sets the maximum size of an answer, after decompression.
     #[must_use]
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    /// Sets how many keys a set may have.
+    /// Sets the maximum number of keys in a set.
     #[must_use]
     pub fn max_keys(mut self, max_keys: usize) -> Self {
         self.max_keys = max_keys;
@@ -266,7 +267,7 @@ impl JwksBuilder {
         self
     }
 
-    /// Fetches from public addresses only, for an issuer that doesn't come from the operator's own
+    /// Fetches from public addresses only, for an issuer that isn't part of the operator's own
     /// configuration. Proxies of the environment aren't used then.
     #[must_use]
     pub fn public_addresses_only(mut self) -> Self {
@@ -303,7 +304,7 @@ impl JwksBuilder {
         self
     }
 
-    /// Fetches when it is asked to, through this transport if none was set, and from public addresses
+    /// Fetches lazily, through this transport if none was set, and from public addresses
     /// unless private ones are allowed.
     pub(crate) fn for_a_tenant(
         mut self,
@@ -333,8 +334,8 @@ impl fmt::Debug for JwksBuilder {
             .field(
                 "place",
                 &match &self.place {
-                    Place::Issuer => "discovery".to_owned(),
-                    Place::Document(url) | Place::KeySet(url) => printable(url),
+                    KeysFrom::Issuer => "discovery".to_owned(),
+                    KeysFrom::Document(url) | KeysFrom::KeySet(url) => printable(url),
                 },
             )
             .finish_non_exhaustive()

@@ -1,3 +1,5 @@
+//! The checked settings of a key source.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::jwks::timing::schedule::Timing;
 /// The settings of a key source, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Of a SPIFFE bundle, the trust domain's SPIFFE ID.
+    /// For a SPIFFE bundle, the trust domain's SPIFFE ID.
     pub(crate) issuer: Arc<str>,
     pub(crate) purpose: Purpose,
     pub(crate) backend: Backend,

@@ -1,3 +1,5 @@
+//! The key source that applications hold, and what the validator asks of it.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use crate::jose::{
     parse_jwk_set, parse_keys,
 };
 use crate::jwks::config::Config;
+use crate::jwks::failures::listed;
 use crate::jwks::fetch::error::FetchError;
 use crate::jwks::fetch::flight::REPORTED;
 use crate::jwks::health::{Health, KeyStatus, State, Status};
@@ -19,7 +22,6 @@ use crate::jwks::kept::snapshot::Snapshot;
 use crate::jwks::kept::store::{LoadedKeys, Published, Tenure};
 use crate::jwks::not_ready::NotReady;
 use crate::jwks::refresher::SharedKeys;
-use crate::jwks::report::listed;
 use crate::jwks::timing::control::Control;
 use crate::jwks::watch::Watch;
 use crate::progress::Progress;
@@ -30,20 +32,20 @@ const MAX_STATIC_KEYS: usize = 1_000;
 
 /// The keys of one issuer, and the task that keeps them fresh.
 ///
-/// Cloning is cheap. Clones share the keys and the task, so give clones of one `Jwks` to everything
-/// that takes tokens of the issuer. The task ends when the last clone is dropped, or by
+/// Cloning is cheap. Clones share the keys and the task, so use clones of one `Jwks` for everything
+/// that accepts tokens of the issuer. The task ends when the last clone is dropped, or by
 /// [`shutdown`](Self::shutdown).
 ///
-/// Fetching needs a Tokio runtime with its timer on (and, for the default transport, its I/O
-/// driver). It needn't be there yet when the `Jwks` is built: the task starts with the first use
-/// inside one, and moves on when that ends. A runtime that is kept but not run, such as one of the
-/// current thread after `block_on`, keeps the task from working: start it where requests are served.
+/// Fetching needs a Tokio runtime with its timer enabled (and, for the default transport, its I/O
+/// driver). It needn't exist yet when the `Jwks` is built: the task starts with the first use
+/// inside one, and moves to another when that ends. A runtime that is kept but not run, such as a
+/// current-thread runtime after `block_on`, keeps the task from working: start it where requests are served.
 #[derive(Clone)]
 pub struct Jwks {
     owner: Arc<Owner>,
 }
 
-/// The handles' common end of what they share with the task.
+/// The handles' common owner of what they share with the task.
 struct Owner {
     shared: Arc<SharedKeys>,
 }
@@ -59,7 +61,7 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If it isn't a JWK set, has no usable key, or no crypto backend is there.
+    /// If it isn't a JWK set, has no usable key, or there is no crypto backend.
     pub fn static_set(issuer: impl Into<String>, json: &str) -> Result<Self, ConfigError> {
         Self::static_set_with(issuer, json, Backend::preferred_or_error()?)
     }
@@ -83,8 +85,8 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If it isn't a bundle, has no usable key with `use: jwt-svid`, the trust domain has no valid
-    /// name, or no crypto backend is there.
+    /// If it isn't a bundle, has no usable key with `use: jwt-svid`, the trust domain's name is
+    /// invalid, or there is no crypto backend.
     pub fn static_spiffe_bundle(trust_domain: &str, json: &str) -> Result<Self, ConfigError> {
         let (backend, purpose) = (Backend::preferred_or_error()?, Purpose::JwtSvids);
         let issuer = TrustDomain::parse(trust_domain)?.id().to_string();
@@ -97,7 +99,7 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If one isn't a usable public key, there is none at all, or no crypto backend is there.
+    /// If one isn't a usable public key, there is none at all, or there is no crypto backend.
     pub fn pem<'a>(
         issuer: impl Into<String>,
         keys: impl IntoIterator<Item = (Option<&'a str>, &'a str)>,
@@ -157,7 +159,7 @@ impl Jwks {
         &self.shared().config.issuer
     }
 
-    /// Returns `true` if the keys are for JWT-SVIDs alone.
+    /// Returns `true` if the keys are for JWT-SVIDs only.
     pub(crate) fn is_spiffe_bundle(&self) -> bool {
         self.shared().config.purpose == Purpose::JwtSvids
     }
@@ -171,11 +173,16 @@ impl Jwks {
     ///
     /// # Errors
     ///
-    /// If they can't by then. The error says whose keys they are, from where, and what the last
-    /// attempt failed with.
+    /// If they can't by then. The error names the issuer, the address and the error of the last
+    /// attempt.
     pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
         let shared = self.shared();
         shared.ready(deadline).await.map_err(|unavailable| NotReady::of(shared, unavailable))
+    }
+
+    /// Waits until the first fetch has ended, whatever its result, if one has begun.
+    pub(crate) async fn attempted(&self) {
+        self.shared().attempted().await;
     }
 
     /// Fetches the keys now, bypassing all caches, and waits for the result. The current keys are
@@ -247,7 +254,7 @@ impl Jwks {
         Arc::ptr_eq(&self.owner, &other.owner)
     }
 
-    /// Returns what tells when tokens need be verified anew. It keeps no keys fresh.
+    /// Returns a watch that tells when tokens must be verified again. It doesn't keep the task alive.
     pub(crate) fn watch(&self) -> Watch {
         Watch::new(Arc::clone(self.shared()))
     }
@@ -275,8 +282,8 @@ impl Jwks {
         self.look(self.shared().config.clock.now())
     }
 
-    /// Returns the keys to decide by about a token (signed part and signature) that could be valid,
-    /// but whose `kid` has no fitting key in `seen`, which serves: if they have none either, there is
+    /// Returns the keys for a token (signed part and signature) that could be valid, but whose `kid`
+    /// has no matching key in `seen`, which is serving: if the returned keys have none either, there is
     /// none.
     pub(crate) fn miss(
         &self,
@@ -287,7 +294,7 @@ impl Jwks {
         self.shared().miss(seen, key, token)
     }
 
-    /// Waits for keys that serve, while the current ones are cold, expired or shut down.
+    /// Waits for serving keys, while the current ones are cold, expired or shut down.
     pub(crate) fn wait_cold(&self) -> Progress<LoadedKeys> {
         self.shared().wait_cold()
     }

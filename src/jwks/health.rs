@@ -1,3 +1,5 @@
+//! The readiness and the status of a key source, for probes and status pages.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -13,9 +15,9 @@ use crate::jwks::fetch::error::FetchError;
 pub enum State {
     /// No key has been loaded yet: tokens can't be checked.
     Cold,
-    /// The keys are as new as the issuer says they need be.
+    /// The keys are as recent as the issuer requires.
     Fresh,
-    /// The keys should have been refreshed, and serve until that succeeds or they expire.
+    /// The keys should have been refreshed, and are used until that succeeds or they expire.
     Stale,
     /// The keys are too old: tokens can't be checked.
     Expired,
@@ -88,11 +90,11 @@ impl Health {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// How far the keys may be relied upon.
+    /// The state of the keys.
     pub state: State,
     /// What a readiness probe should say.
     pub health: Health,
-    /// The number of the set: another one whenever the keys became others.
+    /// The number of the set: it changes whenever the keys do.
     pub generation: u64,
     /// The seconds since the set was last known to be the issuer's.
     #[serde(serialize_with = "seconds")]
@@ -109,9 +111,9 @@ pub struct Status {
     /// When an attempt to refresh last succeeded.
     #[serde(serialize_with = "unix")]
     pub last_success: Option<UnixTime>,
-    /// How many attempts have failed since.
+    /// How many attempts have failed since then.
     pub consecutive_failures: u32,
-    /// What the last attempt failed with, unless it succeeded.
+    /// The error of the last attempt, unless it succeeded.
     pub last_error: Option<FetchError>,
     /// By how many seconds the issuer's clock is ahead of this one (behind it, if negative), by the
     /// `Date` of its last answer; `None` if no answer had one. The network's delay is part of it.
@@ -121,8 +123,9 @@ pub struct Status {
     pub next_refresh: Option<UnixTime>,
     /// The keys of the set, the unusable ones included.
     pub keys: Vec<KeyStatus>,
-    /// The first eight keys of the set that the last attempt brought, if it was refused because
-    /// none of them is usable ([`FetchErrorKind::NoUsableKey`](crate::jwks::FetchErrorKind::NoUsableKey)); else none, and then it isn't serialized.
+    /// The first eight keys of the set that the last attempt fetched, if it was refused because
+    /// none of them is usable ([`FetchErrorKind::NoUsableKey`](crate::jwks::FetchErrorKind::NoUsableKey));
+    /// otherwise empty, and then it isn't serialized.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refused_keys: Vec<KeyStatus>,
 }
@@ -141,7 +144,7 @@ pub struct KeyStatus {
     /// Why it isn't used; `None` if it is.
     #[serde(serialize_with = "reason")]
     pub ignored: Option<IgnoredReason>,
-    /// Whether the issuer has removed it, so that it serves only until its grace ends.
+    /// Whether the issuer has removed it, so that it is used only until its grace period ends.
     pub retiring: bool,
 }
 

@@ -42,42 +42,43 @@
 //!
 //! [stale]: JwksBuilder::max_stale
 //!
-//! How long a set is fresh is for the issuer's answer to say (`Cache-Control`, `Expires`), within
+//! The issuer's answer says how long a set is fresh (`Cache-Control`, `Expires`), within
 //! [`min_ttl`](JwksBuilder::min_ttl) and [`max_ttl`](JwksBuilder::max_ttl). It is refreshed when
-//! four fifths of that time are over. After a failure the next attempt follows in a second, then in
-//! two, four, up to sixty, at random within that; `Retry-After` is obeyed, up to five minutes. For
-//! the first minute, while no set was ever loaded, attempts begin at most two seconds apart.
+//! four fifths of that time are over, give or take a tenth. After a failure the next attempt follows in
+//! a second, then in two, four, up to sixty, at random within that, and never later than the refresh
+//! would have followed a success; `Retry-After` is obeyed, up to five minutes. For the first minute,
+//! while no set was ever loaded, attempts begin at most two seconds apart.
 //!
-//! The time is the monotonic clock's. Where the wall clock says that fresh keys should long have been
-//! refreshed, as after a suspend, they are taken as stale and refreshed at once. They never expire
+//! The time is that of the monotonic clock. If the wall clock says that fresh keys should long have been
+//! refreshed, as after a suspend, they count as stale and are refreshed at once. They never expire
 //! by the wall clock.
 //!
 //! # Rotation
 //!
-//! A token with an unknown `kid`, which could be valid otherwise, waits on one shared refresh, for
+//! A token with an unknown `kid`, which could be valid otherwise, waits for one shared refresh, for
 //! [`request_wait`](JwksBuilder::request_wait) at most: the first request after a rotation
-//! succeeds. It is refused only if the key isn't in a set that was asked for after the token was
+//! succeeds. It is refused only if the key isn't in a set that was requested after the token was
 //! first seen; for a [`cooldown`](JwksBuilder::cooldown) the same token is then refused at once.
 //!
 //! Callers can't use this to flood the issuer. Since made-up `kid`s can't be distinguished from new
-//! ones, the interval between such refreshes decides for how long a flood of them can hide a rotation:
+//! ones, the interval between such refreshes determines for how long a flood of them can hide a rotation:
 //!
 //! - In the first ten seconds, refreshes begin 1.4 s apart: with an issuer that answers within half
-//!   a second, no token of a new key is turned away.
+//!   a second, no token of a new key is refused.
 //! - Then they begin 7.6 s apart, and 9 s while the issuer fails: a token of a new key is answered
 //!   503, with a `Retry-After`, for ten seconds at most, if the issuer answers within two.
 //! - That is at most 10 refreshes in any 30 seconds, and at most 4 once a flood has lasted a minute.
 //!   A `Retry-After` of the issuer is obeyed, up to five minutes.
 //!
-//! The issuer is asked as at first again after a cooldown without unknown `kid`s, or 30 seconds if that
-//! is longer.
+//! After a cooldown without unknown `kid`s, or 30 seconds if that is longer, refreshes are as frequent as
+//! at first again.
 //!
-//! Sets change whole. A key that isn't in the new set verifies nothing from then on, unless
+//! Sets are replaced as a whole. A key that isn't in the new set verifies nothing from then on, unless
 //! [`dangerous_removed_key_grace`](JwksBuilder::dangerous_removed_key_grace) is set. One key that
 //! can't be used never spoils the others, and a set without any usable key replaces nothing.
 //!
 //! For four cooldowns, a removed key causes no refresh. Then its `kid` is unknown like any other, so
-//! that a key which the issuer has restored is found.
+//! that a key that the issuer has restored is found.
 //!
 //! ```
 //! use tower_bearer::jwks::{Jwks, State};
@@ -86,12 +87,12 @@
 //! let set = r#"{"keys": [
 //!     {"kid": "1", "kty": "OKP", "crv": "Ed25519",
 //!      "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
-//!     {"kid": "2", "kty": "AKP", "alg": "ML-DSA-65", "pub": "…"}
+//!     {"kid": "2", "kty": "OKP", "crv": "Ed448", "x": "…"}
 //! ]}"#;
 //! let status = Jwks::static_set("https://issuer.example", set)?.status();
 //! assert_eq!(status.state, State::Static);
 //! assert_eq!(status.keys[0].ignored, None);
-//! assert_eq!(status.keys[1].ignored.map(|reason| reason.code()), Some("unsupported_key_type"));
+//! assert_eq!(status.keys[1].ignored.map(|reason| reason.code()), Some("unsupported_curve"));
 //! # Ok(())
 //! # }
 //! ```
@@ -99,8 +100,8 @@
 //! # Metrics and events
 //!
 //! With the feature `metrics`, each with the label `issuer`, which is the one that the source was
-//! built for. The first 256 issuers of a process have a label of their own; what others count is
-//! counted for `other`, and they have no state, keys or timestamp, which don't add up.
+//! built for. The first 256 issuers of a process have a label of their own; the counts of the others are
+//! added up as `other`, and they have no state, keys or timestamp, which don't add up.
 //!
 //! | name | what |
 //! |---|---|
@@ -116,26 +117,32 @@
 //!
 //! An unknown `kid` is `resolved` or `absent` after a refresh; or `negative_cached`, if that was known
 //! already (of the same token without a refresh, of another with the same `kid` after one). Without
-//! one it is a `tombstone` (removed lately) or `rate_limited`; `fetch_failed` tells nothing about it.
+//! a refresh it is a `tombstone` (removed recently) or `rate_limited`; `fetch_failed` says nothing about it.
 //! Made-up `kid`s lead to `absent` and `rate_limited`: don't alert on either.
 //!
 //! With the feature `tracing`, the events `jwks_fetched`, `jwks_fetch_failed`, which has the address, the
-//! cause and what can be done, `jwks_clock`, if the issuer's clock differs by more than the leeway,
+//! cause and what can be done (the same cause is logged three times, then once a minute), `jwks_clock`, if the
+//! issuer's clock differs by more than the leeway,
 //! `jwks_state`, `jwks_changed`, `kid_reused`, `kid_ambiguous`, `jwks_key_ignored`, `jwks_content_type`,
 //! `jwks_metadata`, `jwks_issuer_mismatch`, `jwks_uri` and `jwks_snapshot`, which name the issuer
 //! (or, for `jwks_content_type`, the host), and a span `jwks_fetch` with the host around each
-//! fetch and each search for metadata. What the issuer sent is never among it, but for `kid`s and the `issuer` of metadata,
-//! cut and made printable.
+//! fetch and each search for metadata. Nothing that the issuer sent is in them, except `kid`s and the
+//! `issuer` of metadata, cut and made printable.
+
+// `builder` checks the settings and returns the `handle`. The task in `refresher` fetches (`fetch`) when `timing` says
+// so, keeps the result in `kept`, and writes events and metrics with `report`. The validator reads the keys by the
+// handle, and by `watch` whether they are still the same.
 
 mod builder;
 mod config;
+mod failures;
 mod fetch;
 mod handle;
 mod health;
 mod insight;
 mod kept;
+mod keys_at;
 mod not_ready;
-mod place;
 mod refresher;
 mod report;
 mod timing;

@@ -1,3 +1,5 @@
+//! The error of waiting for the first keys: whose they are, where they were looked for, and the last failure.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +9,21 @@ use tokio::runtime::Handle;
 
 use crate::cause::Report;
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
-use crate::jwks::place::Place;
+use crate::jwks::keys_at::KeysAt;
 use crate::jwks::refresher::SharedKeys;
 use crate::refusal::{Refusal, Unavailable, UnavailableReason};
 use crate::transport::printable;
 
-/// The error of [`Jwks::ready`](crate::jwks::Jwks::ready): no keys came in time.
+/// The error of [`Jwks::ready`](crate::jwks::Jwks::ready): no keys arrived in time.
 ///
 /// `Display` is a sentence: whose keys they are, and where they were looked for. The URL is shown without
-/// its query. [`source`](Error::source) is what the last attempt failed with; `Debug` is the sentence with
+/// its query. [`source`](Error::source) is the error of the last attempt; `Debug` is the sentence with
 /// its causes, as `main` prints it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct NotReady {
     issuer: Arc<str>,
     /// `None` if the keys are part of the configuration.
-    place: Option<Place>,
+    place: Option<KeysAt>,
     cause: Option<FetchError>,
     unavailable: Unavailable,
 }
@@ -31,28 +33,44 @@ impl NotReady {
         let control = shared.control();
         let outside = Handle::try_current().is_err().then_some(FetchErrorKind::NoRuntime.into());
         let cause = control.log.last_error.clone().or(outside);
-        let place = Place::at(&shared.config, control.metadata.as_ref());
+        let place = KeysAt::at(&shared.config, control.metadata.as_ref());
         drop(control);
         Self { issuer: Arc::clone(&shared.config.issuer), place, cause, unavailable }
     }
 
-    /// Returns the sentence with its causes, for the log.
-    pub(crate) fn for_log(mut self) -> String {
-        self.place = self.place.map(|place| place.for_log());
-        Report(&self).to_string()
+    /// Returns the sentence with its causes, for a line of the log that has said this already.
+    pub(crate) fn for_log(mut self, said: Option<UnavailableReason>) -> String {
+        self.place = self.place.map(KeysAt::for_log);
+        if said != Some(self.reason()) {
+            return Report(&self).to_string();
+        }
+        let issuer = printable(&self.issuer);
+        match &self.cause {
+            Some(cause) => format!("issuer {issuer:?}: {}: {}", self.state(), Report(cause)),
+            None => format!("issuer {issuer:?}: {}", self.state()),
+        }
     }
 
-    /// Returns the issuer whose keys didn't come.
+    /// Returns where the keys were looked for, and how far that has come.
+    fn state(&self) -> String {
+        let state = match self.cause {
+            Some(_) => "the last attempt failed",
+            None => "no attempt has ended yet",
+        };
+        match &self.place {
+            Some(place) => format!("{place}, {state}"),
+            None => state.to_owned(),
+        }
+    }
+
+    /// Returns the issuer whose keys didn't arrive.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
     /// Returns the key set's URL without its query, if it is known.
     pub fn url(&self) -> Option<&str> {
-        match &self.place {
-            Some(Place::KeySet(url)) => Some(url),
-            Some(Place::Discovery(_)) | None => None,
-        }
+        self.place.as_ref().filter(|place| place.is_key_set()).map(KeysAt::url)
     }
 
     /// Returns the error of the last attempt; `None` if none has ended.
@@ -73,14 +91,8 @@ impl NotReady {
 
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (issuer {:?}): ", self.unavailable, printable(&self.issuer))?;
-        if let Some(place) = &self.place {
-            write!(f, "{place}, ")?;
-        }
-        f.write_str(match self.cause {
-            Some(_) => "the last attempt failed",
-            None => "no attempt has ended yet",
-        })
+        let issuer = printable(&self.issuer);
+        write!(f, "{} (issuer {issuer:?}): {}", self.unavailable, self.state())
     }
 }
 

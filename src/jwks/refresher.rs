@@ -17,16 +17,16 @@ use crate::jwks::fetch::flight::{Fetched, Landed, Plan, attempt};
 use crate::jwks::fetch::source::Fault;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::{Published, Store, Tenure};
-use crate::jwks::place::Place;
+use crate::jwks::keys_at::KeysAt;
 use crate::jwks::report::Reporter;
 use crate::jwks::timing::control::{Attempts, Control, Flying};
 use crate::jwks::timing::schedule::after;
 use crate::jwks::watchers::Watchers;
 
-/// After so many failures in a row the metadata may have changed.
+/// After this many failures in a row the metadata may have changed.
 const FAILURES_BEFORE_REDISCOVERY: u32 = 2;
 
-/// How often the clocks are compared, and those called who watch, while nothing else is to be done.
+/// How often the clocks are compared and the watchers called while nothing else is due.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(30);
 
 /// What the handles and the task share.
@@ -36,7 +36,7 @@ pub(crate) struct SharedKeys {
     pub(crate) store: Store,
     pub(crate) progress: watch::Sender<Attempts>,
     pub(crate) report: Reporter,
-    /// What tokens with unknown `kid`s are told apart by, in a way that no caller can foresee.
+    /// Hashes tokens with unknown `kid`s, in a way that no caller can predict.
     pub(crate) digests: RandomState,
     pub(crate) watchers: Watchers,
     control: Mutex<Control>,
@@ -81,8 +81,8 @@ impl SharedKeys {
         self.wake.notify_one();
     }
 
-    /// Makes sure that there is a task, as far as there is a runtime to have it in. Says whether
-    /// there is one.
+    /// Starts the task if it isn't running and there is a runtime for it. Returns `true` if there
+    /// is a task.
     pub(crate) fn ensure_running(self: &Arc<Self>) -> bool {
         self.running.load(Ordering::Acquire) || self.spawn()
     }
@@ -98,7 +98,7 @@ impl SharedKeys {
         true
     }
 
-    /// Ends the task, and the trust in the keys.
+    /// Ends the task, and the use of the keys.
     pub(crate) fn close(&self) {
         let mut control = self.control();
         if control.closed {
@@ -116,7 +116,7 @@ impl SharedKeys {
         self.report.tell();
         self.progress.send_modify(|progress| {
             progress.closed = true;
-            // The task may have said so since it was looked at.
+            // The task may have ended since it was last checked.
             progress.stopped |= stopped;
         });
         self.wake();
@@ -149,13 +149,13 @@ impl SharedKeys {
             Tenure::Serving(serving) => (Some(serving.fresh_until), Some(serving.stale_until)),
             Tenure::Cold | Tenure::Static | Tenure::Stopped => (None, None),
         };
-        // The wall clock rings no bell, nor do those who watch.
+        // Nothing wakes the task for the wall clock, or for watchers.
         let look = Some(after(now, BETWEEN_LOOKS));
         let due = [fresh, stale, published.keys.next_retirement(), look].into_iter().flatten();
         Next::Wait(due.filter(|due| *due > now).chain(control.due(now)).min())
     }
 
-    /// Notices what the passing of time has done.
+    /// Handles what has become due.
     fn tick(&self, control: &mut Control, now: Instant) {
         self.compare_clocks(control, now);
         let published = Arc::clone(self.store.load(now).published());
@@ -167,7 +167,7 @@ impl SharedKeys {
         self.report.state(control, published.state(now));
     }
 
-    /// Takes in what an attempt came to.
+    /// Applies the result of an attempt.
     fn finish(&self, landed: Result<Landed, JoinError>, now: Instant, jitter: f64) {
         let mut control = self.control();
         let Some(flight) = control.flying.take() else { return };
@@ -183,8 +183,8 @@ impl SharedKeys {
             Err(_) => Err(FetchErrorKind::Panic.into()),
         };
         let took = now.saturating_duration_since(flight.begun);
-        let place = Place::at(&self.config, control.metadata.as_ref());
-        let place = place.map(|place| place.for_log());
+        let place = KeysAt::at(&self.config, control.metadata.as_ref());
+        let place = place.map(KeysAt::for_log);
         self.report.landing(&result, place, &control.unusable, took);
         let error = match result {
             Ok(fetched) => {
@@ -196,11 +196,11 @@ impl SharedKeys {
                 Some(error)
             }
         };
-        // Once more, for a recorder that came later than the source.
+        // Once more, for a recorder that was installed after the source was built.
         self.report.state_now(&control);
         let settled = control.misses.settled();
         drop(control);
-        // Before anything is told: no request waits for a subscriber.
+        // Before anything is reported: no request waits for a subscriber.
         self.progress.send_modify(|progress| {
             progress.ended = flight.sequence;
             if settled > progress.settled {
@@ -260,9 +260,9 @@ impl SharedKeys {
         succession.set
     }
 
-    /// Notices that the task has ended: because it was told to, or with its runtime.
+    /// Handles the end of the task: on request, or with its runtime.
     ///
-    /// What it left undone is for the next task, which the next waiting caller starts.
+    /// Unfinished work is left to the next task, which the next waiting caller starts.
     fn ended(&self) {
         let mut control = self.control();
         control.alive = false;
@@ -283,7 +283,7 @@ impl SharedKeys {
 /// The task.
 struct Worker {
     shared: Arc<SharedKeys>,
-    /// At most one attempt. It has its own task, so that a transport that panics ends nothing else.
+    /// At most one attempt. It runs in its own task, so that a transport that panics ends nothing else.
     flight: JoinSet<Landed>,
 }
 

@@ -1,53 +1,40 @@
-//! What the logs and the metrics are told. Labels come from closed lists, but for the issuer, of which
-//! there are so many; of addresses, only hosts.
+//! Writes the events and metrics of a key source. Labels come from closed lists, except for the issuer, whose
+//! number is bounded; of addresses, only hosts are reported.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-#[cfg(feature = "tracing")]
-use crate::cause::Report;
 use crate::clock::UnixTime;
 use crate::jose::IgnoredKey;
+use crate::jwks::failures::{Failed, Failures, listed};
 use crate::jwks::fetch::error::FetchError;
 use crate::jwks::fetch::flight::Fetched;
 use crate::jwks::fetch::source::Fault;
 use crate::jwks::health::State;
 use crate::jwks::kept::key_set::{KeySet, Succession};
 use crate::jwks::kept::store::Published;
-use crate::jwks::place::Place;
+use crate::jwks::keys_at::KeysAt;
 use crate::jwks::timing::control::Control;
 use crate::telemetry::{change, count, describe_metrics, event, gauge, issuer_label, observe};
-#[cfg(feature = "tracing")]
-use crate::text::one_line;
 
-/// Tells about the keys of one issuer.
+/// Reports about the keys of one issuer.
 ///
-/// What happens under the key source's lock is noted, and told once the lock is free: a subscriber
-/// may look at the key source, and one that blocks holds up no request.
+/// Events under the key source's lock are queued, and reported once the lock is free: a subscriber
+/// may use the key source, and one that blocks delays no request.
 pub(crate) struct Reporter {
     issuer: Arc<str>,
-    /// The issuer, where it has metrics of its own.
+    /// The issuer, if it has metrics of its own.
     label: Option<Arc<str>>,
     notes: Mutex<VecDeque<Note>>,
-    /// Held by whichever thread tells, so that things are told in their order.
+    /// Held by the thread that reports, so that events keep their order.
     telling: Mutex<()>,
+    failures: Failures,
 }
 
 /// Stands for the issuers that have no label of their own.
 const OTHERS: &str = "other";
-
-/// What there is to be said of an attempt that failed, beside its class.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
-struct Failed {
-    place: Option<Place>,
-    ignored: Option<String>,
-}
-
-/// The most characters of an error and its causes.
-#[cfg(feature = "tracing")]
-const MAX_ERROR: usize = 500;
 
 type Note = Box<dyn FnOnce(&Reporter) + Send>;
 
@@ -61,10 +48,11 @@ impl Reporter {
     pub(crate) fn new(issuer: Arc<str>) -> Self {
         describe_metrics();
         let label = issuer_label(&issuer);
-        Self { issuer, label, notes: Mutex::new(VecDeque::new()), telling: Mutex::new(()) }
+        let (notes, telling) = (Mutex::new(VecDeque::new()), Mutex::new(()));
+        Self { issuer, label, notes, telling, failures: Failures::new() }
     }
 
-    /// The label of what adds up.
+    /// The label for metrics that add up.
     fn label(&self) -> Arc<str> {
         self.label.clone().unwrap_or_else(|| OTHERS.into())
     }
@@ -77,15 +65,15 @@ impl Reporter {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells what was noted. To be called without the key source's lock.
+    /// Reports what was queued. Must be called without the key source's lock.
     pub(crate) fn tell(&self) {
-        // Until there is nothing more, also since the last look.
+        // Until nothing is left, including what was queued meanwhile.
         while !self.notes().is_empty() {
             let telling = match self.telling.try_lock() {
                 Ok(telling) => telling,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                // Another thread tells, or this one does, and its subscriber has led here: what
-                // was noted is told there.
+                // Another thread reports, or this one does, and its subscriber has led here: what
+                // was queued is reported there.
                 Err(TryLockError::WouldBlock) => return,
             };
             loop {
@@ -109,7 +97,7 @@ impl Reporter {
     pub(crate) fn landing(
         &self,
         result: &Result<Fetched, Fault>,
-        place: Option<Place>,
+        place: Option<KeysAt>,
         unusable: &[IgnoredKey],
         took: Duration,
     ) {
@@ -118,14 +106,14 @@ impl Reporter {
             Ok(Fetched { origin, .. }) => Ok(("ok", origin.fetched_at)),
             Err(fault) => Err(fault.error.clone()),
         };
-        let failed = result.is_err().then(|| Failed { place, ignored: listed(unusable) });
-        self.note(move |this| this.tell_landing(ended, failed.as_ref(), took));
+        let failed = Failed { place, ignored: result.is_err().then(|| listed(unusable)).flatten() };
+        self.note(move |this| this.tell_landing(ended, &failed, took));
     }
 
     fn tell_landing(
         &self,
         ended: Result<(&'static str, UnixTime), FetchError>,
-        _failed: Option<&Failed>,
+        failed: &Failed,
         took: Duration,
     ) {
         observe!("tower_bearer_jwks_fetch_duration_seconds", took.as_secs_f64(), "issuer" => self.label());
@@ -134,6 +122,7 @@ impl Reporter {
         match ended {
             Ok((_, fetched_at)) => {
                 self.tell_fetched(fetched_at);
+                self.failures.over();
                 event!(
                     DEBUG,
                     issuer = &*self.issuer,
@@ -142,17 +131,7 @@ impl Reporter {
                     "jwks_fetched"
                 );
             }
-            Err(_error) => event!(
-                WARN,
-                issuer = &*self.issuer,
-                code,
-                error = %one_line(&Report(&_error).to_string(), MAX_ERROR),
-                url = _failed.and_then(|it| it.place.as_ref()).map(Place::url),
-                ignored = _failed.and_then(|it| it.ignored.as_deref()),
-                took_ms = took.as_millis(),
-                "jwks_fetch_failed: {}",
-                _error.remedy()
-            ),
+            Err(error) => self.failures.tell(&self.issuer, &error, failed, took),
         }
     }
 
@@ -193,7 +172,7 @@ impl Reporter {
                 issuer = &*self.issuer,
                 from = _from.name(),
                 to = state.name(),
-                "jwks_state: the keys should have been refreshed; they serve on until they expire"
+                "jwks_state: the keys should have been refreshed; they stay in use until they expire"
             ),
             State::Expired => event!(
                 ERROR,
@@ -233,7 +212,7 @@ impl Reporter {
         });
     }
 
-    /// An answer said what the issuer's clock shows.
+    /// An answer had the time of the issuer's clock.
     pub(crate) fn clock(&self, before: Option<i64>, offset: i64, leeway: u64) {
         self.note(move |this| this.tell_clock(before, offset, leeway));
     }
@@ -245,15 +224,16 @@ impl Reporter {
         }
         let is_off = |offset: i64| offset.unsigned_abs() > leeway;
         match (before.filter(|before| is_off(*before)), is_off(offset)) {
-            // It was told.
+            // It was reported.
             (Some(before), true) if before.abs_diff(offset) <= leeway => {}
             (_, true) => event!(
                 WARN,
                 issuer = &*self.issuer,
                 ahead_s = offset,
                 leeway_s = leeway,
-                "jwks_clock: the issuer's clock differs from this one by more than the leeway; \
-                 synchronize whichever is wrong"
+                "jwks_clock: the issuer's clock is {} this one by more than the leeway; synchronize \
+                 whichever is wrong (ValidatorBuilder::leeway allows up to 300 s)",
+                if offset > 0 { "ahead of" } else { "behind" }
             ),
             (Some(_), false) => event!(
                 INFO,
@@ -265,7 +245,7 @@ impl Reporter {
         }
     }
 
-    /// The keys became others.
+    /// The keys have changed.
     pub(crate) fn succession(&self, succession: &Succession) {
         let set = Arc::clone(&succession.set);
         let removed = succession.removed.len();
@@ -325,17 +305,8 @@ impl Reporter {
         change!("tower_bearer_jwks_refresh_waiters", 1.0, "issuer" => self.label());
     }
 
-    /// It doesn't any longer.
+    /// The request no longer waits.
     pub(crate) fn waits_no_longer(&self) {
         change!("tower_bearer_jwks_refresh_waiters", -1.0, "issuer" => self.label());
     }
-}
-
-/// Returns why keys are ignored, with their `kid`s; `None` for no keys.
-pub(crate) fn listed(keys: &[IgnoredKey]) -> Option<String> {
-    let one = |key: &IgnoredKey| match &key.kid {
-        Some(kid) => format!("{} ({kid})", key.reason),
-        None => key.reason.to_string(),
-    };
-    (!keys.is_empty()).then(|| keys.iter().map(one).collect::<Vec<_>>().join(", "))
 }

@@ -1,9 +1,11 @@
+//! Tells the validator whether tokens that were verified with the keys still are.
+
 use std::sync::Arc;
 
 use crate::clock::UnixTime;
 use crate::jwks::refresher::SharedKeys;
 
-/// Watches whether what was verified with the keys still is.
+/// Watches whether tokens that were verified with the keys still are.
 #[derive(Clone, Debug)]
 pub(crate) struct Watch(Arc<SharedKeys>);
 
@@ -14,7 +16,7 @@ impl Watch {
 
     /// Returns the generation of the keys that are serving, 0 while none are (cold, expired, shut
     /// down, or not watched). A verified token may be remembered under its set's
-    /// `generation`, and trusted only while this is the same. One atomic load.
+    /// `generation`, and accepted only while this is the same. One atomic load.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.0.store.generation()

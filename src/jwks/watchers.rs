@@ -1,4 +1,4 @@
-//! What looks at the clock whenever the task does, so that it needs no task of its own.
+//! Callbacks that the refresher's task makes regularly, so that they need no task of their own.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,16 +12,16 @@ pub(crate) trait Watcher: fmt::Debug + Send + Sync {
     fn look(&self, now: Instant);
 }
 
-/// Those who want to be called, while they are there.
+/// The watchers to call, as long as they exist.
 #[derive(Debug)]
 pub(crate) struct Watchers {
     all: Mutex<Vec<Weak<dyn Watcher>>>,
-    /// The least leeway that a validator of these keys allows, in seconds.
+    /// The smallest leeway that a validator of these keys allows, in seconds.
     leeway: AtomicU64,
 }
 
 impl Watchers {
-    /// Without a validator, the default leeway of one.
+    /// Without a validator, the default leeway.
     const LEEWAY: u64 = 60;
 
     pub(crate) fn new() -> Self {
@@ -37,7 +37,7 @@ impl Watchers {
         self.leeway.fetch_min(leeway.as_secs(), Ordering::Relaxed);
     }
 
-    /// Calls them, without any lock.
+    /// Calls them, without holding any lock.
     pub(crate) fn look(&self, now: Instant) {
         let all: Vec<Arc<dyn Watcher>> = {
             let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);

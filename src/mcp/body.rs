@@ -1,3 +1,5 @@
+//! The body of an MCP request: buffered to be read, then forwarded byte for byte.
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,8 +8,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body of a request that came through an [`McpGuard`](crate::mcp::McpGuard): the one that was
-/// sent, byte for byte, with its trailers.
+/// The body of a request that passed an [`McpGuard`](crate::mcp::McpGuard): the original body, byte for
+/// byte, with its trailers.
 pub struct RequestBody<B> {
     kind: Kind<B>,
 }
@@ -78,7 +80,7 @@ impl<B> fmt::Debug for RequestBody<B> {
     }
 }
 
-/// Takes what there is, which is no copy of what is `Bytes` already.
+/// Takes the data, without a copy if it is `Bytes` already.
 fn to_bytes(mut data: impl bytes::Buf) -> Bytes {
     data.copy_to_bytes(data.remaining())
 }
@@ -96,11 +98,11 @@ pub(crate) struct Reader<B> {
     body: B,
     max_bytes: usize,
     read: ReadBody,
-    /// Where more than one frame of data came.
+    /// The data, if it came in more than one frame.
     joined: BytesMut,
 }
 
-/// After so many frames without a pause others get their turn. A peer may send empty ones.
+/// After this many frames without a pause, the task yields. A peer may send empty frames.
 const FRAMES_IN_A_ROW: u8 = 64;
 
 impl<B: Body + Unpin> Reader<B> {

@@ -1,3 +1,5 @@
+//! Reads which tool, prompt, resource or method a JSON-RPC message is about.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -5,7 +7,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visi
 
 use crate::json::{Any, Budget, Names, Value, read_object};
 
-/// What an MCP message asks for, as far as rules are about it.
+/// What an MCP message asks for, as far as access rules apply to it.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Call<'a> {
     /// `tools/call`
@@ -14,9 +16,9 @@ pub(crate) enum Call<'a> {
     Prompt(Cow<'a, str>),
     /// A method that is about one resource, such as `resources/read`.
     Resource { method: Cow<'a, str>, uri: Cow<'a, str> },
-    /// Any other method, also those of notifications.
+    /// Any other method, including those of notifications.
     Method(Cow<'a, str>),
-    /// The answer to a request of the server's.
+    /// The answer to a request of the server.
     Answer,
 }
 
@@ -49,14 +51,14 @@ impl Named {
     }
 }
 
-/// Why a body isn't one message that everybody reads in the same way.
+/// Why a body isn't one message that all parsers read in the same way.
 const NOT_A_MESSAGE: &str = "the body isn't one JSON-RPC 2.0 message, or has a member twice";
 const NO_NAME: &str = "the message's params name no tool, prompt or resource by a string";
 
-/// Reads a body: one JSON-RPC message, whose method, name and URI no two readers can read differently.
+/// Reads a body: one JSON-RPC message, whose method, name and URI no two parsers can read differently.
 ///
-/// Where readers could differ, it is refused: an array of messages, a member twice or in another
-/// case, `params` by position, a byte order mark, and whatever follows the message.
+/// It is refused where parsers could differ: an array of messages, a duplicate member or one in another
+/// case, `params` by position, a byte order mark, and data after the message.
 pub(crate) fn read(body: &[u8]) -> Result<Call<'_>, &'static str> {
     let budget = Budget::new();
     let message = read_object(body, Message(&budget)).map_err(|_| NOT_A_MESSAGE)?;
@@ -84,7 +86,7 @@ struct Parts<'de> {
 struct Params<'de> {
     name: Member<'de>,
     uri: Member<'de>,
-    /// There is a member that a reader who ignores case would take for one of the two.
+    /// There is a member that a parser which ignores case would take for one of the two.
     has_lookalike: bool,
 }
 
@@ -151,7 +153,7 @@ impl<'de> Visitor<'de> for Message<'_> {
     }
 }
 
-/// `params`: an object, or `null`, which some clients send for none.
+/// `params`: an object, or `null`, which some clients send instead of omitting it.
 struct OptionalParams<'b>(&'b Budget);
 
 impl<'de> DeserializeSeed<'de> for OptionalParams<'_> {
@@ -182,7 +184,7 @@ impl<'de> Visitor<'de> for OptionalParams<'_> {
                 "uri" => params.uri = member(map.next_value_seed(Any::keep(self.0))?),
                 other => {
                     params.has_lookalike |= looks_like(other, &["name", "uri"]);
-                    // However large and deep, it decides nothing.
+                    // It decides nothing, however large and deep.
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -195,12 +197,14 @@ fn member(value: Value<'_>) -> Member<'_> {
     value.into_text().map_or(Member::Other, Member::Text)
 }
 
-/// Returns `true` if a reader who ignores case, as Go's does, would take a name for one of these. By
-/// Unicode's simple folding, two letters beyond ASCII are letters within it: `ſ` and the Kelvin sign.
+/// Returns `true` if a parser that ignores case, as Go's does, would take a name for one of these. By
+/// Unicode's simple folding, two letters beyond ASCII match letters within it: `ſ` and the Kelvin sign; in
+/// Turkish, so do `ı` and `İ`.
 fn looks_like(name: &str, known: &[&str]) -> bool {
     let folded = |c: char| match c {
         '\u{17f}' => 's',
         '\u{212a}' => 'k',
+        '\u{130}' | '\u{131}' => 'i',
         _ => c.to_ascii_lowercase(),
     };
     known.iter().any(|known| name.chars().map(folded).eq(known.chars()))
@@ -297,6 +301,7 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"prompts/get","params":{"name":2}}"#,
             r#"{"jsonrpc":"2.0","method":"resources/read","params":{"name":"a:b"}}"#,
             r#"{"jsonrpc":"2.0","method":"resources/read","params":{"uri":"a:b","URI":"c:d"}}"#,
+            r#"{"jsonrpc":"2.0","method":"resources/read","params":{"uri":"a:b","ur\u0131":"c:d"}}"#,
             r#"{"jsonrpc":"2.0","method":["tools/call"],"params":{"name":"add"}}"#,
             r#"{"jsonrpc":"2.0","method":null,"id":1,"result":{}}"#,
             r#"{"jsonrpc":"2.0","method":"tools/list","result":{}}"#,

@@ -1,3 +1,5 @@
+//! The methods and header fields that a CORS layer around an MCP server must allow.
+
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
 
@@ -18,13 +20,13 @@ const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-versi
 ///     .expose_headers(mcp::cors_exposed_headers());
 /// ```
 ///
-/// It belongs outside of the [`BearerAuthLayer`](crate::BearerAuthLayer), so that it answers preflight
-/// requests, which have no token, and scripts can read refusals.
+/// The CORS layer belongs around the [`BearerAuthLayer`](crate::BearerAuthLayer), so that it answers
+/// preflight requests, which have no token, and scripts can read refusals.
 pub const fn cors_methods() -> [Method; 4] {
     [Method::GET, Method::POST, Method::DELETE, Method::OPTIONS]
 }
 
-/// Returns the fields that a browser's MCP client sends, for a CORS layer's `allow_headers`.
+/// Returns the header fields that a browser's MCP client sends, for a CORS layer's `allow_headers`.
 /// See [`cors_methods`].
 pub const fn cors_request_headers() -> [HeaderName; 9] {
     [
@@ -40,7 +42,7 @@ pub const fn cors_request_headers() -> [HeaderName; 9] {
     ]
 }
 
-/// Returns the fields of answers that a browser's MCP client must be able to read, for a CORS layer's
+/// Returns the response fields that a browser's MCP client must be able to read, for a CORS layer's
 /// `expose_headers`. See [`cors_methods`].
 pub const fn cors_exposed_headers() -> [HeaderName; 4] {
     [WWW_AUTHENTICATE, SESSION_ID, HeaderName::from_static("dpop-nonce"), PROTOCOL_VERSION]

@@ -1,3 +1,5 @@
+//! The future of the guard: waits for the body, for the inner service and for its answer.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,7 +51,7 @@ pin_project! {
     }
 }
 
-/// What is kept of a request until its answer begins.
+/// What is kept of a request until its response begins.
 pub(crate) struct Watch {
     operation: Operation,
     settings: Arc<Settings>,
@@ -95,8 +97,16 @@ struct Waiting<S, B> {
 }
 
 enum Stage<B> {
-    Body { reader: Reader<B>, deadline: Option<Pin<Box<Sleep>>> },
-    Service { body: ReadBody, operation: Operation },
+    Body {
+        reader: Reader<B>,
+        deadline: Option<Pin<Box<Sleep>>>,
+    },
+    Service {
+        body: ReadBody,
+        operation: Operation,
+        /// The service wasn't ready at once. The token may expire before it is.
+        was_busy: bool,
+    },
 }
 
 const NO_TIMER: &str =
@@ -139,7 +149,7 @@ where
                     return Poll::Ready(Ok(watch.end(response)));
                 }
                 StateProj::Refused { response } => {
-                    // Polled again after it was ready, it waits for ever, as it may.
+                    // Polled again after it was ready, it never completes, which the contract allows.
                     let Some(response) = response.take() else { return Poll::Pending };
                     return Poll::Ready(Ok(refused(response)));
                 }
@@ -175,20 +185,32 @@ where
                         Err(refusal) => return Poll::Ready(Ok(Err(refusal))),
                     }
                 }
-                Stage::Service { .. } => return self.service.poll_ready(cx).map_ok(Ok),
+                Stage::Service { was_busy, .. } => {
+                    if self.service.poll_ready(cx)?.is_pending() {
+                        *was_busy = true;
+                        return Poll::Pending;
+                    }
+                    let still = if *was_busy { self.check_lifetime() } else { Ok(()) };
+                    return Poll::Ready(Ok(still));
+                }
             }
         }
     }
 
     fn admit(&self, body: Result<ReadBody, NotRead>) -> Result<Stage<B>, Refusal> {
+        self.check_lifetime()?;
         let operation = self.settings.judge_body(&self.parts, &body)?;
-        Ok(Stage::Service { body: body.unwrap_or_default(), operation })
+        Ok(Stage::Service { body: body.unwrap_or_default(), operation, was_busy: false })
     }
 
-    /// Goes on where [`McpGuard`](crate::mcp::McpGuard) left off.
+    fn check_lifetime(&self) -> Result<(), Refusal> {
+        Found::find(&self.parts.extensions)?.check_lifetime()
+    }
+
+    /// Continues where [`McpGuard`](crate::mcp::McpGuard) stopped.
     fn proceed(mut self, admitted: Result<(), Refusal>) -> State<S::Future, Self> {
         match (admitted, self.stage) {
-            (Ok(()), Stage::Service { body, operation }) => {
+            (Ok(()), Stage::Service { body, operation, .. }) => {
                 let body = RequestBody::read(body);
                 let (request, watch) = Watch::begin(self.parts, body, operation, &self.settings);
                 State::Inner { future: self.service.call(request), watch }
@@ -197,7 +219,7 @@ where
                 let response = refuse(refusal, &self.parts.extensions, (&self.parts).into());
                 State::Refused { response: Some(response) }
             }
-            // Nothing is admitted before its body was read.
+            // Nothing is admitted before its body is read.
             (Ok(()), Stage::Body { .. }) => State::Refused { response: None },
         }
     }

@@ -1,4 +1,4 @@
-//! What a request's header fields say about its message.
+//! Reads the operation from a request's header fields, for servers that compare them with the body.
 
 use std::borrow::Cow;
 
@@ -13,11 +13,12 @@ const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 
-/// The first version whose servers hold the fields against the body.
+/// The first version whose servers compare the fields with the body.
 const FIRST_CHECKED: &[u8] = b"2026-07-28";
 
-const BAD_NAME: &str = "Mcp-Name isn't one field of printable ASCII or well-formed base64";
-const BAD_METHOD: &str = "Mcp-Method isn't one field of printable ASCII";
+const BAD_NAME: &str =
+    "Mcp-Name isn't one field of printable ASCII without space around it, or well-formed base64";
+const BAD_METHOD: &str = "Mcp-Method isn't one field of printable ASCII without space around it";
 const NOT_JSON: &str = "the content type isn't application/json in UTF-8, or the content is coded";
 
 /// Reads what a request asks for from its fields alone, if a server of the protocol version that it
@@ -25,7 +26,7 @@ const NOT_JSON: &str = "the content type isn't application/json in UTF-8, or the
 ///
 /// # Errors
 ///
-/// If they are there and malformed.
+/// If they are present and malformed.
 pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Call<'_>>, &'static str> {
     if !is_checked_version(headers) {
         return Ok(None);
@@ -51,7 +52,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Call<'_>>, &'static str
 /// The methods about resources for which the specification has servers check `Mcp-Name`.
 const IS_CHECKED: [&str; 3] = ["resources/read", "resources/subscribe", "resources/unsubscribe"];
 
-/// Returns `true` for exactly one version, as a date, from which on servers check the fields.
+/// Returns `true` for exactly one version, as a date, from which servers compare the fields.
 fn is_checked_version(headers: &HeaderMap) -> bool {
     let Ok(Some(version)) = single(headers, &PROTOCOL_VERSION) else { return false };
     let version = version.as_bytes();
@@ -63,19 +64,22 @@ fn is_checked_version(headers: &HeaderMap) -> bool {
     is_date && version >= FIRST_CHECKED
 }
 
-/// Returns the one value of a field; an error if there are several, or other characters than
-/// printable ASCII.
+/// Returns the one value of a field; an error if there are several, or other characters than printable
+/// ASCII, or space around it: HTTP/2 allows that, and a server may ignore it when it compares.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, ()> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
+        (Some(value), None) => {
+            let value = value.to_str().ok().filter(|value| value.trim() == *value);
+            value.map(Some).ok_or(())
+        }
         (Some(_), Some(_)) => Err(()),
     }
 }
 
-/// Decodes the form `=?base64?…?=` of a name. What begins like it and isn't quite it is refused, in
-/// whatever case: a server might decode it.
+/// Decodes the form `=?base64?…?=` of a name. A name that begins like it but isn't valid is refused, in
+/// any case: a server might decode it.
 fn decode(name: &str) -> Option<Cow<'_, str>> {
     const OPEN: &str = "=?base64?";
     let is_coded = name.get(..OPEN.len()).is_some_and(|open| open.eq_ignore_ascii_case(OPEN));
@@ -86,7 +90,7 @@ fn decode(name: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(STANDARD.decode(coded).ok()?).ok().map(Cow::Owned)
 }
 
-/// Checks that a body is JSON as it is: a coded one would be another within.
+/// Checks that a body is plain JSON: one with a content coding would hold another text.
 pub(crate) fn check_content(headers: &HeaderMap) -> Result<(), &'static str> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();
     let is_plain = codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -198,8 +202,15 @@ mod tests {
             "=?Base64?YWRk?=",
             "=?base64? YWRk?=",
             "caf\u{e9}",
+            " wipe",
+            "wipe ",
+            "wipe\t",
         ] {
             assert_eq!(read_with(&[call, ("mcp-name", name)]), Err(BAD_NAME), "{name}");
+        }
+        for method in ["tools/call ", " tools/call", "ping\t"] {
+            let fields = [("mcp-method", method), ("mcp-name", "a")];
+            assert_eq!(read_with(&fields), Err(BAD_METHOD), "{method:?}");
         }
         assert_eq!(read_with(&[call, ("mcp-name", "a"), ("mcp-name", "a")]), Err(BAD_NAME));
         assert_eq!(read_with(&[call, call, ("mcp-name", "a")]), Err(BAD_METHOD));

@@ -1,3 +1,5 @@
+//! The layer that applies an operation table, and its settings.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,26 +12,27 @@ use crate::mcp::settings::Settings;
 use crate::mcp::table::OperationTable;
 use crate::secret::Secret;
 
-/// Lets requests through to an MCP server whose token may do what their message asks for.
+/// Applies the access rules of an [`OperationTable`](crate::mcp::OperationTable) to requests for an MCP
+/// server.
 ///
 /// It belongs within a [`BearerAuthLayer`](crate::BearerAuthLayer), which checks the token; without one
 /// it answers 500 and logs what is missing. See the [module](crate::mcp) for an example.
 ///
 /// # Which tool a request calls
 ///
-/// That is in the body. It is read to its end, at most [1 MiB](Self::max_message_bytes) within
-/// [5 seconds](Self::message_timeout), and handed on byte for byte, with its trailers. A larger one is
-/// answered 413, a slower one 408. A body that two readers could read differently is answered 400:
-/// several messages in an array, a member twice, a name that isn't a string, a byte order mark, data
-/// after the message, another content type than `application/json`, a content coding.
+/// The operation is read from the body, which is buffered whole, at most
+/// [1 MiB](Self::max_message_bytes) within [5 seconds](Self::message_timeout), and forwarded byte for byte,
+/// with its trailers. A larger body is answered 413, a slower one 408. A body that two parsers could read
+/// differently is answered 400: a batch, a duplicate member, a name that isn't a string, a byte order
+/// mark, data after the message, a content type other than `application/json`, a content coding.
 ///
 /// # Sessions
 ///
-/// A session belongs to whom it was given to: the token's issuer and subject, or client where there is
-/// no subject. The guard adds a tag to each `Mcp-Session-Id` that the server hands out, and takes it off
-/// again; the server sees its own ids. A request with the session of another principal is answered 404, as
-/// is one of a session that another key made: by default a key is made with each layer, so that sessions
-/// end with the process. Where several processes share sessions, share a [key](Self::session_key), too.
+/// A session is bound to the principal that started it: the token's issuer and subject, or its client if it
+/// has no subject. The guard appends a tag to each `Mcp-Session-Id` that the server issues, and strips it
+/// from requests; the server sees its own ids. A request with the session of another principal is answered
+/// 404, and so is one with a tag made by another key. By default each layer generates a key, so sessions
+/// end with the process. Processes that share sessions must share a [key](Self::session_key) as well.
 #[derive(Clone, Debug)]
 pub struct McpGuardLayer {
     settings: Arc<Settings>,
@@ -39,7 +42,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 20;
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl McpGuardLayer {
-    /// Creates a layer that requires what the table says.
+    /// Creates a layer that enforces a table.
     ///
     /// # Errors
     ///
@@ -61,7 +64,7 @@ impl McpGuardLayer {
         Ok(Self { settings: Arc::new(settings) })
     }
 
-    /// Sets how many bytes of a message are read. The default is 1 MiB.
+    /// Sets the maximum size of a message. The default is 1 MiB.
     ///
     /// # Errors
     ///
@@ -71,7 +74,7 @@ impl McpGuardLayer {
         Ok(self.set(|settings| settings.max_bytes = bytes))
     }
 
-    /// Sets how long a message may take to arrive, from when it is first waited for. The default is 5
+    /// Sets how long a message may take to arrive, from the first poll of its body. The default is 5
     /// seconds.
     ///
     /// # Errors
@@ -93,21 +96,22 @@ impl McpGuardLayer {
         Ok(self.set(|settings| settings.sessions = Some(sessions)))
     }
 
-    /// Leaves sessions unbound: whoever has a valid token and another's session id can go on with that
-    /// session. For a server that binds them itself.
+    /// Disables the binding of sessions to principals, for a server that binds them itself.
+    ///
+    /// Otherwise any caller with a valid token and the session id of another can continue that session.
     #[must_use]
     pub fn dangerous_unbound_sessions(self) -> Self {
         self.set(|settings| settings.sessions = None)
     }
 
-    /// Decides from the fields `Mcp-Method` and `Mcp-Name` in place of the body, for requests whose
-    /// `MCP-Protocol-Version` is 2026-07-28 or later. The body is then handed on unread, whatever its
+    /// Reads the operation from the fields `Mcp-Method` and `Mcp-Name` instead of the body, for requests
+    /// whose `MCP-Protocol-Version` is 2026-07-28 or later. The body is then forwarded unread, whatever its
     /// size.
     ///
     /// Only for a server that refuses requests whose fields and body differ, as the specification
-    /// demands from that version on and `rmcp` does from 3.11 on. Behind any other, a caller gets every
-    /// tool by naming a harmless one in the field. Requests of older versions, and those that lack a
-    /// field, are decided from their body as ever. A field that is malformed or there twice is answered
+    /// requires from that version on and `rmcp` does from 3.11 on. Behind any other server, a caller can call
+    /// every tool by naming an allowed one in the field. Requests of older versions, and those that lack a
+    /// field, are still decided from their body. A field that is malformed or occurs twice is answered
     /// 400.
     #[must_use]
     pub fn dangerous_trust_headers(self) -> Self {
@@ -117,9 +121,9 @@ impl McpGuardLayer {
     /// Sets whether the challenge of a 403 names the token's scopes beside those that the operation
     /// needs. Off by default.
     ///
-    /// Clients of protocol versions before 2026-07-28 may ask for what a challenge names and nothing
-    /// else, and so lose what they had: two operations with different scopes then take turns in being
-    /// refused. Later ones ask for both.
+    /// Clients of protocol versions before 2026-07-28 may request only the scopes that a challenge names,
+    /// and lose those they had: two operations with different scopes are then refused in turn. Later
+    /// versions request both.
     #[must_use]
     pub fn name_granted_scopes(self, name: bool) -> Self {
         self.set(|settings| settings.names_granted = name)

@@ -1,10 +1,10 @@
 //! Scopes for each tool, resource, prompt and method of an MCP server (Model Context Protocol, over
 //! streamable HTTP).
 //!
-//! A [`BearerAuthLayer`](crate::BearerAuthLayer) checks tokens. An [`McpGuardLayer`] within it looks at the
-//! message of each request, and lets it through to the server if the token has what an
-//! [`OperationTable`] says. A refusal is a 403 with a challenge that names all scopes of the operation,
-//! so that clients can ask for a token that has them.
+//! A [`BearerAuthLayer`](crate::BearerAuthLayer) checks tokens. An [`McpGuardLayer`] inside it reads the
+//! message of each request, and forwards it to the server if the token meets the access rule of an
+//! [`OperationTable`]. A refusal is a 403 with a challenge that names all scopes of the operation, so that
+//! clients can request a token that has them.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -34,7 +34,7 @@
 //!     .layer(BearerAuthLayer::new(validator).realm("mcp")?.fallback(Access::scope("mcp:use"))?)
 //!     .layer(McpGuardLayer::new(operations)?)
 //!     .service(service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
-//!         // In place of rmcp's StreamableHttpService, or any other server of tower's.
+//!         // In place of rmcp's StreamableHttpService, or any other tower service.
 //!         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::from("the server's answer")))
 //!     }));
 //!
@@ -63,25 +63,32 @@
 //!
 //! # The layer around it
 //!
-//! The outer layer decides first: what it refuses, such as a request without a token, the guard doesn't
-//! see. Give it the base as [`fallback`](crate::BearerAuthLayer::fallback), so that the challenge of the
-//! first 401 names the scopes to begin with, unless a method needs less than the base. For methods that
-//! need no token, its access is [`Access::optional`](crate::Access::optional).
-//! [`resource`](crate::BearerAuthLayer::resource) makes it tell clients where tokens come from, as the
-//! protocol demands, and a layer for CORS with the lists of [`cors_methods`] belongs around it.
+//! The outer layer decides first: the guard doesn't see requests that it refuses, such as those without a
+//! token. Set its [`fallback`](crate::BearerAuthLayer::fallback) to the base, so that the challenge of the
+//! first 401 names the initial scopes, unless a method needs less than the base. If there are methods that
+//! need no token, set it to [`Access::optional`](crate::Access::optional).
+//! [`metadata`](crate::BearerAuthLayer::metadata) publishes the authorization servers to clients, as the
+//! protocol requires: give it the [scopes](OperationTable::scopes) of the operations, which the outer layer
+//! doesn't know. [`resource_audiences`](crate::ValidatorBuilder::resource_audiences) accepts the server's
+//! URL with and without a slash at the end, since clients differ. A CORS layer with the lists of
+//! [`cors_methods`] belongs around the outer layer.
 //!
 //! # Within tools
 //!
-//! The token is in the extensions of the HTTP request: [`AccessToken::from_extensions`]. [`require`] asks
-//! for more scopes than the table does, when only the tool knows that they are needed.
+//! The token is in the extensions of the HTTP request: [`AccessToken::from_extensions`]. [`require`]
+//! requires further scopes, when only the tool knows that they are needed.
 //!
-//! # What it isn't for
+//! # Not supported
 //!
-//! Checking `Origin` and `Host` is the server's. So are names that aren't those of tools, prompts and
-//! resources, and what a listing lists: tools that a caller may not call are listed unless the server
-//! leaves them out. The caller's token is for this server, and must not be sent on to another one.
+//! `Origin` and `Host` are checked by the server. Names other than those of tools, prompts and resources are
+//! not checked, and listings are not filtered: tools that a caller may not call are listed unless the server
+//! omits them. The caller's token is for this server, and must not be forwarded to another one.
 //!
 //! [`AccessToken::from_extensions`]: crate::AccessToken::from_extensions
+
+// A request passes these files in this order: `service` asks `settings`, which checks the session (`session`) and
+// reads the operation from the `head` if it may. Otherwise `future` waits for the `body`, from which `call` reads it.
+// `table` has the rules, with resources compared by `uri`; `operation` decides, also for what a tool requires later.
 
 mod body;
 mod call;

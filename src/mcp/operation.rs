@@ -1,3 +1,5 @@
+//! What a request needs, kept in its extensions so that a tool can require more scopes.
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,12 +8,13 @@ use http::Response;
 use http::request::Parts;
 
 use crate::mcp::table::Needed;
-use crate::middleware::{Context, insufficient_scope, no_credentials, refuse};
-use crate::refusal::{Detail, Misconfigured, Refusal, Rejection, RejectionKind};
+use crate::middleware::{Context, lacking, log_in_again, no_credentials, refuse};
+use crate::refusal::{Detail, Misconfigured, Refusal, RejectionKind};
 use crate::scope::{Requirement, ScopeSet};
+use crate::token::Claims;
 
-/// The operation that a request asks for, and what was found to be missing since it began. It lies in
-/// the request's extensions, and the guard looks at it when the answer begins.
+/// The operation of a request, and what was found to be missing since it began. It is in the request's
+/// extensions, and the guard reads it when the response begins.
 #[derive(Clone)]
 pub(crate) struct Operation(Arc<Inner>);
 
@@ -37,63 +40,82 @@ impl Operation {
         Self(Arc::new(Inner { needed, names_granted, found }))
     }
 
-    /// Decides whether a request may do this.
+    /// Decides whether a request may perform the operation.
     pub(crate) fn admit(&self, context: &Context<'_>) -> Result<(), Refusal> {
-        let mut refused = None;
+        let (mut lacks_scopes, mut login) = (false, None);
         for rule in &self.0.needed {
-            if let Err(refusal) = context.admit(rule) {
-                let is_about_scopes = matches!(&refusal, Refusal::Rejection(rejection)
-                    if matches!(rejection.detail(), Detail::Scopes { .. }));
-                if !is_about_scopes {
-                    // No scope would help.
-                    return Err(refusal);
-                }
-                refused = Some(refusal);
+            let Err(refusal) = context.admit(rule) else { continue };
+            match &refusal {
+                Refusal::Rejection(rejection) => match rejection.detail() {
+                    _ if rejection.kind() == RejectionKind::NoCredentials => lacks_scopes = true,
+                    Detail::Scopes { .. } => lacks_scopes = true,
+                    Detail::Login { .. } => login = login.or(Some(rejection.clone())),
+                    // Neither a scope nor a login would help.
+                    _ => return Err(refusal),
+                },
+                _ => return Err(refusal),
             }
         }
-        match refused {
-            None => Ok(()),
-            Some(_) => Err(self.refusal(context, &[])),
+        match (login, context.claims()) {
+            // A login brings a new token: the scopes of the failed rule aren't all that the operation needs.
+            (Some(rejection), Some(claims)) => {
+                let scopes = self.sufficient(&self.all(&[]), claims, context);
+                Err(log_in_again(&rejection, scopes).into())
+            }
+            (None, _) if !lacks_scopes => Ok(()),
+            _ => Err(self.refusal(context, &[])),
         }
     }
 
-    /// Refuses a request for the scopes that it lacks, and names all of those that it needs: those of
+    /// Returns all scopes that a request needs: those of the table, and these.
+    fn all(&self, also: &[Requirement]) -> Requirement {
+        let listed = self.0.needed.iter().filter_map(|rule| rule.requirement());
+        Requirement::all(listed.chain(also).cloned())
+    }
+
+    /// Returns scopes with which a token would meet all of that, as challenges name them.
+    fn sufficient(&self, all: &Requirement, claims: &Claims, context: &Context<'_>) -> ScopeSet {
+        let needed = all.sufficient_for(claims.scopes(), context.implications());
+        if self.0.names_granted {
+            claims.scopes().iter().chain(needed.iter()).collect()
+        } else {
+            needed
+        }
+    }
+
+    /// Refuses a request for the scopes that it lacks, and names all those that it needs: those of
     /// the table, and these.
     fn refusal(&self, context: &Context<'_>, also: &[Requirement]) -> Refusal {
-        let listed = self.0.needed.iter().filter_map(|rule| rule.requirement());
-        let all = Requirement::all(listed.chain(also).cloned());
-        let Some(claims) = context.claims() else {
-            let needed = all.sufficient_for(&ScopeSet::default(), context.implications());
-            return no_credentials(&Arc::new(needed)).into();
-        };
-        if !self.0.names_granted {
-            return insufficient_scope(&all, claims, context.implications()).into();
+        let all = self.all(also);
+        match context.claims() {
+            None => {
+                let needed = all.sufficient_for(&ScopeSet::default(), context.implications());
+                no_credentials(&Arc::new(needed)).into()
+            }
+            Some(claims) => lacking(self.sufficient(&all, claims, context), claims).into(),
         }
-        let needed = all.sufficient_for(claims.scopes(), context.implications());
-        let needed = Arc::new(claims.scopes().iter().chain(needed.iter()).collect());
-        Rejection::with(RejectionKind::InsufficientScope, Detail::Scopes { needed }).into()
     }
 
-    /// Takes the answer to a request that was found to lack something.
+    /// Takes the answer to a request that lacks something.
     pub(crate) fn take_answer(&self) -> Option<Response<Bytes>> {
         self.0.found.lock().unwrap_or_else(PoisonError::into_inner).answer.take()
     }
 }
 
-/// Requires more of the request's token, within a tool.
+/// Requires further scopes from within a tool.
 ///
-/// `parts` are those of the HTTP request. In `rmcp` they are
-/// `context.extensions.get::<http::request::Parts>()`. The token itself is
-/// [`AccessToken::from_extensions`](crate::AccessToken::from_extensions) of theirs.
+/// `parts` is the head of the HTTP request; with `rmcp`,
+/// `context.extensions.get::<http::request::Parts>()`. Its extensions hold the token:
+/// [`AccessToken::from_extensions`](crate::AccessToken::from_extensions).
 ///
 /// If the token's scopes don't meet the requirement, and the answer hasn't begun, the
-/// [`McpGuard`](crate::mcp::McpGuard) answers 403 with a challenge in place of whatever the server
-/// answers, and clients can ask for a token with more scopes. The challenge names all that the
-/// operation needs: what the table says, and what was required here. An answer that has begun, such as
-/// a stream of events, stays as it is: return the error from the tool, so that the caller learns it as a
-/// JSON-RPC error. `rmcp` begins its answers when the tool is done if
+/// [`McpGuard`](crate::mcp::McpGuard) answers 403 with a challenge instead of the server's response, so
+/// that clients can request a token with more scopes. The challenge names all scopes of the operation:
+/// those of the table, and those required here. A response that has begun, such as an event stream, is left
+/// unchanged: return the error from the tool, so that the caller receives it as a JSON-RPC error. `rmcp`
+/// begins its responses when the tool is done if
 /// `StreamableHttpServerConfig::json_response` is on and `legacy_session_mode` is off; otherwise, for
-/// protocol versions before 2026-07-28, it begins them at once.
+/// protocol versions before 2026-07-28, it begins them immediately.
 ///
 /// ```
 /// use tower_bearer::{Requirement, mcp};
@@ -108,7 +130,7 @@ impl Operation {
 ///
 /// # Errors
 ///
-/// If the token doesn't meet the requirement, or the request didn't come through the layers.
+/// If the token doesn't meet the requirement, or the request didn't pass the layers.
 pub fn require(parts: &Parts, requirement: &Requirement) -> Result<(), Shortfall> {
     let refusal = match Context::find(&parts.extensions) {
         Err(refusal) => refusal,
@@ -136,7 +158,7 @@ pub fn require(parts: &Parts, requirement: &Requirement) -> Result<(), Shortfall
     Err(Shortfall { refusal })
 }
 
-/// What [`require`] found: the token lacks something.
+/// The error of [`require`]: the token lacks scopes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shortfall {
     refusal: Refusal,

@@ -1,3 +1,5 @@
+//! The service of the guard: decides from the header fields, or begins to read the body.
+
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -51,7 +53,7 @@ where
             }
             Ok(Head::Undecided) => {
                 let mut reader = Reader::new(body, self.settings.max_bytes);
-                // Most often it is all there. If not, whoever polls the future is woken.
+                // Usually all of it has arrived. If not, the task that polls the future is woken.
                 let Poll::Ready(body) = reader.poll(&mut TaskContext::from_waker(Waker::noop()))
                 else {
                     self.inner = self.inner.clone();
@@ -89,7 +91,7 @@ impl<S> McpGuard<S> {
     where
         S: Service<Request<RequestBody<B>>> + Clone,
     {
-        // It isn't called: what it became ready with goes back.
+        // It isn't called: the readiness that it reserved is released.
         self.inner = self.inner.clone();
         McpGuardFuture::refused(refuse(refusal, &parts.extensions, parts.into()))
     }

@@ -1,3 +1,5 @@
+//! Binds MCP session ids to the principal that they were issued to.
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -12,23 +14,23 @@ use crate::token::Claims;
 
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
-/// Stands between a session's id and its tag. An id has it only if the server within puts it there.
+/// Separates a session's id from its tag. An id contains it only if the inner server puts it there.
 const MARK: char = '~';
 const TAG_BYTES: usize = 16;
 
-/// Binds session ids to the principal they were given to, without keeping any: what a client is sent
-/// is the id and a tag, and only who the tag was made for can come with it.
+/// Binds session ids to the principal that they were issued to, without storing any: the client receives
+/// the id with a tag, which only that principal can use.
 #[derive(Clone)]
 pub(crate) struct Sessions {
     key: Secret,
 }
 
-/// The session isn't the caller's.
+/// The session belongs to another principal.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct NotTheirs;
 
 impl Sessions {
-    /// Makes a key of its own: sessions are those of this process.
+    /// Generates a key: sessions belong to this process.
     pub(crate) fn random() -> Result<Self, NoRandomness> {
         Ok(Self { key: Secret::new(random::<32>()?.to_vec()) })
     }
@@ -42,7 +44,7 @@ impl Sessions {
         Ok(Self { key })
     }
 
-    /// Takes the tag off the session id of a request, if it has one.
+    /// Removes the tag from the session id of a request, if it has one.
     pub(crate) fn open(
         &self,
         headers: &mut HeaderMap,
@@ -57,7 +59,7 @@ impl Sessions {
             tagged.to_str().ok().and_then(|it| it.rsplit_once(MARK)).ok_or(NotTheirs)?;
         let tag = URL_SAFE_NO_PAD.decode(tag).map_err(|_| NotTheirs)?;
         let expected = self.tag(id.as_bytes(), principal);
-        // Takes as long wherever they differ.
+        // Takes the same time wherever they differ.
         let differences = tag.iter().zip(expected).fold(0, |all, (one, two)| all | (one ^ two));
         if tag.len() != TAG_BYTES || differences != 0 {
             return Err(NotTheirs);
@@ -67,7 +69,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Puts the tag on the session ids of a response.
+    /// Adds the tag to the session ids of a response.
     pub(crate) fn close(&self, headers: &mut HeaderMap, principal: Option<&Claims>) {
         let Some(id) = headers.get_mut(SESSION_ID) else { return };
         let tag = URL_SAFE_NO_PAD.encode(self.tag(id.as_bytes(), principal));
@@ -79,7 +81,7 @@ impl Sessions {
 
     fn tag(&self, id: &[u8], principal: Option<&Claims>) -> [u8; TAG_BYTES] {
         let hmac = Hmac::new(self.key.expose()).part("tower-bearer mcp session").part(id);
-        // RFC 9068 §5: a `sub` may be a client's id, or another client's user's.
+        // RFC 9068 §5: a `sub` may be a client's id, or the same as that of another client's user.
         let hmac = match principal.map(|claims| (claims, claims.subject(), claims.client_id())) {
             None => hmac.part("nobody"),
             Some((claims, Some(subject), _)) => {

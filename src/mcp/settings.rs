@@ -1,3 +1,5 @@
+//! The settings of a guard, and its decision about a request.
+
 use std::time::Duration;
 
 use http::Method;
@@ -13,7 +15,7 @@ use crate::mcp::table::{OperationTable, UNCLEAR};
 use crate::middleware::Context;
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
 
-/// What the operator set on a guard.
+/// The settings of a guard.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) operations: OperationTable,
@@ -25,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) names_granted: bool,
 }
 
-/// What a request's head tells.
+/// The decision from a request's head.
 pub(crate) enum Head {
     Admitted(Operation),
     /// The body decides.
@@ -33,7 +35,7 @@ pub(crate) enum Head {
 }
 
 impl Settings {
-    /// Decides about a request without its body, where that can be.
+    /// Decides about a request without its body, if that is possible.
     pub(crate) fn judge(&self, parts: &mut Parts) -> Result<Head, Refusal> {
         let context = Context::find(&parts.extensions)?;
         let base = || self.operation(smallvec![self.operations.base().clone()]);
@@ -61,7 +63,7 @@ impl Settings {
         }
     }
 
-    /// Decides about a request whose body was to be read.
+    /// Decides about a request whose body had to be read.
     pub(crate) fn judge_body(
         &self,
         parts: &Parts,
@@ -69,7 +71,7 @@ impl Settings {
     ) -> Result<Operation, Refusal> {
         let body = body.as_ref().map_err(|not_read| match not_read {
             NotRead::TooLarge => too_large(),
-            NotRead::Broken => malformed("the body broke off"),
+            NotRead::Broken => malformed("the body ended early"),
         })?;
         let call = call::read(&body.bytes).map_err(malformed)?;
         self.admit(&call, &Context::find(&parts.extensions)?)

@@ -1,3 +1,5 @@
+//! The access rules of an MCP server, and their lookup for a message.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -8,7 +10,7 @@ use crate::mcp::uri::{self, Unclear};
 use crate::middleware::routes::access::Rule;
 use crate::scope::ScopeSet;
 
-/// What each operation of an MCP server needs: each tool, prompt, resource and method.
+/// The access rules of an MCP server, for each tool, prompt, resource and method.
 ///
 /// ```
 /// use tower_bearer::Access;
@@ -28,35 +30,39 @@ use crate::scope::ScopeSet;
 ///
 /// # Entries
 ///
-/// The entry of a method stands in place of the base; without one, a method needs the base. Entries of
-/// tools, prompts and resources add to what their method needs. A name is matched exactly; so is a
-/// method, unless it ends in `/*`, which is for all methods that begin so and have no closer entry.
+/// The entry of a method replaces the base; a method without one needs the base. Entries of tools, prompts
+/// and resources add to what their method needs. A name is matched exactly; so is a method, unless it ends
+/// in `/*`, which matches all methods with that prefix that have no more specific entry.
 ///
-/// What isn't a `POST` needs the base: the `GET` of a stream, and the `DELETE` of a session. So does the
-/// answer to a request of the server's.
+/// Requests other than `POST` need the base: the `GET` that opens a stream, and the `DELETE` of a session.
+/// So does the client's response to a request of the server.
 ///
 /// # Resources
 ///
-/// `resources/read`, `resources/subscribe` and `resources/unsubscribe`, and other methods that begin with
-/// `resources/` and aren't listings, need what the longest prefix of their URI needs. A prefix ends at a
-/// segment: `file:///hr` is for `file:///hr/a`, not for `file:///hrx`.
+/// `resources/read`, `resources/subscribe`, `resources/unsubscribe`, and other methods that begin with
+/// `resources/` and aren't listings, need what the longest matching prefix of their URI needs. A prefix
+/// ends at a segment: `file:///hr` matches `file:///hr/a`, not `file:///hrx`. A prefix that ends with a
+/// host matches all of its ports.
 ///
-/// A URI that others may read in another way than it is written, such as `file:///public/../hr/a` or
-/// `FILE:///%68r/a`, needs what all of its readings need. One that can't be read so, with control
-/// characters for instance, is refused with 400, as soon as the table has an entry for resources.
+/// A URI that can be normalized in several ways, such as `file:///public//hr/a` or `FILE:///%68r/a`, needs
+/// what all of its forms need. An ambiguous URI is refused with 400 once the table has an entry for
+/// resources: one with a segment `..`, a backslash or control characters; `file` with a host other than
+/// `localhost`; `https` and the like without `//`, or with a host that RFC 3986 doesn't allow; and one
+/// whose escapes hide the end of the host. Names that only the server considers equal, such as those that
+/// differ in case, are distinct here.
 ///
-/// Names elsewhere aren't looked at: those in `completion/complete` and the URIs in
-/// `subscriptions/listen`, whose events name resources and don't hold their contents. Give these
-/// methods entries of their own where that matters.
+/// Names elsewhere are not checked: those in `completion/complete`, and the URIs in
+/// `subscriptions/listen`, whose events name resources without their contents. Give these methods
+/// entries of their own where that matters.
 #[derive(Clone, Debug)]
 pub struct OperationTable {
     inner: Arc<Inner>,
 }
 
-/// Beginnings, longest first, and what they need.
+/// Prefixes, longest first, and what they need.
 pub(crate) type Prefixes = Box<[(Box<str>, Arc<Rule>)]>;
 
-/// Each entry is what a request needs in all, its method's part included.
+/// Each entry is what a request needs in total, its method's part included.
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) base: Arc<Rule>,
@@ -69,7 +75,7 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct Methods {
     pub(crate) exact: HashMap<Box<str>, Arc<Rule>>,
-    /// What stands before `*`.
+    /// The text before `*`.
     pub(crate) prefixes: Prefixes,
 }
 
@@ -91,7 +97,7 @@ pub(crate) struct Names {
 }
 
 impl Inner {
-    /// Returns all rules that decide by themselves.
+    /// Returns all rules that can decide alone.
     fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
         let names = self.tools.rules().chain(self.prompts.rules());
         std::iter::once(&self.base).chain(self.methods.rules()).chain(names)
@@ -111,7 +117,7 @@ impl Names {
 /// The entries of resources add to that of the method.
 #[derive(Debug)]
 pub(crate) struct Resources {
-    /// As written and as [`uri::normal`] has them.
+    /// As written and as [`uri::normal`] returns them.
     pub(crate) prefixes: Prefixes,
     pub(crate) others: Arc<Rule>,
 }
@@ -163,8 +169,8 @@ impl OperationTable {
         Ok(needed)
     }
 
-    /// Returns all scopes that operations may need, for the `scopes_supported` of
-    /// [`metadata`](mod@crate::metadata):
+    /// Returns all scopes that operations may need, for the `scopes_supported` of the
+    /// [metadata](mod@crate::metadata):
     ///
     /// ```
     /// use tower_bearer::Access;
@@ -188,11 +194,11 @@ impl OperationTable {
         scopes.into_iter().collect()
     }
 
-    /// Returns `true` if there may be a message that needs no token.
+    /// Returns `true` if some message needs no token.
     pub(crate) fn lets_strangers_in(&self) -> bool {
         self.inner.rules().any(|rule| rule.needs_no_token())
     }
 }
 
-/// What is said of a URI that can't be held against prefixes.
+/// The reason for refusing a URI that can't be compared with prefixes.
 pub(crate) const UNCLEAR: &str = "the resource's URI can be read in more than one way";

@@ -1,3 +1,5 @@
+//! Builds and checks the table of access rules.
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -8,7 +10,7 @@ use crate::mcp::table::{Inner, Methods, Names, OperationTable, Prefixes, Resourc
 use crate::mcp::uri;
 use crate::middleware::routes::access::{Access, Rule};
 
-/// Builds an [`OperationTable`]. The order of entries is of no account.
+/// Builds an [`OperationTable`]. The order of entries doesn't matter.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct OperationTableBuilder {
@@ -23,7 +25,7 @@ pub struct OperationTableBuilder {
 }
 
 impl OperationTable {
-    /// Starts a table. `base` is what each request needs that no entry says otherwise for.
+    /// Starts a table. `base` is the access rule of requests for which there is no entry.
     pub fn builder(base: Access) -> OperationTableBuilder {
         OperationTableBuilder {
             base,
@@ -39,47 +41,47 @@ impl OperationTable {
 }
 
 impl OperationTableBuilder {
-    /// Sets what a call of this tool needs, beyond what `tools/call` needs.
+    /// Sets what a call of this tool needs, in addition to what `tools/call` needs.
     pub fn tool(mut self, name: impl Into<String>, access: Access) -> Self {
         self.tools.push((name.into(), access));
         self
     }
 
-    /// Sets what calls of all tools need that have no entry, beyond what `tools/call` needs. The default
-    /// is nothing; [`Access::denied`] lets nobody call what isn't listed.
+    /// Sets what calls of tools without an entry need, in addition to what `tools/call` needs. The default
+    /// is nothing; [`Access::denied`] refuses every tool that isn't listed.
     pub fn other_tools(mut self, access: Access) -> Self {
         self.other_tools = access;
         self
     }
 
-    /// Sets what this prompt needs, beyond what `prompts/get` needs.
+    /// Sets what this prompt needs, in addition to what `prompts/get` needs.
     pub fn prompt(mut self, name: impl Into<String>, access: Access) -> Self {
         self.prompts.push((name.into(), access));
         self
     }
 
-    /// Sets what all prompts need that have no entry, beyond what `prompts/get` needs. The default is
+    /// Sets what prompts without an entry need, in addition to what `prompts/get` needs. The default is
     /// nothing.
     pub fn other_prompts(mut self, access: Access) -> Self {
         self.other_prompts = access;
         self
     }
 
-    /// Sets what resources need whose URI begins with this, beyond what the method needs.
+    /// Sets what resources whose URI has this prefix need, in addition to what the method needs.
     pub fn resource_prefix(mut self, prefix: impl Into<String>, access: Access) -> Self {
         self.prefixes.push((prefix.into(), access));
         self
     }
 
-    /// Sets what all resources need that have no entry, beyond what the method needs. The default is
+    /// Sets what resources without an entry need, in addition to what the method needs. The default is
     /// nothing.
     pub fn other_resources(mut self, access: Access) -> Self {
         self.other_resources = Some(access);
         self
     }
 
-    /// Sets what a method needs, in place of the base: `tools/list`, or `notifications/*` for all that
-    /// begin with `notifications/`.
+    /// Sets what a method needs instead of the base: `tools/list`, or `notifications/*` for all methods
+    /// that begin with `notifications/`.
     pub fn method(mut self, method: impl Into<String>, access: Access) -> Self {
         self.methods.push((method.into(), access));
         self
@@ -89,8 +91,8 @@ impl OperationTableBuilder {
     ///
     /// # Errors
     ///
-    /// If an entry is there twice, has an empty name, names what is no scope, or hides its
-    /// existence, which operations can't; or if a prefix isn't the beginning of a URI.
+    /// If an entry is duplicate, has an empty name, names an invalid scope, or hides its existence, which
+    /// operations cannot; or if a prefix isn't the beginning of a URI, or has a query.
     pub fn build(self) -> Result<OperationTable, ConfigError> {
         let base = rule(self.base)?;
         let methods = methods(self.methods)?;
@@ -119,7 +121,7 @@ fn rule(access: Access) -> Result<Arc<Rule>, ConfigError> {
     Ok(Arc::new(rule))
 }
 
-/// Puts an entry in, which must not be there.
+/// Adds an entry, which must not exist.
 fn add(
     what: &str,
     entries: &mut HashMap<Box<str>, Arc<Rule>>,
@@ -151,7 +153,7 @@ fn methods(entries: Vec<(String, Access)>) -> Result<Methods, ConfigError> {
             None if !method.contains('*') => add("method", &mut exact, method, rule(access)?)?,
             _ => {
                 return Err(ConfigError::new(format!(
-                    "the method {method:?} has a * that isn't all of its last segment: write it as \
+                    "the method {method:?} has a * that isn't its whole last segment: write it as \
                      \"notifications/*\""
                 )));
             }
@@ -173,19 +175,25 @@ fn names(
     Ok(Names { listed, others: Arc::new(of_method.and(&*rule(others)?)) })
 }
 
-/// Returns each prefix as it is written and as readers may read it.
+/// Returns each prefix as it is written and as parsers may read it.
 fn resources(entries: Vec<(String, Access)>) -> Result<Prefixes, ConfigError> {
     let (mut written, mut normal) = (HashMap::new(), HashMap::new());
     for (prefix, access) in entries {
         let rule = rule(access)?;
+        if prefix.contains(['?', '#']) {
+            return Err(ConfigError::new(format!(
+                "the resource prefix {prefix:?} has a query or a fragment, which can be written in many \
+                 ways: end it before"
+            )));
+        }
         let spelled = uri::normal(&prefix).ok().filter(|it| {
             let again = uri::normal(it);
             again.as_ref() == Ok(it)
         });
         let Some(spelled) = spelled else {
             return Err(ConfigError::new(format!(
-                "the resource prefix {prefix:?} isn't the beginning of a URI, or has an escape too \
-                 many: write the scheme and what follows, as in \"file:///reports\""
+                "the resource prefix {prefix:?} isn't the beginning of a URI, or has too many \
+                 escapes: write the scheme and what follows, as in \"file:///reports\""
             )));
         };
         add("resource prefix", &mut normal, spelled, rule.clone())?;

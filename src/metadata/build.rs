@@ -1,4 +1,4 @@
-//! From settings to metadata: what can't work is found here.
+//! Checks the settings of a resource's metadata, and builds it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::error::{ConfigError, within};
 use crate::metadata::builder::ResourceMetadataBuilder;
 use crate::metadata::description::{ResourceMetadata, Scopes};
-use crate::metadata::place::{Place, check_url};
+use crate::metadata::metadata_url::{MetadataUrl, check_url};
 use crate::scope::{Scope, ScopeSet};
 use crate::telemetry::event;
 
@@ -37,8 +37,7 @@ impl ResourceMetadata {
     ///
     /// # Errors
     ///
-    /// If the identifier isn't an absolute `https` URL without a fragment. `http` is for this machine
-    /// only.
+    /// If the identifier isn't an absolute `https` URL without a fragment. `http` is allowed on loopback.
     pub fn new(resource: &str) -> Result<Self, ConfigError> {
         Self::builder(resource).build()
     }
@@ -49,14 +48,14 @@ impl ResourceMetadataBuilder {
     ///
     /// # Errors
     ///
-    /// If a URL isn't absolute and `https`, or `http` to this machine; if what is no scope is named as
-    /// one; if a member is there twice.
+    /// If a URL isn't absolute and `https` (or `http` on loopback), if a scope is invalid, or if a member is
+    /// set twice.
     pub fn build(self) -> Result<ResourceMetadata, ConfigError> {
-        let mut place = Place::of_resource(&self.resource)?;
+        let mut place = MetadataUrl::of_resource(&self.resource)?;
         if let Some(url) = &self.url {
             place = place.moved_to(url)?;
         }
-        // Some clients search the whole challenge for these.
+        // Some clients search the whole challenge for these names.
         if ["scope=", "error=", "resource_metadata="].iter().any(|word| place.url().contains(word))
         {
             return Err(ConfigError::new(format!(
@@ -94,7 +93,7 @@ impl ResourceMetadataBuilder {
                 Some(tag) if is_language(tag) => format!("resource_name#{tag}").into(),
                 Some(tag) => {
                     return Err(ConfigError::new(format!(
-                        "{tag:?} is no language tag: use one of BCP 47, such as \"de\" or \"pt-BR\""
+                        "{tag:?} isn't a language tag: use one of BCP 47, such as \"de\" or \"pt-BR\""
                     )));
                 }
             };
@@ -107,7 +106,7 @@ impl ResourceMetadataBuilder {
         for (member, list) in &self.lists {
             if list.iter().any(|value| value.is_empty() || value.eq_ignore_ascii_case("none")) {
                 return Err(ConfigError::new(format!(
-                    "{member} has an entry that is empty or \"none\": take it out"
+                    "{member} has an entry that is empty or \"none\": remove it"
                 )));
             }
             if !list.is_empty() {
@@ -136,7 +135,7 @@ fn add(
     value: Value,
 ) -> Result<(), ConfigError> {
     if members.iter().any(|(known, _)| *known == name) {
-        return Err(ConfigError::new(format!("the member {name:?} is there twice: set it once")));
+        return Err(ConfigError::new(format!("the member {name:?} is set twice: set it once")));
     }
     members.push((name, value));
     Ok(())
@@ -148,8 +147,7 @@ fn is_language(tag: &str) -> bool {
     })
 }
 
-/// Checks scopes that clients are told. Refresh tokens are the client's affair: a resource server should
-/// not make it ask for one.
+/// Checks scopes that clients are told. A resource server should not make clients request a refresh token.
 fn scope_set(scopes: &[String]) -> Result<ScopeSet, ConfigError> {
     let checked = scopes.iter().map(|scope| Scope::new(scope)).collect::<Result<Vec<_>, _>>()?;
     let told = checked.iter().map(Scope::as_str).filter(|scope| {
@@ -158,7 +156,7 @@ fn scope_set(scopes: &[String]) -> Result<ScopeSet, ConfigError> {
             event!(
                 WARN,
                 code = "metadata_offline_access",
-                "offline_access is left out of the scopes that clients are told: it is for the client \
+                "offline_access must not be among the scopes that clients are told: it is for the client \
                  to ask for"
             );
         }

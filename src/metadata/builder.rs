@@ -1,3 +1,5 @@
+//! The builder of a resource's metadata.
+
 use std::time::Duration;
 
 use serde::Serialize;
@@ -5,7 +7,7 @@ use serde_json::Value;
 
 use crate::metadata::description::ResourceMetadata;
 
-/// How long clients may keep the document, where nothing else is set.
+/// The default of how long clients may keep the document.
 const CACHE_FOR: Duration = Duration::from_secs(3_600);
 
 /// Builds [`ResourceMetadata`].
@@ -14,7 +16,7 @@ const CACHE_FOR: Duration = Duration::from_secs(3_600);
 pub struct ResourceMetadataBuilder {
     pub(crate) resource: String,
     pub(crate) url: Option<String>,
-    /// The setter's name, the member and its value.
+    /// What the URL is (for errors), the member, and its value.
     pub(crate) links: Vec<(&'static str, &'static str, String)>,
     pub(crate) names: Vec<(Option<String>, String)>,
     pub(crate) lists: Vec<(&'static str, Vec<String>)>,
@@ -29,10 +31,10 @@ pub struct ResourceMetadataBuilder {
 }
 
 impl ResourceMetadata {
-    /// Starts the metadata of a resource: its identifier is the URL that clients know it by.
+    /// Starts building the metadata of a resource, whose identifier is the URL that clients use.
     ///
-    /// That isn't necessarily the audience of its tokens, which the validator says: some authorization
-    /// servers call the service `api://…`.
+    /// That isn't necessarily the audience of its tokens, which is set on the validator: some
+    /// authorization servers identify the service as `api://…`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -74,8 +76,8 @@ impl ResourceMetadataBuilder {
         }
     }
 
-    /// Sets the URL of the document, where it isn't the well-known one: clients are told this one, and
-    /// the layer serves its path.
+    /// Sets the URL of the document, if it isn't the well-known one. Challenges name this URL, and the layer
+    /// serves its path.
     pub fn url(mut self, url: &str) -> Self {
         self.url = Some(url.to_owned());
         self
@@ -84,22 +86,22 @@ impl ResourceMetadataBuilder {
     /// Sets whether the document is also served at [`WELL_KNOWN`](crate::metadata::WELL_KNOWN) itself,
     /// where some clients look first. On by default.
     ///
-    /// Where a [`MetadataService`](crate::metadata::MetadataService) has several resources of an origin,
-    /// none has an alias.
+    /// If a [`MetadataService`](crate::metadata::MetadataService) serves several resources of an origin, none
+    /// has an alias.
     pub const fn root_alias(mut self, serve: bool) -> Self {
         self.root_alias = serve;
         self
     }
 
-    /// Sets how long clients and caches may keep the document: 1 hour by default, at most 7 days. Zero
-    /// makes them ask each time (`no-cache`).
+    /// Sets how long clients and caches may keep the document: 1 hour by default, at most 7 days. With zero
+    /// they must revalidate it each time (`no-cache`).
     pub const fn cache_for(mut self, time: Duration) -> Self {
         self.cache_for = time;
         self
     }
 
-    /// Replaces the validator's issuers as `authorization_servers`: for tokens of issuers that aren't
-    /// known when the service starts.
+    /// Sets `authorization_servers` instead of the validator's issuers, for issuers that aren't known when
+    /// the service starts.
     pub fn authorization_servers<I>(mut self, issuers: I) -> Self
     where
         I: IntoIterator,
@@ -109,9 +111,9 @@ impl ResourceMetadataBuilder {
         self
     }
 
-    /// Adds to `scopes_supported`: scopes that only guards and handlers ask for.
+    /// Adds scopes to `scopes_supported`, such as those that only guards and handlers require.
     ///
-    /// Those of the route table are listed anyway, except for what [hides](crate::Access::hide_existence).
+    /// Those of the route table are listed anyway, except for [hidden](crate::Access::hide_existence) routes.
     pub fn scopes<I>(mut self, scopes: I) -> Self
     where
         I: IntoIterator,
@@ -121,7 +123,7 @@ impl ResourceMetadataBuilder {
         self
     }
 
-    /// Lists these scopes and no others.
+    /// Sets `scopes_supported` to these scopes and no others.
     pub fn only_scopes<I>(mut self, scopes: I) -> Self
     where
         I: IntoIterator,
@@ -131,14 +133,14 @@ impl ResourceMetadataBuilder {
         self
     }
 
-    /// Leaves `scopes_supported` out.
+    /// Omits `scopes_supported`.
     pub const fn hide_scopes(mut self) -> Self {
         self.hidden = true;
         self
     }
 
-    /// Sets the scopes that a challenge names if the request needs no others in particular. Without them,
-    /// many clients ask for every scope that the authorization server has.
+    /// Sets the scopes that a challenge names if the request needs no particular ones. Without them, many
+    /// clients request every scope of the authorization server.
     pub fn challenge_scopes<I>(mut self, scopes: I) -> Self
     where
         I: IntoIterator,
@@ -148,7 +150,7 @@ impl ResourceMetadataBuilder {
         self
     }
 
-    /// Sets `resource_name`, for users to read.
+    /// Sets `resource_name`, which is shown to users.
     pub fn name(mut self, name: &str) -> Self {
         self.names.push((None, name.to_owned()));
         self
@@ -175,14 +177,14 @@ impl ResourceMetadataBuilder {
         self.link("URL of the terms of service", "resource_tos_uri", url)
     }
 
-    /// Sets `jwks_uri`: the public keys of this resource itself, such as those that it signs responses
-    /// with. Not those of the authorization server.
+    /// Sets `jwks_uri`: the public keys of this resource, such as those that it signs responses with, not
+    /// those of the authorization server.
     pub fn jwks_uri(self, url: &str) -> Self {
         self.link("key set URL", "jwks_uri", url)
     }
 
-    /// Sets `resource_signing_alg_values_supported`: what this resource signs its responses with, which
-    /// has nothing to do with tokens (RFC 9728 §2). `none` is refused.
+    /// Sets `resource_signing_alg_values_supported`: the algorithms with which this resource signs its
+    /// responses, which are unrelated to tokens (RFC 9728 §2). `none` is refused.
     pub fn response_signing_algorithms<I>(self, algorithms: I) -> Self
     where
         I: IntoIterator,

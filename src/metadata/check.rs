@@ -1,3 +1,5 @@
+//! Fetches the published document as a client would, and reports what is wrong with it.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -10,35 +12,35 @@ use crate::json;
 use crate::metadata::description::ResourceMetadata;
 use crate::transport::{Limits, Transport, TransportError, user_agent};
 
-/// The most that a document may have.
+/// The most bytes of a document.
 const MAX_BYTES: usize = 64 * 1_024;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is wrong with the metadata that clients find.
+/// The reason why clients cannot use the metadata they find.
 ///
-/// Its `Display` says what to change.
+/// `Display` states what to change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum MetadataFault {
-    /// Nothing came back.
+    /// There was no response.
     Transport(TransportError),
-    /// The answer has another status than 200. A proxy that asks for credentials answers 401, and one that
-    /// doesn't pass the well-known path on answers 404.
+    /// The status of the response isn't 200. A proxy that requires credentials answers 401, and one that
+    /// doesn't forward the well-known path answers 404.
     Status(StatusCode),
-    /// The answer isn't `application/json`, or not one JSON object with a `resource`.
+    /// The response isn't `application/json`, or isn't one JSON object with a `resource`.
     NotMetadata,
-    /// `resource` is another one: clients refuse that (RFC 9728 §3.3).
+    /// `resource` is that of another resource, which clients refuse (RFC 9728 §3.3).
     OtherResource(Box<str>),
 }
 
 /// Fetches the document from the URL that challenges name, as a client would, and compares its `resource`.
 ///
-/// It takes at most 10 seconds and 64 KiB, and follows no redirect.
+/// It takes at most 10 seconds, reads at most 64 KiB, and follows no redirect.
 ///
 /// # Errors
 ///
-/// If clients can't use what they find there.
+/// If clients can't use the document.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
@@ -55,7 +57,7 @@ pub async fn check(
     metadata: &ResourceMetadata,
     transport: &(impl Transport + ?Sized),
 ) -> Result<(), MetadataFault> {
-    // It was parsed when it was built.
+    // The URL was parsed when the metadata was built.
     let uri: Uri = metadata.url().parse().map_err(|_| MetadataFault::NotMetadata)?;
     let mut request = Request::new(Bytes::new());
     *request.uri_mut() = uri;

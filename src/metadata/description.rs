@@ -1,21 +1,23 @@
+//! The metadata of a resource as it was built.
+
 use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::metadata::place::Place;
+use crate::metadata::metadata_url::MetadataUrl;
 use crate::scope::ScopeSet;
 
-/// What clients are told about a protected resource, beside what its layer knows.
+/// The metadata of a protected resource (RFC 9728 §2).
 ///
-/// [`BearerAuthLayer::metadata`](crate::BearerAuthLayer::metadata) takes it, and adds the authorization
-/// servers of its validator and the scopes of its route table.
+/// [`BearerAuthLayer::metadata`](crate::BearerAuthLayer::metadata) adds the authorization servers of its
+/// validator and the scopes of its route table.
 #[derive(Clone, Debug)]
 pub struct ResourceMetadata {
-    pub(crate) place: Place,
-    /// Members beside those that the layer knows, in the order in which they are sent.
+    pub(crate) place: MetadataUrl,
+    /// Members besides those that the layer adds, in the order in which they are sent.
     pub(crate) members: Vec<(Cow<'static, str>, Value)>,
-    /// In place of the validator's issuers.
+    /// Authorization servers that replace the validator's issuers.
     pub(crate) authorization_servers: Option<Vec<String>>,
     pub(crate) scopes: Scopes,
     /// The scopes that a challenge names if the request needs no others.
@@ -27,14 +29,14 @@ pub struct ResourceMetadata {
 /// The scopes that the document lists.
 #[derive(Clone, Debug)]
 pub(crate) enum Scopes {
-    /// Those of the layer, and these.
+    /// Those of the layer, and these scopes.
     And(ScopeSet),
     Only(ScopeSet),
     Hidden,
 }
 
 impl ResourceMetadata {
-    /// Returns the resource identifier, as it was configured.
+    /// Returns the resource identifier as configured.
     pub fn resource(&self) -> &str {
         &self.place.resource
     }

@@ -1,3 +1,5 @@
+//! Writes the JSON document from the metadata and what the layer adds to it.
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -5,23 +7,27 @@ use serde::Serializer;
 use serde_json::Value;
 
 use crate::metadata::description::{ResourceMetadata, Scopes};
-use crate::metadata::place::check_url;
+use crate::metadata::metadata_url::check_url;
+use crate::metadata::servers::AuthorizationServers;
 use crate::scope::ScopeSet;
+use crate::telemetry::event;
 
-/// What a layer knows of itself.
+/// What a layer adds to the metadata.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    pub(crate) issuers: Vec<String>,
+    pub(crate) issuers: AuthorizationServers,
     pub(crate) scopes: ScopeSet,
-    /// The algorithms that DPoP proofs may be signed with, if any are accepted.
+    /// The algorithms that DPoP proofs may be signed with, if proofs are accepted.
     pub(crate) proofs: Vec<String>,
-    /// Whether all tokens must come with one.
+    /// Whether all tokens must come with a proof.
     pub(crate) all_are_proved: bool,
+    /// Whether tokens may be bound to a certificate.
+    pub(crate) certificates: bool,
 }
 
 impl ResourceMetadata {
-    /// Writes the document (RFC 9728 §2).
-    pub(crate) fn document(&self, facts: &Facts) -> Bytes {
+    /// Writes the document (RFC 9728 §2). `issuers` are the validator's.
+    pub(crate) fn document(&self, facts: &Facts, issuers: &[String]) -> Bytes {
         let mut members: Vec<(Cow<'_, str>, Value)> = Vec::new();
         let mut list = |name: &'static str, values: Vec<&str>| {
             // Arrays without elements are left out (RFC 9728 §3.2).
@@ -29,7 +35,7 @@ impl ResourceMetadata {
                 members.push((name.into(), values.into()));
             }
         };
-        list("authorization_servers", self.issuers(facts));
+        list("authorization_servers", self.issuers(issuers));
         list("scopes_supported", self.listed_scopes(facts));
         list("bearer_methods_supported", vec!["header"]);
         let proofs = facts.proofs.iter().map(String::as_str).collect();
@@ -37,18 +43,33 @@ impl ResourceMetadata {
         if facts.all_are_proved {
             members.push(("dpop_bound_access_tokens_required".into(), true.into()));
         }
+        if facts.certificates {
+            members.push(("tls_client_certificate_bound_access_tokens".into(), true.into()));
+        }
         let resource = std::iter::once(("resource".into(), (*self.place.resource).into()));
         let all = resource.chain(members).chain(self.members.iter().cloned());
         let mut json = serde_json::Serializer::new(Vec::new());
-        // Names and values are text, and a vector takes what is written to it.
+        // Writing text to a vector can't fail.
         let _ = json.collect_map(all);
         json.into_inner().into()
     }
 
+    /// Logs a warning if the document names no authorization server.
+    pub(crate) fn check_issuers(&self, of_layer: &[String]) {
+        if self.issuers(of_layer).is_empty() {
+            event!(
+                WARN,
+                code = "metadata_no_authorization_server",
+                "the metadata names no authorization server, since no issuer is an https URL: name those that \
+                 clients can reach with ResourceMetadataBuilder::authorization_servers"
+            );
+        }
+    }
+
     /// Returns the authorization servers: an issuer that is no URL, such as a SPIFFE trust domain, isn't
     /// one.
-    fn issuers<'a>(&'a self, facts: &'a Facts) -> Vec<&'a str> {
-        let issuers = self.authorization_servers.as_ref().unwrap_or(&facts.issuers);
+    fn issuers<'a>(&'a self, of_layer: &'a [String]) -> Vec<&'a str> {
+        let issuers = self.authorization_servers.as_deref().unwrap_or(of_layer);
         let issuers = issuers.iter().map(String::as_str);
         issuers.filter(|issuer| check_url("authorization server", issuer).is_ok()).collect()
     }

@@ -1,5 +1,8 @@
+//! Serves the document of one resource at its path, with caching and CORS.
+
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::header::{
@@ -11,58 +14,91 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::metadata::description::ResourceMetadata;
 use crate::metadata::document::Facts;
-use crate::metadata::place::WELL_KNOWN;
+use crate::metadata::metadata_url::WELL_KNOWN;
 
-/// The document of one resource, made once.
+/// The document of one resource, written once for each list of authorization servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
-    /// Path and query.
+    /// The path and query that it is served at.
     pub(crate) path: Box<str>,
     pub(crate) has_alias: bool,
-    body: Bytes,
-    etag: HeaderValue,
     cache_control: HeaderValue,
+    source: Arc<Source>,
 }
 
-/// What there is at a path.
+#[derive(Debug)]
+struct Source {
+    metadata: ResourceMetadata,
+    facts: Facts,
+    document: Mutex<Document>,
+}
+
+#[derive(Clone, Debug)]
+struct Document {
+    /// The authorization servers that it names.
+    issuers: Arc<[String]>,
+    body: Bytes,
+    etag: HeaderValue,
+}
+
+/// The result of looking for the document of a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found<'a> {
     Document(&'a Endpoint),
-    /// Below the well-known path, but none of these resources.
+    /// The path is below the well-known one, and no resource has it.
     Absent,
 }
 
 impl Endpoint {
     pub(crate) fn new(metadata: &ResourceMetadata, facts: &Facts) -> Self {
-        let body = metadata.document(facts);
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&body);
-        let etag = format!("\"{:016x}\"", hasher.finish());
+        let (metadata, facts) = (metadata.clone(), facts.clone());
         let cache_control = match metadata.cache_for.as_secs() {
             0 => "no-cache".to_owned(),
             secs => format!("public, max-age={secs}"),
         };
-        // Both are made of hexadecimal digits and words from here.
-        let value = |text: String| {
-            HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("no-cache"))
-        };
+        let document = Mutex::new(Document::new(&metadata, &facts, facts.issuers.now()));
         Self {
             path: metadata.place.path.clone(),
             has_alias: metadata.root_alias && !metadata.place.is_root(),
-            body,
-            etag: value(etag),
             cache_control: value(cache_control),
+            source: Arc::new(Source { metadata, facts, document }),
         }
+    }
+
+    /// Returns the current document.
+    fn document(&self) -> Document {
+        let Source { metadata, facts, document } = &*self.source;
+        let mut document = document.lock().unwrap_or_else(PoisonError::into_inner);
+        let issuers = facts.issuers.now();
+        if !Arc::ptr_eq(&document.issuers, &issuers) {
+            *document = Document::new(metadata, facts, issuers);
+        }
+        document.clone()
     }
 
     /// Returns `true` if this is the document of a path.
     fn is_at(&self, path: &str, query: Option<&str>) -> bool {
         match self.path.split_once('?') {
             Some((own, own_query)) => own == path && Some(own_query) == query,
-            // What follows a `?` may be there to get past a cache.
+            // A query may have been added to bypass a cache.
             None => *self.path == *path,
         }
     }
+}
+
+impl Document {
+    fn new(metadata: &ResourceMetadata, facts: &Facts, issuers: Arc<[String]>) -> Self {
+        let body = metadata.document(facts, &issuers);
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&body);
+        let etag = value(format!("\"{:016x}\"", hasher.finish()));
+        Self { issuers, body, etag }
+    }
+}
+
+/// Converts a text of this file, which is always a valid field value.
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("no-cache"))
 }
 
 impl<'a> Found<'a> {
@@ -86,23 +122,24 @@ impl<'a> Found<'a> {
     pub(crate) fn answer(self, method: &Method, headers: &HeaderMap) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         let fields = response.headers_mut();
-        // There is nothing secret in it, and scripts of every origin look for it.
+        // The document has no secrets, and scripts of any origin read it.
         fields.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         let Self::Document(endpoint) = self else {
             *response.status_mut() = StatusCode::NOT_FOUND;
             return response;
         };
         if method == Method::GET || method == Method::HEAD {
-            fields.insert(ETAG, endpoint.etag.clone());
+            let document = endpoint.document();
+            fields.insert(ETAG, document.etag.clone());
             fields.insert(CACHE_CONTROL, endpoint.cache_control.clone());
-            if is_known(headers, &endpoint.etag) {
+            if is_known(headers, &document.etag) {
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 return response;
             }
             fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            fields.insert(CONTENT_LENGTH, endpoint.body.len().into());
+            fields.insert(CONTENT_LENGTH, document.body.len().into());
             if method == Method::GET {
-                *response.body_mut() = endpoint.body.clone();
+                *response.body_mut() = document.body;
             }
             return response;
         }

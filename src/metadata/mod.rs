@@ -1,8 +1,8 @@
 //! Protected-resource metadata (RFC 9728): how clients find the authorization server of a service.
 //!
 //! [`BearerAuthLayer::resource`](crate::BearerAuthLayer::resource) turns it on. The layer then serves the
-//! document to everyone, and names its URL in each challenge, so that a client which knows only the URL
-//! of the service finds its way to a token:
+//! document without authentication, and names its URL in each challenge, so that a client that knows only
+//! the URL of the service can find the authorization server:
 //!
 //! ```
 //! # use tower_bearer::{BearerAuthLayer, ConfigError, Validator};
@@ -17,23 +17,23 @@
 //!     resource_metadata="https://api.example/.well-known/oauth-protected-resource/mcp"
 //! ```
 //!
-//! What the document lists is what the layer really does: the validator's issuers, and the scopes of the
-//! route table. [`ResourceMetadata::builder`] adds the rest.
+//! The document lists the validator's issuers and the scopes of the route table.
+//! [`ResourceMetadata::builder`] adds other members.
 //!
 //! # Where it is served
 //!
 //! The well-known part is inserted between host and path (RFC 9728 §3.1): the document of
 //! `https://api.example/mcp` is at `/.well-known/oauth-protected-resource/mcp`, and by default at
-//! `/.well-known/oauth-protected-resource` as well. The layer answers these paths itself, before it looks
-//! at credentials, and every other path below the well-known one with 404, since clients go on after a
-//! 404 but not after a 401.
+//! `/.well-known/oauth-protected-resource` as well. The layer answers these paths itself, before it reads
+//! credentials, and every other path below the well-known one with 404, since clients continue discovery
+//! after a 404 but not after a 401.
 //!
-//! The paths are those of the public URL, which is configuration: the layer never reads `Host` or a
-//! forwarded field. A proxy that takes a prefix away must leave these paths alone, or
-//! [`ResourceMetadataBuilder::url`] says where the document is.
+//! The paths are those of the public URL, which is configured: the layer never reads `Host` or a
+//! forwarded field. A proxy that strips a prefix must not do so for these paths, or
+//! [`ResourceMetadataBuilder::url`] must be set to the URL of the document.
 //!
-//! A layer that sees only a part of the paths, such as one within a router that is nested at `/mcp`, isn't
-//! asked for them. There, and where one process has several resources, a [`MetadataService`] serves them:
+//! A layer that sees only some of the paths, such as one within a router nested at `/mcp`, receives no
+//! requests for them. There, and where one process has several resources, a [`MetadataService`] serves them:
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -54,8 +54,11 @@
 //! # }
 //! ```
 //!
-//! [`check`] fetches a document as a client would, and says what is wrong with it: run it in a test of the
-//! deployment.
+//! [`check`] fetches a document as a client would, and reports what is wrong with it. Run it in a test of
+//! the deployment.
+
+// `builder` has the settings, `build` checks them and makes the `description`, whose `document` is served by an
+// `endpoint`, within the layer or a `service`.
 
 mod build;
 mod builder;
@@ -63,7 +66,8 @@ mod check;
 mod description;
 mod document;
 mod endpoint;
-mod place;
+mod metadata_url;
+mod servers;
 mod service;
 
 pub use self::builder::ResourceMetadataBuilder;
@@ -71,6 +75,7 @@ pub use self::check::{MetadataFault, check};
 pub use self::description::ResourceMetadata;
 pub(crate) use self::document::Facts;
 pub(crate) use self::endpoint::{Endpoint, Found};
-pub use self::place::WELL_KNOWN;
+pub use self::metadata_url::WELL_KNOWN;
+pub(crate) use self::servers::AuthorizationServers;
 pub(crate) use self::service::full_uri;
 pub use self::service::{MetadataBody, MetadataFuture, MetadataService};

@@ -1,3 +1,5 @@
+//! A tower service that serves the metadata of one or more resources.
+
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::Pin;
@@ -14,12 +16,12 @@ use crate::metadata::endpoint::{Endpoint, Found};
 
 /// A service that answers requests for the metadata of one or more resources.
 ///
-/// Each layer makes its own:
-/// [`BearerAuthLayer::metadata_service`](crate::BearerAuthLayer::metadata_service). It needs no token,
-/// takes `GET`, `HEAD` and preflight requests, and answers every path that isn't a document's with 404.
+/// It is created by [`BearerAuthLayer::metadata_service`](crate::BearerAuthLayer::metadata_service). It
+/// requires no token, accepts `GET`, `HEAD` and preflight requests, and answers 404 for every path without a
+/// document.
 ///
 /// In an axum router, mount it with `nest_service` at [`WELL_KNOWN`](crate::metadata::WELL_KNOWN), or with
-/// `route_service` at the path of one document: it goes by the full path of the request (feature `axum`).
+/// `route_service` at the path of one document: it matches the full path of the request (feature `axum`).
 #[derive(Clone, Debug)]
 pub struct MetadataService {
     endpoints: Arc<[Endpoint]>,
@@ -33,12 +35,12 @@ impl MetadataService {
         Self { endpoints: endpoint.into_iter().cloned().collect() }
     }
 
-    /// Creates a service for all resources of these. None of several has the alias at the root, which
-    /// clients would take for any of them.
+    /// Creates a service for the resources of several services. With more than one, none has the alias at the
+    /// root, since clients could take it for any of them.
     ///
     /// # Errors
     ///
-    /// If two resources have their metadata at one path.
+    /// If two resources have their metadata at the same path.
     pub fn new(services: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
         let services: Vec<Self> = services.into_iter().collect();
         let endpoints = services.iter().flat_map(|service| service.endpoints.iter().cloned());
@@ -84,7 +86,7 @@ impl<B> Service<Request<B>> for MetadataService {
     }
 }
 
-/// Returns the URI from before a router took a prefix away.
+/// Returns the URI of the request before a router removed a prefix.
 #[cfg(feature = "axum")]
 pub(crate) fn full_uri<B>(request: &Request<B>) -> &Uri {
     let original = request.extensions().get::<axum::extract::OriginalUri>();

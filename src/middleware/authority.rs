@@ -1,24 +1,19 @@
-//! Who decides about a request: the validator about its token, the settings about what a route needs.
+//! Decides about a request: the validator about its token, the settings about what the route needs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[cfg(feature = "dpop")]
-use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use serde::de::DeserializeOwned;
 
 use crate::answer::Absent;
-#[cfg(feature = "dpop")]
-use crate::binding::dpop::target::Target;
-#[cfg(feature = "dpop")]
-use crate::metadata::full_uri;
 use crate::middleware::bearer::{self, Credentials};
 use crate::middleware::body::RefusalBody;
 use crate::middleware::context::{Context, HasSettings};
+use crate::middleware::fault::settle;
 #[cfg(feature = "dpop")]
-use crate::middleware::proof::{self, DPOP, NONCE, Sent};
+use crate::middleware::proof::{self, DPOP, Proved, Sent};
 use crate::middleware::routes::access::{NotAdmitted, Rules};
 use crate::middleware::settings::{self, Settings};
 use crate::middleware::tally::Tally;
@@ -29,14 +24,12 @@ use crate::syntax::is_b64token;
 #[cfg(feature = "dpop")]
 use crate::telemetry::count;
 use crate::token::{AccessToken, Claims};
-#[cfg(feature = "dpop")]
-use crate::validator::Proof;
 use crate::validator::{Presented, Validator};
 
 pub(crate) struct Authority<C> {
     pub(crate) validator: Validator<C>,
     pub(crate) settings: Settings,
-    /// Whether the log was told what is in force.
+    /// Whether what is in force was logged.
     announced: AtomicBool,
 }
 
@@ -48,24 +41,24 @@ pub(crate) enum Refused {
     Refusal {
         refusal: Refusal,
         hidden: Option<Absent>,
-        /// What the challenge names, if the refusal doesn't say.
+        /// The scopes that the challenge names, if the refusal doesn't.
         needed: Option<Arc<ScopeSet>>,
-        /// Whether the route accepts tokens only that are bound to a key.
-        bound: bool,
+        /// Whether the route accepts only tokens that are bound to a key.
+        needs_key: bool,
     },
-    /// It asks for the metadata of this layer, which answers it.
+    /// The request is for the metadata of this layer, which answers it.
     Metadata,
 }
 
 impl<T: Into<Refusal>> From<T> for Refused {
     fn from(refusal: T) -> Self {
-        Self::Refusal { refusal: refusal.into(), hidden: None, needed: None, bound: false }
+        Self::Refusal { refusal: refusal.into(), hidden: None, needed: None, needs_key: false }
     }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
-    /// Decides about a request, and marks its credentials as sensitive, so that they are not printed. Where the
-    /// token's verdict comes later, [`admit`](Self::admit) goes on with it.
+    /// Decides about a request, and marks its credentials as sensitive, so that they are not printed. If the
+    /// token's verdict comes later, [`admit`](Self::admit) continues with it.
     pub(crate) fn judge<B>(
         &self,
         request: &mut Request<B>,
@@ -74,48 +67,54 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         let is_preflight = self.settings.lets_preflight_pass(request);
         #[cfg(feature = "dpop")]
         let has_proof = self.validator.dpop().is_some() && proof::hide(request.headers_mut());
+        // From every request, so that no handler trusts it.
+        #[cfg(feature = "mtls")]
+        let field = self.take_field(request);
         let credentials = bearer::credentials(request.headers_mut());
-        let Some(rules) = rules else {
+        let Some(rules) = &rules else {
             return Progress::Ready(Err(self.without_rules(request)));
         };
         if rules.are_public() || is_preflight {
             return Progress::Ready(Ok(None));
         }
-        let token = match credentials {
-            #[cfg(feature = "dpop")]
-            Credentials::None => match self.authenticate_proved(request) {
-                None => None,
-                Some(Progress::Ready(Ok(token))) => Some(token),
-                Some(Progress::Ready(Err(refusal))) => {
-                    return Progress::Ready(Err(self.refused(refusal, &rules)));
-                }
-                Some(Progress::Pending(token)) => return Progress::Pending(token),
-            },
+        let authenticated = match credentials {
+            Credentials::Refused(kind) => return Progress::Ready(Err(self.refused(kind, rules))),
             #[cfg(not(feature = "dpop"))]
             Credentials::None => None,
-            Credentials::Refused(kind) => {
-                return Progress::Ready(Err(self.refused(kind, &rules)));
-            }
+            #[cfg(feature = "dpop")]
+            Credentials::None => self.authenticate_proved(
+                request,
+                rules,
+                #[cfg(feature = "mtls")]
+                &field,
+            ),
             Credentials::Token(token) => {
                 #[cfg(feature = "dpop")]
                 if has_proof {
                     count!("tower_bearer_dpop_proofs_total", "result" => "ignored");
                 }
-                let presented = Presented::bearer(token);
-                match self.validator.recognize(&presented) {
-                    Some(token) => Some(token),
-                    None => match self.authenticate(&presented) {
-                        Progress::Ready(Ok(token)) => Some(token),
-                        Progress::Ready(Err(refusal)) => {
-                            return Progress::Ready(Err(self.refused(refusal, &rules)));
-                        }
-                        Progress::Pending(token) => return Progress::Pending(token),
-                    },
-                }
+                Some(match self.validator.recognize(token) {
+                    Some(token) => Progress::Ready(Ok(token)),
+                    #[cfg(feature = "mtls")]
+                    None if self.validator.mtls().is_some() => {
+                        self.authenticate(&self.presented(request, &field), rules)
+                    }
+                    None => self.authenticate(&Presented::bearer(token), rules),
+                })
             }
         };
-        let admitted = self.admit_by(&rules, request, token.as_deref());
-        Progress::Ready(admitted.map(|()| token))
+        let token = match authenticated {
+            None => None,
+            Some(Progress::Ready(Ok(token))) => Some(token),
+            Some(Progress::Ready(Err(refusal))) => {
+                return Progress::Ready(Err(self.refused(refusal, rules)));
+            }
+            Some(Progress::Pending(token)) => return Progress::Pending(token),
+        };
+        match self.admit_by(rules, request, token.as_deref()) {
+            Ok(()) => Progress::Ready(Ok(token)),
+            Err(refused) => Progress::Ready(Err(refused)),
+        }
     }
 
     /// Decides about a request whose token was accepted after a wait.
@@ -142,8 +141,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
 
     fn refused(&self, refusal: impl Into<Refusal>, rules: &Rules<'_>) -> Refused {
         let (refusal, needed) = (refusal.into(), self.settings.needed(rules));
-        let bound = self.settings.is_for_bound_tokens(rules);
-        Refused::Refusal { refusal, hidden: None, needed, bound }
+        let needs_key = self.settings.needs_key(rules);
+        Refused::Refusal { refusal, hidden: None, needed, needs_key }
     }
 
     /// Decides about a request for which there are no rules.
@@ -154,27 +153,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// Decides about a token that is sent with the scheme `DPoP`; `None` if it isn't, or that scheme is
-    /// unknown.
-    #[cfg(feature = "dpop")]
-    fn authenticate_proved<B>(&self, request: &Request<B>) -> Option<Progress<AccessToken<C>>> {
-        self.validator.dpop()?;
-        let sent = match Sent::read(request.headers())? {
-            Ok(sent) => sent,
-            Err(rejection) => return Some(Progress::Ready(Err(rejection.into()))),
+    pub(crate) fn authenticate(
+        &self,
+        presented: &Presented<'_>,
+        _rules: &Rules<'_>,
+    ) -> Progress<AccessToken<C>> {
+        #[cfg(feature = "introspection")]
+        let presented = &match self.validator.asks_by_route() {
+            true => Presented { issuer: _rules.issuer(), ..*presented },
+            false => *presented,
         };
-        if let Some(token) = Context::proved(request.extensions(), &sent, self.validator.address())
-        {
-            return Some(Progress::Ready(Ok(token)));
-        }
-        let target = Target::new(request.method(), full_uri(request), request.headers());
-        let proof = Proof { text: sent.proof(), target };
-        Some(self.authenticate(&Presented::proved(sent.token(), proof)))
-    }
-
-    fn authenticate(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
         match self.validator.authenticate(presented) {
-            // What was decoded is a b64token: only what is refused need be looked at.
+            // Whatever could be decoded is a b64token: only refused tokens need this check.
             Progress::Ready(Err(_)) if !is_b64token(presented.token) => {
                 Progress::Ready(Err(RejectionKind::MalformedCredentials.into()))
             }
@@ -189,20 +179,31 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         request: &Request<B>,
         token: Option<&Claims>,
     ) -> Result<(), Refused> {
-        let settings = &self.settings;
-        rules.admit(token, &settings.terms).map_err(|refused| {
-            let refused = settings.explain(refused, rules, request);
-            let NotAdmitted { rejection, hidden, .. } = settings.conceal(refused, token);
-            let refusal = match rejection.kind() {
-                RejectionKind::TokenNotBound => settings.not_bound(),
-                _ => rejection.into(),
-            };
-            let bound = settings.is_for_bound_tokens(rules);
-            Refused::Refusal { refusal, hidden, needed: None, bound }
-        })
+        match rules.admit(token, &self.settings.terms) {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(self.not_admitted(refused, rules, request, token)),
+        }
     }
 
-    /// Makes a request ready for the service within.
+    /// Returns why a request isn't admitted that its rules refuse.
+    #[cold]
+    fn not_admitted<B>(
+        &self,
+        refused: NotAdmitted,
+        rules: &Rules<'_>,
+        request: &Request<B>,
+        token: Option<&Claims>,
+    ) -> Refused {
+        let settings = &self.settings;
+        let refused = settings.explain(refused, rules, request);
+        let NotAdmitted { rejection, hidden, .. } = settings.conceal(refused, token);
+        let any_needs_key = settings.any_needs_key(rules);
+        let refusal = settle(rejection, token, settings, any_needs_key);
+        let needs_key = settings.needs_key(rules);
+        Refused::Refusal { refusal, hidden, needed: None, needs_key }
+    }
+
+    /// Prepares a request for the inner service.
     pub(crate) fn hand_over<B>(
         self: &Arc<Self>,
         request: &mut Request<B>,
@@ -213,14 +214,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
         if token.is_some() {
             self.settings.summary.accepted();
         }
-        // The count that the service's clones have as well: threads share no other but the token's.
+        // The reference count that the service's clones use as well: threads share no other but the token's.
         let by = Arc::clone(self) as Arc<dyn HasSettings>;
         #[cfg(feature = "dpop")]
-        let proved = token.as_ref().and_then(|token| {
-            token.key_thumbprint()?;
-            let sent = Sent::read(request.headers())?.ok()?;
-            Some((sent, self.validator.address()))
-        });
+        let proved = match &token {
+            Some(token) if token.is_bound() => self.proved(request, token),
+            _ => None,
+        };
+        #[cfg(feature = "client")]
+        let keep = self.settings.keep && token.is_some();
         Context::leave(
             request.extensions_mut(),
             token,
@@ -229,6 +231,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
             #[cfg(feature = "dpop")]
             proved,
         );
+        #[cfg(feature = "client")]
+        if keep {
+            Context::keep(request);
+        }
         if !self.settings.forward {
             request.headers_mut().remove(AUTHORIZATION);
             #[cfg(feature = "dpop")]
@@ -237,29 +243,23 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
             }
         }
     }
-
-    /// Returns a newer nonce than that of the request's proof, which was accepted.
-    #[cfg(feature = "dpop")]
-    #[inline]
-    pub(crate) fn newer_nonce<B>(
-        &self,
-        request: &Request<B>,
-        token: Option<&AccessToken<C>>,
-    ) -> Option<HeaderValue> {
-        let checker = self.validator.dpop()?;
-        token?.key_thumbprint()?;
-        let sent = Sent::read(request.headers())?.ok()?;
-        let nonce = checker.newer_nonce(sent.proof(), self.validator.now())?;
-        HeaderValue::try_from(&*nonce).ok()
-    }
 }
 
 impl<C> Authority<C> {
+    /// Returns what was sent with a token that is bound to a key, and which validator accepted it.
+    #[cfg(feature = "dpop")]
+    #[cold]
+    fn proved<B>(&self, request: &Request<B>, token: &AccessToken<C>) -> Option<Arc<Proved>> {
+        token.key_thumbprint()?;
+        let sent = Sent::read(request.headers())?.ok()?;
+        Some(Arc::new((sent, self.validator.address())))
+    }
+
     pub(crate) const fn new(validator: Validator<C>, settings: Settings) -> Self {
         Self { validator, settings, announced: AtomicBool::new(false) }
     }
 
-    /// Tells the log what is in force, once.
+    /// Logs what is in force, once.
     #[inline]
     pub(crate) fn announce(&self) {
         let is_told = || {
@@ -276,8 +276,10 @@ impl<C> Authority<C> {
         request: &Request<B>,
         tally: &Tally,
     ) -> Response<RefusalBody> {
-        let (refusal, hidden, needed, bound) = match refused.into() {
-            Refused::Refusal { refusal, hidden, needed, bound } => (refusal, hidden, needed, bound),
+        let (refusal, hidden, needed, needs_key) = match refused.into() {
+            Refused::Refusal { refusal, hidden, needed, needs_key } => {
+                (refusal, hidden, needed, needs_key)
+            }
             Refused::Metadata => {
                 tally.let_in(false);
                 let published = self.settings.map.published();
@@ -291,34 +293,13 @@ impl<C> Authority<C> {
         let (proved, nonce) = (proof::is_used(request.headers()), self.nonce_for(&refusal));
         #[cfg(not(feature = "dpop"))]
         let proved = false;
-        let asked = self.settings.asked(&refusal, proved, bound);
+        let asked = self.settings.asked(&refusal, proved, needs_key);
         let needed = needed.as_deref();
         let response = self.settings.refuse(refusal, hidden, needed, asked, request.into());
         #[cfg(feature = "dpop")]
-        let response = with_nonce(response, nonce);
+        let response = proof::with_nonce(response, nonce);
         response.map(|bytes| RefusalBody { bytes, is_sized })
     }
-
-    /// Returns the nonce that a client is to use which was refused for want of one (RFC 9449 §9).
-    #[cfg(feature = "dpop")]
-    fn nonce_for(&self, refusal: &Refusal) -> Option<HeaderValue> {
-        match refusal {
-            Refusal::Rejection(it) if it.kind() == RejectionKind::DpopNonceRequired => {
-                let nonce = self.validator.dpop()?.newest_nonce(self.validator.now())?;
-                HeaderValue::try_from(&*nonce).ok()
-            }
-            _ => None,
-        }
-    }
-}
-
-/// Adds the nonce to an answer, whatever renderer made it.
-#[cfg(feature = "dpop")]
-fn with_nonce<B>(mut response: Response<B>, nonce: Option<HeaderValue>) -> Response<B> {
-    if let Some(nonce) = nonce {
-        response.headers_mut().insert(NONCE, nonce);
-    }
-    response
 }
 
 impl<C: Send + Sync + 'static> HasSettings for Authority<C> {

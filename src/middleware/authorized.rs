@@ -1,5 +1,9 @@
+//! Extractors for handlers that require scopes, claims or a recent login while they run.
+
 use std::fmt;
 use std::ops::Deref;
+#[cfg(feature = "client")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -7,17 +11,32 @@ use http::Request;
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "client")]
+use crate::client::{OnBehalf, OnBehalfError, Token};
 use crate::middleware::axum::TokenRejection;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::context::Context;
+use crate::middleware::fault::unkept;
 use crate::refusal::{Detail, Misconfigured, Refusal, Rejection, RejectionKind};
+#[cfg(feature = "client")]
+use crate::refusal::{Unavailable, UnavailableReason};
 use crate::scope::Requirement;
+#[cfg(feature = "client")]
+use crate::token::CallerToken;
 use crate::token::{AccessToken, Claims, ErasedToken, NoClaims};
 
-/// Extracts the request's token, for handlers that learn only on the way what the request needs.
+#[cfg(feature = "client")]
+const NOT_KEPT: &str = "a handler asks for a token on the caller's behalf, but the layer doesn't keep \
+                        callers' tokens: call BearerAuthLayer::keep_for_exchange";
+
+/// The `Retry-After` of a failed exchange.
+#[cfg(feature = "client")]
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+
+/// Extracts the request's token, for handlers that learn only while they run what the request needs.
 ///
-/// Its methods refuse as the layer does, with the same challenge and renderer, so that a need of one handler
-/// refuses no request elsewhere:
+/// Its methods refuse as the layer does, with the same challenge and renderer, so that the requirement of
+/// one handler refuses no request elsewhere:
 ///
 /// ```
 /// use axum::extract::Path;
@@ -32,7 +51,9 @@ use crate::token::{AccessToken, Claims, ErasedToken, NoClaims};
 /// }
 /// ```
 ///
-/// Nothing is taken back: what the handler did before it asks, is done.
+/// The claim must be one that the validator [keeps](crate::ValidatorBuilder::keep_claims).
+///
+/// Nothing is rolled back: what the handler did before the check is done.
 pub struct Authorized<C = NoClaims> {
     token: AccessToken<C>,
     /// The head of the request, and what the layer left with it.
@@ -53,7 +74,7 @@ impl<C> Authorized<C> {
     pub fn require_scope(&self, scope: &str) -> Result<(), TokenRejection> {
         match Requirement::scope(scope) {
             Ok(requirement) => self.require(&requirement),
-            Err(_) => Err(self.refuse(Misconfigured::new("a handler requires what is no scope"))),
+            Err(_) => Err(self.refuse(Misconfigured::new("a handler requires an invalid scope"))),
         }
     }
 
@@ -79,7 +100,7 @@ impl<C> Authorized<C> {
     ///
     /// # Errors
     ///
-    /// 403, if it is another's.
+    /// 403 if it is of another issuer.
     pub fn require_issuer(&self, issuer: &str) -> Result<(), TokenRejection> {
         self.require_conditions(&Conditions::of_issuer(issuer))
     }
@@ -88,14 +109,45 @@ impl<C> Authorized<C> {
     ///
     /// # Errors
     ///
-    /// 403, if the token doesn't have it or it can't be read as a `T`.
+    /// 403, if the token doesn't have it or it can't be read as a `T`; 500 if the validator doesn't keep it.
     pub fn require_claim<T: DeserializeOwned>(&self, name: &str) -> Result<T, TokenRejection> {
         if let Some(value) = self.token.claim(name) {
             return Ok(value);
         }
+        if let Some(misconfigured) = unkept(&self.token, name) {
+            return Err(self.refuse(misconfigured));
+        }
         let absent = !self.token.has_kept(name);
         let detail = Detail::Refused { claim: name.into(), absent };
         Err(self.refuse(Rejection::with(RejectionKind::ClaimRefused, detail)))
+    }
+
+    /// Obtains a token on the caller's behalf: see [`OnBehalf`].
+    ///
+    /// # Errors
+    ///
+    /// 401 if the authorization server doesn't accept the caller's token, 403 if the caller may not have a
+    /// token for that target, 503 if none can be obtained at the moment, and 500 if the layer doesn't
+    /// [keep](crate::BearerAuthLayer::keep_for_exchange) callers' tokens.
+    #[cfg(feature = "client")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+    pub async fn on_behalf(&self, target: &OnBehalf) -> Result<Token, TokenRejection> {
+        let Some(caller) = CallerToken::from_extensions(&self.parts.extensions) else {
+            return Err(self.refuse(Misconfigured::new(NOT_KEPT)));
+        };
+        target.token(&caller).await.map_err(|error| match error {
+            OnBehalfError::CallerRefused(_) => {
+                self.refuse(Rejection::new(RejectionKind::ExchangeRefused))
+            }
+            OnBehalfError::Forbidden(_) => {
+                self.refuse(Rejection::new(RejectionKind::ExchangeForbidden))
+            }
+            OnBehalfError::Unavailable(cause) => {
+                let after = cause.retry_after().unwrap_or(AFTER_FAILURE);
+                let unavailable = Unavailable::new(UnavailableReason::ExchangeFailed, after);
+                self.refuse(unavailable.because(Some(Arc::new(cause))))
+            }
+        })
     }
 
     fn ask(
@@ -147,8 +199,8 @@ impl<C> fmt::Debug for Authorized<C> {
 
 /// Extracts the request's token, if its user logged in at most this many seconds ago (RFC 9470).
 ///
-/// Otherwise the answer is 401 `insufficient_user_authentication`. What else the request needs, such as
-/// scopes, belongs on the route, in [`Conditions`]: then one challenge names it all.
+/// Otherwise the answer is 401 `insufficient_user_authentication`. Other requirements, such as
+/// scopes, belong on the route, in [`Conditions`]: then one challenge names them all.
 ///
 /// ```
 /// use tower_bearer::middleware::RecentAuth;

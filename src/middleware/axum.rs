@@ -1,3 +1,5 @@
+//! The axum extractors: the token, and the token with required scopes.
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -20,8 +22,8 @@ use crate::token::{AccessToken, Claims, ErasedToken};
 /// Extracts the request's token, if it grants the scopes that `S` names.
 ///
 /// `S` is a type declared with [`scopes!`](crate::scopes), a tuple for all of several, or
-/// [`AnyOf`](crate::middleware::AnyOf). The registered claims are reached by dereferencing; for
-/// those of the application's own type, the handler takes an [`AccessToken`] beside it.
+/// [`AnyOf`](crate::middleware::AnyOf). It dereferences to the registered claims; for the
+/// application's own claims, the handler takes an [`AccessToken`] as well.
 ///
 /// It needs a [`BearerAuthLayer`](crate::BearerAuthLayer) around the handler; without one it answers
 /// 500 and logs what is missing.
@@ -110,18 +112,15 @@ where
     type Rejection = TokenRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, TokenRejection> {
-        match find_token(parts)? {
+        match Self::from_extensions(&parts.extensions) {
             Some(token) => Ok(token),
-            None => {
-                let nothing = Arc::new(ScopeSet::default());
-                Err(TokenRejection::new(no_credentials(&nothing).into(), parts))
-            }
+            None => Err(without_token::<C>(parts)),
         }
     }
 }
 
 /// `None` only if the request came without a token, where the layer lets such requests through, or
-/// on a public route, where the layer doesn't look at tokens.
+/// on a public route, where the layer doesn't read tokens.
 impl<C, State> OptionalFromRequestParts<State> for AccessToken<C>
 where
     C: Send + Sync + 'static,
@@ -135,6 +134,13 @@ where
     ) -> Result<Option<Self>, TokenRejection> {
         find_token(parts)
     }
+}
+
+/// Returns why there is no token with such claims.
+#[cold]
+fn without_token<C: Send + Sync + 'static>(parts: &Parts) -> TokenRejection {
+    let nothing = || no_credentials(&Arc::new(ScopeSet::default())).into();
+    find_token::<C>(parts).err().unwrap_or_else(|| TokenRejection::new(nothing(), parts))
 }
 
 fn find_token<C: Send + Sync + 'static>(
@@ -185,7 +191,7 @@ impl fmt::Display for TokenRejection {
 
 impl std::error::Error for TokenRejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The refusal's own sentence is this one's.
+        // The refusal already is this error's sentence.
         std::error::Error::source(&self.refusal)
     }
 }

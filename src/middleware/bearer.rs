@@ -1,3 +1,5 @@
+//! Reads the bearer token from the `Authorization` field.
+
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
@@ -9,7 +11,7 @@ use crate::syntax::is_tchar;
 pub(crate) enum Credentials<'a> {
     /// No such field, or one of another scheme.
     None,
-    /// What follows the scheme. Whether it is a [`b64token`](crate::syntax::is_b64token) is still to be seen.
+    /// The text after the scheme. Whether it is a [`b64token`](crate::syntax::is_b64token) isn't checked yet.
     Token(&'a [u8]),
     /// What RFC 6750 §3.1 calls `invalid_request`.
     Refused(RejectionKind),
@@ -17,15 +19,16 @@ pub(crate) enum Credentials<'a> {
 
 /// Reads the bearer token from the request's headers (RFC 6750 §2.1), without allocation, and marks
 /// all credentials as sensitive: they aren't printed, nor put into a compression table.
+#[inline]
 pub(crate) fn credentials(headers: &mut HeaderMap) -> Credentials<'_> {
     if are_many(headers) {
         let fields = headers.iter_mut().filter(|(name, _)| **name == AUTHORIZATION);
         fields.for_each(|(_, field)| field.set_sensitive(true));
-        // Neither the first nor the last of several may win: a proxy in front may have read the other
+        // Neither the first nor the last of several may count: a proxy in front may have read the other
         // one.
         return Credentials::Refused(RejectionKind::MultipleCredentials);
     }
-    match headers.get_mut(AUTHORIZATION) {
+    match headers.get_mut(&AUTHORIZATION) {
         None => Credentials::None,
         Some(field) => {
             field.set_sensitive(true);
@@ -34,13 +37,29 @@ pub(crate) fn credentials(headers: &mut HeaderMap) -> Credentials<'_> {
     }
 }
 
-/// Returns `true` if there are several fields. Where no name at all occurs twice, that is known at once.
+/// Returns the bearer token of a request that has one, as [`credentials`] does.
+#[cfg(feature = "mtls")]
+pub(crate) fn token(headers: &HeaderMap) -> &[u8] {
+    match headers.get(AUTHORIZATION).map(|field| parse(field.as_bytes())) {
+        Some(Credentials::Token(token)) => token,
+        _ => &[],
+    }
+}
+
+/// Returns the token of a request that was authenticated: whatever the scheme, it has no space in it.
+#[cfg(feature = "client")]
+pub(crate) fn accepted(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(AUTHORIZATION)?.as_bytes().rsplit(|byte| *byte == b' ').next()
+}
+
+/// Returns `true` if there are several fields. If no name at all occurs twice, that is known at once.
+#[inline]
 fn are_many(headers: &HeaderMap) -> bool {
     headers.len() > headers.keys_len() && headers.get_all(AUTHORIZATION).iter().nth(1).is_some()
 }
 
 fn parse(field: &[u8]) -> Credentials<'_> {
-    // As nearly everybody writes it.
+    // The usual spelling.
     if let Some(token) = field.strip_prefix(b"Bearer ")
         && token.first() != Some(&b' ')
     {
@@ -49,7 +68,7 @@ fn parse(field: &[u8]) -> Credentials<'_> {
     parse_scheme(field, b"bearer")
 }
 
-/// Reads credentials of a scheme, in whatever case.
+/// Reads credentials of a scheme, in any case.
 pub(crate) fn parse_scheme<'a>(field: &'a [u8], expected: &[u8]) -> Credentials<'a> {
     let trimmed = field.trim_ascii_start();
     let Some((scheme, rest)) = trimmed.split_at_checked(expected.len()) else {

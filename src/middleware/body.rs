@@ -1,3 +1,5 @@
+//! The body of a response: the inner service's, or a refusal's.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -32,7 +34,7 @@ pin_project! {
 #[derive(Debug)]
 pub(crate) struct RefusalBody {
     pub(crate) bytes: Bytes,
-    /// Whether those around may know that it is empty before they look.
+    /// Whether outer layers may know that it is empty before they poll it.
     pub(crate) is_sized: bool,
 }
 
@@ -52,7 +54,7 @@ impl<B> ResponseBody<B> {
     }
 }
 
-/// Layers such as that of CORS answer by themselves, with an empty body of the inner type.
+/// Layers such as CORS answer themselves, with an empty body of the inner type.
 impl<B: Default> Default for ResponseBody<B> {
     fn default() -> Self {
         Self::inner(B::default())

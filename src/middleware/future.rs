@@ -1,17 +1,19 @@
+//! The future of the layer's service: waits for the token's verdict, then for the inner service.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::CACHE_CONTROL;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
+use crate::middleware::additions::Additions;
 use crate::middleware::authority::{Authority, Refused};
 use crate::middleware::body::{RefusalBody, ResponseBody};
 use crate::middleware::grpc_timeout::longest_wait;
@@ -23,13 +25,13 @@ use crate::token::AccessToken;
 pin_project! {
     /// The future of a [`BearerAuth`](crate::middleware::BearerAuth).
     ///
-    /// A refusal is ready when it is first polled. Only a token whose key may still come makes it
-    /// wait; dropping it then leaves the fetch to the others who wait for it.
+    /// A refusal is ready when it is first polled. It waits only for a token whose key may still arrive;
+    /// dropping it then doesn't cancel the fetch for others that wait.
     ///
     /// While it waits, it holds nothing of the inner service, such as the permit of a concurrency
     /// limit. Once the token is accepted, it waits until a clone of that service is ready: as long
-    /// as that takes, but no longer than a gRPC call's deadline. An error on the way to readiness is
-    /// this future's.
+    /// as that takes, but no longer than a gRPC call's deadline. If the service fails to become ready,
+    /// this future returns its error.
     pub struct ResponseFuture<S, C, B>
     where
         S: Service<Request<B>>,
@@ -47,17 +49,17 @@ pin_project! {
             future: F,
             counting: Counting,
         },
-        // The client's nonce has grown old: it gets a newer one with the answer.
-        Renewing {
+        // Apart: where nothing is added, the future isn't moved once more when it was made, nor the response.
+        Adding {
             #[pin]
             future: F,
             counting: Counting,
-            nonce: Option<HeaderValue>,
+            additions: Option<Box<Additions>>,
         },
         Refused {
             response: Option<Response<RefusalBody>>,
         },
-        // So rare that it may be boxed, and keeps the others small.
+        // Rare enough to be boxed, which keeps the others small.
         Waiting {
             waiting: Option<Box<W>>,
         },
@@ -66,7 +68,7 @@ pin_project! {
 
 struct Waiting<S, C, B> {
     stage: Stage<C>,
-    /// When a gRPC call is to be answered at the latest.
+    /// The latest time at which a gRPC call is answered.
     deadline: Option<Pin<Box<Sleep>>>,
     /// A clone, which isn't polled before the token was accepted.
     service: S,
@@ -87,9 +89,17 @@ enum Stage<C> {
 }
 
 impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
-    /// `nonce` is for the client's next proof.
-    pub(crate) fn inner(future: S::Future, counting: Counting, nonce: Option<HeaderValue>) -> Self {
-        Self { state: State::running(future, counting, nonce) }
+    pub(crate) const fn inner(future: S::Future, counting: Counting) -> Self {
+        Self { state: State::Inner { future, counting } }
+    }
+
+    /// `additions` are made to the response.
+    pub(crate) const fn adding(
+        additions: Box<Additions>,
+        future: S::Future,
+        counting: Counting,
+    ) -> Self {
+        Self { state: State::Adding { future, counting, additions: Some(additions) } }
     }
 
     pub(crate) const fn refused(response: Response<RefusalBody>) -> Self {
@@ -103,7 +113,7 @@ impl<S: Service<Request<B>>, C, B> ResponseFuture<S, C, B> {
         authority: Arc<Authority<C>>,
         counting: Counting,
     ) -> Self {
-        // Where nothing can be timed, the wait says so by itself, at once.
+        // Without a timer, the wait itself fails at once.
         let deadline = longest_wait(request.headers())
             .filter(|_| Handle::try_current().is_ok())
             .map(|longest| Box::pin(sleep(longest)));
@@ -127,60 +137,53 @@ where
                 StateProj::Inner { future, counting } => {
                     let result = ready!(future.poll(cx));
                     counting.end();
-                    let response = result?;
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    return Poll::Ready(Ok(result?.map(ResponseBody::inner)));
                 }
-                StateProj::Renewing { future, counting, nonce } => {
+                StateProj::Adding { future, counting, additions } => {
                     let result = ready!(future.poll(cx));
                     counting.end();
-                    let response = renew(result?, nonce.take());
+                    let mut response = result?;
+                    if let Some(additions) = additions.take() {
+                        additions.add_to(&mut response);
+                    }
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 StateProj::Refused { response } => {
-                    // Polled again after it was ready, it waits for ever, as it may.
+                    // Polled again after it was ready, it never completes, which the contract allows.
                     let Some(response) = response.take() else { return Poll::Pending };
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
-                StateProj::Waiting { waiting } => {
-                    let Some(waited) = waiting else { return Poll::Pending };
-                    let accepted = ready!(waited.poll(cx))?;
-                    let Some(waited) = waiting.take() else { return Poll::Pending };
-                    waited.proceed(accepted)
-                }
+                StateProj::Waiting { waiting } => ready!(Waiting::step(waiting, cx))?,
             };
             state.set(next);
         }
     }
 }
 
-impl<F, W> State<F, W> {
-    fn running(future: F, counting: Counting, nonce: Option<HeaderValue>) -> Self {
-        match nonce {
-            None => Self::Inner { future, counting },
-            nonce => Self::Renewing { future, counting, nonce },
-        }
-    }
-}
-
-/// RFC 9449 §8.2: the next request needs this nonce. A cache must not give it to others.
-fn renew<B>(mut response: Response<B>, nonce: Option<HeaderValue>) -> Response<B> {
-    if let Some(nonce) = nonce.filter(|_| response.status().is_success()) {
-        response.headers_mut().insert(HeaderName::from_static("dpop-nonce"), nonce);
-        let caching = response.headers_mut().entry(CACHE_CONTROL);
-        caching.or_insert(HeaderValue::from_static("no-store"));
-    }
-    response
-}
-
-/// The token that lets a request pass.
+/// The token with which a request passes.
 type Accepted<C> = Result<AccessToken<C>, Refused>;
+
+/// What follows a wait.
+type Next<S, C, B> = State<<S as Service<Request<B>>>::Future, Waiting<S, C, B>>;
 
 impl<S, C, B> Waiting<S, C, B>
 where
     S: Service<Request<B>>,
     C: DeserializeOwned + Send + Sync + 'static,
 {
-    /// Waits for the token's verdict and, if it lets the request pass, until the inner service is
+    /// Waits, and continues with the result.
+    #[cold]
+    fn step(
+        waiting: &mut Option<Box<Self>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next<S, C, B>, S::Error>> {
+        let Some(waited) = waiting else { return Poll::Pending };
+        let accepted = ready!(waited.poll(cx))?;
+        let Some(waited) = waiting.take() else { return Poll::Pending };
+        Poll::Ready(Ok(waited.proceed(accepted)))
+    }
+
+    /// Waits for the token's verdict and, if the request passes, until the inner service is
     /// ready.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted<C>, S::Error>> {
         loop {
@@ -228,16 +231,17 @@ where
         deadline.as_mut().poll(cx).map(|()| Ok(Err(too_late(reason))))
     }
 
-    /// Goes on where [`BearerAuth`](crate::middleware::BearerAuth) left off.
-    fn proceed(mut self, accepted: Accepted<C>) -> State<S::Future, Self> {
+    /// Continues where [`BearerAuth`](crate::middleware::BearerAuth) stopped.
+    fn proceed(mut self, accepted: Accepted<C>) -> Next<S, C, B> {
         match accepted {
             Ok(token) => {
-                #[cfg(feature = "dpop")]
-                let nonce = self.authority.newer_nonce(&self.request, Some(&token));
-                #[cfg(not(feature = "dpop"))]
-                let nonce = None;
+                let additions = self.authority.additions(&self.request, Some(&token));
                 self.authority.hand_over(&mut self.request, Some(token), self.counting.tally());
-                State::running(self.service.call(self.request), self.counting, nonce)
+                let (future, counting) = (self.service.call(self.request), self.counting);
+                match additions {
+                    None => State::Inner { future, counting },
+                    additions => State::Adding { future, counting, additions },
+                }
             }
             Err(refused) => {
                 let response = self.authority.refuse(refused, &self.request, self.counting.tally());

@@ -1,3 +1,5 @@
+//! How long a gRPC call may wait, by its `grpc-timeout` field.
+
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -8,7 +10,7 @@ use crate::transport::grpc_timeout;
 /// Returns how long a gRPC call may wait for keys, so that it is answered before the client gives
 /// up; `None` if its client doesn't say when.
 pub(crate) fn longest_wait(headers: &HeaderMap) -> Option<Duration> {
-    /// What is kept for the way of the answer, if there is so much.
+    /// Reserved for sending the answer, if the timeout is long enough.
     const MARGIN: Duration = Duration::from_millis(250);
     if !is_grpc(headers) {
         return None;

@@ -1,19 +1,17 @@
+//! The layer that requires access tokens, and its settings.
+
 use std::fmt;
 use std::sync::Arc;
 
 use tower_layer::Layer;
 
 use crate::answer::{AnyRenderer, Challenges, DefaultRenderer, Renderer, Space};
-#[cfg(feature = "dpop")]
-use crate::binding::dpop::checker::Mode;
 use crate::error::ConfigError;
 use crate::metadata::{MetadataService, ResourceMetadata};
 use crate::middleware::authority::Authority;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
-#[cfg(feature = "dpop")]
-use crate::middleware::map::Proofs;
-use crate::middleware::map::{Map, Published};
+use crate::middleware::map::{Map, Proofs, Published};
 use crate::middleware::routes::access::{Access, Rule};
 use crate::middleware::routes::table::RouteTable;
 use crate::middleware::service::BearerAuth;
@@ -25,17 +23,17 @@ use crate::validator::Validator;
 
 /// Requires a valid access token, and refuses other requests.
 ///
-/// By default every request needs one; what else can be needed, see [`routes`](Self::routes) and
-/// [`fallback`](Self::fallback). The service within, its guards and its handlers find the token in the
+/// By default every request needs one; for other rules, see [`routes`](Self::routes) and
+/// [`fallback`](Self::fallback). The inner service, its guards and its handlers find the token in the
 /// request's extensions: [`AccessToken::from_extensions`](crate::AccessToken::from_extensions).
 ///
 /// The extensions of an accepted request hold a clone of the validator: as long as they are kept, the
-/// task that refreshes its keys runs on.
+/// task that refreshes its keys continues to run.
 ///
-/// axum's `Router::layer` is for the routes that were added before: call it last, since a route that is
-/// added after this layer is open to all.
+/// axum's `Router::layer` applies to the routes and the fallback that were added before: call it last, since
+/// routes that are added after this layer are open to all.
 ///
-/// Requests that are refused never reach the service within, whose errors stay as they are: a
+/// Refused requests never reach the inner service, whose errors are passed through: a
 /// refusal is a response.
 pub struct BearerAuthLayer<C = NoClaims> {
     authority: Arc<Authority<C>>,
@@ -56,13 +54,12 @@ impl<C> BearerAuthLayer<C> {
             otherwise: Rule::token(),
             preflight: false,
             forward: true,
-            #[cfg(feature = "dpop")]
-            proofs: validator.dpop().map(|checker| Proofs {
-                algorithms: (*checker.names).into(),
-                required: checker.mode == Mode::Require,
-            }),
-            #[cfg(not(feature = "dpop"))]
-            proofs: None,
+            #[cfg(feature = "client")]
+            keep: false,
+            proofs: validator
+                .proofs()
+                .map(|(algorithms, required)| Proofs { algorithms, required }),
+            certificates: validator.accepts_certificates(),
             summary: Arc::clone(validator.summary()),
         };
         Self { authority: Arc::new(Authority::new(validator, settings)) }.set(|_| ())
@@ -85,12 +82,12 @@ impl<C> BearerAuthLayer<C> {
     /// Serves protected-resource metadata (RFC 9728) for this resource, and names it in each challenge:
     /// see [`metadata`](mod@crate::metadata).
     ///
-    /// The identifier is the public URL of the service, such as `https://api.example/mcp`; what its tokens
-    /// have as `aud`, the validator says. Other settings: [`metadata`](Self::metadata).
+    /// The identifier is the public URL of the service, such as `https://api.example/mcp`; the `aud` of its
+    /// tokens is set on the validator. Other settings: [`metadata`](Self::metadata).
     ///
     /// # Errors
     ///
-    /// If it isn't an absolute `https` URL without a fragment. `http` is for this machine only.
+    /// If it isn't an absolute `https` URL without a fragment. `http` is allowed for this machine only.
     pub fn resource(self, identifier: &str) -> Result<Self, ConfigError> {
         Ok(self.metadata(ResourceMetadata::new(identifier)?))
     }
@@ -106,12 +103,12 @@ impl<C> BearerAuthLayer<C> {
     /// Returns a service that serves the metadata where this layer doesn't see its path: within a nested
     /// router, or beside other resources. Without metadata, it answers everything with 404.
     ///
-    /// What is set on the layer afterwards isn't in it.
+    /// Later settings of the layer don't affect it.
     pub fn metadata_service(&self) -> MetadataService {
         MetadataService::of(self.authority.settings.map.published().map(Published::endpoint))
     }
 
-    /// Sets what single routes need; all others need what [`fallback`](Self::fallback) says.
+    /// Sets what single routes need; all others need the [`fallback`](Self::fallback).
     #[must_use]
     pub fn routes(self, routes: RouteTable) -> Self {
         self.set(|settings| settings.map = settings.map.with_table(routes))
@@ -120,12 +117,12 @@ impl<C> BearerAuthLayer<C> {
     /// Sets the access rule for requests that match no entry of [`routes`](Self::routes). The default
     /// is any valid token.
     ///
-    /// It is asked before guards and extractors: with [`Access::denied`], routes that have one must be
+    /// It applies before guards and extractors: with [`Access::denied`], routes that have one must be
     /// listed, too, as [`Access::token`].
     ///
     /// # Errors
     ///
-    /// If it names what is no scope.
+    /// If it names an invalid scope.
     pub fn fallback(self, access: Access) -> Result<Self, ConfigError> {
         let rule = access.into_rule()?;
         Ok(self.set(|settings| settings.otherwise = rule))
@@ -148,14 +145,14 @@ impl<C> BearerAuthLayer<C> {
     /// Lets preflight requests of CORS through without a token: those of the method `OPTIONS` with
     /// the fields `Origin` and `Access-Control-Request-Method`.
     ///
-    /// Browsers send them without credentials. They need this only if the CORS layer lies within
+    /// Browsers send them without credentials. This is needed only if the CORS layer lies within
     /// this one; whatever else answers `OPTIONS` there answers them too.
     #[must_use]
     pub fn allow_preflight(self) -> Self {
         self.set(|settings| settings.preflight = true)
     }
 
-    /// Sets whether the response for an expired token says that it expired, in place of that it is
+    /// Sets whether the response for an expired token says that it expired, instead of that it is
     /// invalid. Off by default.
     #[must_use]
     pub fn verbose_errors(self, verbose: bool) -> Self {
@@ -177,10 +174,25 @@ impl<C> BearerAuthLayer<C> {
         self.set(|settings| settings.forward = forward)
     }
 
+    /// Returns the validator and the settings.
+    pub(crate) fn parts(&self) -> (&Validator<C>, &Settings) {
+        (&self.authority.validator, &self.authority.settings)
+    }
+
+    /// Keeps the token of each request as long as its extensions live, for obtaining other tokens on the
+    /// caller's behalf: see [`OnBehalf`](crate::client::OnBehalf). It can't be used for anything else, and
+    /// is never printed. Off by default.
+    #[cfg(feature = "client")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "client")))]
+    #[must_use]
+    pub fn keep_for_exchange(self) -> Self {
+        self.set(|settings| settings.keep = true)
+    }
+
     fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         let settings = &mut Arc::make_mut(&mut self.authority).settings;
         change(settings);
-        // What could be wrong was checked where it was set.
+        // Everything that can fail was checked when it was set.
         let _ = settings.refresh();
         self
     }

@@ -1,30 +1,32 @@
+//! Which rule and which metadata belong to a path of the layer.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::answer::RequestHead;
-use crate::metadata::{Endpoint, Facts, Found, ResourceMetadata, full_uri};
+use crate::metadata::{AuthorizationServers, Endpoint, Facts, Found, ResourceMetadata, full_uri};
 use crate::middleware::conditions::Conditions;
 use crate::middleware::routes::access::Rule;
 use crate::middleware::routes::table::RouteTable;
 
-/// What challenges and metadata say of DPoP.
+/// The parts about DPoP in challenges and metadata.
 #[derive(Clone, Debug)]
 pub(crate) struct Proofs {
-    /// The names of the algorithms, with spaces between.
+    /// The names of the algorithms, separated by spaces.
     pub(crate) algorithms: Arc<str>,
     /// Whether bearer tokens are refused.
     pub(crate) required: bool,
 }
 
-/// What a layer knows of paths.
+/// What a layer knows about paths.
 #[derive(Clone, Debug)]
 pub(crate) enum Map {
     /// Nothing.
     Plain,
     Table(RouteTable),
-    /// What few layers have, so that the others needn't ask for it.
+    /// What few layers have, kept apart so that the others needn't check for it.
     More(Arc<More>),
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct More {
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     metadata: ResourceMetadata,
-    issuers: Vec<String>,
+    issuers: AuthorizationServers,
     endpoint: Endpoint,
 }
 
@@ -79,7 +81,12 @@ impl Map {
     }
 
     /// Replaces the metadata. `issuers` are those of the validator.
-    pub(crate) fn with_metadata(&self, metadata: ResourceMetadata, issuers: Vec<String>) -> Self {
+    pub(crate) fn with_metadata(
+        &self,
+        metadata: ResourceMetadata,
+        issuers: AuthorizationServers,
+    ) -> Self {
+        metadata.check_issuers(&issuers.now());
         let facts = Facts::default();
         let endpoint = Endpoint::new(&metadata, &facts);
         let published = Some(Published { metadata, issuers, endpoint });
@@ -94,8 +101,13 @@ impl Map {
         Self::More(Arc::new(more))
     }
 
-    /// Makes the document anew, after the table or the rule for what isn't in it has changed.
-    pub(crate) fn refreshed(&self, otherwise: &Rule, proofs: Option<&Proofs>) -> Self {
+    /// Builds the document again, after the table or the fallback rule has changed.
+    pub(crate) fn refreshed(
+        &self,
+        otherwise: &Rule,
+        proofs: Option<&Proofs>,
+        certificates: bool,
+    ) -> Self {
         let Some(published) = self.published() else { return self.clone() };
         let rules = self.table().into_iter().flat_map(RouteTable::rules).chain([otherwise]);
         let scopes: Vec<&str> = rules.flat_map(Rule::shown_scopes).collect();
@@ -105,6 +117,7 @@ impl Map {
             scopes: scopes.into_iter().collect(),
             proofs: algorithms.map(str::to_owned).collect(),
             all_are_proved: proofs.is_some_and(|proofs| proofs.required),
+            certificates,
         };
         let endpoint = Endpoint::new(&published.metadata, &facts);
         let published = Some(Published { endpoint, ..published.clone() });
@@ -131,13 +144,13 @@ impl Published {
         &self.endpoint
     }
 
-    /// Returns `true` if a request asks for metadata: this one, or one that there isn't.
+    /// Returns `true` if a request is for metadata: this layer's, or one that doesn't exist.
     pub(crate) fn is_asked_for<B>(&self, request: &Request<B>) -> bool {
         let uri = full_uri(request);
         Found::at(std::slice::from_ref(&self.endpoint), uri.path(), uri.query()).is_some()
     }
 
-    /// Answers a request that asks for metadata.
+    /// Answers a request for metadata.
     pub(crate) fn answer<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
         let uri = full_uri(request);
         let found = Found::at(std::slice::from_ref(&self.endpoint), uri.path(), uri.query())?;

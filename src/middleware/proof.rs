@@ -1,13 +1,13 @@
-//! What a request sends with the scheme `DPoP` (RFC 9449 §7.1).
+//! Reads a token and its proof from a request with the scheme `DPoP` (RFC 9449 §7.1).
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::middleware::bearer::{Credentials, parse_scheme};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
-pub(crate) const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 const SCHEME: &[u8] = b"dpop";
 
@@ -18,13 +18,16 @@ pub(crate) struct Sent {
     proof: HeaderValue,
 }
 
+/// What was sent, and the address of the validator that accepted it.
+pub(crate) type Proved = (Sent, usize);
+
 impl Sent {
     /// Reads the fields; `None` if the scheme is another one.
     ///
     /// # Errors
     ///
     /// If the credentials are malformed, or there isn't exactly one proof: neither of two is read, since
-    /// whoever stands before this service may have read the other one.
+    /// a proxy in front may have read the other one.
     pub(crate) fn read(headers: &HeaderMap) -> Option<Result<Self, Rejection>> {
         let authorization = headers.get(AUTHORIZATION)?;
         match parse_scheme(authorization.as_bytes(), SCHEME) {
@@ -74,6 +77,14 @@ pub(crate) fn hide(headers: &mut HeaderMap) -> bool {
         fields.for_each(|(_, field)| field.set_sensitive(true));
     }
     has_any
+}
+
+/// Adds the nonce to an answer, whatever renderer returned it.
+pub(crate) fn with_nonce<B>(mut response: Response<B>, nonce: Option<HeaderValue>) -> Response<B> {
+    if let Some(nonce) = nonce {
+        response.headers_mut().insert(NONCE, nonce);
+    }
+    response
 }
 
 fn missing(note: &'static str) -> Rejection {

@@ -1,3 +1,5 @@
+//! The axum extractor that accepts tokens of one issuer only.
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;

@@ -1,3 +1,5 @@
+//! Scopes as types: what extractors and guards require, checked at compile time.
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -82,7 +84,7 @@ macro_rules! tuples {
 
 tuples! { A B C D E F G H }
 
-/// The name of one scope, checked when it is compiled.
+/// The name of one scope, checked at compile time.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct ScopeName(&'static str);
@@ -90,7 +92,7 @@ pub struct ScopeName(&'static str);
 impl ScopeName {
     /// # Panics
     ///
-    /// If it is no scope. Within a constant, that is an error of compilation.
+    /// If it isn't a valid scope. Within a constant, that is a compile-time error.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         assert!(
@@ -125,7 +127,7 @@ const fn is_scope(mut name: &[u8]) -> bool {
 
 /// Declares types that stand for scopes, for `RequireScope` (feature `axum`), guards and tables.
 ///
-/// What is no scope doesn't compile.
+/// An invalid scope doesn't compile.
 ///
 /// ```
 /// tower_bearer::scopes! {

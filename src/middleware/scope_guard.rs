@@ -1,3 +1,5 @@
+//! The guard layer that requires scopes on a route.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::middleware::body::ResponseBody;
+use crate::middleware::bound::Bound;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::context::{Context, refuse_where};
 use crate::middleware::required_scopes::RequiredScopes;
@@ -18,8 +21,8 @@ use crate::scope::Requirement;
 /// Requires scopes of the request's token, within a [`BearerAuthLayer`](crate::BearerAuthLayer).
 ///
 /// It belongs within a [`BearerAuthLayer`](crate::BearerAuthLayer), which checks the token, for
-/// instance as a `route_layer` of axum's; without one it answers 500 and logs what is missing.
-/// Where that layer lets requests without a token through, this one refuses them.
+/// instance as an axum `route_layer`; without one it answers 500 and logs what is missing.
+/// If that layer accepts requests without a token, this one refuses them.
 ///
 /// ```
 /// # fn example(validator: tower_bearer::Validator) -> Result<(), tower_bearer::ConfigError> {
@@ -37,22 +40,31 @@ use crate::scope::Requirement;
 pub struct ScopeGuardLayer {
     requirement: Arc<Requirement>,
     conditions: Option<Conditions>,
-    bound: bool,
+    bound: Bound,
 }
 
 impl ScopeGuardLayer {
     /// Creates a layer with this requirement.
     pub fn new(requirement: Requirement) -> Self {
-        Self { requirement: Arc::new(requirement), conditions: None, bound: false }
+        Self { requirement: Arc::new(requirement), conditions: None, bound: Bound::Nothing }
     }
 
-    /// Requires that the token is bound to a key of the client's, and came with a proof of it (RFC 9449):
+    /// Requires that the token is bound to a key of the client, and comes with a proof of it (RFC 9449):
     /// see [`dpop`](mod@crate::dpop).
     #[cfg(feature = "dpop")]
     #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
     #[must_use]
     pub fn require_dpop(self) -> Self {
-        Self { bound: true, ..self }
+        Self { bound: self.bound.max(Bound::Key), ..self }
+    }
+
+    /// Requires that the token is bound to a key or a certificate of the client, which it must show: see
+    /// [`ValidatorBuilder::require_bound`](crate::ValidatorBuilder::require_bound).
+    #[cfg(any(feature = "dpop", feature = "mtls"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "dpop", feature = "mtls"))))]
+    #[must_use]
+    pub fn require_bound(self) -> Self {
+        Self { bound: self.bound.max(Bound::Anything), ..self }
     }
 
     /// Creates a layer that requires what `S` names; see [`scopes!`](crate::scopes).
@@ -60,7 +72,7 @@ impl ScopeGuardLayer {
         Self::new(S::requirement())
     }
 
-    /// Lets only tokens of this issuer through, by the name that it is configured with. A valid token of
+    /// Accepts only tokens of this issuer, by the name that it is configured with. A valid token of
     /// another issuer is answered 403.
     ///
     /// ```
@@ -74,7 +86,7 @@ impl ScopeGuardLayer {
         self.conditions(&Conditions::of_issuer(issuer))
     }
 
-    /// Adds conditions that the token must meet besides.
+    /// Adds conditions that the token must also meet.
     #[must_use]
     pub fn conditions(self, conditions: &Conditions) -> Self {
         let conditions = Some(conditions.and(self.conditions.as_ref()));
@@ -97,7 +109,7 @@ pub struct ScopeGuard<S> {
     inner: S,
     requirement: Arc<Requirement>,
     conditions: Option<Conditions>,
-    bound: bool,
+    bound: Bound,
 }
 
 impl<S, B, R> Service<Request<B>> for ScopeGuard<S>
@@ -120,7 +132,7 @@ where
         let kind = match allowed {
             Ok(_) => Kind::Inner { future: self.inner.call(request) },
             Err(refusal) => {
-                // It isn't called: what it became ready with goes back.
+                // It isn't called: the readiness that it reserved is released.
                 self.inner = self.inner.clone();
                 let response =
                     refuse_where(self.bound, refusal, request.extensions(), (&request).into());

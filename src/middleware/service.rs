@@ -1,3 +1,5 @@
+//! The service that the layer makes: decides about a request, then calls the inner service.
+
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -15,9 +17,9 @@ use crate::token::NoClaims;
 
 /// The service that a [`BearerAuthLayer`](crate::BearerAuthLayer) makes.
 ///
-/// A request that waits for keys, or is refused, holds nothing that the inner service became ready
-/// with, such as the permit of a concurrency limit: the inner service is replaced by a clone, which
-/// must not be ready, as tower demands. A limit *around* this service counts such requests: put it
+/// A request that waits for keys, or is refused, holds nothing that the inner service reserved when it
+/// became ready, such as the permit of a concurrency limit: the inner service is replaced by a clone, which
+/// must not be ready, as tower requires. A limit *around* this service counts such requests: put it
 /// within the layer, so that tokens with made-up keys can't use it up.
 pub struct BearerAuth<S, C = NoClaims> {
     inner: S,
@@ -31,8 +33,8 @@ impl<S, C> BearerAuth<S, C> {
 }
 
 impl<S: Clone, C> BearerAuth<S, C> {
-    /// Drops the service that is ready and won't be called. Kept, it would hold what it became ready
-    /// with, such as a permit: while the request waits, or until this service is called again.
+    /// Drops the ready service if it won't be called. Kept, it would hold what it reserved, such as a
+    /// permit, while the request waits, or until this service is called again.
     fn give_readiness_back(&mut self) {
         self.inner = self.inner.clone();
     }
@@ -56,12 +58,14 @@ where
         let counting = Context::counting(request.extensions());
         match self.authority.judge(&mut request) {
             Progress::Ready(Ok(token)) => {
-                #[cfg(feature = "dpop")]
-                let nonce = self.authority.newer_nonce(&request, token.as_ref());
-                #[cfg(not(feature = "dpop"))]
-                let nonce = None;
+                let additions = self.authority.additions(&request, token.as_ref());
                 self.authority.hand_over(&mut request, token, counting.tally());
-                ResponseFuture::inner(self.inner.call(request), counting, nonce)
+                match additions {
+                    None => ResponseFuture::inner(self.inner.call(request), counting),
+                    Some(additions) => {
+                        ResponseFuture::adding(additions, self.inner.call(request), counting)
+                    }
+                }
             }
             Progress::Ready(Err(refused)) => {
                 self.give_readiness_back();

@@ -1,5 +1,5 @@
-//! Counts each request once, by what was decided about it: by the layer, or by a guard or an extractor
-//! within. Without the feature `metrics` nothing of this is left.
+//! Counts each request once, by the decision about it: of the layer, or of a guard or an extractor
+//! within. Without the feature `metrics` this compiles to nothing.
 
 #[cfg(feature = "metrics")]
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,11 +8,11 @@ use crate::refusal::Refusal;
 #[cfg(feature = "metrics")]
 use crate::telemetry::count;
 
-/// What was decided about a request so far. The last outweighs those before.
+/// The decision about a request so far. The last one takes precedence.
 #[cfg(feature = "metrics")]
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Outcome {
-    /// Nothing: the caller went away while its token's verdict was waited for.
+    /// None: the caller disconnected while the token's verdict was pending.
     Abandoned,
     /// No token is needed.
     Anonymous,
@@ -23,7 +23,7 @@ enum Outcome {
     },
 }
 
-/// What the layer, guards and extractors tell their decisions.
+/// Where the layer, guards and extractors record their decisions.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
     #[cfg(feature = "metrics")]
@@ -31,13 +31,13 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// A guard or an extractor refuses what the layer let in.
+    /// A guard or an extractor refuses a request that the layer accepted.
     pub(crate) fn refuse(&self, _refusal: &Refusal) {
         #[cfg(feature = "metrics")]
         self.settle(Outcome::of(_refusal));
     }
 
-    /// The layer lets the request in, with a token or without.
+    /// The layer accepts the request, with a token or without.
     pub(crate) fn let_in(&self, _with_token: bool) {
         #[cfg(feature = "metrics")]
         self.settle(if _with_token { Outcome::Accepted } else { Outcome::Anonymous });
@@ -81,7 +81,7 @@ impl Outcome {
     }
 }
 
-/// Counts the request when its answer is there, or when this is dropped since the caller went away.
+/// Counts the request when its response is ready, or when this is dropped since the caller disconnected.
 ///
 /// Of several layers, the outermost counts.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// Begins with a request, which a layer around may count already.
+    /// Begins with a request, which an outer layer may count already.
     pub(crate) fn begin(_outer: Option<&Tally>) -> Self {
         #[cfg(feature = "metrics")]
         return Self {
@@ -109,7 +109,7 @@ impl Counting {
         &self.tally
     }
 
-    /// Nothing will be decided any more.
+    /// Nothing more will be decided.
     pub(crate) fn end(&mut self) {
         #[cfg(feature = "metrics")]
         if std::mem::take(&mut self.is_due) {

@@ -1,3 +1,5 @@
+//! The layer that takes a WebSocket's token from its subprotocols, for browsers.
+
 use std::task::{Context, Poll};
 
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
@@ -8,19 +10,19 @@ use tower_service::Service;
 /// Takes the token of a WebSocket from its subprotocols, for browsers, whose scripts can set no other field.
 ///
 /// It belongs around a [`BearerAuthLayer`](crate::BearerAuthLayer). The script offers the token as a
-/// subprotocol, after one that the service really speaks and selects:
+/// subprotocol, after one that the service actually speaks and selects:
 ///
 /// ```text
 /// new WebSocket("wss://api.example/live", ["chat.v1", "bearer." + token])
 /// ```
 ///
-/// The token is moved to the `Authorization` field of the request; the service within sees the other
-/// subprotocols only. A browser fails the connection unless the service selects one of them. A request that
+/// The token is moved to the `Authorization` field of the request; the inner service sees only the other
+/// subprotocols. A browser fails the connection unless the service selects one of them. A request that
 /// has a token in both fields, or two of them, is refused with 400, as one with two `Authorization` fields is.
-/// Other requests than those that open a WebSocket (HTTP/1.1, or HTTP/2 by extended CONNECT) are left alone.
+/// Requests other than those that open a WebSocket (HTTP/1.1, or HTTP/2 by extended CONNECT) are left alone.
 ///
-/// Unlike cookies, such a token is sent by no page but those that have it, so that no check of `Origin` is
-/// needed for its sake.
+/// Unlike a cookie, such a token can be sent only by pages that have it, so that it needs no check of
+/// `Origin`.
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -84,8 +86,8 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for WebSocketToken<S> {
     }
 }
 
-/// Returns `true` for the handshake of RFC 6455 §4.1, and that of RFC 8441 §5, whose protocol is for the HTTP
-/// server to look at.
+/// Returns `true` for the handshake of RFC 6455 §4.1, and that of RFC 8441 §5, whose protocol the HTTP
+/// server checks.
 fn opens_websocket<B>(request: &Request<B>) -> bool {
     let mut upgrades = request.headers().get_all(UPGRADE).iter();
     *request.method() == Method::CONNECT
@@ -107,7 +109,7 @@ fn move_token(headers: &mut HeaderMap) {
             Some(token) => (AUTHORIZATION, [b"Bearer ", token].concat()),
             None => (SEC_WEBSOCKET_PROTOCOL, protocol),
         };
-        // It was a part of a field before.
+        // It was part of a field before.
         if let Ok(mut value) = HeaderValue::from_bytes(&value) {
             value.set_sensitive(name == AUTHORIZATION);
             headers.append(name, value);

@@ -1,6 +1,8 @@
+//! Failures of requests to a Redis, as kinds and sentences that repeat nothing of the request.
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What went wrong with a request to a Redis.
+/// The kind of a failed request to a Redis.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FailureKind {
     Timeout,
@@ -13,40 +15,40 @@ pub(crate) enum FailureKind {
     Other,
 }
 
-/// What an error of the Redis client comes down to. Its text may repeat what was sent, and goes
-/// nowhere.
+/// An error of the Redis client, reduced to a kind and a fixed sentence. Its own text may repeat what was
+/// sent, and is never shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) why: &'static str,
-    /// Whether the connection is of no use any more.
+    /// Whether the connection can't be used any more.
     pub(crate) connection_lost: bool,
 }
 
-/// What the permission is missing for, if not for a key.
+/// The reason if an ACL forbids a command, and not a key.
 pub(crate) const COMMAND_FORBIDDEN: &str =
     "the ACL of the Redis doesn't permit a command that is needed";
 
 impl Failure {
-    /// Nothing came in time.
+    /// No connection or answer in time.
     pub(crate) const SLOW: Self =
         Self::lasting(FailureKind::Timeout, "the connection or the answer took too long");
 
-    /// No connection came about in time.
+    /// No connection in time.
     pub(crate) const SILENT: Self = Self::lasting(
         FailureKind::Timeout,
         "the connection took too long; a Redis without TLS has a URL that begins with redis://",
     );
 
     pub(crate) const ENDED: Self =
-        Self::lasting(FailureKind::Unavailable, "the making of the connection was ended");
+        Self::lasting(FailureKind::Unavailable, "connecting was aborted");
 
-    /// One that leaves the connection of no use.
+    /// Creates a failure after which the connection can't be used any more.
     pub(crate) const fn lasting(kind: FailureKind, why: &'static str) -> Self {
         Self { kind, why, connection_lost: true }
     }
 
-    const fn passing(kind: FailureKind, why: &'static str) -> Self {
+    pub(crate) const fn passing(kind: FailureKind, why: &'static str) -> Self {
         Self { kind, why, connection_lost: false }
     }
 
@@ -58,7 +60,7 @@ impl Failure {
 
         let says = |what: &str| error.detail().is_some_and(|text| text.contains(what));
         match error.kind() {
-            // Of ACLs that are in the way within a script.
+            // An ACL forbids a command within the script.
             _ if says("executing the script can't") => Self::forbidden(error),
             _ if error.to_string().contains("refused to switch database") => Self::lasting(
                 Other,
@@ -70,26 +72,31 @@ impl Failure {
             }
             ErrorKind::Io => Self::lasting(
                 Unavailable,
-                "the connection broke; if the Redis expects TLS, its URL begins with rediss://",
+                "the connection broke; the Redis may expect TLS (a URL that begins with rediss://), or a \
+                 client certificate",
             ),
-            // After an answer that doesn't fit, the next one may be another request's.
+            // After an unexpected answer, the next one may belong to another request.
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => {
                 Self::lasting(Other, "the answer isn't one of a Redis")
             }
             ErrorKind::AuthenticationFailed => Self::lasting(
                 Authentication,
-                "the Redis refuses the URL's user name or password, or wants none",
+                "the Redis refuses the user name or password, or has none",
             ),
-            // A primary that has become a replica: its name may lead to the new one by now.
+            // The primary has become a replica, and its name may resolve to the new one by now.
             ErrorKind::Server(ReadOnly | MasterDown) => {
                 Self::lasting(Unavailable, "the Redis is a replica, which can't be written to")
             }
             ErrorKind::Server(BusyLoading) => {
                 Self::passing(Unavailable, "the Redis is loading its data")
             }
-            ErrorKind::Server(ClusterDown | CrossSlot | TryAgain | Moved | Ask) => Self::passing(
+            ErrorKind::Server(ClusterDown | TryAgain) => Self::passing(
                 Cluster,
-                "the Redis is a cluster's node; use one server, or a proxy in front of the cluster",
+                "the cluster is down, or none of its servers has the slot of the key",
+            ),
+            ErrorKind::Server(CrossSlot | Moved | Ask) => Self::passing(
+                Cluster,
+                "the Redis is a server of a cluster: give Redis::cluster, or a proxy's address",
             ),
             ErrorKind::Server(NoPerm) => Self::forbidden(error),
             _ => match error.code() {
@@ -101,17 +108,16 @@ impl Failure {
                     Authentication,
                     "the Redis wants a password: the URL is redis://:password@host",
                 ),
-                Some("WRONGPASS") => Self::lasting(
-                    Authentication,
-                    "the Redis refuses the URL's user name or password",
-                ),
+                Some("WRONGPASS") => {
+                    Self::lasting(Authentication, "the Redis refuses the user name or password")
+                }
                 Some("NOPERM") => Self::forbidden(error),
                 _ => Self::passing(Other, "the Redis answers with an error of another kind"),
             },
         }
     }
 
-    /// An ACL is in the way: of a key or a command, of which the text says which.
+    /// An ACL forbids a key or a command, which the text distinguishes.
     fn forbidden(error: &RedisError) -> Self {
         let is_key = error.detail().is_some_and(|text| text.contains("key"));
         Self::passing(

@@ -1,3 +1,5 @@
+//! The connection to one server: established when it is needed, shared, and replaced after a failure.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,141 +7,143 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::clock::{doubled, monotonic};
-use crate::error::ConfigError;
+use crate::redis_link::access::{Access, Connection, Login, MAX_UNANSWERED};
+use crate::redis_link::address::ServerAddress;
 use crate::redis_link::failure::Failure;
-use crate::redis_link::target::{Connection, RedisTarget};
-use crate::telemetry::event;
+use crate::redis_link::outage::{Outage, Share};
+use crate::redis_link::sentinel::Sentinels;
 
-/// How long a connection may take to be made. Requests wait for it no longer than for an answer.
-const CONNECT: Duration = Duration::from_secs(3);
+/// How long connecting may take. Requests wait for it no longer than for an answer.
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
+
+/// An attempt that takes longer is on a runtime that isn't driven: another request may connect.
+pub(crate) const LONGEST_ATTEMPT: Duration = CONNECT.saturating_add(Duration::from_secs(1));
 
 /// The pause after the first failure; it doubles with each one that follows.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause, and so the longest time that a Redis which is there again goes unused.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause, and so the longest time for which a Redis that is up again isn't used.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The one connection to a Redis: made when it is first needed, and made anew when it was lost,
-/// after a pause in which every request fails at once.
-#[derive(Debug)]
+/// The connection to one server: established when it is first needed, and again after it was lost,
+/// following a pause in which every request fails at once.
 pub(crate) struct Link {
-    target: RedisTarget,
-    user: User,
+    target: Target,
+    access: Arc<Access>,
+    outage: Arc<Outage>,
     state: watch::Sender<State>,
 }
 
-/// What a Redis is used for, so that its events tell.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum User {
-    TokenCache,
-    #[cfg(feature = "dpop")]
-    ReplayRecord,
-}
-
-impl User {
-    fn connected(self) {
-        match self {
-            Self::TokenCache => event!(DEBUG, "client_redis_connected"),
-            #[cfg(feature = "dpop")]
-            Self::ReplayRecord => event!(DEBUG, "dpop_redis_connected"),
-        }
-    }
-
-    fn lost(self, failure: Failure) {
-        let reason = failure.why;
-        match self {
-            Self::TokenCache => {
-                event!(WARN, reason, "client_redis_lost: getting on without it");
-            }
-            #[cfg(feature = "dpop")]
-            Self::ReplayRecord => event!(WARN, reason, "dpop_redis_lost"),
-        }
-    }
+/// Where the server is.
+pub(crate) enum Target {
+    Fixed(ServerAddress),
+    Primary(Arc<Sentinels>),
 }
 
 struct State {
-    /// Since a request was last answered.
+    /// Failures since a request was last answered.
     failures: u32,
+    share: Option<Share>,
     now: Now,
 }
 
 enum Now {
-    /// No connection is tried before this time.
+    /// There is no connection, and none is tried before this time.
     Down {
         until: Instant,
         reason: Failure,
     },
-    Connecting,
+    Connecting {
+        since: Instant,
+    },
     Up(Connection),
 }
 
 impl Link {
-    pub(crate) fn new(target: RedisTarget, user: User) -> Arc<Self> {
+    pub(crate) fn new(target: Target, access: Arc<Access>, outage: Arc<Outage>) -> Arc<Self> {
         let now = Now::Down { until: monotonic(), reason: Failure::ENDED };
-        Arc::new(Self { target, user, state: watch::Sender::new(State { failures: 0, now }) })
+        let state = watch::Sender::new(State { failures: 0, share: None, now });
+        Arc::new(Self { target, access, outage, state })
     }
 
-    /// Makes another link, to the same place, that trusts these certificates alone.
-    pub(crate) fn with_roots(&self, pem: &[u8]) -> Result<Arc<Self>, ConfigError> {
-        Ok(Self::new(self.target.clone().with_roots(pem)?, self.user))
-    }
-
-    pub(crate) const fn target(&self) -> &RedisTarget {
+    pub(crate) const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Returns the connection, which may have to be waited for.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.access.tls.is_some()
+    }
+
+    /// Returns the connection, and waits for it if need be.
     pub(crate) async fn connection(self: &Arc<Self>) -> Result<Connection, Failure> {
         let mut states = self.state.subscribe();
-        if self.begin() {
-            // Who began it may be gone before it is made; others wait for it as well.
-            tokio::spawn(Attempt { link: Arc::clone(self), ended: false }.run());
+        if let Some(since) = self.begin() {
+            // It is made in a task, since other requests wait for it even if this one is dropped.
+            tokio::spawn(Attempt { link: Arc::clone(self), since, ended: false }.run());
         }
-        let settled = states.wait_for(|state| !matches!(state.now, Now::Connecting)).await;
+        let settled = states.wait_for(|state| !matches!(state.now, Now::Connecting { .. })).await;
         match settled.as_ref().map(|state| &state.now) {
             Ok(Now::Up(connection)) => Ok(connection.clone()),
             Ok(Now::Down { reason, .. }) => Err(*reason),
-            Ok(Now::Connecting) | Err(_) => Err(Failure::ENDED),
+            Ok(Now::Connecting { .. }) | Err(_) => Err(Failure::ENDED),
         }
     }
 
-    /// Returns `true` if it is the caller who has to connect.
-    fn begin(&self) -> bool {
-        self.state.send_if_modified(|state| {
+    /// Returns the time, which identifies the attempt, if the caller has to connect.
+    fn begin(&self) -> Option<Instant> {
+        let now = monotonic();
+        let begins = self.state.send_if_modified(|state| {
             let due = match &state.now {
-                Now::Down { until, .. } => *until <= monotonic(),
-                // The Redis has hung up while nothing was asked of it.
+                Now::Down { until, .. } => *until <= now,
+                // The Redis has closed the idle connection.
                 Now::Up(connection) => connection.is_closed(),
-                Now::Connecting => false,
+                Now::Connecting { since } => {
+                    now.saturating_duration_since(*since) >= LONGEST_ATTEMPT
+                }
             };
             if due {
-                state.now = Now::Connecting;
+                state.now = Now::Connecting { since: now };
             }
             due
-        })
+        });
+        begins.then_some(now)
     }
 
-    /// A request was answered over this connection.
+    /// Records that a request was answered over this connection.
     pub(crate) fn answered(&self, connection: &Connection) {
         connection.meter.reset();
         self.state.send_if_modified(|state| {
             let changed = state.failures > 0 && state.is_over(connection);
             if changed {
                 state.failures = 0;
+                state.share = None;
             }
             changed
         });
     }
 
-    /// A request failed in a way that leaves this connection of no use.
+    /// Records a failure after which this connection can't be used any more.
     pub(crate) fn lost(&self, connection: &Connection, reason: Failure) {
         self.state.send_if_modified(|state| {
             let current = state.is_over(connection);
             if current {
-                state.fail(reason, self.user);
+                state.fail(reason, &self.outage);
             }
             current
         });
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        match &self.target {
+            Target::Fixed(place) => {
+                let mut login = self.access.ready().await?;
+                let enter = |login: Login| async move {
+                    self.access.connect(place, &login, MAX_UNANSWERED).await
+                };
+                self.access.attempt(&mut login, CONNECT, enter).await
+            }
+            Target::Primary(sentinels) => sentinels.connect(&self.access).await,
+        }
     }
 }
 
@@ -148,45 +152,47 @@ impl State {
         matches!(&self.now, Now::Up(current) if current.is(connection))
     }
 
-    fn fail(&mut self, reason: Failure, user: User) {
+    /// Returns `true` while the attempt that began then is awaited.
+    fn awaits(&self, attempt: Instant) -> bool {
+        matches!(self.now, Now::Connecting { since } if since == attempt)
+    }
+
+    fn fail(&mut self, reason: Failure, outage: &Arc<Outage>) {
         let pause = doubled(FIRST_PAUSE, self.failures, LONGEST_PAUSE);
         let until = monotonic().checked_add(pause).unwrap_or_else(monotonic);
-        if self.failures == 0 {
-            user.lost(reason);
-        }
+        self.share.get_or_insert_with(|| outage.join(reason));
         self.failures = self.failures.saturating_add(1);
         self.now = Now::Down { until, reason };
     }
 }
 
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self.now {
-            Now::Down { .. } => "down",
-            Now::Connecting => "connecting",
-            Now::Up(_) => "up",
-        })
-    }
-}
-
-/// The making of a connection. However it ends, the link is told.
+/// An attempt to connect. However it ends, the link is notified.
 struct Attempt {
     link: Arc<Link>,
+    since: Instant,
     ended: bool,
 }
 
 impl Attempt {
     async fn run(mut self) {
-        let made = tokio::time::timeout(CONNECT, self.link.target.connect()).await;
+        let made = tokio::time::timeout(CONNECT, self.link.connect()).await;
         self.ended = true;
-        let user = self.link.user;
-        self.link.state.send_modify(|state| match made {
-            Ok(Ok(connection)) => {
-                user.connected();
-                state.now = Now::Up(connection);
+        self.tell(made.unwrap_or(Err(Failure::SILENT)));
+    }
+
+    fn tell(&self, made: Result<Connection, Failure>) {
+        let outage = &self.link.outage;
+        self.link.state.send_if_modified(|state| {
+            let awaited = state.awaits(self.since);
+            match made {
+                _ if !awaited => {}
+                Ok(connection) => {
+                    outage.connected();
+                    state.now = Now::Up(connection);
+                }
+                Err(failure) => state.fail(failure, outage),
             }
-            Ok(Err(failure)) => state.fail(failure, user),
-            Err(_) => state.fail(Failure::SILENT, user),
+            awaited
         });
     }
 }
@@ -194,8 +200,46 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.ended {
-            let user = self.link.user;
-            self.link.state.send_modify(|state| state.fail(Failure::ENDED, user));
+            self.tell(Err(Failure::ENDED));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::{Builder, Runtime};
+    use tokio_test::task;
+
+    use super::*;
+    use crate::redis_link::address::Address;
+    use crate::redis_link::outage::User;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    }
+
+    #[test]
+    fn an_attempt_on_a_runtime_that_is_kept_and_not_run_is_passed_over() {
+        // Nobody listens there.
+        let Address { place, login, .. } = Address::parse("redis://127.0.0.1:1", 1).unwrap();
+        let access = Access { tls: None, login, user: None };
+        let link = Link::new(Target::Fixed(place), Arc::new(access), Outage::new(User::TokenCache));
+        let (kept, other) = (runtime(), runtime());
+        kept.block_on(async {
+            assert!(task::spawn(link.connection()).poll().is_pending());
+        });
+        other.block_on(async {
+            let mut waits = task::spawn(link.connection());
+            assert!(waits.poll().is_pending());
+            tokio::time::advance(CONNECT).await;
+            assert!(waits.poll().is_pending());
+            tokio::time::advance(LONGEST_ATTEMPT).await;
+            assert!(link.connection().await.is_err());
+            assert!(waits.await.is_err());
+        });
+        let failures = || link.state.borrow().failures;
+        assert_eq!(failures(), 1);
+        drop(kept);
+        assert_eq!(failures(), 1, "it isn't awaited any more");
     }
 }

@@ -1,3 +1,5 @@
+//! A stream that bounds the bytes of unanswered requests.
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,19 +8,19 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much has come since a request was last answered.
+/// How many bytes have arrived since a request was last answered.
 #[derive(Debug, Default)]
 pub(crate) struct Meter(AtomicUsize);
 
 impl Meter {
-    /// A request has been answered.
+    /// Records that a request was answered.
     pub(crate) fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 }
 
-/// A stream that ends with an error when more comes than can be the answer to anything: the parser
-/// behind it keeps all of an answer that has not ended.
+/// A stream that fails when more bytes arrive than the answers can have: the parser behind it buffers an
+/// answer until it is complete.
 pub(crate) struct Metered<S> {
     stream: S,
     meter: Arc<Meter>,

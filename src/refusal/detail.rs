@@ -1,3 +1,5 @@
+//! The values that a rejection compared, for the operator.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +32,14 @@ pub enum Detail {
         /// The beginning of the token's `iss`.
         presented: Excerpt,
     },
+    /// The clients.
+    #[non_exhaustive]
+    Client {
+        /// The first few of those that are allowed, printable.
+        allowed: Arc<str>,
+        /// The beginning of the id of the token's client; `None` if it has none.
+        presented: Option<Excerpt>,
+    },
     /// The audiences.
     #[non_exhaustive]
     Audience {
@@ -60,12 +70,12 @@ pub enum Detail {
         /// `alg`, or its `kty` if it has none.
         known: Arc<str>,
     },
-    /// What the application's own claims couldn't be read for.
+    /// The application's own claims couldn't be deserialized.
     #[non_exhaustive]
     Unreadable {
         /// The message of their `Deserialize`, such as ``missing field `tenant_id` ``, at most 200
-        /// bytes of printable ASCII. What the token says is left out of it; what a message of the
-        /// application's own quotes is, too.
+        /// bytes of printable ASCII. Values of the token are left out, as is what a message of the
+        /// application quotes.
         reason: Arc<str>,
     },
     /// The name of the claim or header parameter in question.
@@ -78,7 +88,7 @@ pub enum Detail {
         claim: &'static str,
         /// The claim's value.
         value: UnixTime,
-        /// The time that it was held against.
+        /// The time that it was compared with.
         now: UnixTime,
         /// By how much the clocks may differ.
         leeway: Duration,
@@ -88,26 +98,29 @@ pub enum Detail {
     Scopes {
         /// A smallest set of scopes with which the request would have passed.
         needed: Arc<ScopeSet>,
+        /// The beginning of the token's scopes, as the validator's scope source reads them; `None`
+        /// without a token.
+        presented: Option<Excerpt>,
     },
-    /// A claim that [`Conditions`](crate::middleware::Conditions) ask for.
+    /// A claim that [`Conditions`](crate::middleware::Conditions) require.
     #[non_exhaustive]
     Refused {
         /// The claim's name.
         claim: Arc<str>,
-        /// The token doesn't have it at all.
+        /// `true` if the token doesn't have the claim.
         absent: bool,
     },
     /// The login that would have sufficed.
     #[non_exhaustive]
     Login {
-        /// The accepted values of `acr`, separated by spaces; empty if any will do.
+        /// The accepted values of `acr`, separated by spaces; empty if any is accepted.
         acr_values: Arc<str>,
         /// How long ago it may be.
         max_age: Option<Duration>,
-        /// The scopes that the request requires besides.
+        /// The scopes that the request also requires.
         scopes: Arc<ScopeSet>,
     },
-    /// The route table has no entry for the request, and the layer's access lets no token in.
+    /// The route table has no entry for the request, and the layer's fallback accepts no token.
     #[non_exhaustive]
     NotListed {
         /// The beginning of the request's method and full path.

@@ -1,3 +1,5 @@
+//! A refusal by whose fault it is: the caller's, the issuer's or the operator's.
+
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -63,8 +65,8 @@ impl From<RejectionKind> for Refusal {
 /// A refusal because the issuer's keys, or its answer about the token, are missing or came too late.
 /// The token may be valid.
 ///
-/// [`source`](Error::source) is what the last attempt to fetch them failed with, if it did. Callers
-/// aren't told; the operator is, by the logs. Two are equal that differ in nothing else.
+/// [`source`](Error::source) is the error of the last attempt to fetch them, if there is one. Callers
+/// don't learn it; the log has it. Two are equal if they differ in nothing else.
 ///
 /// ```
 /// use std::error::Error;
@@ -88,7 +90,7 @@ impl Unavailable {
         Self { reason, retry_after, cause: None }
     }
 
-    /// Adds what it comes from, if that is known.
+    /// Adds the cause, if it is known.
     pub(crate) fn because(self, cause: Option<Cause>) -> Self {
         Self { cause, ..self }
     }

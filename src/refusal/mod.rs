@@ -19,6 +19,9 @@
 //! }
 //! ```
 
+// `kind` and `detail` make a `rejection`; `fault` has the three kinds of refusals, and `remedy` what helps against
+// each.
+
 mod detail;
 pub(crate) mod fault;
 pub(crate) mod kind;

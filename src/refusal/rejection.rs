@@ -1,3 +1,5 @@
+//! A refusal because of the request or its token: its kind, and what was compared.
+
 use std::fmt;
 
 use crate::refusal::detail::Detail;
@@ -49,8 +51,19 @@ impl fmt::Display for Rejection {
             Detail::Compared { expected, presented } => {
                 write!(f, ": expected {expected:?}, presented {presented}")
             }
+            // Where all are tenants, none is known by name.
+            Detail::Issuer { known, presented } if known.is_empty() => {
+                write!(f, ": presented {presented}")
+            }
             Detail::Issuer { known, presented } => {
-                write!(f, ": expected one of {known}, presented {presented}")
+                write!(f, ": expected {known}, presented {presented}")
+            }
+            Detail::Client { allowed, presented } => {
+                write!(f, ": expected {allowed}, presented ")?;
+                match presented {
+                    Some(presented) => write!(f, "{presented}"),
+                    None => f.write_str("none"),
+                }
             }
             Detail::Audience { expected, presented } => {
                 write!(f, ": expected ")?;
@@ -82,12 +95,20 @@ impl fmt::Display for Rejection {
                 }
                 write!(f, ", leeway {} s", leeway.as_secs())
             }
-            Detail::Scopes { needed } => write!(f, ": needs \"{needed}\""),
+            Detail::Scopes { needed, presented } => {
+                write!(f, ": needs \"{needed}\"")?;
+                match presented {
+                    Some(presented) if presented.as_str().is_empty() => f.write_str(", has none"),
+                    Some(presented) => write!(f, ", has {presented}"),
+                    None => Ok(()),
+                }
+            }
             Detail::Refused { claim, absent: true } => write!(f, ": {claim} is absent"),
             Detail::Refused { claim, absent: false } => write!(f, ": {claim} has another value"),
             Detail::Login { acr_values, max_age, .. } => {
                 if !acr_values.is_empty() {
-                    write!(f, ": acr must be one of \"{acr_values}\"")?;
+                    let several = if acr_values.contains(' ') { "one of " } else { "" };
+                    write!(f, ": acr must be {several}\"{acr_values}\"")?;
                 }
                 match max_age {
                     Some(age) => write!(f, ": auth_time must be at most {age:?} ago"),

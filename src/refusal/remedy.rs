@@ -29,8 +29,8 @@ impl RejectionKind {
                 "raise ValidatorBuilder::max_token_bytes, or have the issuer put less into tokens"
             }
             Self::MalformedToken => {
-                "callers must send the whole JWT; if the issuer's tokens are opaque, have it issue \
-                 JWTs for this audience"
+                "callers must send the whole token; if the issuer's tokens are opaque, accept them with \
+                 introspection, or have it issue JWTs for this audience"
             }
             Self::EncryptedToken => "have the issuer sign access tokens and not encrypt them",
             Self::UnsupportedAlgorithm => {
@@ -46,10 +46,24 @@ impl RejectionKind {
             }
             Self::IdToken => "callers must send the access token in place of the ID token",
             Self::SenderConstrained => {
-                "have the issuer give this client tokens that aren't bound to a key (no cnf)"
+                "accept such tokens with ValidatorBuilder::dpop or mtls, or have the issuer give this \
+                 client tokens that aren't bound (no cnf)"
             }
             Self::TokenNotBound => {
-                "have the issuer bind this client's tokens to its key, or don't require DPoP here"
+                "have the issuer bind this client's tokens, or leave out what requires it here \
+                 (Dpop::require, require_dpop, require_bound, fapi2)"
+            }
+            Self::CertificateMissing => {
+                "the client must connect with the certificate that it got the token with; a proxy in \
+                 front must be trusted, request it and pass it on"
+            }
+            Self::CertificateMismatch => {
+                "the client must connect with the certificate that it got the token with, or get a new \
+                 token after it has changed"
+            }
+            Self::CertificateMalformed => {
+                "choose the ClientCertHeader of the proxy in front, and have it replace what clients \
+                 send in that header"
             }
             Self::DpopKeyMismatch => {
                 "the client must sign the proof with the key that its token is bound to"
@@ -78,11 +92,11 @@ impl RejectionKind {
             }
             Self::AmbiguousKey => "have the issuer put a kid into its tokens and its keys",
             Self::BadSignature => {
-                "check that the token comes whole and unchanged from this issuer; with a shared \
-                 secret, that both have the same"
+                "check that the token arrives whole and unchanged from this issuer; with a shared \
+                 secret, that both sides have the same one"
             }
             Self::Inactive => {
-                "clients must get a new token: this one has ended, was revoked, or is another \
+                "clients must get a new token: this one has expired, was revoked, or is another \
                  environment's; some servers say so too if this service may not ask about it"
             }
             Self::WrongIssuer => {
@@ -95,7 +109,8 @@ impl RejectionKind {
             }
             Self::WrongAudience => {
                 "if the presented audience means this service, give it to Validator::builder or \
-                 also_audience; else have the issuer put the expected one into aud"
+                 also_audience exactly so, trailing slash and all; else have the issuer put the expected \
+                 one into aud"
             }
             Self::Expired => {
                 "clients must get a new token before exp; if the token is new, a clock is wrong: \
@@ -143,6 +158,12 @@ impl RejectionKind {
                 "add the client to the route's conditions; its id is where \
                  ValidatorBuilder::client_id_source says"
             }
+            Self::ExchangeRefused => {
+                "clients must get a new token: the authorization server doesn't accept this one (any more) as the subject of an exchange; the event client_retrieval_failed has its answer"
+            }
+            Self::ExchangeForbidden => {
+                "at the authorization server, let the user and this service have tokens for the target and the scopes that OnBehalf asks for; the event client_retrieval_failed has its answer"
+            }
             Self::Denied => {
                 "give the route an entry in the RouteTable, or change BearerAuthLayer::fallback"
             }
@@ -155,15 +176,15 @@ impl UnavailableReason {
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::KeysNotLoaded => {
-                "make the issuer reachable from here; the event jwks_fetch_failed has the address \
-                 and the cause"
+                "make the issuer's keys reachable from here; the event jwks_fetch_failed has the \
+                 address, the cause and the setting"
             }
             Self::KeysExpired => {
-                "make the issuer reachable from here; JwksBuilder::max_stale is how long old keys \
+                "make the issuer's keys reachable from here; JwksBuilder::max_stale is how long old keys \
                  serve"
             }
             Self::RefreshFailed => {
-                "make the issuer reachable from here: the token names a key that must be fetched"
+                "make the issuer's keys reachable from here: the token names a key that must be fetched"
             }
             Self::RefreshTimedOut => {
                 "the issuer answers slowly: JwksBuilder::request_wait is how long a request waits"
@@ -173,11 +194,14 @@ impl UnavailableReason {
                  set lacks"
             }
             Self::ServiceNotReady => {
-                "the service within is overloaded, or the deadline of the gRPC call is too short"
+                "the inner service is overloaded, or the deadline of the gRPC call is too short"
             }
             Self::TenantUnavailable => "make what the resolver of tenants asks reachable from here",
             Self::ReplayStoreFull => {
-                "nothing, if callers send floods of proofs; else let the record be larger"
+                "if one caller sends a flood of proofs, set Dpop::replay_quota; else let the record be larger"
+            }
+            Self::ReplayQuotaUsedUp => {
+                "nothing, if that caller sends a flood of proofs; else raise Dpop::replay_quota"
             }
             Self::ReplayStoreFailed => "make the shared record of used proofs reachable from here",
             Self::IntrospectionFailed => {
@@ -191,6 +215,9 @@ impl UnavailableReason {
             Self::IntrospectionOverloaded => {
                 "nothing, if callers make up tokens; else let Introspection ask more at once, or \
                  remember answers longer"
+            }
+            Self::ExchangeFailed => {
+                "make the token endpoint reachable from here, and have it accept this service's own client and grant; the event client_retrieval_failed has the cause"
             }
             Self::ShutDown => "send no requests here any more: Jwks::shutdown was called",
         }

@@ -1,3 +1,5 @@
+//! Which scopes imply which others, checked for circles and closed under transitivity.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::ConfigError;

@@ -1,4 +1,5 @@
-//! Scopes (RFC 6749 §3.3), what a route requires of them, and which scope implies which.
+//! Scopes (RFC 6749 §3.3): `set` reads a token's, `requirement` says what a route needs of them, and
+//! `implications` which scope implies which.
 
 mod implications;
 mod requirement;

@@ -1,5 +1,12 @@
+//! Conditions on a token's scopes, and the scopes that would satisfy them.
+
+use std::collections::BTreeSet;
+
 use crate::error::ConfigError;
 use crate::scope::{Implications, Scope, ScopeSet};
+
+/// The most sets of scopes, each of which suffices, that are listed.
+const MAX_ALTERNATIVES: usize = 64;
 
 /// A condition on a token's scopes: one scope, all of several, or any of several, nested as needed.
 ///
@@ -92,6 +99,28 @@ impl Requirement {
         }
     }
 
+    /// Returns sets of scopes, each of which suffices: all of them, or the first 64.
+    pub(crate) fn alternatives(&self) -> Vec<BTreeSet<&str>> {
+        match &self.0 {
+            Node::Scope(scope) => vec![BTreeSet::from([scope.as_str()])],
+            Node::Any(parts) => {
+                parts.iter().flat_map(Self::alternatives).take(MAX_ALTERNATIVES).collect()
+            }
+            Node::All(parts) => parts.iter().fold(vec![BTreeSet::new()], |ways, part| {
+                Self::combined(&ways, &part.alternatives())
+            }),
+        }
+    }
+
+    /// Returns the unions of each set of the one with each set of the other.
+    pub(crate) fn combined<'a>(
+        some: &[BTreeSet<&'a str>],
+        others: &[BTreeSet<&'a str>],
+    ) -> Vec<BTreeSet<&'a str>> {
+        let all = some.iter().flat_map(|one| others.iter().map(move |other| one | other));
+        all.take(MAX_ALTERNATIVES).collect()
+    }
+
     /// Adds the chosen scopes to `chosen`; returns how many of them are missing.
     fn choose<'a>(
         &'a self,
@@ -142,6 +171,25 @@ mod tests {
             scope("a"),
             Requirement::any([scope("b"), Requirement::all([scope("c"), scope("d")])]).unwrap(),
         ])
+    }
+
+    #[test]
+    fn cl6_each_alternative_suffices_and_there_are_at_most_64() {
+        let ways = nested();
+        let ways: Vec<Vec<&str>> =
+            ways.alternatives().into_iter().map(|way| way.into_iter().collect()).collect();
+        assert_eq!(ways, [vec!["a", "b"], vec!["a", "c", "d"]]);
+        assert_eq!(Requirement::none().alternatives(), [BTreeSet::new()]);
+        let two = |at: usize| {
+            Requirement::any([scope(&format!("l{at}")), scope(&format!("r{at}"))]).unwrap()
+        };
+        let many = Requirement::all((0..30).map(two));
+        let ways = many.alternatives();
+        assert_eq!(ways.len(), 64);
+        for way in ways {
+            let granted: ScopeSet = way.into_iter().collect();
+            assert!(many.is_met_by(&granted, &Implications::default()));
+        }
     }
 
     #[test]

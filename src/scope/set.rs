@@ -1,3 +1,5 @@
+//! One scope, and a set of scopes in the text form of RFC 6749.
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
@@ -38,7 +40,7 @@ impl Scope {
         }
     }
 
-    /// Takes a name that was checked when it was compiled.
+    /// Takes a name that was checked at compile time.
     pub(crate) fn from_checked(scope: &'static str) -> Self {
         Self(scope.into())
     }

@@ -1,4 +1,4 @@
-//! What each metric counts, for the recorder that collects it, and how many values a label may have.
+//! Describes each metric to the recorder, and bounds how many values the labels of issuers and tenants have.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -81,37 +81,37 @@ const METRICS: &[Metric] = &[
         Counter,
         "tower_bearer_introspection_requests_total",
         Unit::Count,
-        "Questions about tokens to an issuer, by outcome",
+        "Introspection requests, by outcome",
     ),
     Metric(
         Histogram,
         "tower_bearer_introspection_request_duration_seconds",
         Unit::Seconds,
-        "Duration of questions about tokens to an issuer",
+        "Duration of introspection requests",
     ),
     Metric(
         Counter,
         "tower_bearer_introspection_credentials_refused_total",
         Unit::Count,
-        "Questions for which an issuer refused this service's own credentials",
+        "Introspection requests for which the issuer refused this service's own credentials",
     ),
     Metric(
         Gauge,
         "tower_bearer_introspection_circuit_open",
         Unit::Count,
-        "1 while an introspection endpoint that failed is given a rest",
+        "1 while the circuit of an introspection endpoint is open",
     ),
     Metric(
         Counter,
         "tower_bearer_introspection_cache_hits_total",
         Unit::Count,
-        "Opaque tokens found in memory, by what was remembered",
+        "Introspected tokens found in the cache, by outcome",
     ),
     Metric(
         Gauge,
         "tower_bearer_introspection_waiters",
         Unit::Count,
-        "Requests that wait for an issuer's answer about their token",
+        "Requests that wait for an introspection response",
     ),
     Metric(
         Histogram,
@@ -130,6 +130,12 @@ const METRICS: &[Metric] = &[
         "tower_bearer_client_fetch_duration_seconds",
         Unit::Seconds,
         "Duration of fetches of a token, retries included",
+    ),
+    Metric(
+        Counter,
+        "tower_bearer_client_nonce_retries_total",
+        Unit::Count,
+        "Requests that were sent again with the nonce that the server wants in a DPoP proof",
     ),
     Metric(
         Counter,
@@ -205,12 +211,26 @@ pub(crate) fn describe() {
     }
 }
 
-/// So many issuers have a label of their own in one process.
+/// The most issuers that have a label of their own in one process.
 const MOST_ISSUERS: usize = 256;
 
 static ISSUERS: Mutex<BTreeSet<Arc<str>>> = Mutex::new(BTreeSet::new());
 
-/// Returns the label of an issuer; `None` if there are too many: a recorder keeps each label for ever.
+/// The most tenants of the token client that have one.
+#[cfg(feature = "client")]
+const MOST_TENANTS: usize = 256;
+
+#[cfg(feature = "client")]
+static TENANTS: Mutex<BTreeSet<Arc<str>>> = Mutex::new(BTreeSet::new());
+
+/// Returns the label of a tenant; `None` if there are too many.
+#[cfg(feature = "client")]
+pub(crate) fn tenant_label(tenant: &Arc<str>) -> Option<Arc<str>> {
+    let mut tenants = TENANTS.lock().unwrap_or_else(PoisonError::into_inner);
+    label(&mut tenants, tenant, MOST_TENANTS)
+}
+
+/// Returns the label of an issuer; `None` if there are too many: a recorder keeps each label forever.
 pub(crate) fn issuer_label(issuer: &Arc<str>) -> Option<Arc<str>> {
     let mut issuers = ISSUERS.lock().unwrap_or_else(PoisonError::into_inner);
     label(&mut issuers, issuer, MOST_ISSUERS)

@@ -1,3 +1,5 @@
+//! A wall clock that tests set and advance.
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -6,9 +8,9 @@ use tokio::time::Instant;
 use crate::clock::{Clock, UnixTime, monotonic};
 use crate::testing::misuse::lock;
 
-/// A wall clock that a test sets.
+/// A wall clock that is set by a test.
 ///
-/// Its clones are one clock: give one to the validator, one to the embedded issuer, and keep one.
+/// Clones share one time: give one to the validator, one to the embedded issuer, and keep one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,20 +30,20 @@ pub struct ManualClock {
 #[derive(Debug)]
 struct State {
     time: UnixTime,
-    /// When `time` was right, for a clock that runs.
+    /// The moment at which `time` was set, for a clock that runs.
     runs_since: Option<Instant>,
 }
 
 impl ManualClock {
-    /// Creates a clock that stands still until it is set or advanced.
+    /// Creates a clock that is stopped until it is set or advanced.
     pub fn new(time: UnixTime) -> Self {
         Self { state: Arc::new(Mutex::new(State { time, runs_since: None })) }
     }
 
     /// Creates a clock that also runs with tokio's time, which a test may have paused.
     ///
-    /// Under `#[tokio::test(start_paused = true)]`, `tokio::time::advance` then moves the wall
-    /// clock along with all timers, as time does.
+    /// Under `#[tokio::test(start_paused = true)]`, `tokio::time::advance` then advances this
+    /// clock together with all timers.
     pub fn running(time: UnixTime) -> Self {
         let runs_since = Some(monotonic());
         Self { state: Arc::new(Mutex::new(State { time, runs_since })) }

@@ -1,24 +1,25 @@
-//! An authorization server in the process, to test services with. **Never for production.**
+//! An embedded authorization server for tests. **Never for production.**
 //!
-//! [`TestIssuer`] signs access tokens, serves discovery, a key set, the client-credentials grant
-//! and introspection over plain HTTP on loopback, rotates its keys, and misbehaves on demand. It is not secure: it
-//! has no storage, no TLS and no limits, and mints any token. It is behind the feature `test-util`, which
-//! belongs in `[dev-dependencies]`.
+//! [`TestIssuer`] signs access tokens, serves discovery, a key set, introspection and the client-credentials,
+//! token-exchange and JWT bearer grants over plain HTTP on loopback, rotates its keys, and injects faults. It
+//! is not secure: it has no storage, no TLS and no limits, and mints any token. It is behind the feature
+//! `test-util`, which belongs in `[dev-dependencies]`.
 //!
 //! | to | use |
 //! |---|---|
-//! | make a good token, or a bad one | [`TestIssuer::token`] |
-//! | let a client fetch one | [`TestIssuer::token_endpoint`], [`TestClient`] |
-//! | make a DPoP proof, or a bad one | `TestProof` (feature `dpop`) |
+//! | make a valid or an invalid token | [`TestIssuer::token`] |
+//! | let a client fetch a token | [`TestIssuer::token_endpoint`], [`TestClient`] |
+//! | make a valid or an invalid DPoP proof | `TestProof` (feature `dpop`) |
+//! | check all routes of an application, by all methods and spellings | [`RouteCheck`] |
 //! | rotate keys | [`rotate_overlapping`](TestIssuer::rotate_overlapping), [`rotate_hard`](TestIssuer::rotate_hard), [`rotate_same_kid`](TestIssuer::rotate_same_kid), [`prepublish_keys`](TestIssuer::prepublish_keys) |
 //! | break an endpoint | [`TestIssuer::inject`] with a [`Fault`] |
 //! | grant, introspect and revoke opaque tokens | [`TokenBuilder::opaque`], [`TestIssuer::introspection_endpoint`], [`TestIssuer::revoke`] |
-//! | stop it, and start it again | [`TestIssuer::stop`], [`TestIssuer::restart`] |
+//! | stop the issuer, and start it again | [`TestIssuer::stop`], [`TestIssuer::restart`] |
 //! | inspect requests | [`TestIssuer::counters`], [`TestIssuer::wait_for_requests`], [`TestIssuer::last_request`] |
 //! | imitate another server | [`TestIssuerBuilder`], above all its `shape_…` methods |
-//! | do without sockets, or with paused time | [`TestIssuer::transport`], [`ManualClock`], [`ScriptedTransport`] |
+//! | test without sockets, or under paused time | [`TestIssuer::transport`], [`ManualClock`], [`ScriptedTransport`] |
 //!
-//! Each issuer has a thread of its own, so it works with any runtime, and while the test blocks.
+//! Each issuer has its own thread, so it works with any runtime, and while the test blocks.
 //!
 //! # Testing a service
 //!
@@ -122,14 +123,14 @@
 //! assert!(matches!(validator.validate(&old).await, Err(Refusal::Rejection(_))));
 //! assert_eq!(issuer.counters().requests(Endpoint::Jwks), 2);
 //!
-//! // The issuer is down: its keys serve for a while, then tokens can't be checked.
+//! // The issuer is down: its keys are used for a while, then tokens can't be checked.
 //! issuer.stop().await;
 //! tokio::time::advance(Duration::from_secs(1_800)).await;
 //! assert!(validator.validate(&new).await.is_ok());
 //! tokio::time::advance(Duration::from_secs(7_200)).await;
 //! assert!(matches!(validator.validate(&new).await, Err(Refusal::Unavailable(_))));
 //!
-//! // It comes back, and tokens are accepted again.
+//! // It is up again, and tokens are accepted.
 //! issuer.restart().await?;
 //! tokio::time::sleep(Duration::from_secs(120)).await;
 //! assert!(validator.validate(&new).await.is_ok());
@@ -137,17 +138,21 @@
 //! # }
 //! ```
 //!
-//! # By hand
+//! # From a shell
 //!
-//! Any HTTP client gets a token from it, as from any other authorization server:
+//! Any HTTP client can request a token, as from any other authorization server:
 //!
 //! ```text
 //! curl -u test-client:test-secret -d grant_type=client_credentials -d scope=orders:read $ISSUER/token
 //! ```
 
+// `issuer` is the embedded server, `tokens` what it signs, `routes` the check of an application's routes. `clock`
+// and `scripted` stand in for time and network.
+
 mod clock;
 mod issuer;
 mod misuse;
+mod routes;
 mod scripted;
 mod tokens;
 
@@ -159,6 +164,9 @@ pub use self::issuer::fault::Fault;
 pub use self::issuer::handle::TestIssuer;
 pub use self::issuer::in_process::IssuerTransport;
 pub use self::issuer::state::Discovery;
+pub use self::routes::check::RouteCheck;
+pub use self::routes::report::{RouteProblem, RouteReport};
+pub use self::routes::sent::SentToken;
 pub use self::scripted::{Gate, ScriptedAnswer, ScriptedTransport};
 pub use self::tokens::key::TestKey;
 #[cfg(feature = "dpop")]

@@ -1,3 +1,5 @@
+//! A transport with queued answers, for tests without a network.
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -14,12 +16,12 @@ use crate::transport::{Limits, Transport, TransportError, TransportErrorKind, Tr
 
 /// A [`Transport`] without a network that returns the answers that a test has queued.
 ///
-/// Its clones share one state: pass one on and keep one. Answers come from a queue, in the
+/// Clones share one state: pass one on and keep one. Answers come from a queue, in the
 /// order of the requests; when it is empty, from the function that [`from_fn`](Self::from_fn) was
-/// given; without one, no connection can be made.
+/// given; without one, requests fail as if no connection could be established.
 ///
-/// It keeps the limits that it is given, so that an answer that is too late or too long is refused
-/// as it would be by a real one. All waiting is done by tokio's clock: with
+/// The limits of a request are enforced, so that an answer that is too late or too long is refused
+/// as by a real transport. All waiting uses tokio's clock: with
 /// `#[tokio::test(start_paused = true)]`, hours take no time.
 ///
 /// ```
@@ -50,12 +52,12 @@ pub struct ScriptedTransport {
     script: Arc<Script>,
 }
 
-type Otherwise = dyn Fn(&Request<Bytes>) -> ScriptedAnswer + Send + Sync;
+type Fallback = dyn Fn(&Request<Bytes>) -> ScriptedAnswer + Send + Sync;
 
 #[derive(Default)]
 struct Script {
     queue: Mutex<VecDeque<ScriptedAnswer>>,
-    otherwise: Option<Box<Otherwise>>,
+    fallback: Option<Box<Fallback>>,
     log: watch::Sender<Log>,
 }
 
@@ -72,11 +74,11 @@ impl ScriptedTransport {
         Self::default()
     }
 
-    /// Creates a transport that asks a function for what isn't in the queue.
+    /// Creates a transport that calls a function for the answer when the queue is empty.
     pub fn from_fn(
         answer: impl Fn(&Request<Bytes>) -> ScriptedAnswer + Send + Sync + 'static,
     ) -> Self {
-        let script = Script { otherwise: Some(Box::new(answer)), ..Script::default() };
+        let script = Script { fallback: Some(Box::new(answer)), ..Script::default() };
         Self { script: Arc::new(script) }
     }
 
@@ -121,8 +123,8 @@ impl ScriptedTransport {
 impl Transport for ScriptedTransport {
     fn send(&self, mut request: Request<Bytes>, limits: Limits) -> TransportFuture {
         let queued = lock(&self.script.queue).pop_front();
-        let otherwise = || self.script.otherwise.as_ref().map(|answer| answer(&request));
-        let answer = queued.or_else(otherwise);
+        let fallback = || self.script.fallback.as_ref().map(|answer| answer(&request));
+        let answer = queued.or_else(fallback);
         let answer = answer.unwrap_or_else(|| ScriptedAnswer::error(TransportErrorKind::Connect));
         request.extensions_mut().insert(limits);
         self.script.log.send_modify(|log| log.requests.push(request));
@@ -193,7 +195,7 @@ impl ScriptedAnswer {
         Self::new(response)
     }
 
-    /// Fails in this way.
+    /// Fails with an error of this kind.
     pub const fn error(kind: TransportErrorKind) -> Self {
         Self { result: Err(TransportError::new(kind)), delay: Duration::ZERO, gate: None }
     }
@@ -220,7 +222,7 @@ impl ScriptedAnswer {
         self
     }
 
-    /// Answers this much later.
+    /// Delays the answer.
     pub const fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -249,9 +251,9 @@ impl ScriptedAnswer {
     }
 }
 
-/// Holds a [`ScriptedAnswer`] back.
+/// A gate that holds a [`ScriptedAnswer`] back.
 ///
-/// Dropped unopened, it breaks the connection: the request fails.
+/// If it is dropped without being opened, the request fails as by a broken connection.
 #[derive(Debug)]
 #[must_use = "dropping a gate breaks the connection; keep it until it is opened"]
 pub struct Gate(oneshot::Sender<()>);
@@ -259,7 +261,7 @@ pub struct Gate(oneshot::Sender<()>);
 impl Gate {
     /// Lets the answer through.
     pub fn open(self) {
-        // An error means that the request was given up.
+        // An error means that the request was dropped.
         let _ = self.0.send(());
     }
 }

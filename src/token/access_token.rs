@@ -1,3 +1,5 @@
+//! The access token that handlers receive: its claims, and the application's own.
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ pub struct AccessToken<C = NoClaims> {
 }
 
 impl<C> AccessToken<C> {
-    /// Only for a request that was authenticated: that its token was verified isn't enough.
+    /// Only for an authenticated request: a verified token isn't enough.
     pub(crate) const fn new(verified: Arc<Verified<C>>) -> Self {
         Self { verified }
     }
@@ -38,10 +40,10 @@ impl<C> AccessToken<C> {
     }
 
     /// Waits until the token would no longer be accepted: until `exp`, or the validator's `max_age` if
-    /// that is earlier, plus the leeway. By then it has ended already if it has.
+    /// that is earlier, plus the leeway. If the token has ended already, it returns at once.
     ///
     /// For connections that outlive the request, such as WebSockets: close them then, with the code 4401
-    /// by custom. The wall clock decides, and is looked at every minute at least.
+    /// by custom. The wall clock decides, and is read every minute at least.
     ///
     /// # Panics
     ///

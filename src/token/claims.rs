@@ -1,3 +1,5 @@
+//! The registered claims of a verified token, in one allocation.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use smallvec::SmallVec;
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::scope::ScopeSet;
-use crate::token::confirmation::Confirmation;
+use crate::token::actor::Actor;
 use crate::token::entry::Entry;
 use crate::token::evidence::Evidence;
 use crate::token::identity::Identity;
@@ -22,18 +24,20 @@ use crate::token::times::Times;
 pub struct Claims {
     issuer: Arc<str>,
     entry: Option<Arc<Entry>>,
-    /// All that is text, one after the other: one allocation.
+    /// All text, concatenated: one allocation.
     text: Box<str>,
     subject: Option<Span>,
     client_id: Option<Span>,
     jwt_id: Option<Span>,
     key_thumbprint: Option<Span>,
+    certificate_thumbprint: Option<Span>,
     audience: SmallVec<[Span; 2]>,
     times: Times,
     scopes: ScopeSet,
     proof: Proof,
     acr: Told<Span>,
     auth_time: Told<UnixTime>,
+    actor: Option<Box<Actor>>,
     /// `None` if the validator keeps no claims.
     kept: Option<Box<Kept>>,
 }
@@ -53,7 +57,7 @@ struct Span {
 }
 
 impl Claims {
-    /// Makes the claims of a token its own that was checked.
+    /// Builds the owned claims of a token that was checked.
     pub(crate) fn new(
         issuer: Arc<str>,
         entry: Option<Arc<Entry>>,
@@ -69,13 +73,13 @@ impl Claims {
         let [sub, jti] = [&claims.sub, &claims.jti].map(|claim| claim.as_deref());
         let audience = || claims.aud.iter().flat_map(Audience::iter);
         let acr = claims.acr.as_ref().map(AsRef::as_ref);
-        let jkt = match &claims.confirmation {
-            Confirmation::Key(jkt) => Some(&**jkt),
-            Confirmation::None | Confirmation::Other => None,
-        };
-        let parts = [sub, client_id, jti, jkt, key_id, acr.ok()];
-        let parts = parts.into_iter().flatten().chain(audience());
-        let mut text = String::with_capacity(parts.map(str::len).fold(0, usize::saturating_add));
+        let binding = claims.confirmation.binding();
+        let jkt = binding.and_then(|it| it.key.as_deref());
+        let x5t = binding.and_then(|it| it.certificate.as_deref());
+        let parts = [sub, client_id, jti, jkt, x5t, key_id, acr.ok()];
+        let bytes = parts.into_iter().flatten().map(str::len).fold(0, usize::saturating_add);
+        let bytes = audience().map(str::len).fold(bytes, usize::saturating_add);
+        let mut text = String::with_capacity(bytes);
         let mut push = |part: &str| {
             let start = text.len();
             text.push_str(part);
@@ -90,6 +94,7 @@ impl Claims {
             client_id: client_id.map(&mut push),
             jwt_id: jti.map(&mut push),
             key_thumbprint: jkt.map(&mut push),
+            certificate_thumbprint: x5t.map(&mut push),
             proof: match evidence {
                 Evidence::Signature { algorithm, key_id } => {
                     Proof::Signature { algorithm, key_id: key_id.map(&mut push) }
@@ -100,6 +105,7 @@ impl Claims {
             audience: audience().map(&mut push).collect(),
             acr: acr.map(&mut push),
             auth_time: claims.auth_time,
+            actor: claims.actor.clone(),
             kept: Kept::of(&claims.kept_names, &claims.kept),
             text: text.into_boxed_str(),
             times: claims.times,
@@ -107,7 +113,7 @@ impl Claims {
         }
     }
 
-    /// Returns how much it takes to know where each audience is, and what is kept besides.
+    /// Returns the memory that the places of the audiences and the kept claims take.
     pub(crate) fn places_bytes(&self) -> usize {
         let kept = self.kept.as_ref().map_or(0, |kept| kept.bytes());
         if self.audience.spilled() {
@@ -132,14 +138,14 @@ impl Claims {
         &self.issuer
     }
 
-    /// Returns the configured issuer that the token rests on: the text that the validator was built
+    /// Returns the configured issuer of the token: the text that the validator was built
     /// with, where [`issuer`](Self::issuer) is one of several spellings.
     pub fn configured_issuer(&self) -> &str {
         self.entry.as_ref().map_or(&self.issuer, |entry| entry.name())
     }
 
-    /// Returns `true` if the token is of this issuer, by the name that it is configured with, or that
-    /// the token says.
+    /// Returns `true` if the token is of this issuer, by the name that it is configured with or the
+    /// one in the token.
     pub fn is_of_issuer(&self, issuer: &str) -> bool {
         self.issuer() == issuer || self.configured_issuer() == issuer
     }
@@ -154,7 +160,7 @@ impl Claims {
         Some(Identity::new(Arc::clone(issuer), self.subject()?))
     }
 
-    /// Returns what the token rests on, if that is anything beside its issuer's name.
+    /// Returns the configured issuer, if it is more than its name.
     pub(crate) fn entry(&self) -> Option<&Entry> {
         self.entry.as_deref()
     }
@@ -162,7 +168,7 @@ impl Claims {
     /// Returns `sub`: the user on whose behalf the client calls, or, with the client-credentials
     /// grant, the client itself.
     ///
-    /// Which of the two it is can't be told from this claim alone: an authorization server may let
+    /// This claim alone doesn't show which of the two it is: an authorization server may let
     /// a client choose an identifier that is also a user's (RFC 9068 §5). Look at
     /// [`client_id`](Self::client_id) too before taking a subject for a user. With several issuers, a
     /// subject alone is ambiguous: see [`identity`](Self::identity).
@@ -170,17 +176,30 @@ impl Claims {
         self.part_of(self.subject)
     }
 
-    /// Returns `client_id`, the client that got the token (RFC 8693 §4.3), or what the validator's
-    /// [`ClientIdSource`](crate::token::ClientIdSource) takes for it.
+    /// Returns `client_id`, the client that obtained the token (RFC 8693 §4.3), or what the validator's
+    /// [`ClientIdSource`](crate::token::ClientIdSource) uses instead.
     pub fn client_id(&self) -> Option<&str> {
         self.part_of(self.client_id)
     }
 
     /// Returns `cnf.jkt`, the thumbprint (RFC 7638) of the client's key that the token is bound to
     /// (RFC 9449 §6.1). A request with such a token was accepted because it came with a proof of that
-    /// key; `None` stands for a bearer token.
+    /// key.
     pub fn key_thumbprint(&self) -> Option<&str> {
         self.part_of(self.key_thumbprint)
+    }
+
+    /// Returns `cnf.x5t#S256`, the thumbprint of the client's certificate that the token is bound to
+    /// (RFC 8705 §3.1). A request with such a token was accepted because its sender had shown that
+    /// certificate.
+    pub fn certificate_thumbprint(&self) -> Option<&str> {
+        self.part_of(self.certificate_thumbprint)
+    }
+
+    /// Returns `true` if the token is bound to a key or a certificate, so that only its holder can have
+    /// used it.
+    pub const fn is_bound(&self) -> bool {
+        self.key_thumbprint.is_some() || self.certificate_thumbprint.is_some()
     }
 
     /// Returns `aud`, one or many. At least one is the configured audience.
@@ -220,8 +239,14 @@ impl Claims {
         self.scopes.contains(scope)
     }
 
-    /// Returns `acr`: how the user logged in, by the names that the authorization server gives to its
-    /// ways. `None` too if it isn't a string.
+    /// Returns `act`, the party that acts for the subject (RFC 8693 §4.1): in a token from an exchange, the
+    /// service that exchanged it. A token without it may come from an exchange as well.
+    pub fn actor(&self) -> Option<&Actor> {
+        self.actor.as_deref()
+    }
+
+    /// Returns `acr`: how the user logged in, in the terms of the authorization server. `None` too if it
+    /// isn't a string.
     pub fn acr(&self) -> Option<&str> {
         self.part_of(self.acr.ok())
     }
@@ -247,8 +272,8 @@ impl Claims {
     /// Returns the objects of this `type` in `authorization_details` (RFC 9396 §2), read as a `T`.
     ///
     /// The validator must [keep](crate::ValidatorBuilder::keep_claims) that claim, and then refuses a token
-    /// where it isn't an array of objects with a `type`. What they allow is for the application to say: one
-    /// that can't be read as a `T` is an `Err`, so that it isn't taken for one that isn't there.
+    /// where it isn't an array of objects with a `type`. Their meaning is for the application to decide: one
+    /// that can't be read as a `T` is an `Err`, so that it isn't mistaken for an absent one.
     pub fn authorization_details<'a, T: Deserialize<'a>>(
         &'a self,
         kind: &str,
@@ -273,7 +298,7 @@ impl Claims {
         self.kept.as_ref().map_or(Lookup::NotKept, |kept| kept.find(name))
     }
 
-    /// Returns `acr` and `auth_time`, and whether they are of their types.
+    /// Returns `acr` and `auth_time`, and whether they have their types.
     pub(crate) fn login(&self) -> (Told<&str>, Told<UnixTime>) {
         (self.acr.map(|span| self.part(span)), self.auth_time)
     }
@@ -289,15 +314,15 @@ impl Claims {
         }
     }
 
-    /// Returns the claims that say when the token passes.
+    /// Returns the claims that limit the token's validity.
     pub(crate) const fn times(&self) -> Times {
         self.times
     }
 }
 
-/// The error of an authorization detail that can't be read as what the application takes it for.
+/// An authorization detail that can't be read as the application's type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an authorization detail of the token isn't as the application reads it")]
+#[error("an authorization detail of the token can't be read as the application's type")]
 pub struct UnreadableDetail(());
 
 impl fmt::Debug for Claims {

@@ -1,6 +1,9 @@
-use crate::error::ConfigError;
+//! Which claim holds the id of the client that obtained the token, for servers that don't follow RFC 9068.
 
-/// Where the id of the client that got the token is found.
+use crate::error::ConfigError;
+use crate::token::taken::is_taken;
+
+/// Where the id of the client that obtained the token is found.
 ///
 /// RFC 9068 §2.2 knows one place, the claim `client_id`. Authorization servers know more. The first
 /// of these claims that a token has is what [`Claims::client_id`](crate::token::Claims::client_id)
@@ -68,28 +71,13 @@ impl ClientIdSource {
         Self::of(["sub"])
     }
 
-    /// These claims at the top level, the first that is there: 1 to 8 of them.
+    /// The first of these top-level claims that is present: 1 to 8 of them.
     ///
     /// # Errors
     ///
-    /// If there are none or too many, or one is without a name, there twice, or means something
-    /// else already, such as `aud`.
+    /// If there are none or too many, or one has no name, occurs twice, or has another meaning,
+    /// such as `aud`.
     pub fn claims<'a>(claims: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
-        const TAKEN: [&str; 13] = [
-            "iss",
-            "aud",
-            "exp",
-            "nbf",
-            "iat",
-            "jti",
-            "cnf",
-            "at_hash",
-            "c_hash",
-            "s_hash",
-            "events",
-            "typ",
-            "token_use",
-        ];
         let claims: Vec<Box<str>> = claims.into_iter().map(Box::from).collect();
         if !(1..=Self::MAX).contains(&claims.len()) {
             return Err(ConfigError::new(format!(
@@ -101,12 +89,12 @@ impl ClientIdSource {
         for (at, claim) in claims.iter().enumerate() {
             if claim.trim().is_empty() || claims.iter().take(at).any(|before| before == claim) {
                 return Err(ConfigError::new(format!(
-                    "the claim {claim:?} for the client's id has no name, or is there twice"
+                    "the claim {claim:?} for the client's id has no name, or occurs twice"
                 )));
             }
-            if TAKEN.contains(&&**claim) {
+            if is_taken(claim, &[]) {
                 return Err(ConfigError::new(format!(
-                    "the claim {claim:?} can't hold the client's id, it means something else: name \
+                    "the claim {claim:?} can't hold the client's id, it has another meaning: name \
                      another"
                 )));
             }
@@ -114,7 +102,7 @@ impl ClientIdSource {
         Ok(Self { claims })
     }
 
-    /// Returns how good a place a claim is, 0 being the best; `None` if it is no place at all.
+    /// Returns the rank of a claim, 0 being the best; `None` if it isn't a source.
     pub(crate) fn rank(&self, claim: &str) -> Option<usize> {
         self.claims.iter().position(|name| **name == *claim)
     }

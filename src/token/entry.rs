@@ -1,10 +1,12 @@
+//! The configured issuer that a token depends on, where it is more than the token's `iss`.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::token::times::TimeRules;
 
-/// The configured issuer that a token rests on, where its name isn't simply the token's `iss`, or it
-/// may be taken off the list while the service runs.
+/// The configured issuer that a token depends on, if its name isn't simply the token's `iss`, or if it
+/// may be removed while the service runs.
 #[derive(Debug)]
 pub(crate) struct Entry {
     name: Arc<str>,
@@ -19,12 +21,12 @@ impl Entry {
         Self { name, times, is_template, ended: AtomicBool::new(false) }
     }
 
-    /// Returns what the entry is configured as.
+    /// Returns the name of the configuration.
     pub(crate) const fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// Returns the one issuer of tokens that say `iss`, however they spell it.
+    /// Returns the one issuer of tokens with this `iss`, however they spell it.
     pub(crate) const fn identify<'a>(&'a self, iss: &'a Arc<str>) -> &'a Arc<str> {
         if self.is_template { iss } else { &self.name }
     }
@@ -33,7 +35,7 @@ impl Entry {
         self.times
     }
 
-    /// Ends the trust in all tokens that rest on it.
+    /// Ends the trust in all tokens that depend on it.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }

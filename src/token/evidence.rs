@@ -1,3 +1,5 @@
+//! What proves that the issuer issued a token: a signature, a shared secret, or introspection.
+
 use crate::jose::{Algorithm, HmacAlgorithm};
 
 /// The evidence that the issuer issued a token.

@@ -1,7 +1,9 @@
+//! Issuer and subject together, the key for records about users.
+
 use std::fmt;
 use std::sync::Arc;
 
-/// Who a token is about: the subject, which means something only together with its issuer.
+/// The subject of a token, which is meaningful only together with its issuer.
 ///
 /// Two authorization servers may have the same `sub` for different users (RFC 7519 §4.1.2), so records
 /// of a service with several issuers are kept by this, and never by `sub` alone.

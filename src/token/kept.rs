@@ -1,4 +1,4 @@
-//! Claims beside the registered ones that are kept for rules and handlers.
+//! The claims beside the registered ones that a validator keeps for conditions and handlers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,33 +10,16 @@ use serde_json::value::RawValue;
 
 use crate::error::ConfigError;
 use crate::json::{Budget, check};
+use crate::token::taken::is_taken;
 
 /// The names of the claims that are kept.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct KeptNames(Option<Arc<[Box<str>]>>);
 
-/// Claims that are read for other purposes.
-const TAKEN: [&str; 17] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "client_id",
-    "cnf",
-    "acr",
-    "auth_time",
-    "at_hash",
-    "c_hash",
-    "s_hash",
-    "events",
-    "typ",
-    "token_use",
-];
+/// Claims that have methods of their own.
+const READ: [&str; 4] = ["sub", "client_id", "acr", "auth_time"];
 
-/// How many may be kept: each name of a token is compared with all of them.
+/// The most names that may be kept: each name of a token is compared with all of them.
 const MAX: usize = 32;
 
 impl KeptNames {
@@ -54,7 +37,7 @@ impl KeptNames {
 
     /// Checks that all of them can be kept.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if let Some(name) = self.iter().find(|name| TAKEN.contains(name)) {
+        if let Some(name) = self.iter().find(|name| is_taken(name, &READ)) {
             return Err(ConfigError::new(format!(
                 "the claim {name:?} can't be kept: it has a method of its own, or is never the \
                  application's"
@@ -79,7 +62,7 @@ impl KeptNames {
     }
 }
 
-/// Returns `true` if a claim is of the shape that its specification says, if it has one (RFC 9396 §2).
+/// Returns `true` if a claim has the shape that its specification requires, if it has one (RFC 9396 §2).
 fn has_its_shape(name: &str, value: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Detail {
@@ -138,7 +121,7 @@ impl Kept {
             // It was read strictly when the token was.
             Some((*at, serde_json::from_str(raw.get()).ok()?))
         });
-        // What a tree takes of "[0,0,…", which takes most.
+        // The tree of "[0,0,…" takes the most memory.
         let held = kept.iter().map(|(_, raw)| raw.get().len().saturating_mul(16));
         let bytes = held.fold(size_of::<Self>(), usize::saturating_add);
         Some(Box::new(Self { names: names.clone(), values: values.collect(), bytes }))

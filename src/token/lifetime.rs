@@ -1,3 +1,5 @@
+//! Waits until a token is no longer accepted.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,11 +7,11 @@ use tokio::time::sleep;
 
 use crate::clock::{Clock, UnixTime};
 
-/// The longest sleep between two looks at the wall clock, which may jump or go on while the monotonic
+/// The longest sleep between two reads of the wall clock, which may jump, or continue while the monotonic
 /// one stands still.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// When a token ends, and the clock by which it does.
+/// When a token ends, and the clock that decides it.
 #[derive(Clone, Debug)]
 pub(crate) struct Lifetime {
     /// `None` if it never does.
@@ -30,7 +32,12 @@ impl Lifetime {
         &self.clock
     }
 
-    /// Waits until the token has ended, for ever if it doesn't.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.until.is_some_and(|until| until <= self.clock.now())
+    }
+
+    /// Waits until the token has ended, forever if it doesn't.
     pub(crate) async fn ended(&self) {
         let Some(until) = self.until else { return std::future::pending().await };
         loop {

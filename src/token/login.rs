@@ -1,4 +1,4 @@
-//! What a token says about how its user logged in (RFC 9470 §6.1).
+//! How and when the token's user logged in: `acr` and `auth_time` (RFC 9470 §6.1).
 
 use std::borrow::Cow;
 
@@ -7,12 +7,12 @@ use serde_json::value::RawValue;
 use crate::clock::UnixTime;
 use crate::json::Value;
 
-/// A claim that only some requests ask for: of a wrong type, it refuses those alone.
+/// A claim that only some requests need: if it has a wrong type, only those are refused.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Told<T> {
     #[default]
     Absent,
-    /// It is there, and isn't of its type.
+    /// It is present, and has a wrong type.
     Malformed,
     Is(T),
 }

@@ -1,4 +1,4 @@
-//! What says that a JWT isn't an access token (RFC 9068 §5, RFC 8725bis §3.11).
+//! Recognizes JWTs that aren't access tokens, such as ID tokens (RFC 9068 §5, RFC 8725bis §3.11).
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use crate::text::Excerpt;
 pub(crate) struct Mark<'a> {
     claim: &'static str,
     kind: Kind,
-    /// `None` if it is no string, or isn't looked at.
+    /// `None` if it isn't a string, or isn't read.
     value: Option<Cow<'a, str>>,
 }
 
-/// What a mark says, the least first.
+/// What a mark says, the weakest first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Kind {
-    /// A type that isn't known: an access token's only if the header says so.
+    /// An unknown type: an access token's only if the header says so.
     Unknown,
     /// Another token, whatever the header says.
     Other,
@@ -26,7 +26,7 @@ enum Kind {
     IdToken,
 }
 
-/// Returns the name if the claim, by being there, shows that the token is no access token: hashes
+/// Returns the name if the mere presence of the claim shows that the token isn't an access token: hashes
 /// of what an ID token came with (OpenID Connect Core 1.0 §3.3.2.11, FAPI 1.0 Advanced §5.1.1), or
 /// the events of a security event token (RFC 8417 §2.2), which logout tokens are.
 ///
@@ -61,13 +61,13 @@ const OTHER_TYPES: [&str; 10] = [
 const ID_TYPES: [&str; 4] = ["ID", "Serialized-ID", "id_token", "id_token+jwt"];
 
 impl<'a> Mark<'a> {
-    /// The mark of a claim that is there, whatever it says.
+    /// The mark of a claim that is present, whatever its value.
     pub(crate) fn present(claim: &'static str) -> Self {
         let kind = if claim == "events" { Kind::Other } else { Kind::IdToken };
         Self { claim, kind, value: None }
     }
 
-    /// The mark that a claim about the token's type leaves; `None` if it says access token.
+    /// The mark of a claim that names the token's type; `None` if it names an access token.
     pub(crate) fn of_type(claim: &'static str, value: Value<'a>) -> Option<Self> {
         let Some(value) = value.into_text() else {
             return Some(Self { claim, kind: Kind::Other, value: None });
@@ -90,10 +90,10 @@ impl<'a> Mark<'a> {
         before.is_none_or(|before| self.kind > before.kind)
     }
 
-    /// Returns the refusal that the mark is worth.
+    /// Returns the refusal that follows from the mark.
     ///
-    /// `typed` says that the header's `typ` is `at+jwt`, which speaks for an access token where the
-    /// claim's type is unknown; a claim that names another token is believed.
+    /// `typed` says that the header's `typ` is `at+jwt`, which decides for an access token if the
+    /// claim's type is unknown; a claim that names another token takes precedence.
     pub(crate) fn refusal(&self, typed: bool) -> Option<Rejection> {
         let kind = match self.kind {
             Kind::Unknown if typed => return None,

@@ -1,10 +1,12 @@
+//! Reads a time in seconds (`NumericDate`, RFC 7519 §2).
+
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, Visitor};
 
 use crate::clock::UnixTime;
 
-/// Reads a `NumericDate` (RFC 7519 §2): a number, nothing that could be made into one.
+/// Reads a `NumericDate` (RFC 7519 §2): a number, never a string or another value that could be converted.
 pub(crate) struct NumericDate;
 
 impl<'de> DeserializeSeed<'de> for NumericDate {

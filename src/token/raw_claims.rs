@@ -1,3 +1,5 @@
+//! Reads the claims that are checked from a token's payload, borrowed and strict.
+
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
@@ -11,6 +13,7 @@ use crate::clock::UnixTime;
 use crate::json::{Any, Budget, Names, Text, Texts, Value, duplicate, next_name, read_object};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::ScopeSet;
+use crate::token::actor::Actor;
 use crate::token::client_id_source::ClientIdSource;
 use crate::token::confirmation::Confirmation;
 use crate::token::kept::{KeptNames, KeptSeed, checked};
@@ -20,7 +23,7 @@ use crate::token::numeric_date::NumericDate;
 use crate::token::scope_source::{ScopeSource, Shape};
 use crate::token::times::Times;
 
-/// Where claims are found that servers don't agree on.
+/// The claims whose names differ between authorization servers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Sources {
     pub(crate) scope: ScopeSource,
@@ -35,17 +38,18 @@ pub(crate) struct RawClaims<'a> {
     pub(crate) iss: Option<Cow<'a, str>>,
     pub(crate) sub: Option<Cow<'a, str>>,
     client_id: Option<Cow<'a, str>>,
-    /// The best other claim that may hold the client's id, with its rank.
+    /// The other claim with the best rank that may hold the client's id.
     other_client_id: Option<(usize, Cow<'a, str>)>,
     pub(crate) jti: Option<Cow<'a, str>>,
     pub(crate) aud: Option<Audience<'a>>,
     pub(crate) times: Times,
-    /// What shows that it is another token than an access token.
+    /// What shows that it isn't an access token.
     pub(crate) mark: Option<Mark<'a>>,
     pub(crate) confirmation: Confirmation<'a>,
     scopes: SmallVec<[ScopeText<'a>; 1]>,
     pub(crate) acr: Told<Cow<'a, str>>,
     pub(crate) auth_time: Told<UnixTime>,
+    pub(crate) actor: Option<Box<Actor>>,
     /// The claims that are kept, by the places of their names.
     pub(crate) kept: Vec<(usize, &'a RawValue)>,
     pub(crate) kept_names: KeptNames,
@@ -71,9 +75,9 @@ impl Audience<'_> {
 
 #[derive(Debug)]
 enum ScopeText<'a> {
-    /// Scopes with spaces between.
+    /// Scopes separated by spaces.
     List(Cow<'a, str>),
-    /// One scope an element.
+    /// One scope per element.
     Array(Texts<'a>),
 }
 
@@ -82,19 +86,26 @@ impl<'a> RawClaims<'a> {
     ///
     /// # Errors
     ///
-    /// `MalformedClaim` if a claim that matters can't be read as what it must be, `MalformedToken` if
-    /// anything else isn't one JSON object with each name once. A claim of the wrong type is never
-    /// taken as absent.
+    /// `MalformedClaim` if a claim that matters has a wrong type, `MalformedToken` if anything else isn't
+    /// one JSON object with each name once. A claim of the wrong type is never
+    /// treated as absent.
     pub(crate) fn parse(json: &'a [u8], sources: &Sources) -> Result<Self, Rejection> {
+        let mut claims = Self::default();
+        claims.read(json, sources)?;
+        Ok(claims)
+    }
+
+    /// The same, into claims that hold nothing yet: they are large, and needn't be moved this way.
+    pub(crate) fn read(&mut self, json: &'a [u8], sources: &Sources) -> Result<(), Rejection> {
         let reader = Reader { budget: Budget::new(), failing: Cell::new(None) };
-        let mut claims = Self { kept_names: sources.kept.clone(), ..Self::default() };
-        match read_object(json, ClaimsVisitor { into: &mut claims, reader: &reader, sources }) {
-            Ok(()) => Ok(claims),
+        self.kept_names = sources.kept.clone();
+        match read_object(json, ClaimsVisitor { into: self, reader: &reader, sources }) {
+            Ok(()) => Ok(()),
             Err(_) => Err(match reader.failing.get() {
                 Some(claim) => Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(claim)),
                 None => Rejection::with(
                     RejectionKind::MalformedToken,
-                    Detail::Note("the claims aren't a JSON object, or one is there twice"),
+                    Detail::Note("the claims aren't a JSON object, or one occurs twice"),
                 ),
             }),
         }
@@ -114,7 +125,7 @@ impl<'a> RawClaims<'a> {
         by_rank.into_iter().filter(|(rank, _)| rank.is_some()).min_by_key(|(rank, _)| *rank)?.1
     }
 
-    /// Keeps the mark that is worth most.
+    /// Keeps the strongest mark.
     fn found(&mut self, mark: Option<Mark<'a>>) {
         if mark.as_ref().is_some_and(|mark| mark.outweighs(self.mark.as_ref())) {
             self.mark = mark;
@@ -126,7 +137,7 @@ impl<'a> RawClaims<'a> {
     /// # Errors
     ///
     /// `MalformedClaim` if a nested place for scopes holds neither a string nor strings, or lies in
-    /// what is no object.
+    /// a value that isn't an object.
     pub(crate) fn scopes(&self, json: &[u8], source: &ScopeSource) -> Result<ScopeSet, Rejection> {
         if let ([ScopeText::List(list)], None) = (self.scopes.as_slice(), source.nested().next()) {
             return Ok(ScopeSet::parse(list));
@@ -208,7 +219,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads a claim's value with a seed that takes nothing of another type.
+    /// Reads a claim's value with a seed that accepts only its type.
     fn read<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
         &self,
         map: &mut A,
@@ -221,7 +232,7 @@ impl Reader {
         Ok(value)
     }
 
-    /// Reads a claim that may be there once.
+    /// Reads a claim that may occur once.
     fn once<'de, A: MapAccess<'de>, S: DeserializeSeed<'de>>(
         &self,
         map: &mut A,
@@ -272,6 +283,12 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                         let raw = map.next_value()?;
                         into.confirmation = Confirmation::read(raw);
                         into.kept.extend(sources.kept.place(other).map(|at| (at, raw)));
+                    } else if other == "act" {
+                        reader.failing.set(Some("act"));
+                        let raw: &RawValue = map.next_value()?;
+                        into.actor = Some(Actor::read(raw.get()).ok_or_else(wrong_type)?);
+                        reader.failing.set(None);
+                        into.kept.extend(sources.kept.place(other).map(|at| (at, raw)));
                     } else if let Some(claim) = type_claim(other) {
                         let value = map.next_value_seed(Any::keep(&reader.budget))?;
                         into.found(Mark::of_type(claim, value));
@@ -296,7 +313,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
 const KEPT: &str = "a claim that is kept isn't of its shape";
 
 fn wrong_type<E: de::Error>() -> E {
-    E::custom("a claim isn't of its type")
+    E::custom("a claim has the wrong type")
 }
 
 struct AudienceSeed<'b>(&'b Budget);
@@ -336,6 +353,17 @@ mod tests {
 
     fn refused(json: &str) -> Option<RejectionKind> {
         RawClaims::parse(json.as_bytes(), &Sources::default()).err().map(|r| r.kind())
+    }
+
+    // TX8
+    #[test]
+    fn tx8_an_actor_that_cannot_be_read_is_not_taken_for_none() {
+        for bad in ["1", "[]", "null", r#"{"sub":7}"#] {
+            let json = format!(r#"{{"act":{bad}}}"#);
+            assert_eq!(refused(&json), Some(RejectionKind::MalformedClaim), "{bad}");
+        }
+        assert_eq!(refused(r#"{"act":{"sub":"a"}}"#), None);
+        assert_eq!(refused(r#"{"act":{},"act":{}}"#), Some(RejectionKind::MalformedToken));
     }
 
     fn scopes(json: &str, source: &ScopeSource) -> Result<String, RejectionKind> {

@@ -1,13 +1,16 @@
+//! Where the scopes of a token are found, for servers that don't follow RFC 9068.
+
 use crate::error::ConfigError;
+use crate::token::taken::is_taken;
 
 /// Where a token's scopes are found.
 ///
-/// RFC 9068 §2.2.3 knows one place, the claim `scope`, a string of scopes with spaces between.
+/// RFC 9068 §2.2.3 knows one place, the claim `scope`, a string of scopes separated by spaces.
 /// Authorization servers know more. Each claim named here may be such a string or an array of
 /// strings, or, with [`names_of`](Self::names_of) and [`values_of`](Self::values_of), an object; if
 /// there are several, the token's scopes are those of all of them. An element that isn't a scope by
-/// RFC 6749 §3.3, such as a role with a space, grants nothing. A claim that is there but of another
-/// shape makes the token malformed.
+/// RFC 6749 §3.3, such as a role with a space, grants nothing. A claim of another shape makes the token
+/// malformed.
 ///
 /// ```
 /// use tower_bearer::token::ScopeSource;
@@ -18,21 +21,21 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ScopeSource {
-    places: Vec<Place>,
+    places: Vec<ScopeClaim>,
 }
 
 /// One place of scopes.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct ScopeClaim {
     /// A path into the claims object, of at least one name.
     pub(crate) path: Box<[Box<str>]>,
     pub(crate) shape: Shape,
 }
 
-/// What lies there.
+/// What the claim holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Shape {
-    /// A string of scopes, or an array with a scope an element.
+    /// A string of scopes, or an array with one scope per element.
     Scopes,
     /// An object, whose names are the scopes.
     Names,
@@ -40,36 +43,21 @@ pub(crate) enum Shape {
     Values,
 }
 
-/// Claims that mean something else.
-const TAKEN: [&str; 16] = [
-    "iss",
-    "sub",
-    "aud",
-    "exp",
-    "nbf",
-    "iat",
-    "jti",
-    "client_id",
-    "cnf",
-    "nonce",
-    "at_hash",
-    "c_hash",
-    "s_hash",
-    "events",
-    "typ",
-    "token_use",
-];
+/// Claims that can't hold scopes either.
+const NEVER_SCOPES: [&str; 3] = ["sub", "client_id", "nonce"];
 
-/// How deep a claim with scopes may lie: no token has deeper objects.
+/// The greatest depth of a claim with scopes: no token has deeper objects.
 const MAX_DEPTH: usize = 16;
 
 impl ScopeSource {
     fn paths<const N: usize>(paths: [&[&str]; N]) -> Self {
-        Self { places: paths.into_iter().map(|path| Place::new(path, Shape::Scopes)).collect() }
+        Self {
+            places: paths.into_iter().map(|path| ScopeClaim::new(path, Shape::Scopes)).collect(),
+        }
     }
 
     fn names(path: &[&str]) -> Self {
-        Self { places: vec![Place::new(path, Shape::Names)] }
+        Self { places: vec![ScopeClaim::new(path, Shape::Names)] }
     }
 
     /// `scope` and `scp`: the default.
@@ -109,17 +97,17 @@ impl ScopeSource {
         Self::paths([&["scope"], &["resource_access", client, "roles"]])
     }
 
-    /// Zitadel's roles in the project that the token was asked for: the names of the object
+    /// Zitadel's roles in the project that the token was requested for: the names of the object
     /// `urn:zitadel:iam:org:project:roles`.
     ///
-    /// The object's values say in which organizations a role is held; whichever they are, the role
-    /// counts. A service that several organizations share must look at them itself.
+    /// The object's values say in which organizations a role is held; the role counts in any of
+    /// them. A service that several organizations share must check the values itself.
     pub fn zitadel_roles() -> Self {
         Self::names(&[ZITADEL_ROLES])
     }
 
     /// Zitadel's roles in one project: the names of `urn:zitadel:iam:org:project:<project>:roles`.
-    /// As for [`zitadel_roles`](Self::zitadel_roles), organizations aren't looked at.
+    /// As for [`zitadel_roles`](Self::zitadel_roles), organizations aren't considered.
     pub fn zitadel_project_roles(project: &str) -> Self {
         Self::names(&[&format!("{ZITADEL_PROJECT}{project}:roles")])
     }
@@ -128,9 +116,9 @@ impl ScopeSource {
     ///
     /// # Errors
     ///
-    /// If the claim is one that means something else already, such as `sub`, or has no name; or if
-    /// the name looks like a path into an object, such as `realm_access.roles`, or is known to be
-    /// that of an object: the error names what to use in its place.
+    /// If the claim has another meaning, such as `sub`, or no name; or if the name looks like a path into
+    /// an object, such as `realm_access.roles`, or is known to be that of an object: the error names what
+    /// to use instead.
     pub fn claim(name: &str) -> Result<Self, ConfigError> {
         if let Some(remedy) = object_remedy(name) {
             return Err(ConfigError::new(format!(
@@ -147,14 +135,14 @@ impl ScopeSource {
     ///
     /// # Errors
     ///
-    /// If there is no name, too many, or an empty one, or if the first is a claim that means
-    /// something else already, such as `sub`.
+    /// If there is no name, too many, or an empty one, or if the first is a claim with another
+    /// meaning, such as `sub`.
     pub fn path<'a>(path: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         Self::at(path, Shape::Scopes)
     }
 
     /// The names of an object's members, each of which is a scope: `{"orders:read": …}`. One whose
-    /// value is `false` or `null` grants nothing; otherwise the values aren't looked at.
+    /// value is `false` or `null` grants nothing; otherwise the values aren't considered.
     ///
     /// The path is as for [`path`](Self::path), one name for a claim at the top level.
     ///
@@ -166,7 +154,7 @@ impl ScopeSource {
     }
 
     /// The values of an object's members, each a string or an array of strings:
-    /// `{"shop": ["orders:read"], "billing": "invoices:read"}`. The names aren't looked at.
+    /// `{"shop": ["orders:read"], "billing": "invoices:read"}`. The names aren't considered.
     ///
     /// The path is as for [`path`](Self::path), one name for a claim at the top level.
     ///
@@ -194,12 +182,12 @@ impl ScopeSource {
                 path.len()
             )));
         }
-        if let Some(name) = path.first().filter(|name| TAKEN.contains(name)) {
+        if let Some(name) = path.first().filter(|name| is_taken(name, &NEVER_SCOPES)) {
             return Err(ConfigError::new(format!(
-                "the claim {name:?} can't hold scopes, it means something else: name another"
+                "the claim {name:?} can't hold scopes, it has another meaning: name another"
             )));
         }
-        Ok(Self { places: vec![Place::new(&path, shape)] })
+        Ok(Self { places: vec![ScopeClaim::new(&path, shape)] })
     }
 
     /// Adds the places of another source.
@@ -215,17 +203,17 @@ impl ScopeSource {
     }
 
     /// Returns the places within objects.
-    pub(crate) fn nested(&self) -> impl Iterator<Item = &Place> {
+    pub(crate) fn nested(&self) -> impl Iterator<Item = &ScopeClaim> {
         self.places.iter().filter(|place| place.flat().is_none())
     }
 }
 
-impl Place {
+impl ScopeClaim {
     fn new(path: &[&str], shape: Shape) -> Self {
         Self { path: path.iter().map(|name| Box::from(*name)).collect(), shape }
     }
 
-    /// Returns the claim's name if it lies at the top level and is no object.
+    /// Returns the claim's name if it is at the top level and isn't an object.
     fn flat(&self) -> Option<&str> {
         match (&*self.path, self.shape) {
             ([only], Shape::Scopes) => Some(only),
@@ -237,7 +225,7 @@ impl Place {
 const ZITADEL_ROLES: &str = "urn:zitadel:iam:org:project:roles";
 const ZITADEL_PROJECT: &str = "urn:zitadel:iam:org:project:";
 
-/// Says what to use in place of the name of a claim that can't be meant.
+/// Returns what to use instead of a claim's name that can't be right.
 fn object_remedy(name: &str) -> Option<String> {
     let nested = |names: &[&str]| format!("ScopeSource::path({names:?})");
     match name {
@@ -261,7 +249,7 @@ fn object_remedy(name: &str) -> Option<String> {
     if beyond("resource_access").is_some() {
         return Some("ScopeSource::keycloak_client_roles(…)".into());
     }
-    // Of URIs and of `example.com/roles`, which are names by the letter, dots are a part.
+    // In URIs and in names such as `example.com/roles`, dots are part of the name.
     if name.contains(':') || name.find('/').is_some_and(|at| at > 0) {
         return None;
     }

@@ -1,4 +1,4 @@
-//! SPIFFE IDs, as far as JWT-SVIDs need them (SPIFFE-ID §2, JWT-SVID §3.1).
+//! SPIFFE IDs and trust domains, as far as JWT-SVIDs need them (SPIFFE-ID §2, JWT-SVID §3.1).
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ impl TrustDomain {
     ///
     /// # Errors
     ///
-    /// If it is the name of no trust domain.
+    /// If it isn't the name of a trust domain.
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let name = text.strip_prefix(SCHEME).unwrap_or(text);
         let named = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');

@@ -1,34 +1,53 @@
+//! A token whose signature and claims were checked, which may be remembered for other requests.
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "client")]
+use std::sync::OnceLock;
 
-#[cfg(feature = "dpop")]
-use crate::digest::sha256_base64url;
+#[cfg(feature = "client")]
+use crate::digest::Digest;
 use crate::token::claims::Claims;
 use crate::token::lifetime::Lifetime;
+#[cfg(feature = "dpop")]
+use crate::token::proving::Proving;
 
-/// What a token says whose issuer and claims were found good. It may be remembered, since it depends
-/// on the token alone; no request is authenticated by it yet.
+/// A token whose issuer and claims were checked. It may be remembered, since it depends on the
+/// token alone; it doesn't authenticate a request yet.
 pub(crate) struct Verified<C> {
     pub(crate) claims: Claims,
     pub(crate) extra: C,
     pub(crate) lifetime: Lifetime,
-    /// What a proof's `ath` must be (RFC 9449 §4.2), if the token is bound to a key.
+    /// What proofs are held against, if the token is bound to a key.
     #[cfg(feature = "dpop")]
-    pub(crate) ath: Option<Box<str>>,
+    pub(crate) proving: Option<Box<Proving>>,
+    /// A digest that identifies the token, computed when it is first needed.
+    #[cfg(feature = "client")]
+    pub(crate) digest: OnceLock<Box<Digest>>,
 }
 
 impl<C> Verified<C> {
     pub(crate) fn new(claims: Claims, extra: C, lifetime: Lifetime, _token: &[u8]) -> Self {
         #[cfg(feature = "dpop")]
-        let ath = claims.key_thumbprint().map(|_| sha256_base64url(_token).into());
+        let proving = claims.key_thumbprint().map(|_| Box::new(Proving::by(_token)));
         Self {
             claims,
             extra,
             lifetime,
             #[cfg(feature = "dpop")]
-            ath,
+            proving,
+            #[cfg(feature = "client")]
+            digest: OnceLock::new(),
         }
+    }
+
+    /// Returns what it may come to hold beside its claims.
+    pub(crate) fn proving_bytes(&self) -> usize {
+        #[cfg(feature = "dpop")]
+        return self.proving.as_ref().map_or(0, |_| Proving::MAX_BYTES);
+        #[cfg(not(feature = "dpop"))]
+        0
     }
 }
 
@@ -38,7 +57,7 @@ impl<C> fmt::Debug for Verified<C> {
     }
 }
 
-/// An access token of whatever type of claims.
+/// An access token with claims of any type.
 #[derive(Clone)]
 pub(crate) struct ErasedToken(Arc<dyn AnyVerified>);
 
@@ -55,9 +74,15 @@ impl ErasedToken {
         self.0.lifetime()
     }
 
+    #[cfg(feature = "client")]
+    pub(crate) fn digest(&self) -> &OnceLock<Box<Digest>> {
+        self.0.digest()
+    }
+
     /// Returns `None` if the claims are of another type.
     pub(crate) fn downcast<C: Send + Sync + 'static>(&self) -> Option<Arc<Verified<C>>> {
-        Arc::clone(&self.0).into_any().downcast().ok()
+        let any: Arc<dyn Any + Send + Sync> = Arc::<dyn AnyVerified>::clone(&self.0);
+        any.downcast().ok()
     }
 
     #[cfg(feature = "axum")]
@@ -66,10 +91,11 @@ impl ErasedToken {
     }
 }
 
-trait AnyVerified: Send + Sync {
+trait AnyVerified: Any + Send + Sync {
     fn claims(&self) -> &Claims;
     fn lifetime(&self) -> &Lifetime;
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    #[cfg(feature = "client")]
+    fn digest(&self) -> &OnceLock<Box<Digest>>;
     #[cfg(feature = "axum")]
     fn claims_type(&self) -> &'static str;
 }
@@ -83,8 +109,9 @@ impl<C: Send + Sync + 'static> AnyVerified for Verified<C> {
         &self.lifetime
     }
 
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
+    #[cfg(feature = "client")]
+    fn digest(&self) -> &OnceLock<Box<Digest>> {
+        &self.digest
     }
 
     #[cfg(feature = "axum")]

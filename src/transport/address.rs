@@ -1,9 +1,9 @@
-//! Which addresses may be dialled.
+//! Classifies IP addresses: which may never be dialled, and which are public or loopback.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Returns `true` if an address is never dialled, whatever its origin: link-local addresses, those of
-/// cloud metadata services, and those that are no single host.
+/// Returns `true` if an address is never dialled, wherever it comes from: link-local addresses, those of
+/// cloud metadata services, and those that don't name a single host.
 pub(crate) fn is_forbidden(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_forbidden_v4(v4),
@@ -17,6 +17,7 @@ pub(crate) fn is_forbidden(address: IpAddr) -> bool {
 }
 
 /// Returns `true` if an address is on the public Internet.
+#[cfg(feature = "reqwest")]
 pub(crate) fn is_public(address: IpAddr) -> bool {
     !is_forbidden(address)
         && match address {
@@ -29,7 +30,8 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
         }
 }
 
-/// Returns `true` if an address is this machine.
+/// Returns `true` if an address is a loopback address.
+#[cfg(feature = "reqwest")]
 pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
@@ -47,8 +49,8 @@ const fn is_metadata_v4(v4: Ipv4Addr) -> bool {
 }
 
 const fn is_forbidden_v6(v6: Ipv6Addr) -> bool {
-    // What Amazon, Google, Oracle, Linode and Scaleway have set aside for their metadata and
-    // credentials, which more than one address serves.
+    // The addresses that Amazon, Google, Oracle, Linode and Scaleway have reserved for metadata and
+    // credentials services, which have several.
     v6.is_unspecified()
         || v6.is_unicast_link_local()
         || v6.is_multicast()
@@ -62,6 +64,7 @@ const fn is_forbidden_v6(v6: Ipv6Addr) -> bool {
         )
 }
 
+#[cfg(feature = "reqwest")]
 const fn is_public_v4(v4: Ipv4Addr) -> bool {
     // RFC 6890: private, shared (CGNAT), protocol assignments, benchmarking, reserved; RFC 7526:
     // the relays of 6to4.
@@ -78,6 +81,7 @@ const fn is_public_v4(v4: Ipv4Addr) -> bool {
         ))
 }
 
+#[cfg(feature = "reqwest")]
 const fn is_public_v6(v6: Ipv6Addr) -> bool {
     // Global unicast (RFC 4291 §2.4) without protocol assignments (RFC 2928: Teredo, benchmarking,
     // ORCHID) and documentation.
@@ -86,6 +90,7 @@ const fn is_public_v6(v6: Ipv6Addr) -> bool {
 }
 
 /// RFC 6052 §2.1.
+#[cfg(feature = "reqwest")]
 const fn is_nat64(v6: Ipv6Addr) -> bool {
     matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..])
 }
@@ -94,7 +99,7 @@ fn v4(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))
 }
 
-/// Returns the IPv4 addresses that the prefix of an IPv6 address leads to: mapped, compatible and
+/// Returns the IPv4 addresses that are embedded in an IPv6 address by its prefix: mapped, compatible and
 /// translated ones (RFC 4291 §2.5.5, RFC 2765 §2.1), NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo's
 /// server and client (RFC 4380 §4).
 fn carried(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
@@ -112,7 +117,7 @@ fn carried(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     }
 }
 
-/// Returns the IPv4 address that ISATAP leads to, within any prefix (RFC 5214 §6.1).
+/// Returns the IPv4 address that ISATAP embeds, within any prefix (RFC 5214 §6.1).
 fn tunnelled(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 1] {
     match v6.segments() {
         [.., 0 | 0x100 | 0x200 | 0x300, 0x5efe, high, low] => [Some(v4(high, low))],
@@ -120,18 +125,18 @@ fn tunnelled(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 1] {
     }
 }
 
-/// Returns the IPv4 addresses that a local NAT64 (RFC 8215) may make of an address. Where they begin
-/// depends on the length of its prefix, which isn't known here (RFC 6052 §2.2).
+/// Returns the IPv4 addresses that a local NAT64 (RFC 8215) may map an address to. Their position depends
+/// on the length of the prefix, which isn't known here (RFC 6052 §2.2).
 fn local_nat64(v6: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     if !matches!(v6.segments(), [0x64, 0xff9b, 1, ..]) {
         return [None; 4];
     }
-    // The octet between, 64 to 71, is no part of the address.
+    // Bits 64 to 71 are no part of the IPv4 address.
     let [.., a, b, _, c, d, e, f, g, h, i] = v6.octets();
     [[a, b, c, d], [b, c, d, e], [c, d, e, f], [f, g, h, i]].map(|octets| Some(octets.into()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "reqwest"))]
 mod tests {
     use super::*;
 

@@ -1,3 +1,5 @@
+//! A bearer token in a file, which is added to requests to one origin.
+
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -6,9 +8,10 @@ use http::{HeaderValue, Request};
 use zeroize::Zeroizing;
 
 use crate::cause::Reason;
+use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::file::SmallFile;
-use crate::telemetry::event;
+use crate::telemetry::{Repeats, event};
 use crate::transport::contract::{TransportError, TransportErrorKind};
 use crate::transport::origin::Origin;
 use crate::transport::url::PlainHttp;
@@ -17,12 +20,13 @@ use crate::transport::url::PlainHttp;
 pub(crate) struct FileBearer {
     origin: Origin,
     file: SmallFile,
+    warned: Repeats<()>,
 }
 
 impl FileBearer {
     pub(crate) fn new(origin: &str, path: impl Into<PathBuf>) -> Result<Self, ConfigError> {
         let origin = Origin::parse(origin, PlainHttp::Refused, "")?;
-        Ok(Self { origin, file: SmallFile::new(path) })
+        Ok(Self { origin, file: SmallFile::new(path), warned: Repeats::new() })
     }
 
     pub(crate) const fn origin(&self) -> &Origin {
@@ -42,8 +46,7 @@ impl FileBearer {
     }
 }
 
-/// Adds the token of the request's origin, if there is one and the request has no credentials of its
-/// own.
+/// Adds the token of the request's origin, if there is one and the request has no `Authorization` yet.
 pub(crate) async fn authorize(
     bearers: &[FileBearer],
     request: &mut Request<Bytes>,
@@ -53,12 +56,15 @@ pub(crate) async fn authorize(
         return Ok(());
     };
     let value = bearer.value().await.inspect_err(|_error| {
-        event!(
-            WARN,
-            origin = %bearer.origin,
-            error = ?_error,
-            "transport_credentials: no request is sent, since the bearer token can't be read"
-        );
+        if let Some(_times) = bearer.warned.came((), monotonic()) {
+            event!(
+                WARN,
+                origin = %bearer.origin,
+                error = ?_error,
+                times = _times,
+                "transport_credentials: the request isn't sent, since the bearer token can't be read"
+            );
+        }
     })?;
     request.headers_mut().insert(AUTHORIZATION, value);
     Ok(())

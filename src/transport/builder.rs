@@ -1,5 +1,8 @@
+//! The builder of the default transport: certificates, proxy, bearer tokens.
+
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy};
@@ -7,6 +10,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy};
 use crate::error::ConfigError;
 use crate::secret::Secret;
 use crate::transport::bearer::FileBearer;
+use crate::transport::certificate::{self, CertificateFiles};
 use crate::transport::contract::CONNECT_TIMEOUT;
 use crate::transport::proxy::is_usable;
 use crate::transport::reqwest::ReqwestTransport;
@@ -23,8 +27,8 @@ impl ReqwestTransport {
         Self::builder().build()
     }
 
-    /// Starts a transport with private certificate authorities, a client certificate, a proxy or a bearer
-    /// token.
+    /// Starts building a transport with private certificate authorities, a client certificate, a proxy or a
+    /// bearer token.
     pub const fn builder() -> ReqwestTransportBuilder {
         ReqwestTransportBuilder::new()
     }
@@ -50,16 +54,18 @@ impl ReqwestTransport {
 pub struct ReqwestTransportBuilder {
     client: Settings,
     bearers: Vec<FileBearer>,
-    /// The first fault of a setting.
+    /// The first error of a setting, which `build` returns.
     fault: Option<ConfigError>,
 }
 
-/// Settings of each client that is made.
+/// The settings of each HTTP client that is built.
 #[derive(Clone)]
 struct Settings {
     roots: Vec<Certificate>,
     only_these_roots: bool,
     identity: Option<Identity>,
+    /// The files of a certificate that may be replaced.
+    files: Option<Arc<CertificateFiles>>,
     proxy: Option<Proxy>,
     system_proxies: bool,
     connect_timeout: Duration,
@@ -72,6 +78,7 @@ impl ReqwestTransportBuilder {
                 roots: Vec::new(),
                 only_these_roots: false,
                 identity: None,
+                files: None,
                 proxy: None,
                 system_proxies: true,
                 connect_timeout: CONNECT_TIMEOUT,
@@ -128,7 +135,39 @@ impl ReqwestTransportBuilder {
         })
     }
 
-    /// Sends everything through this proxy, except to loopback addresses, in place of the proxies of the
+    /// Presents the certificate in these files to servers that ask for one: the chain, and the private
+    /// key, which isn't encrypted, both as PEM; they may be one file.
+    ///
+    /// The files are checked before an exchange, once a second at most, so that they may be replaced at
+    /// any time: by new files moved over the old ones, by a symbolic link that leads elsewhere (as
+    /// Kubernetes does it), or by writing into them. New connections then present the new certificate;
+    /// exchanges under way finish on the old ones. While the files don't hold a certificate and its key,
+    /// such as while one of them is written, the previous certificate is presented.
+    /// The same applies while reading the files hangs, as on a network that is down: one exchange waits for
+    /// them, for a quarter of its time at most, and the others don't.
+    ///
+    /// ```no_run
+    /// # fn example() -> Result<(), tower_bearer::ConfigError> {
+    /// use tower_bearer::transport::ReqwestTransport;
+    ///
+    /// let transport = ReqwestTransport::builder()
+    ///     .client_certificate_files("/run/tls/tls.crt", "/run/tls/tls.key")
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn client_certificate_files(
+        self,
+        chain: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.checked(|this| {
+            this.client.files = Some(Arc::new(certificate::open(chain, key)?));
+            Ok(())
+        })
+    }
+
+    /// Sends all requests through this proxy, except to loopback addresses, in place of the proxies of the
     /// environment. The URL may hold a user name and a password; its scheme is `http`, `https`,
     /// `socks4`, `socks4a`, `socks5` or `socks5h`.
     pub fn proxy(self, url: &str) -> Self {
@@ -159,7 +198,7 @@ impl ReqwestTransportBuilder {
     /// Sends the bearer token in this file with each request to this origin, such as
     /// `https://kubernetes.default.svc`, that has no `Authorization` field yet.
     ///
-    /// The file is read anew for each request, so that it may be replaced at any time, as Kubernetes
+    /// The file is read again for each request, so that it may be replaced at any time, as Kubernetes
     /// does with the tokens of service accounts. White space around the token is ignored. The token is
     /// sent to no other scheme, host or port, and not with plain `http`. While the file can't be read,
     /// requests to that origin fail with
@@ -203,9 +242,9 @@ impl ReqwestTransportBuilder {
     ///
     /// # Errors
     ///
-    /// If a certificate, the proxy's URL or an origin can't be read, if there is no certificate
-    /// authority to trust, or if there is no TLS provider: without the feature `aws-lc-rs`, install one
-    /// of rustls before.
+    /// If a certificate, its files, the proxy's URL or an origin can't be read, if there are two client
+    /// certificates, if no certificate authority is trusted, or if there is no TLS provider: without the
+    /// feature `aws-lc-rs`, install one of rustls first.
     pub fn build(self) -> Result<ReqwestTransport, ConfigError> {
         let Self { client, bearers, fault } = self;
         if let Some(fault) = fault {
@@ -216,7 +255,14 @@ impl ReqwestTransportBuilder {
                 "no certificate authority is trusted: add root certificates, or leave the system's in",
             ));
         }
-        ReqwestTransport::with(move || client.builder(), bearers)
+        if client.identity.is_some() && client.files.is_some() {
+            return Err(ConfigError::new(
+                "there are two client certificates: leave .client_certificate(…) or \
+                 .client_certificate_files(…) out",
+            ));
+        }
+        let files = client.files.clone();
+        ReqwestTransport::with(move || client.builder(), bearers, files)
     }
 
     fn checked(mut self, set: impl FnOnce(&mut Self) -> Result<(), ConfigError>) -> Self {
@@ -229,7 +275,7 @@ impl ReqwestTransportBuilder {
 
 impl Settings {
     fn builder(&self) -> ClientBuilder {
-        // Otherwise each of many exchanges at the same time would leave a connection for a minute.
+        // Otherwise many concurrent exchanges would each leave an idle connection for a minute.
         const IDLE_PER_HOST: usize = 16;
         let mut builder = Client::builder()
             .connect_timeout(self.connect_timeout)
@@ -238,8 +284,9 @@ impl Settings {
             true => builder.tls_certs_only(self.roots.iter().cloned()),
             false => builder.tls_certs_merge(self.roots.iter().cloned()),
         };
-        if let Some(identity) = &self.identity {
-            builder = builder.identity(identity.clone());
+        let of_files = || self.files.as_ref().map(|files| files.current());
+        if let Some(identity) = self.identity.clone().or_else(of_files) {
+            builder = builder.identity(identity);
         }
         match &self.proxy {
             Some(proxy) => builder.proxy(proxy.clone()),

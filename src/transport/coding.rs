@@ -1,4 +1,4 @@
-//! Content codings (RFC 9110 §8.4).
+//! Reads the content coding of a response (RFC 9110 §8.4).
 
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
@@ -8,17 +8,17 @@ use crate::telemetry::event;
 /// The coding of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Coding {
-    /// Nothing.
+    /// The body isn't encoded.
     Identity,
-    /// It was compressed by gzip, once.
+    /// The body was compressed by gzip, once.
     Gzip,
-    /// Another coding, which isn't supported.
+    /// The body has another coding, which isn't supported.
     Other,
 }
 
 impl Coding {
-    /// Reads all `Content-Encoding` fields as one list, in which empty members and `identity` mean
-    /// nothing.
+    /// Reads all `Content-Encoding` fields as one list, in which empty members and `identity` are
+    /// ignored.
     ///
     /// Some servers list words that are no content coding and leave the bytes as they are: those are
     /// skipped, with a warning.
@@ -31,9 +31,9 @@ impl Coding {
                 found = match (found, &*name) {
                     (_, b"" | b"identity") => found,
                     (Self::Identity, b"gzip" | b"x-gzip") => Self::Gzip,
-                    // Names that aren't known aren't shown: they may be anything.
+                    // Unknown names aren't logged, since they may be any text.
                     (_, name) if changes_nothing(name) => {
-                        // Once: a field has room for thousands.
+                        // Logged once, since a field has room for thousands.
                         if !std::mem::replace(&mut warned, true) {
                             event!(
                                 WARN,

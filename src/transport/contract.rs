@@ -1,3 +1,5 @@
+//! The `Transport` trait: what an implementation must do, its limits and its errors.
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -13,6 +15,9 @@ use crate::cause::{Cause, Report};
 pub type TransportFuture =
     Pin<Box<dyn Future<Output = Result<http::Response<Bytes>, TransportError>> + Send>>;
 
+/// The future of [`Transport::client_certificate_version`].
+pub type VersionFuture<'a> = Pin<Box<dyn Future<Output = u64> + Send + 'a>>;
+
 /// Sends one HTTP request and reads the whole answer, within limits.
 ///
 /// An implementation must:
@@ -27,15 +32,28 @@ pub type TransportFuture =
 pub trait Transport: Send + Sync + 'static {
     /// Sends `request`.
     fn send(&self, request: http::Request<Bytes>, limits: Limits) -> TransportFuture;
+
+    /// Returns the version of the client certificate that new exchanges present: a number that changes
+    /// with the certificate, or 0, the default, if it never changes while the process runs.
+    ///
+    /// The token client uses it to find out whether tokens that are bound to the certificate (RFC 8705
+    /// §3) can still be used.
+    fn client_certificate_version(&self) -> VersionFuture<'_> {
+        Box::pin(std::future::ready(0))
+    }
 }
 
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn send(&self, request: http::Request<Bytes>, limits: Limits) -> TransportFuture {
         (**self).send(request, limits)
     }
+
+    fn client_certificate_version(&self) -> VersionFuture<'_> {
+        (**self).client_certificate_version()
+    }
 }
 
-/// How long connecting may take, where nothing else is set.
+/// The default of how long connecting may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Bounds of one exchange.
@@ -48,7 +66,7 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// How long the whole exchange may take, connecting included.
     pub timeout: Duration,
-    /// Whether only public addresses may be dialled: for URLs that don't come from the operator's own
+    /// Whether only public addresses may be dialled, as for URLs that aren't from the operator's own
     /// configuration.
     pub public_addresses_only: bool,
 }
@@ -82,7 +100,7 @@ pub enum TransportErrorKind {
     /// No connection: refused, or unreachable.
     Connect,
     /// No TLS session: the server's certificate isn't trusted, isn't for this host or isn't valid
-    /// now, or what answers doesn't speak TLS.
+    /// now, or the peer doesn't speak TLS.
     Tls,
     /// Every address of the host is one that must not be dialled.
     BlockedAddress,
@@ -127,7 +145,7 @@ impl fmt::Display for TransportError {
             TransportErrorKind::Connect => "no connection could be made",
             TransportErrorKind::Tls => {
                 "no TLS session: the certificate isn't trusted, isn't for this host or isn't valid \
-                 now, or what answers doesn't speak TLS"
+                 now, or the peer doesn't speak TLS"
             }
             TransportErrorKind::BlockedAddress => "the host's address must not be dialled",
             TransportErrorKind::TooLarge => "the answer is larger than allowed",
@@ -161,5 +179,20 @@ impl Eq for TransportError {}
 impl From<TransportErrorKind> for TransportError {
     fn from(kind: TransportErrorKind) -> Self {
         Self::new(kind)
+    }
+}
+
+/// A transport that never answers its first request, and makes no connection for the others.
+#[cfg(all(test, any(feature = "client", feature = "introspection")))]
+#[derive(Default)]
+pub(crate) struct HangsOnce(std::sync::atomic::AtomicBool);
+
+#[cfg(all(test, any(feature = "client", feature = "introspection")))]
+impl Transport for HangsOnce {
+    fn send(&self, _: http::Request<Bytes>, _: Limits) -> TransportFuture {
+        if !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(async { Err(TransportErrorKind::Connect.into()) })
     }
 }

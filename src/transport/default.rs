@@ -1,10 +1,12 @@
+//! The transport that is used if none is set.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::transport::contract::Transport;
 
-/// Creates the transport that is used where no other is given. Connecting takes at most this long.
+/// Creates the transport that is used if none is set.
 #[cfg(all(feature = "reqwest", feature = "aws-lc-rs"))]
 pub(crate) fn default_transport(
     connect_timeout: Duration,
@@ -17,7 +19,7 @@ pub(crate) fn default_transport(
 #[cfg(not(all(feature = "reqwest", feature = "aws-lc-rs")))]
 pub(crate) fn default_transport(_: Duration) -> Result<Arc<dyn Transport>, ConfigError> {
     Err(ConfigError::new(
-        "there is nothing to send requests with: call .transport(…), or turn on the features \
+        "there is no transport: call .transport(…), or turn on the features \
          \"reqwest\" and \"aws-lc-rs\" of tower-bearer",
     ))
 }

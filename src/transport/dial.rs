@@ -1,4 +1,4 @@
-//! Filters a name's addresses when they are dialled.
+//! Resolves host names for the default transport, and drops addresses that may not be dialled.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use crate::transport::address::{is_forbidden, is_loopback, is_public};
 /// Which of a name's addresses are dialled.
 #[derive(Clone, Copy)]
 pub(crate) enum Dial {
-    /// All that aren't forbidden.
+    /// All addresses that aren't forbidden.
     Usual,
-    /// Public ones.
+    /// Public addresses, and loopback ones for `localhost`.
     Direct,
 }
 
@@ -26,7 +26,7 @@ impl Dial {
     }
 }
 
-/// `localhost` and what lies below it (RFC 6761 §6.3).
+/// Returns `true` for `localhost` and names below it (RFC 6761 §6.3).
 pub(crate) fn is_localhost(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host == "localhost" || host.ends_with(".localhost")
@@ -69,12 +69,12 @@ impl Resolve for System {
     }
 }
 
-/// Every address of a name is one that must not be dialled.
+/// The error of a name all of whose addresses must not be dialled.
 #[derive(Debug, thiserror::Error)]
 #[error("the host's address must not be dialled")]
 pub(crate) struct Blocked;
 
-/// A name without any address.
+/// The error of a name without an address.
 #[derive(Debug, thiserror::Error)]
 #[error("the host's name has no address")]
 pub(crate) struct Unresolved;

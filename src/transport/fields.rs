@@ -1,4 +1,4 @@
-//! Fields of requests and answers.
+//! Header fields that several clients of the transport write or read: `User-Agent`, `Retry-After`, dates.
 
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! Reads and shortens the `grpc-timeout` of a call.
+
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -6,19 +8,19 @@ use http::HeaderValue;
 
 const NAME: &str = "grpc-timeout";
 
-/// Returns how long the client of a gRPC call waits, if it says so: at most eight digits and a unit.
+/// Returns the timeout of a gRPC call, if it has one: at most eight digits and a unit.
 pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     parse(headers.get(NAME)?.as_bytes())
 }
 
-/// Replaces the timeout of a gRPC call, if it has one, by what is left of it after `elapsed`.
+/// Subtracts `elapsed` from the timeout of a gRPC call, if it has one.
 #[cfg(feature = "client")]
 pub(crate) fn shorten_grpc_timeout(headers: &mut HeaderMap, elapsed: Duration) {
     let Some(timeout) = grpc_timeout(headers) else { return };
     headers.insert(NAME, write(timeout.saturating_sub(elapsed)));
 }
 
-/// Writes a timeout with as much of it as eight digits hold.
+/// Writes a timeout in the smallest unit in which it fits eight digits.
 #[cfg(feature = "client")]
 fn write(timeout: Duration) -> HeaderValue {
     const MOST: u128 = 99_999_999;

@@ -1,3 +1,5 @@
+//! Collects a response body up to a bound, and decompresses it if it is gzip.
+
 use std::io::{self, Write};
 
 use bytes::Bytes;
@@ -5,13 +7,13 @@ use flate2::write::MultiGzDecoder;
 
 use crate::transport::contract::TransportErrorKind;
 
-/// A body that is decompressed as it arrives, up to a bound.
+/// A body that is collected, and decompressed if need be, as it arrives.
 pub(crate) enum Body {
     Plain(Capped),
     Gzip { decoder: Box<MultiGzDecoder<Capped>>, left: usize, any: bool },
 }
 
-/// Bytes up to a bound.
+/// A buffer that takes bytes up to a bound.
 pub(crate) struct Capped {
     bytes: Vec<u8>,
     most: usize,
@@ -47,7 +49,7 @@ impl Body {
     pub(crate) fn finish(self) -> Result<Bytes, TransportErrorKind> {
         match self {
             Self::Plain(capped) => Ok(capped.bytes.into()),
-            // Such as that of a 304.
+            // A 304 has no body, whatever its coding.
             Self::Gzip { any: false, .. } => Ok(Bytes::new()),
             Self::Gzip { decoder, .. } => {
                 decoder.finish().map(|capped| capped.bytes.into()).map_err(|error| kind(&error))
@@ -56,7 +58,7 @@ impl Body {
     }
 }
 
-/// `FileTooLarge` is what `Capped` says; all else is no gzip.
+/// Maps an error: `FileTooLarge` is that of `Capped`, and any other is one of decompression.
 fn kind(error: &io::Error) -> TransportErrorKind {
     match error.kind() {
         io::ErrorKind::FileTooLarge => TransportErrorKind::TooLarge,

@@ -1,4 +1,4 @@
-//! The origins that tokens may be sent to.
+//! Origins that tokens may be sent to: scheme, host and port.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -31,7 +31,7 @@ impl Origin {
             ConfigError::new(format!("the origin for tokens {text:?} can't be used: {why}"))
         };
         if text.contains('*') {
-            return Err(refused("name each host, there are no patterns"));
+            return Err(refused("name each host; patterns aren't supported"));
         }
         let uri = parse_url(text, plain_http)
             .map_err(|fault| fault.report("origin for tokens", text, allowed))?;
@@ -40,7 +40,7 @@ impl Origin {
         origin.ok_or_else(|| refused("name it with nothing after host and port"))
     }
 
-    /// Returns the origin of an absolute address.
+    /// Returns the origin of an absolute URL.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let https = is_https(uri)?;
         let host = uri.host().filter(|host| !host.is_empty())?;
@@ -65,7 +65,18 @@ impl Origin {
         !authority.contains('@') && uri.is_ok_and(|uri| self.contains(&uri))
     }
 
-    /// Returns `true` if an absolute address is of this origin.
+    /// Returns the URL of a path within this origin, as it is sent: the port is left out if it is the
+    /// default.
+    #[cfg(all(feature = "client", feature = "dpop"))]
+    pub(crate) fn url_of(&self, path: &str) -> String {
+        let (scheme, default) = if self.https { ("https", 443) } else { ("http", 80) };
+        match self.port {
+            port if port == default => format!("{scheme}://{}{path}", self.host),
+            port => format!("{scheme}://{}:{port}{path}", self.host),
+        }
+    }
+
+    /// Returns `true` if an absolute URL has this origin.
     pub(crate) fn contains(&self, uri: &Uri) -> bool {
         is_https(uri) == Some(self.https)
             && uri.host().is_some_and(|host| self.is_host(host))
@@ -73,7 +84,7 @@ impl Origin {
     }
 }
 
-/// Returns the address of a host in brackets, which has many spellings.
+/// Parses a host in brackets, since an IPv6 address has many spellings.
 fn v6(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
@@ -162,7 +173,7 @@ mod tests {
             ("http://0.0.0.0", "https"),
             ("orders.example", "https"),
             ("", "absolute"),
-            ("https://*.example", "no patterns"),
+            ("https://*.example", "patterns"),
             ("https://orders.example/v1", "nothing after"),
             ("https://orders.example?a", "nothing after"),
             ("https://canary@orders.example", "user name"),

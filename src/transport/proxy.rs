@@ -1,8 +1,10 @@
+//! Warns of proxies in the environment that can't be used.
+
 use http::Uri;
 
 use crate::telemetry::event;
 
-/// The variables that name proxies.
+/// The environment variables that name proxies.
 const VARIABLES: [&str; 6] =
     ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
 
@@ -13,7 +15,7 @@ pub(crate) fn warn_of_unusable_proxies() {
         event!(
             WARN,
             variable = _name,
-            "transport_proxy: the variable names no proxy that can be used, and is ignored: give a \
+            "transport_proxy: the variable names no usable proxy, and is ignored: give a \
              URL with http, https, socks4, socks4a, socks5 or socks5h"
         );
     }
@@ -22,7 +24,7 @@ pub(crate) fn warn_of_unusable_proxies() {
 /// Returns `true` for the URL of a proxy that can be used.
 pub(crate) fn is_usable(url: &str) -> bool {
     url.parse::<Uri>().is_ok_and(|uri| {
-        // Without a scheme it is taken for http.
+        // A URL without a scheme counts as http.
         let scheme = uri.scheme_str().unwrap_or("http");
         uri.authority().is_some()
             && ["http", "https", "socks4", "socks4a", "socks5", "socks5h"].contains(&scheme)

@@ -1,106 +1,138 @@
+//! An HTTP client that is replaced, with its pooled connections, once one of them may hang.
+
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::Client;
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::telemetry::event;
+use crate::turns::Turns;
 
-/// Makes a client.
+/// The function that builds a client.
 pub(crate) type Make = dyn Fn() -> Result<Client, ConfigError> + Send + Sync;
 
-/// A client that is replaced, together with all its pooled connections, once one of them may hang.
+/// An HTTP client that is replaced, together with all its pooled connections, once one of them may hang.
 ///
 /// A client doesn't drop an HTTP/2 connection that no longer answers, and has no method to drop it:
-/// each exchange after a failed one would fail likewise.
+/// each exchange after a failed one would fail as well.
 pub(crate) struct Renewable {
     make: Arc<Make>,
     current: Mutex<Arc<Generation>>,
 }
 
-/// One client after the other.
+/// One of the clients that follow each other.
 pub(crate) struct Generation {
-    /// Made when it is first needed.
-    client: OnceCell<Client>,
-    /// Used further if no other can be made, for example if the certificates can no longer be read.
+    /// Built when it is first needed.
+    client: OnceLock<Client>,
+    /// Held by the thread that builds it.
+    making: Arc<Turns>,
+    /// The previous client, which stays in use if this one can't be built, as when certificates can't be read.
     before: Mutex<Option<Client>>,
     since: Instant,
 }
 
-/// The state in which an exchange leaves its client.
+/// Why an exchange makes its client suspect.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Suspicion {
     /// No answer came in time: the connection may hang, and others with it.
     Silent,
-    /// The connection broke. The others that were kept may be as old.
+    /// The connection broke, and other pooled ones may be as old.
     Broken,
 }
 
 impl Renewable {
     pub(crate) fn new(make: Arc<Make>) -> Result<Self, ConfigError> {
         let first = Generation {
-            client: OnceCell::new_with(Some(make()?)),
+            client: make()?.into(),
+            making: Arc::default(),
             before: Mutex::default(),
             since: monotonic(),
         };
         Ok(Self { make, current: Mutex::new(Arc::new(first)) })
     }
 
-    /// Returns the current generation; [`client`](Self::client) makes its client.
+    /// Returns the current generation, which may not have built its client yet.
     pub(crate) fn current(&self) -> Arc<Generation> {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Returns the function that makes the clients.
+    /// Returns the function that builds the clients.
     pub(crate) fn make(&self) -> Arc<Make> {
         Arc::clone(&self.make)
     }
 
+    /// Replaces the client for later exchanges, since its settings have changed.
+    pub(crate) fn renew(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(current.next());
+    }
+
     /// Replaces the client for later exchanges, unless it was replaced already.
     pub(crate) fn replace(&self, used: &Arc<Generation>, suspicion: Suspicion) {
-        // What breaks new connections too would cost a client each time.
+        // Where new connections break as well, each exchange would otherwise build another client.
         const SHORTEST: Duration = Duration::from_secs(1);
         let age = monotonic().saturating_duration_since(used.since);
         if suspicion == Suspicion::Broken && age < SHORTEST {
             return;
         }
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        // A client that wasn't made yet has no connections.
-        if !Arc::ptr_eq(&current, used) || !used.client.initialized() {
+        // A client that wasn't built yet has no connections.
+        if !Arc::ptr_eq(&current, used) || used.client.get().is_none() {
             return;
         }
-        *current = Arc::new(Generation {
-            client: OnceCell::new(),
-            before: Mutex::new(used.client.get().cloned()),
-            since: monotonic(),
-        });
+        *current = Arc::new(used.next());
     }
 }
 
 impl Generation {
-    /// Returns the client, and makes it first if needed. That reads the system's certificates, which
+    /// Returns the next generation, whose client isn't built yet.
+    fn next(&self) -> Self {
+        let made = self.client.get().cloned();
+        let before = || self.before.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Self {
+            client: OnceLock::new(),
+            making: Arc::default(),
+            before: Mutex::new(made.or_else(before)),
+            since: monotonic(),
+        }
+    }
+
+    /// Returns the client, and builds it first if needed. That reads the system's certificates, which
     /// blocks.
-    pub(crate) async fn client(&self, make: Arc<Make>) -> Option<&Client> {
-        let client = self.client.get_or_try_init(async || {
-            let made = tokio::task::spawn_blocking(move || make()).await;
-            let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = before.take();
-            match made {
-                Ok(Ok(client)) => Ok(client),
-                _ => {
-                    event!(
-                        WARN,
-                        "transport_client: the HTTP client can't be built anew; using the old one"
-                    );
-                    before.ok_or(())
-                }
-            }
-        });
-        client.await.ok()
+    pub(crate) async fn client(self: &Arc<Self>, make: Arc<Make>) -> Option<&Client> {
+        if self.client.get().is_some() {
+            return self.client.get();
+        }
+        let making = self.making.take(None).await;
+        if self.client.get().is_none() {
+            let this = Arc::clone(self);
+            // The thread ends even if its caller is dropped.
+            let made = tokio::task::spawn_blocking(move || {
+                let _making = making;
+                this.make(&*make);
+            });
+            let _ended = made.await;
+        }
+        self.client.get()
+    }
+
+    fn make(&self, make: &Make) {
+        let made = catch_unwind(AssertUnwindSafe(make)).ok().and_then(Result::ok);
+        let lock = || self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = lock().clone();
+        if made.is_none() && before.is_some() {
+            event!(WARN, "transport_client: the HTTP client can't be replaced; using the old one");
+        }
+        if let Some(client) = made.or(before) {
+            let _first = self.client.set(client);
+            // Only now: the next generation takes over one or the other.
+            *lock() = None;
+        }
     }
 }
 
@@ -129,7 +161,7 @@ mod tests {
         (Renewable::new(Arc::new(make)).unwrap(), made)
     }
 
-    async fn client_of(generation: &Generation, renewable: &Renewable) -> bool {
+    async fn client_of(generation: &Arc<Generation>, renewable: &Renewable) -> bool {
         generation.client(renewable.make()).await.is_some()
     }
 
@@ -167,5 +199,23 @@ mod tests {
             assert!(client_of(&renewable.current(), &renewable).await);
             assert_eq!(made.load(SeqCst), round);
         }
+    }
+
+    #[test]
+    fn a_runtime_that_is_kept_and_not_run_keeps_no_client_from_another() {
+        let (renewable, made) = renewable(9);
+        renewable.replace(&renewable.current(), Suspicion::Silent);
+        let next = renewable.current();
+        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (kept, other) = (runtime(), runtime());
+        let mut parked: Vec<_> =
+            (0..2).map(|_| tokio_test::task::spawn(client_of(&next, &renewable))).collect();
+        kept.block_on(async {
+            for parked in &mut parked {
+                assert!(parked.poll().is_pending());
+            }
+        });
+        assert!(other.block_on(client_of(&next, &renewable)));
+        assert_eq!(made.load(SeqCst), 2);
     }
 }

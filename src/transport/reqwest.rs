@@ -1,3 +1,5 @@
+//! The default transport, which sends requests with `reqwest`.
+
 use std::error::Error;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,9 +20,10 @@ use crate::clock::monotonic;
 use crate::error::ConfigError;
 use crate::transport::address::{is_forbidden, is_loopback, is_public};
 use crate::transport::bearer::{FileBearer, authorize};
+use crate::transport::certificate::CertificateFiles;
 use crate::transport::coding::Coding;
 use crate::transport::contract::{
-    Limits, Transport, TransportError, TransportErrorKind, TransportFuture,
+    Limits, Transport, TransportError, TransportErrorKind, TransportFuture, VersionFuture,
 };
 use crate::transport::dial::{Blocked, Dial, Filter, System, Unresolved, is_localhost};
 use crate::transport::gunzip::Body;
@@ -29,19 +32,19 @@ use crate::transport::renewable::{Generation, Renewable, Suspicion};
 
 /// A [`Transport`] that sends with [`reqwest`].
 ///
-/// It follows no redirects, sends no cookies, and checks every address before it dials it:
+/// It follows no redirects, sends no cookies, and checks every address before dialling it:
 ///
 /// * link-local addresses and those of cloud metadata services are never dialled, whatever name
 ///   resolves to them and however the address is written;
-/// * the name `localhost` leads to loopback addresses only;
+/// * the name `localhost` resolves to loopback addresses only;
 /// * with [`Limits::public_addresses_only`], only public addresses are dialled.
 ///
 /// The addresses that a proxy dials can't be checked. The proxies of the environment (`HTTPS_PROXY`,
 /// `ALL_PROXY`, `NO_PROXY`; HTTP and SOCKS ones) are used for hosts that the operator has named, but
 /// not for loopback ones, and not where only public addresses may be dialled.
 ///
-/// Connections are kept for later exchanges. Once an exchange has timed out, or its connection broke,
-/// those that were kept are no longer used, since they may hang likewise. Exchanges under way go on.
+/// Connections are pooled. Once an exchange has timed out, or its connection broke, the pooled ones are no
+/// longer used, since they may hang as well. Exchanges under way continue.
 ///
 /// ```
 /// # fn example(pem: &[u8]) -> Result<(), tower_bearer::ConfigError> {
@@ -55,17 +58,21 @@ use crate::transport::renewable::{Generation, Renewable, Suspicion};
 #[derive(Clone)]
 pub struct ReqwestTransport {
     usual: Arc<Renewable>,
-    /// Without proxies, and for public addresses and `localhost` only.
+    /// The client without proxies, for public addresses and `localhost` only.
     direct: Option<Arc<Renewable>>,
     bearers: Arc<[FileBearer]>,
+    /// The files of a client certificate that may be replaced.
+    files: Option<Arc<CertificateFiles>>,
 }
 
 impl ReqwestTransport {
     pub(crate) fn with(
         builder: impl Fn() -> ClientBuilder + Clone + Send + Sync + 'static,
         bearers: Vec<FileBearer>,
+        files: Option<Arc<CertificateFiles>>,
     ) -> Result<Self, ConfigError> {
-        Self::resolving(builder, bearers, &(Arc::new(System) as _))
+        let this = Self::resolving(builder, bearers, &(Arc::new(System) as _))?;
+        Ok(Self { files, ..this })
     }
 
     fn resolving(
@@ -76,7 +83,7 @@ impl ReqwestTransport {
         let direct = builder.clone();
         let usual = renewable(builder, Dial::Usual, Arc::clone(names))?;
         let direct = renewable(move || direct().no_proxy(), Dial::Direct, Arc::clone(names))?;
-        Ok(Self { usual, direct: Some(direct), bearers: bearers.into() })
+        Ok(Self { usual, direct: Some(direct), bearers: bearers.into(), files: None })
     }
 
     /// Creates a transport from client builders of `reqwest` 0.13, for settings that
@@ -99,12 +106,12 @@ impl ReqwestTransport {
         builder: impl Fn() -> ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let usual = renewable(builder, Dial::Usual, Arc::new(System))?;
-        Ok(Self { usual, direct: None, bearers: Arc::default() })
+        Ok(Self { usual, direct: None, bearers: Arc::default(), files: None })
     }
 
     /// Creates a transport from one client builder, as [`from_fn`](Self::from_fn) does from many.
     ///
-    /// Its client can't be replaced, so no connection is kept, since it could hang: each exchange
+    /// Its client can't be replaced, so no connection is pooled, since it could hang: each exchange
     /// opens a new one. Prefer [`from_fn`](Self::from_fn).
     ///
     /// # Errors
@@ -116,13 +123,22 @@ impl ReqwestTransport {
         warn_of_unusable_proxies();
         let client = build(builder.pool_max_idle_per_host(0), Dial::Usual, Arc::new(System))?;
         let usual = Renewable::new(Arc::new(move || Ok(client.clone())))?;
-        Ok(Self { usual: Arc::new(usual), direct: None, bearers: Arc::default() })
+        let usual = Arc::new(usual);
+        Ok(Self { usual, direct: None, bearers: Arc::default(), files: None })
+    }
+
+    /// Uses another client certificate from now on, if there is one and its files are read within `patience`.
+    async fn present_newest(&self, patience: Duration) {
+        let Some(files) = &self.files else { return };
+        let (direct, usual) = (self.direct.clone(), Arc::clone(&self.usual));
+        let all = move || direct.iter().chain([&usual]).for_each(|clients| clients.renew());
+        files.renew(patience, all).await;
     }
 
     /// Selects the client, after checking an address that needs no resolving.
     fn client(&self, url: &Url, limits: Limits) -> Result<&Arc<Renewable>, TransportErrorKind> {
         const BLOCKED: TransportErrorKind = TransportErrorKind::BlockedAddress;
-        // `Url` has turned every spelling of an IPv4 address into the usual one.
+        // `Url` has normalized every spelling of an IPv4 address.
         let host = url.host_str().ok_or(TransportErrorKind::Other)?;
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
         let here = address.map_or_else(|| is_localhost(host), is_loopback);
@@ -142,10 +158,11 @@ impl Transport for ReqwestTransport {
         let prepared = Url::parse(&request.uri().to_string())
             .map_err(|_| TransportErrorKind::Other)
             .and_then(|url| Ok((Arc::clone(self.client(&url, limits)?), url)));
-        let bearers = Arc::clone(&self.bearers);
+        let (bearers, this) = (Arc::clone(&self.bearers), self.clone());
         Box::pin(async move {
             let (clients, url) = prepared.map_err(TransportError::new)?;
             let whole = async {
+                this.present_newest(limits.timeout.checked_div(4).unwrap_or_default()).await;
                 authorize(&bearers, &mut request).await?;
                 let mut attempt = Attempt::new(clients, limits.timeout);
                 exchange(&mut attempt, url, request, limits.max_bytes).await
@@ -153,6 +170,13 @@ impl Transport for ReqwestTransport {
             tokio::time::timeout(limits.timeout, whole)
                 .await
                 .unwrap_or(Err(TransportErrorKind::Timeout.into()))
+        })
+    }
+
+    fn client_certificate_version(&self) -> VersionFuture<'_> {
+        Box::pin(async {
+            self.present_newest(Duration::MAX).await;
+            self.files.as_ref().map_or(0, |files| files.version())
         })
     }
 }
@@ -164,14 +188,14 @@ struct Attempt {
     began: Instant,
     /// After this time, a missing answer makes the client suspect.
     patience: Duration,
-    /// The state of the client if the exchange ends now.
+    /// Why the client is suspect if the exchange ends now.
     suspicion: Option<Suspicion>,
 }
 
 impl Attempt {
     fn new(clients: Arc<Renewable>, timeout: Duration) -> Self {
         let generation = clients.current();
-        // An exchange may also be given up from outside, by a deadline that is a little earlier.
+        // The caller may also drop an exchange at a deadline that is a little earlier.
         let patience = timeout.checked_div(2).unwrap_or_default().min(Duration::from_secs(1));
         let (began, suspicion) = (monotonic(), Some(Suspicion::Silent));
         Self { clients, generation, began, patience, suspicion }
@@ -180,7 +204,7 @@ impl Attempt {
     fn failed(&mut self, error: &reqwest::Error) -> TransportError {
         let kind = kind(error);
         self.suspicion = match kind {
-            // No connection that was kept is to blame.
+            // No pooled connection is the cause.
             _ if error.is_connect() => None,
             TransportErrorKind::Timeout => {
                 self.patience = Duration::ZERO;
@@ -193,7 +217,6 @@ impl Attempt {
             TransportErrorKind::Connect | TransportErrorKind::Tls | TransportErrorKind::Other => {
                 failed.with_source(reason(error))
             }
-            // Nothing is to be added.
             _ => failed,
         }
     }
@@ -237,7 +260,7 @@ async fn exchange(
     let mut response = Response::new(body.finish()?);
     *response.status_mut() = answer.status();
     *response.headers_mut() = std::mem::take(answer.headers_mut());
-    // They are those of what came over the wire.
+    // They describe the encoded body.
     if response.headers_mut().remove(CONTENT_ENCODING).is_some() {
         response.headers_mut().remove(CONTENT_LENGTH);
     }
@@ -256,11 +279,10 @@ fn kind(error: &reqwest::Error) -> TransportErrorKind {
     }
 }
 
-/// Returns what an error comes from in the end, in printable ASCII. What stands before that in the chain
-/// names the URL.
+/// Returns the last source of an error, in printable ASCII. The errors before it in the chain name the URL.
 fn reason(error: &reqwest::Error) -> Reason {
     let last = causes(error).last().filter(|last| !last.is::<reqwest::Error>());
-    let text = last.map_or_else(|| "no more is known".to_owned(), ToString::to_string);
+    let text = last.map_or_else(|| "no cause is known".to_owned(), ToString::to_string);
     let legal = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
     Reason(text.chars().take(256).map(legal).collect::<String>().into())
 }
@@ -303,7 +325,7 @@ fn build(
         .redirect(Policy::none())
         .referer(false)
         .dns_resolver(Filter { names, dial })
-        // Another crate of the build may have turned them on.
+        // Another crate of the build may have enabled their features.
         .no_gzip()
         .no_brotli()
         .no_deflate()
@@ -327,6 +349,7 @@ impl fmt::Debug for ReqwestTransport {
 
 #[cfg(all(test, feature = "aws-lc-rs"))]
 mod tests {
+    use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener};
     use std::sync::Mutex;
 
@@ -449,7 +472,7 @@ mod tests {
         assert!(listener.accept().is_err(), "no connection was tried");
     }
 
-    // A proxy would dial what can't be seen from here.
+    // The addresses that a proxy dials aren't visible here.
     #[tokio::test]
     async fn no_proxy_stands_between_where_only_public_addresses_are_dialled() {
         let (listener, port) = listener();
@@ -465,5 +488,49 @@ mod tests {
         let usual = transport.send(request, limits).await.unwrap_err();
         assert_eq!(usual.kind(), TransportErrorKind::Timeout);
         assert!(listener.accept().is_ok(), "otherwise the proxy is used");
+    }
+
+    // Without a pair there is no transport, and so never an exchange without a certificate.
+    #[allow(clippy::await_holding_lock, reason = "that is how the disk hangs, for another thread")]
+    #[tokio::test]
+    async fn mt32_no_exchange_fails_of_certificate_files_that_hang() {
+        let folder = format!("tower-bearer-hung-certificate-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+        let lay = || {
+            let pair = rcgen::generate_simple_self_signed(["client.example".to_owned()]).unwrap();
+            std::fs::write(&chain, pair.cert.pem()).unwrap();
+            std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        };
+        let open = || crate::transport::certificate::open(&chain, &key);
+        assert!(open().is_err());
+        lay();
+        let files = Arc::new(open().unwrap());
+        lay();
+        let transport = transport(&[&["127.0.0.1"], &["127.0.0.1"]]);
+        let transport = ReqwestTransport { files: Some(Arc::clone(&files)), ..transport };
+        let (listener, port) = listener();
+        listener.set_nonblocking(false).unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let _read = stream.read(&mut [0; 4_096]);
+                let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        });
+        let url = format!("http://name.example:{port}/");
+        let disk = files.disk();
+        let hangs = disk.lock().unwrap();
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let limits = Limits::new(1_024, Duration::from_secs(4));
+        for _ in 0..2 {
+            let request = Request::get(&url).body(Bytes::new()).unwrap();
+            assert!(transport.send(request, limits).await.is_ok());
+            assert_eq!(transport.client_certificate_version().await, 1);
+        }
+        drop(hangs);
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        assert_eq!(transport.client_certificate_version().await, 2);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,3 +1,5 @@
+//! A transport that sends requests through any tower service of HTTP requests.
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -21,12 +23,12 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// Sends requests through any tower [`Service`] of HTTP requests, such as hyper-util's client, with
 /// whatever layers around it.
 ///
-/// Each request is sent through a clone of the service, once that is ready. It holds the answer to
-/// [`Limits::timeout`] and [`Limits::max_bytes`]. The rest is the service's: it must follow no redirect and
-/// undo no content coding that it hasn't asked for. [`Limits::connect_timeout`] isn't applied; set
+/// Each request is sent through a clone of the service, once that is ready. [`Limits::timeout`] and
+/// [`Limits::max_bytes`] are enforced. The rest is up to the service: it must follow no redirect and
+/// decode no content coding that it hasn't asked for. [`Limits::connect_timeout`] isn't applied; set
 /// one on the connector.
 ///
-/// A service doesn't say what it dials: a request that may be sent to public addresses only
+/// Which addresses a service dials isn't known: a request that may be sent to public addresses only
 /// ([`Limits::public_addresses_only`]) is refused with [`TransportErrorKind::BlockedAddress`].
 ///
 /// ```
@@ -120,8 +122,8 @@ where
     Ok(Response::from_parts(parts, bytes.freeze()))
 }
 
-/// Says what went wrong, in the words of the last cause: those before may name the URL. If it names a
-/// part of the URL as well, it is left out.
+/// Maps an error and keeps its last source, since those before may name the URL. If that source names a part
+/// of the URL as well, it is left out.
 fn failure(error: &(dyn Error + 'static), uri: &Uri) -> TransportError {
     let mut causes: Vec<&(dyn Error + 'static)> = vec![error];
     while let Some(next) = causes.last().and_then(|last| within(*last)) {
@@ -146,7 +148,7 @@ fn failure(error: &(dyn Error + 'static), uri: &Uri) -> TransportError {
     failed.with_source(Reason(text.into()))
 }
 
-/// Returns what an error comes from, also within an `io::Error`.
+/// Returns the source of an error, also one within an `io::Error`.
 fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(within) => Some(within as _),
@@ -161,7 +163,7 @@ const fn kind(kind: io::ErrorKind) -> Option<TransportErrorKind> {
         | io::ErrorKind::HostUnreachable
         | io::ErrorKind::NetworkUnreachable => Some(TransportErrorKind::Connect),
         io::ErrorKind::TimedOut => Some(TransportErrorKind::Timeout),
-        // So `rustls` reports a failed handshake.
+        // `rustls` reports a failed handshake with this kind.
         io::ErrorKind::InvalidData => Some(TransportErrorKind::Tls),
         _ => None,
     }
@@ -194,7 +196,7 @@ impl Body for ServiceBody {
     }
 }
 
-/// It may hold a secret.
+/// Leaves the bytes out, which may hold a secret.
 impl fmt::Debug for ServiceBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceBody").finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Which URLs keys may be fetched from, and secrets and tokens sent to.
+//! Parses and checks the URLs that keys are fetched from, and secrets and tokens sent to.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,9 +13,9 @@ use crate::error::ConfigError;
 pub(crate) enum PlainHttp {
     /// Never.
     Refused,
-    /// To this machine only, where the network can't be intercepted.
+    /// To loopback addresses only, where no network can be intercepted.
     Loopback,
-    /// Everywhere, as the operator has configured.
+    /// To any host, as the operator has configured.
     Dangerous,
 }
 
@@ -44,7 +44,7 @@ pub(crate) enum UrlFault {
 
 /// Reads an absolute URL and checks it.
 pub(crate) fn parse_url(text: &str, plain_http: PlainHttp) -> Result<Uri, UrlFault> {
-    // `http::Uri` drops a fragment without a word.
+    // `http::Uri` drops a fragment silently.
     if text.contains('#') {
         return Err(UrlFault::Fragment);
     }
@@ -60,7 +60,7 @@ pub(crate) fn parse_url(text: &str, plain_http: PlainHttp) -> Result<Uri, UrlFau
     if !is_https && uri.scheme() != Some(&Scheme::HTTP) {
         return Err(UrlFault::Scheme);
     }
-    // The authority is compared whole: `http::Uri` lets anything follow "[::1]".
+    // The whole authority is checked: `http::Uri` accepts anything after "[::1]".
     let rest = authority.as_str().strip_prefix(authority.host()).ok_or(UrlFault::Host)?;
     if !is_host(authority.host()) || !(rest.is_empty() || rest.starts_with(':')) {
         return Err(UrlFault::Host);
@@ -85,12 +85,12 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// Returns `true` if a URL is plain `http` to this machine.
+/// Returns `true` if a URL is plain `http` to a loopback address.
 pub(crate) fn is_plain_loopback(uri: &Uri) -> bool {
     uri.scheme() == Some(&Scheme::HTTP) && uri.host().is_some_and(is_loopback)
 }
 
-/// Returns `true` if a host is this machine by its spelling alone: 127.0.0.0/8, `[::1]`, or
+/// Returns `true` if a host is a loopback address by its spelling: 127.0.0.0/8, `[::1]`, or
 /// `localhost`, for which the transport dials loopback addresses only.
 fn is_loopback(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -99,7 +99,7 @@ fn is_loopback(host: &str) -> bool {
         || v6.is_some_and(|v6| v6.parse().is_ok_and(|v6: Ipv6Addr| v6.is_loopback()))
 }
 
-/// Returns the port; `None` if it is no number, which `http::Uri` takes for no port at all.
+/// Returns the port; `None` if it is no number, which `http::Uri` treats as no port.
 pub(crate) fn port(uri: &Uri) -> Option<u16> {
     let authority = uri.authority()?.as_str();
     let (_, host_and_port) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -113,8 +113,8 @@ pub(crate) fn port(uri: &Uri) -> Option<u16> {
     }
 }
 
-/// Removes what may be secret from a URL, which may be malformed: the query, and everything if there
-/// may be a password.
+/// Removes the parts of a URL that may be secret: the query, and everything if there may be a password. The
+/// URL may be malformed.
 pub(crate) fn printable(url: &str) -> String {
     if url.contains('@') {
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);

@@ -1,3 +1,5 @@
+//! Compares audiences as resource identifiers (RFC 8707).
+
 /// Returns `true` if two audiences are one resource identifier (RFC 8707 §2): URLs that differ in the case
 /// of scheme and host only, or in the slash of an empty path. Other paths are compared exactly.
 pub(crate) fn is_same_resource(one: &str, two: &str) -> bool {
@@ -20,7 +22,7 @@ impl<'a> Resource<'a> {
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at_checked(end)?;
         let is_scheme = scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http");
-        // Names of users are told apart by case.
+        // Userinfo is case-sensitive.
         let is_plain = !authority.is_empty() && !authority.contains('@') && !path.contains('#');
         let path = if path == "/" { "" } else { path };
         (is_scheme && is_plain).then_some(Self { scheme, authority, path })

@@ -1,79 +1,142 @@
-//! What is decided of a request, beyond its token: whether the sender may use it.
+//! Decides whether a request's sender may use its token: by a proof, a certificate, or neither.
 
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::binding::dpop::checker::{Bound, Checker, Mode};
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::checker::{Checker, Mode};
+#[cfg(feature = "dpop")]
+use crate::binding::dpop::proof::Bound;
+#[cfg(feature = "mtls")]
+use crate::binding::mtls;
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
+#[cfg(feature = "dpop")]
 use crate::telemetry::count;
-use crate::token::{AccessToken, Verified};
+use crate::token::{AccessToken, Provable, Verified};
 use crate::validator::handle::Validator;
-use crate::validator::presented::{Presented, Proof};
+#[cfg(feature = "dpop")]
+use crate::validator::presented::Proof;
+use crate::validator::presented::{OwnPresented, Presented};
 
 impl<C> Validator<C> {
-    /// Returns what checks proofs, if tokens may be bound to a key.
+    /// Returns the checker of proofs, if tokens may be bound to a key.
+    #[cfg(feature = "dpop")]
     pub(crate) fn dpop(&self) -> Option<&Arc<Checker>> {
         self.inner.dpop.as_ref()
     }
 
-    /// Returns the current time, as proofs are checked by it.
+    /// Returns the checker of certificates, if tokens may be bound to one.
+    #[cfg(feature = "mtls")]
+    pub(crate) fn mtls(&self) -> Option<&mtls::checker::Checker> {
+        self.inner.mtls.as_ref()
+    }
+
+    /// Returns the current time by the clock that proofs are checked with.
+    #[cfg(feature = "dpop")]
     pub(crate) fn now(&self) -> crate::clock::UnixTime {
         self.inner.clock.now()
     }
 
-    /// Returns `true` if both are clones of one.
+    /// Returns a value that is equal for clones of one validator, and different for others.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
+    }
+
+    /// Returns `true` if tokens may be bound, so that a request needs more checks than its token's.
+    pub(crate) fn binds(&self) -> bool {
+        self.inner.common.provable != Provable::default()
     }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
-    /// Decides whether a request is authenticated, where tokens may be bound to a key.
-    pub(crate) fn authenticate_bound(
-        &self,
-        checker: &Arc<Checker>,
-        presented: &Presented<'_>,
-    ) -> Progress<AccessToken<C>> {
-        if presented.proof.is_none() && checker.mode == Mode::Require {
+    /// Decides whether a request is authenticated, where tokens may be bound.
+    pub(crate) fn authenticate_bound(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
+        #[cfg(feature = "dpop")]
+        if presented.proof.is_none() && self.dpop().is_some_and(|it| it.mode == Mode::Require) {
             return Progress::Ready(Err(not_bound("only the scheme DPoP is accepted")));
         }
         let verified = match self.recall(presented.token) {
             Some(verified) => Progress::Ready(Ok(verified)),
-            None => self.verify(presented.token),
+            None => self.verify(presented.token, presented.issuer),
         };
-        match (verified, &presented.proof) {
-            (Progress::Ready(Err(refusal)), _) => Progress::Ready(Err(refusal)),
-            (Progress::Ready(Ok(verified)), None) => Progress::Ready(as_bearer(verified)),
-            (Progress::Ready(Ok(verified)), Some(proof)) => self.prove(checker, verified, proof),
-            (Progress::Pending(verified), None) => {
-                Progress::Pending(Pending::new(async move { as_bearer(verified.await?) }))
-            }
-            (Progress::Pending(verified), Some(proof)) => {
-                let (validator, checker) = (self.clone(), Arc::clone(checker));
-                let (text, target) = (Box::<[u8]>::from(proof.text), proof.target.to_owned());
+        match verified {
+            Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
+            Progress::Ready(Ok(verified)) => self.bind(verified, presented),
+            Progress::Pending(verified) => {
+                let validator = self.clone();
+                let presented = OwnPresented::of(
+                    presented,
+                    #[cfg(feature = "mtls")]
+                    self.mtls(),
+                );
                 Progress::Pending(Pending::new(async move {
                     let verified = verified.await?;
-                    let proof = Proof { text: &text, target: target.borrow() };
-                    match validator.prove(&checker, verified, &proof) {
-                        Progress::Ready(decided) => decided,
-                        Progress::Pending(decided) => decided.await,
-                    }
+                    validator.bind(verified, &presented.borrow()).settled().await
                 }))
             }
         }
     }
 
-    /// Checks the proof of a request by its token, which is good.
+    /// Compares what is shown with what the token is bound to: all of it must be shown. The certificate
+    /// comes first, since that uses up no proof.
+    fn bind(
+        &self,
+        verified: Arc<Verified<C>>,
+        presented: &Presented<'_>,
+    ) -> Progress<AccessToken<C>> {
+        if let Some(thumbprint) = verified.claims.certificate_thumbprint()
+            && let Err(refusal) = self.check_certificate(thumbprint, presented)
+        {
+            return Progress::Ready(Err(refusal));
+        }
+        #[cfg(feature = "dpop")]
+        if let (Some(checker), Some(proof)) = (self.dpop(), &presented.proof) {
+            return self.prove(checker, verified, proof);
+        }
+        Progress::Ready(self.accept(verified))
+    }
+
+    #[cfg(feature = "mtls")]
+    fn check_certificate(
+        &self,
+        thumbprint: &str,
+        presented: &Presented<'_>,
+    ) -> Result<(), Refusal> {
+        match self.mtls() {
+            Some(checker) => checker.check(presented.certificate, thumbprint),
+            None => Err(sender_constrained("it is bound to a certificate")),
+        }
+    }
+
+    #[cfg(not(feature = "mtls"))]
+    fn check_certificate(&self, _: &str, _: &Presented<'_>) -> Result<(), Refusal> {
+        Err(sender_constrained("it is bound to a certificate"))
+    }
+
+    /// Accepts a token without a proof, unless it needs one (RFC 9449 §7.2), or isn't bound although it
+    /// must be.
+    fn accept(&self, verified: Arc<Verified<C>>) -> Result<AccessToken<C>, Refusal> {
+        if verified.claims.key_thumbprint().is_some() {
+            return Err(sender_constrained("it was sent as a bearer token, without a proof"));
+        }
+        if self.inner.require_bound && !verified.claims.is_bound() {
+            return Err(not_bound("only bound tokens are accepted"));
+        }
+        Ok(AccessToken::new(verified))
+    }
+
+    /// Checks the proof of a request whose token is valid.
+    #[cfg(feature = "dpop")]
     fn prove(
         &self,
         checker: &Arc<Checker>,
         verified: Arc<Verified<C>>,
         proof: &Proof<'_>,
     ) -> Progress<AccessToken<C>> {
-        let bound = match (verified.claims.key_thumbprint(), &verified.ath) {
-            (Some(jkt), Some(ath)) => Bound { jkt, ath },
+        let bound = match (verified.claims.key_thumbprint(), &verified.proving) {
+            (Some(jkt), Some(proving)) => Bound { jkt, proving },
             _ => return Progress::Ready(Err(not_bound("it was sent with the scheme DPoP"))),
         };
         match checker.check(proof.text, &proof.target, bound, self.now()) {
@@ -90,19 +153,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     }
 }
 
-/// Accepts a token that nothing else was shown with, unless it is bound to a key (RFC 9449 §7.2).
-fn as_bearer<C>(verified: Arc<Verified<C>>) -> Result<AccessToken<C>, Refusal> {
-    if verified.claims.key_thumbprint().is_some() {
-        let detail = Detail::Note("it was sent as a bearer token, without a proof");
-        return Err(Rejection::with(RejectionKind::SenderConstrained, detail).into());
-    }
-    Ok(AccessToken::new(verified))
+fn sender_constrained(note: &'static str) -> Refusal {
+    Rejection::with(RejectionKind::SenderConstrained, Detail::Note(note)).into()
 }
 
 fn not_bound(note: &'static str) -> Refusal {
     Rejection::with(RejectionKind::TokenNotBound, Detail::Note(note)).into()
 }
 
+#[cfg(feature = "dpop")]
 fn count_proof(decided: &Result<(), Refusal>) {
     let result = match decided {
         Ok(()) => "accepted",

@@ -1,4 +1,4 @@
-//! From settings to a validator.
+//! Builds a validator from its checked settings.
 
 use crate::error::ConfigError;
 use crate::validator::builder::ValidatorBuilder;
@@ -6,7 +6,8 @@ use crate::validator::cache::Cache;
 use crate::validator::handle::{Inner, Validator};
 use crate::validator::plan::only_realm;
 use crate::validator::realms::Realms;
-use crate::validator::settings::{Settings, Shared};
+use crate::validator::settings::Settings;
+use crate::validator::shared::Shared;
 
 const MAX_CACHE_ENTRIES: usize = 1_000_000;
 
@@ -19,7 +20,7 @@ impl<C> ValidatorBuilder<C> {
     ///
     /// If a setting can't work. The error says which, and what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
-        let settings = Settings { proofs: self.shared.accepts_proofs(), ..self.settings };
+        let settings = Settings { common: self.shared.common(), ..self.settings };
         let realms = Realms::One(only_realm(settings, &self.shared.clock)?);
         validator(realms, self.shared)
     }
@@ -31,7 +32,7 @@ pub(crate) fn validator<C>(realms: Realms, shared: Shared) -> Result<Validator<C
     Inner::new(realms, shared, cache).map(Validator::new)
 }
 
-/// Builds what remembers tokens; `None` if it is switched off.
+/// Builds the cache of tokens; `None` if it is disabled.
 fn cache<C>(shared: &Shared) -> Result<Option<Cache<C>>, ConfigError> {
     let Shared { cache_entries: entries, cache_bytes: bytes, .. } = *shared;
     if entries > MAX_CACHE_ENTRIES {

@@ -1,3 +1,5 @@
+//! The builder of a validator for one issuer.
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -5,14 +7,15 @@ use serde::de::DeserializeOwned;
 
 use crate::token::{ClientIdSource, NoClaims};
 use crate::validator::handle::Validator;
-use crate::validator::settings::{Kind, Settings, Shared, issuer_setters, shared_setters};
+use crate::validator::settings::{Kind, Settings, issuer_setters};
+use crate::validator::shared::{Shared, shared_setters};
 
 /// Builds a [`Validator`](crate::Validator).
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`keys`](Self::keys) | found by discovery from the issuer |
-/// | [`algorithms`](Self::algorithms) | all of [`Algorithm`](crate::jose::Algorithm) that the backend has |
+/// | [`algorithms`](Self::algorithms) | all of [`Algorithm`](crate::jose::Algorithm) that the backend has, but ML-DSA |
 /// | [`leeway`](Self::leeway) | 60 seconds |
 /// | [`rfc9068`](Self::rfc9068) | off |
 /// | [`require_typ`](Self::require_typ) | off: `typ` may also be `JWT` or absent |
@@ -35,8 +38,8 @@ impl Validator {
     /// Starts building a validator for tokens of `issuer` that are meant for `audience`.
     ///
     /// `issuer` is compared with `iss` character by character: take it from the authorization
-    /// server's metadata, trailing slash and all. `audience` is what the authorization server
-    /// calls this service, and one of `aud` must be the same.
+    /// server's metadata, trailing slash and all. `audience` is the authorization server's name for
+    /// this service, and one of `aud` must be the same.
     ///
     /// By default the keys are found by discovery; see [`ValidatorBuilder`] for all defaults.
     ///
@@ -57,7 +60,7 @@ impl Validator {
     /// `example.org`, that are meant for `audience`, which is this workload's SPIFFE ID by custom.
     ///
     /// They differ from access tokens, and only they are accepted then: `sub` must be the SPIFFE ID
-    /// of a workload of the trust domain, with a path; `iss` isn't looked at, and
+    /// of a workload of the trust domain, with a path; `iss` is ignored, and
     /// [`Claims::issuer`](crate::token::Claims::issuer) returns the trust domain's SPIFFE ID; `typ`
     /// is `JWT`, `JOSE` or absent; EdDSA isn't accepted. The client's id is `sub`.
     ///
@@ -89,7 +92,7 @@ impl ValidatorBuilder {
 }
 
 impl<C> ValidatorBuilder<C> {
-    /// Reads the application's own claims as `D`, from the whole claims object, once a token.
+    /// Reads the application's own claims as `D`, from the whole claims object, once per token.
     ///
     /// A token from which `D` can't be read is refused as `malformed_claim`.
     ///

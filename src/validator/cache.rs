@@ -1,3 +1,5 @@
+//! The cache of decisions about tokens, and how long each one is valid.
+
 use std::sync::Arc;
 
 use crate::clock::UnixTime;
@@ -6,18 +8,18 @@ use crate::token::Verified;
 use crate::validator::standing::Standing;
 use crate::validator::table::Table;
 
-/// How many refused tokens are remembered, and how many bytes of them. Everybody can make some, so
-/// it is little, and apart from the accepted ones.
+/// How many refused tokens are remembered, and how many bytes of them. Any caller can cause some, so the
+/// bounds are small, and separate from those of the accepted ones.
 const REFUSED_ENTRIES: usize = 512;
 const REFUSED_BYTES: usize = 1_024 * 1_024;
 
-/// What an accepted token's claims hold beyond its own length and the places of its audiences.
+/// The size of an accepted token's claims beyond its own length and the places of its audiences.
 const CLAIMS_BYTES: usize = 512;
 
-/// What was decided about tokens once their signatures were checked, so that they needn't be again.
+/// The decisions about tokens whose signatures were checked, so that they needn't be checked again.
 ///
-/// It belongs to one validator, whose policy and application claims never change: what was accepted
-/// once is refused later only with time or with other keys, and what was refused accepted only with
+/// It belongs to one validator, whose policy and application claims never change: an accepted token is
+/// later refused only because of the time or of other keys, and a refused one accepted only because of
 /// other keys.
 #[derive(Debug)]
 pub(crate) struct Cache<C> {
@@ -25,20 +27,20 @@ pub(crate) struct Cache<C> {
     refused: Table<Known<Rejection>>,
 }
 
-/// What is known of a token, as long as it holds.
+/// A decision about a token, while it is valid.
 struct Known<T> {
     term: Term,
     what: T,
 }
 
-/// While a decision about a token holds: not before `from`, before `until`, and with the keys of
+/// While a decision about a token is valid: not before `from`, before `until`, and with the keys of
 /// this generation. At other times the token may be refused for another reason.
 #[derive(Debug)]
 pub(crate) struct Term {
     pub(crate) from: UnixTime,
     pub(crate) until: UnixTime,
     pub(crate) generation: u64,
-    /// Whose keys those are, where there are several issuers.
+    /// The issuer of those keys, if there are several.
     pub(crate) standing: Option<Arc<Standing>>,
 }
 
@@ -60,6 +62,12 @@ impl Term {
             holds
         })
     }
+
+    /// Returns `true` if it can't be valid again.
+    fn is_over(&self, now: UnixTime) -> bool {
+        let is_past = |standing: &Arc<Standing>| standing.is_past(self.generation);
+        now >= self.until || self.standing.as_ref().is_some_and(is_past)
+    }
 }
 
 impl<T: Clone> Known<T> {
@@ -78,7 +86,7 @@ impl<C> Cache<C> {
         }
     }
 
-    /// Returns a token that was accepted, if that still holds.
+    /// Returns a token that was accepted, if that is still valid.
     #[inline]
     pub(crate) fn accepted(
         &self,
@@ -88,7 +96,7 @@ impl<C> Cache<C> {
         self.accepted.find(token, |known| known.if_it(holds))
     }
 
-    /// Returns why a token was refused, if that still holds.
+    /// Returns why a token was refused, if that is still valid.
     pub(crate) fn refused(
         &self,
         token: &[u8],
@@ -102,19 +110,29 @@ impl<C> Cache<C> {
     pub(crate) fn remember_accepted(
         &self,
         token: &[u8],
-        term: Term,
+        (term, now): (Term, UnixTime),
         held: usize,
         accepted: &Arc<Verified<C>>,
     ) {
         // The texts of our own claims are parts of the token.
         let claims = [token.len(), accepted.claims.places_bytes(), CLAIMS_BYTES, size_of::<C>()];
+        let held = held.saturating_add(accepted.proving_bytes());
         let bytes = claims.into_iter().fold(held, usize::saturating_add);
-        self.accepted.insert(token, bytes, Known { term, what: accepted.clone() });
+        let quota = term.standing.as_ref().map(|standing| Arc::clone(&standing.quotas.accepted));
+        let known = Known { term, what: accepted.clone() };
+        self.accepted.insert(token, bytes, known, quota.as_ref(), |known| known.term.is_over(now));
     }
 
-    /// Remembers a token that was refused with its signature known.
-    pub(crate) fn remember_refused(&self, token: &[u8], term: Term, rejection: &Rejection) {
-        self.refused.insert(token, 0, Known { term, what: rejection.clone() });
+    /// Remembers a token that was refused after its signature was checked.
+    pub(crate) fn remember_refused(
+        &self,
+        token: &[u8],
+        (term, now): (Term, UnixTime),
+        rejection: &Rejection,
+    ) {
+        let quota = term.standing.as_ref().map(|standing| Arc::clone(&standing.quotas.refused));
+        let known = Known { term, what: rejection.clone() };
+        self.refused.insert(token, 0, known, quota.as_ref(), |known| known.term.is_over(now));
     }
 }
 
@@ -188,11 +206,10 @@ mod tests {
     where
         C: serde::de::DeserializeOwned + Send + Sync + 'static,
     {
-        let presented = Presented::bearer(token.as_bytes());
-        if let Some(token) = validator.recognize(&presented) {
+        if let Some(token) = validator.recognize(token.as_bytes()) {
             return Ok(token);
         }
-        match validator.authenticate(&presented) {
+        match validator.authenticate(&Presented::bearer(token.as_bytes())) {
             Progress::Ready(decided) => decided,
             Progress::Pending(_) => panic!("it waits"),
         }
@@ -323,6 +340,34 @@ mod tests {
             .unwrap();
         let read = at_once(&validator, &token).unwrap();
         assert_eq!((read.extra(), read.evidence()), (&Nested("t".into()), SIGNED));
+    }
+
+    #[cfg(feature = "dpop")]
+    #[test]
+    fn d53_a_bound_token_counts_for_the_header_of_its_proofs_too() {
+        let world = World::new();
+        let set = json!({ "keys": [world.key.public_jwk()] }).to_string();
+        let token = |name: &str| {
+            let jkt = json!({ "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I" });
+            world.sign(
+                &json!({ "iss": "https://i.example", "aud": "api", "exp": NOW + 600, name: jkt }),
+            )
+        };
+        let (bound, other) = (token("cnf"), token("abc"));
+        for (bytes, expected) in [(1_000, false), (2_500, false), (4_500, true)] {
+            let validator = Validator::builder("https://i.example", "api")
+                .keys(Jwks::static_set("https://i.example", &set).unwrap())
+                .clock(world.clock.clone())
+                .dpop(crate::dpop::Dpop::accept().public_origins(["https://api.example"]))
+                .cache_bytes(bytes)
+                .build()
+                .unwrap();
+            let without = Some(RejectionKind::SenderConstrained);
+            assert_eq!(kind(at_once(&validator, &bound)), without);
+            assert_eq!(validator.recall(bound.as_bytes()).is_some(), expected, "{bytes}");
+            assert_eq!(kind(at_once(&validator, &other)), None);
+            assert_eq!(validator.recall(other.as_bytes()).is_some(), bytes > 1_000, "{bytes}");
+        }
     }
 
     #[test]

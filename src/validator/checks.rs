@@ -1,5 +1,5 @@
-//! Every check of a token by itself, for operators: where the pipeline ends at the first that fails, this
-//! goes on. It decides nothing.
+//! Every check of a token alone, for operators: the pipeline stops at the first failure, this continues. It
+//! decides nothing.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::validator::realm::{Realm, unknown_key};
 use crate::validator::realms::Realms;
 use crate::validator::trust::Trust;
 
-/// What one check came to.
+/// The result of one check.
 #[derive(Debug)]
 pub(crate) struct Check {
     pub(crate) name: &'static str,
@@ -42,7 +42,7 @@ impl Checks {
         self.0.push(Check { name, passed: None, said: said.to_string() });
     }
 
-    /// Adds what came of asking the issuer about the token.
+    /// Adds the result of asking the issuer about the token.
     #[cfg(feature = "introspection")]
     fn answered(&mut self, refusal: Option<&Refusal>) {
         const NAME: &str = "introspection";
@@ -50,7 +50,7 @@ impl Checks {
             None => self.passed(NAME, "the issuer says that the token is active"),
             Some(refusal @ Refusal::Unavailable(_)) => self.open(NAME, refusal),
             Some(_) if self.0.iter().any(|check| check.passed != Some(true)) => {
-                self.open(NAME, "the issuer isn't asked about a token that fails without it");
+                self.open(NAME, "the issuer isn't asked about a token that already fails");
             }
             Some(refusal) => self.failed(NAME, refusal),
         }
@@ -79,7 +79,7 @@ impl Checks {
 }
 
 impl<C> Validator<C> {
-    /// Holds a token against every rule, with the keys of now. `refusal` is what was decided about it;
+    /// Checks a token against every rule, with the current keys. `refusal` is the decision about it;
     /// an issuer isn't asked again.
     pub(crate) fn checks(&self, token: &[u8], _refusal: Option<&Refusal>) -> Vec<Check> {
         let mut checks = Checks::default();
@@ -98,7 +98,7 @@ impl<C> Validator<C> {
                     Some(realm)
                 }
                 Ok(Progress::Pending(_)) => {
-                    checks.open("issuer known", "the resolver of tenants is still to be asked");
+                    checks.open("issuer known", "the resolver of tenants hasn't been asked yet");
                     None
                 }
                 Err(rejection) => {
@@ -119,7 +119,7 @@ impl<C> Validator<C> {
 }
 
 impl Realm {
-    /// Adds whether the token isn't too long, and returns it.
+    /// Adds the check of the token's length, and returns the token.
     fn add_length(&self, token: &[u8], checks: &mut Checks) -> bool {
         let most = self.policy.max_token_bytes;
         let sizes = format!("{} bytes, at most {most}", token.len());
@@ -169,7 +169,7 @@ impl Realm {
                 self.add_signature(algorithm, header.kid.as_deref(), signed, now, checks);
             }
             (Err(rejection), ..) => checks.failed("signature", rejection),
-            _ => checks.open("signature", "it isn't known by which key to check it"),
+            _ => checks.open("signature", "it isn't known which key to check it with"),
         }
         let scopes = claims.scopes(json, &policy.sources.scope);
         checks.add("scopes", scopes, |scopes| {
@@ -178,7 +178,7 @@ impl Realm {
         });
     }
 
-    /// Adds whether the algorithm is accepted. `Some(None)` is that of the shared secret.
+    /// Adds the check of the algorithm. `Some(None)` is that of the shared secret.
     fn add_algorithm(&self, header: &Header<'_>, checks: &mut Checks) -> Option<Option<Algorithm>> {
         let accepted = match &self.trust {
             Trust::Jwks { .. } => listed(self.policy.algorithms.iter(), usize::MAX),
@@ -194,7 +194,7 @@ impl Realm {
 
     fn add_claims(&self, claims: &RawClaims<'_>, typed: bool, now: UnixTime, checks: &mut Checks) {
         let policy = &self.policy;
-        checks.add("required claims", policy.check_presence(claims), |()| "all there".to_owned());
+        checks.add("required claims", policy.check_presence(claims), |()| "all present".to_owned());
         checks.add("iss", policy.check_issuer(claims), |()| {
             format!("{:?}", policy.issuer_of(claims))
         });
@@ -229,7 +229,8 @@ impl Realm {
                 add_clock(keys, self.policy.times.leeway.as_secs(), checks);
                 let loaded = keys.load(now);
                 if loaded.state() != KeysState::Serving {
-                    let why = keys.trouble().map_or("no keys".to_owned(), |why| why.to_string());
+                    let why =
+                        keys.trouble(None).map_or("no keys".to_owned(), |why| why.to_string());
                     return checks.open("key", why);
                 }
                 let fitting = match loaded.candidates(algorithm, kid) {
@@ -247,7 +248,7 @@ impl Realm {
             (Trust::Introspection, _) => return,
         };
         let result = if genuine { Ok(()) } else { Err(RejectionKind::BadSignature) };
-        checks.add("signature", result, |()| "it holds".to_owned());
+        checks.add("signature", result, |()| "it is valid".to_owned());
     }
 }
 
@@ -255,7 +256,7 @@ fn quoted(text: &str) -> String {
     Excerpt::new(text).to_string()
 }
 
-/// Adds what the issuer's clock shows, where that is known.
+/// Adds the check of the issuer's clock, if its offset is known.
 fn add_clock(keys: &Jwks, leeway: u64, checks: &mut Checks) {
     let Some(offset) = keys.clock_offset() else { return };
     let by = offset.unsigned_abs();

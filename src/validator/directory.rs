@@ -1,13 +1,12 @@
-//! The tenants that are live, and how one becomes so.
+//! Finds the tenant of an `iss`: among the live ones, or by asking the resolver and fetching its keys.
 
-use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::clock::{Clock, monotonic};
 use crate::error::{ConfigError, within};
@@ -19,12 +18,12 @@ use crate::transport::{CONNECT_TIMEOUT, Transport, default_transport};
 use crate::validator::issuers::issuer::Issuer;
 use crate::validator::issuers::pattern::Pattern;
 use crate::validator::issuers::tenants::{Resolver, Tenant, Tenants};
+#[cfg(feature = "introspection")]
+use crate::validator::key_source::KeySource;
+use crate::validator::live::{Known, Landing, Outcome, State};
 use crate::validator::plan::realm;
 use crate::validator::realm::Realm;
-
-/// How many unknown tenants are remembered, and how many may be asked about at a time.
-const MAX_UNKNOWN: usize = 1_024;
-const MAX_FLIGHTS: usize = 1_024;
+use crate::validator::shared::Common;
 
 /// The tenants of one [`Tenants`].
 pub(crate) struct Directory {
@@ -38,25 +37,9 @@ pub(crate) struct Directory {
     wait: Duration,
     private_addresses: bool,
     /// Whether tokens may be bound to a key.
-    proofs: bool,
+    common: Common,
     first: Arc<Semaphore>,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    live: HashMap<Arc<str>, Live>,
-    unknown: HashMap<Arc<str>, Instant>,
-    /// The unknown ones, the oldest first.
-    in_order: VecDeque<Arc<str>>,
-    flights: HashMap<Arc<str>, watch::Receiver<Option<Outcome>>>,
-    /// When idle ones were last looked for.
-    swept: Option<Instant>,
-}
-
-struct Live {
-    realm: Arc<Realm>,
-    used: Instant,
 }
 
 /// What is known of a tenant.
@@ -66,19 +49,11 @@ pub(crate) enum Found {
     Later(Pending<Arc<Realm>>),
 }
 
-/// What the resolver and the first fetch came to.
-#[derive(Clone)]
-enum Outcome {
-    Live(Arc<Realm>),
-    Unknown,
-    Unavailable,
-}
-
 impl Directory {
     pub(crate) fn new(
         tenants: Tenants,
         clock: &Arc<dyn Clock>,
-        proofs: bool,
+        common: Common,
     ) -> Result<Self, ConfigError> {
         const DAY: u64 = 24 * 60 * 60;
         let secs = Duration::from_secs;
@@ -87,7 +62,7 @@ impl Directory {
         within("remember_unknown", tenants.remember_unknown, secs(1)..=secs(3_600))?;
         within("wait", tenants.wait, Duration::from_millis(100)..=secs(30))?;
         within("first_fetches", tenants.first_fetches, 1..=64)?;
-        // One for all: each reads the system's certificates.
+        // One for all tenants: each transport reads the system's certificates.
         let transport = tenants.transport.or_else(|| default_transport(CONNECT_TIMEOUT).ok());
         Ok(Self {
             pattern: Pattern::parse(&tenants.pattern)?,
@@ -99,7 +74,7 @@ impl Directory {
             remember_unknown: tenants.remember_unknown,
             wait: tenants.wait,
             private_addresses: tenants.private_addresses,
-            proofs,
+            common,
             first: Arc::new(Semaphore::new(tenants.first_fetches)),
             state: Mutex::default(),
         })
@@ -112,119 +87,58 @@ impl Directory {
     /// Finds the tenant of an `iss`; `None` if it can't be one of these.
     pub(crate) fn find(self: &Arc<Self>, iss: &str) -> Option<Found> {
         let now = monotonic();
+        // Dropping the last handle of a key source takes time, for which others must not wait: it is dropped
+        // after the lock.
         let mut gone = Vec::new();
         let mut state = self.state();
         state.sweep(self.idle, now, &mut gone);
-        if let Some(live) = state.live.get_mut(iss) {
-            live.used = now;
-            return Some(Found::Live(Arc::clone(&live.realm)));
+        if let Some(realm) = state.using(iss, now) {
+            return Some(Found::Live(realm));
         }
         let names = self.pattern.capture(iss)?;
-        if state.unknown.get(iss).is_some_and(|until| now < *until) {
-            return Some(Found::Unknown);
-        }
         let unavailable = || Found::Later(Pending::new(std::future::ready(Err(unavailable()))));
-        let outcome = match state.flights.get(iss) {
-            Some(outcome) => outcome.clone(),
-            None if state.flights.len() >= MAX_FLIGHTS => return Some(unavailable()),
-            None => {
+        let landing = match state.known(iss, now) {
+            Known::Unknown => return Some(Found::Unknown),
+            Known::OnItsWay(landing) => landing,
+            Known::TooMany => return Some(unavailable()),
+            Known::Nothing => {
                 let Ok(runtime) = Handle::try_current() else { return Some(unavailable()) };
                 let issuer: Arc<str> = iss.into();
-                let (told, outcome) = watch::channel(None);
-                state.flights.insert(Arc::clone(&issuer), outcome.clone());
+                let (told, landing) = watch::channel(None);
+                let number = state.begin(&issuer, landing.clone());
+                drop(state);
                 let names = names.into_iter().map(str::to_owned).collect();
-                let flight = Flight { directory: Arc::clone(self), issuer, told };
+                let flight = Flight { directory: Arc::clone(self), issuer, number, told };
+                // A runtime that is shutting down drops the task at once, and with it its entry here.
                 runtime.spawn(flight.run(names));
-                outcome
+                landing
             }
         };
-        drop(state);
-        Some(Found::Later(Pending::new(arrival(outcome, self.wait))))
+        Some(Found::Later(Pending::new(arrival(landing, self.wait))))
     }
 
     /// Returns the live tenant of an `iss`.
     pub(crate) fn live(&self, iss: &str) -> Option<Arc<Realm>> {
-        self.state().live.get(iss).map(|live| Arc::clone(&live.realm))
+        self.state().live(iss)
     }
 
-    /// Forgets a tenant, and ends what was remembered of its tokens.
+    /// Forgets a tenant, and invalidates its remembered tokens.
     pub(crate) fn forget(&self, iss: &str) {
-        let mut state = self.state();
-        state.unknown.remove(iss);
-        let gone = state.live.remove(iss);
-        drop(state);
-        if let Some(gone) = gone {
-            gone.realm.end();
-        }
-    }
-
-    /// Makes a tenant live, in place of the least recently used one if there are too many.
-    fn settle(&self, issuer: &Arc<str>, realm: &Arc<Realm>) {
-        let now = monotonic();
-        let mut gone = Vec::new();
-        let mut state = self.state();
-        while state.live.len() >= self.max_live {
-            state.note_uses(now);
-            let oldest = state.live.iter().min_by_key(|(_, live)| live.used);
-            let Some(oldest) = oldest.map(|(issuer, _)| Arc::clone(issuer)) else { break };
-            gone.extend(state.live.remove(&oldest));
-        }
-        let live = Live { realm: Arc::clone(realm), used: now };
-        gone.extend(state.live.insert(Arc::clone(issuer), live));
-        // What ends with the last handle of a key source isn't for others to wait for.
-        drop(state);
-    }
-
-    fn remember_unknown(&self, issuer: &Arc<str>) {
-        let now = monotonic();
-        let mut state = self.state();
-        let until = now.checked_add(self.remember_unknown).unwrap_or(now);
-        if state.unknown.insert(Arc::clone(issuer), until).is_none() {
-            state.in_order.push_back(Arc::clone(issuer));
-        }
-        while state.in_order.len() > MAX_UNKNOWN {
-            let Some(oldest) = state.in_order.pop_front() else { break };
-            state.unknown.remove(&oldest);
-        }
+        let gone = self.state().forget(iss);
+        drop(gone);
     }
 }
 
-impl State {
-    /// Notes which tenants remembered tokens came from meanwhile.
-    fn note_uses(&mut self, now: Instant) {
-        for live in self.live.values_mut() {
-            if live.realm.was_used() {
-                live.used = now;
-            }
-        }
-    }
-
-    /// Takes those out that were idle for so long, now and then.
-    fn sweep(&mut self, idle: Duration, now: Instant, gone: &mut Vec<Live>) {
-        let between = idle.checked_div(8).unwrap_or(idle);
-        let due = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= between);
-        if !due {
-            return;
-        }
-        self.swept = Some(now);
-        self.note_uses(now);
-        let is_idle = |live: &Live| now.saturating_duration_since(live.used) >= idle;
-        gone.extend(self.live.extract_if(|_, live| is_idle(live)).map(|(_, live)| live));
-    }
-}
-
-/// Waits for what a flight comes to.
-async fn arrival(
-    mut outcome: watch::Receiver<Option<Outcome>>,
-    wait: Duration,
-) -> Result<Arc<Realm>, Refusal> {
-    let arrived = timeout(wait, outcome.wait_for(Option::is_some)).await;
+/// Waits for the result of a flight.
+async fn arrival(mut landing: Landing, wait: Duration) -> Result<Arc<Realm>, Refusal> {
+    let arrived = timeout(wait, landing.wait_for(Option::is_some)).await;
     // Without an outcome, the resolver panicked.
     let outcome = arrived.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
     match outcome {
-        Some(Outcome::Live(realm)) => Ok(realm),
+        // Unless it was forgotten while its keys were fetched.
+        Some(Outcome::Live(realm)) if !realm.has_ended() => Ok(realm),
         Some(Outcome::Unknown) => Err(RejectionKind::WrongIssuer.into()),
-        Some(Outcome::Unavailable) | None => Err(unavailable()),
+        Some(Outcome::Live(_) | Outcome::Unavailable) | None => Err(unavailable()),
     }
 }
 
@@ -232,26 +146,37 @@ fn unavailable() -> Refusal {
     Unavailable::new(UnavailableReason::TenantUnavailable, Duration::from_secs(1)).into()
 }
 
-/// One tenant on its way to be live. It goes on though the request that began it has gone away; its
+/// The resolution of one tenant. It continues if the request that began it is dropped; its
 /// time is bounded.
 struct Flight {
     directory: Arc<Directory>,
     issuer: Arc<str>,
+    number: u64,
     told: watch::Sender<Option<Outcome>>,
 }
 
 impl Flight {
     async fn run(self, names: Vec<String>) {
-        let outcome = self.fly(names).await;
-        // Those who wait are told before others begin anew.
-        self.told.send_replace(Some(outcome));
+        let Directory { first, wait, .. } = &*self.directory;
+        let permit = timeout(*wait, Arc::clone(first).acquire_owned()).await;
+        let outcome = match &permit {
+            Ok(Ok(_)) => self.fly(names).await,
+            Ok(Err(_)) | Err(_) => Outcome::Unavailable,
+        };
+        // Waiting requests are notified before others begin again.
+        self.told.send_replace(Some(outcome.clone()));
+        drop(self);
+        // A fetch that hangs keeps its place among the first fetches until it has ended.
+        if let Outcome::Live(realm) = outcome
+            && let Some(jwks) = realm.jwks()
+        {
+            jwks.attempted().await;
+        }
+        drop(permit);
     }
 
     async fn fly(&self, names: Vec<String>) -> Outcome {
-        let Directory { resolver, first, wait, .. } = &*self.directory;
-        let Ok(Ok(_permit)) = timeout(*wait, first.acquire()).await else {
-            return Outcome::Unavailable;
-        };
+        let Directory { resolver, wait, .. } = &*self.directory;
         let tenant = Tenant::new(Arc::clone(&self.issuer), names);
         let resolved = match timeout(*wait, async { resolver.resolve(tenant).await }).await {
             Ok(Ok(resolved)) => resolved,
@@ -265,13 +190,14 @@ impl Flight {
             }
         };
         let Some(issuer) = resolved else {
-            self.directory.remember_unknown(&self.issuer);
-            return Outcome::Unknown;
+            return if self.is_unknown() { Outcome::Unknown } else { Outcome::Unavailable };
         };
         match self.build(issuer) {
             Ok(realm) => {
-                self.directory.settle(&self.issuer, &realm);
-                // Whether or not the keys are there then: those who wait are told by them why.
+                if !self.settle(&realm) {
+                    return Outcome::Unavailable;
+                }
+                // Whether or not the keys have arrived: waiting requests learn the reason from them.
                 if let Some(jwks) = realm.jwks() {
                     let _ = jwks.ready(*wait).await;
                 }
@@ -284,8 +210,24 @@ impl Flight {
         }
     }
 
+    /// Makes the tenant live, unless it was forgotten meanwhile: the resolver's answer may be out of
+    /// date.
+    fn settle(&self, realm: &Arc<Realm>) -> bool {
+        let Directory { max_live, .. } = *self.directory;
+        let mut gone = Vec::new();
+        let flight = (&self.issuer, self.number);
+        self.directory.state().settle(flight, realm, (max_live, monotonic()), &mut gone)
+    }
+
+    /// Remembers that there is no such tenant, unless that was forgotten meanwhile.
+    fn is_unknown(&self) -> bool {
+        let now = monotonic();
+        let until = now.checked_add(self.directory.remember_unknown).unwrap_or(now);
+        self.directory.state().remember_unknown((&self.issuer, self.number), until)
+    }
+
     fn build(&self, issuer: Issuer) -> Result<Arc<Realm>, ConfigError> {
-        let Directory { transport, private_addresses, proofs, clock, .. } = &*self.directory;
+        let Directory { transport, private_addresses, common, clock, .. } = &*self.directory;
         let mut settings = issuer.settings;
         let asked = &*self.issuer;
         if settings.template.is_some()
@@ -295,17 +237,26 @@ impl Flight {
                 "the resolver returned another issuer than it was asked for",
             ));
         }
-        // The address may be anybody's.
+        #[cfg(feature = "introspection")]
+        if settings.introspection.is_some()
+            || settings.keys.as_ref().is_some_and(KeySource::is_introspection)
+        {
+            return Err(ConfigError::new(
+                "the resolver returned an issuer that is asked about tokens: list it with \
+                 Validator::issuers, since a token that isn't a JWT doesn't name its issuer",
+            ));
+        }
+        // The address may come from any tenant.
         let keys = settings.keys.unwrap_or_else(|| Jwks::discover(&settings.issuer).into());
         settings.keys = Some(keys.for_a_tenant(transport.as_ref(), *private_addresses));
-        settings.proofs = *proofs;
+        settings.common = *common;
         realm(settings, clock, None)
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.directory.state().flights.remove(&self.issuer);
+        self.directory.state().end(&self.issuer, self.number);
     }
 }
 
@@ -313,7 +264,7 @@ impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory")
             .field("pattern", self.pattern.text())
-            .field("live", &self.state().live.len())
+            .field("live", &self.state().count())
             .finish_non_exhaustive()
     }
 }

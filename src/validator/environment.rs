@@ -1,3 +1,5 @@
+//! Reads a validator's settings from environment variables.
+
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -13,12 +15,12 @@ impl Validator {
     /// | variable | what |
     /// |---|---|
     /// | `ISSUER`, `AUDIENCE` | required: as in [`builder`](Self::builder) |
-    /// | `JWKS_URI` | where the keys are, as in [`Jwks::url`]; found by discovery without |
+    /// | `JWKS_URI` | the address of the keys, as in [`Jwks::url`]; by default they are found by discovery |
     /// | `ALGORITHMS` | as in [`ValidatorBuilder::algorithms`], separated by spaces |
     /// | `LEEWAY_SECS` | as in [`ValidatorBuilder::leeway`] |
     /// | `JWKS_TTL_SECS`, `JWKS_COOLDOWN_SECS`, `JWKS_TIMEOUT_SECS`, `JWKS_MAX_BYTES` | as in [`JwksBuilder`](crate::jwks::JwksBuilder) |
     ///
-    /// An empty variable is as good as none.
+    /// An empty variable counts as absent.
     ///
     /// ```no_run
     /// # fn example() -> Result<(), tower_bearer::ConfigError> {
@@ -86,7 +88,7 @@ impl Validator {
     }
 }
 
-/// Variables, and what is wrong with those that were read.
+/// The variables, and what is wrong with those that were read.
 struct Vars<L> {
     lookup: L,
     faults: Vec<String>,

@@ -1,3 +1,5 @@
+//! Which refusal follows from an error of the room `jose`.
+
 use crate::jose::JoseError;
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind};
 

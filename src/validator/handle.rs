@@ -1,21 +1,28 @@
+//! The validator, its parts, and what other rooms ask of it.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "dpop")]
-use crate::binding::dpop::checker::Checker;
+use crate::binding::dpop;
+#[cfg(feature = "mtls")]
+use crate::binding::mtls;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 #[cfg(feature = "dpop")]
 use crate::jose::Backend;
 use crate::jwks::{Health, Jwks, NotReady};
-use crate::token::NoClaims;
+use crate::metadata::AuthorizationServers;
+use crate::token::{NoClaims, Provable};
 use crate::validator::cache::Cache;
+#[cfg(feature = "dpop")]
+use crate::validator::fapi;
 use crate::validator::in_force::InForce;
 #[cfg(feature = "introspection")]
 use crate::validator::opaque::Remembering;
 use crate::validator::realms::Realms;
-use crate::validator::settings::Shared;
+use crate::validator::shared::{Common, Shared};
 use crate::validator::summary::Summary;
 
 /// Checks access tokens: their issuer, audience, times and signature.
@@ -37,51 +44,76 @@ use crate::validator::summary::Summary;
 ///   cache. When an issuer is removed or its settings change, the entries of its tokens are invalid.
 /// * It is bounded, in tokens ([`cache_entries`](crate::ValidatorBuilder::cache_entries), 10 000 by default)
 ///   and in bytes ([`cache_bytes`](crate::ValidatorBuilder::cache_bytes), 32 MiB). Entries that were not
-///   used lately are evicted first (CLOCK), so that tokens that are used once don't displace those that
-///   are used all the time.
+///   used recently are evicted first (CLOCK), so that tokens that are used once don't displace those that
+///   are used all the time. Of several issuers, each has an equal part: what others don't use may be
+///   borrowed, and a flood of one issuer's tokens evicts only its own.
 /// * Only accepted tokens are stored in it. Tokens with an invalid signature, or with claims that the
-///   application can't read, are cached apart, in a table of 512 tokens and 1 MiB that any caller can
+///   application can't read, are cached separately, in a table of 512 tokens and 1 MiB that any caller can
 ///   fill, so that the same token isn't verified repeatedly. A refusal for another reason never costs a
 ///   signature check. Once the `exp` of such a token has passed, or the keys have changed, it is checked
 ///   again.
 ///
-/// Every hit hands out the same claims: [`AccessToken`](crate::AccessToken) clones of one `Arc`.
-/// The application's own claims are read once as well, not for each request: the result of their
+/// Every hit returns the same claims: [`AccessToken`](crate::AccessToken) clones of one `Arc`.
+/// The application's own claims are also read once, not for each request: the result of their
 /// `Deserialize` should depend only on the claims.
 ///
-/// Remembered tokens are never printed, but they lie in memory until others take their place, which
+/// Remembered tokens are never printed, but stay in memory until others replace them, which
 /// may be after they expired.
 pub struct Validator<C = NoClaims> {
     pub(crate) inner: Arc<Inner<C>>,
 }
 
+const NOTHING_TO_BIND_TO: &str = "only tokens that are bound to something are accepted \
+                                  (require_bound, fapi2), but clients can show nothing: give .dpop(…) or \
+                                  .mtls(…) as well";
+
 pub(crate) struct Inner<C> {
     pub(crate) realms: Realms,
     pub(crate) clock: Arc<dyn Clock>,
-    /// `None` if it is switched off.
+    /// `None` if it is disabled.
     pub(crate) cache: Option<Cache<C>>,
     #[cfg(feature = "introspection")]
     pub(crate) opaque: Remembering<C>,
     pub(crate) summary: Arc<Summary>,
+    /// The rules for all tokens.
+    pub(crate) common: Common,
+    /// Whether tokens must be bound to something.
+    #[cfg(any(feature = "dpop", feature = "mtls"))]
+    pub(crate) require_bound: bool,
     /// `None` if it is off.
     #[cfg(feature = "dpop")]
-    pub(crate) dpop: Option<Arc<Checker>>,
+    pub(crate) dpop: Option<Arc<dpop::checker::Checker>>,
+    /// `None` if it is off.
+    #[cfg(feature = "mtls")]
+    pub(crate) mtls: Option<mtls::checker::Checker>,
 }
 
 impl<C> Inner<C> {
-    /// Puts the parts together.
+    /// Builds a validator from its parts.
     ///
     /// # Errors
     ///
-    /// If what is set for DPoP can't work.
+    /// If the settings for DPoP or for mutual TLS can't work.
     pub(crate) fn new(
         realms: Realms,
         shared: Shared,
         cache: Option<Cache<C>>,
     ) -> Result<Self, ConfigError> {
+        let (common, require_bound) = (shared.common(), shared.require_bound);
+        if require_bound && common.provable == Provable::default() {
+            return Err(ConfigError::new(NOTHING_TO_BIND_TO));
+        }
+        #[cfg(feature = "mtls")]
+        let mtls = shared.mtls.map(mtls::Mtls::build).transpose()?;
         #[cfg(feature = "dpop")]
         let dpop = match shared.dpop {
             Some(dpop) => {
+                let dpop = if common.fapi2 {
+                    let algorithms = fapi::choose(dpop.chosen(), "DPoP proofs")?;
+                    dpop.by_fapi2(algorithms)
+                } else {
+                    dpop
+                };
                 let checker = dpop.build(Backend::preferred_or_error()?, &realms.audience())?;
                 Some(Arc::new(checker))
             }
@@ -96,17 +128,14 @@ impl<C> Inner<C> {
             cache,
             #[cfg(feature = "introspection")]
             opaque: Remembering::new(shared.cache_entries, shared.cache_bytes),
+            common,
+            #[cfg(any(feature = "dpop", feature = "mtls"))]
+            require_bound,
             #[cfg(feature = "dpop")]
             dpop,
+            #[cfg(feature = "mtls")]
+            mtls,
         })
-    }
-
-    /// Returns `true` if tokens may be bound to a key of the client's.
-    pub(crate) const fn accepts_proofs(&self) -> bool {
-        #[cfg(feature = "dpop")]
-        return self.dpop.is_some();
-        #[cfg(not(feature = "dpop"))]
-        false
     }
 }
 
@@ -115,8 +144,27 @@ impl<C> Validator<C> {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Returns the names of the algorithms of DPoP proofs, if those are accepted, and whether they are
+    /// required.
+    pub(crate) fn proofs(&self) -> Option<(Arc<str>, bool)> {
+        #[cfg(feature = "dpop")]
+        {
+            let checker = self.inner.dpop.as_ref()?;
+            let is_only_way = self.inner.require_bound && !self.accepts_certificates();
+            let required = checker.mode == dpop::checker::Mode::Require || is_only_way;
+            Some(((*checker.names).into(), required))
+        }
+        #[cfg(not(feature = "dpop"))]
+        None
+    }
+
+    /// Returns `true` if tokens may be bound to a certificate.
+    pub(crate) fn accepts_certificates(&self) -> bool {
+        self.inner.common.provable.certificates
+    }
+
     /// Returns the key source; `None` if a shared secret is used, or if the validator was built by
-    /// [`issuers`](Self::issuers), where [`jwks_of`](Self::jwks_of) is for each.
+    /// [`issuers`](Self::issuers), whose key sources [`jwks_of`](Self::jwks_of) returns.
     pub fn jwks(&self) -> Option<&Jwks> {
         match &self.inner.realms {
             Realms::One(realm) => realm.jwks(),
@@ -124,13 +172,13 @@ impl<C> Validator<C> {
         }
     }
 
-    /// Waits until the first keys are there, for at most this long. Of several issuers, those that
-    /// [`readiness`](crate::issuers::IssuersBuilder::readiness) says.
+    /// Waits until the first keys are loaded, for at most this long. With several issuers,
+    /// [`readiness`](crate::issuers::IssuersBuilder::readiness) says for which of them.
     ///
     /// # Errors
     ///
-    /// If they aren't there by then. The error says whose keys they are, from where, and what the
-    /// last attempt failed with.
+    /// If they aren't loaded by then. The error names the issuer, the address and the error of the
+    /// last attempt.
     pub async fn ready(&self, deadline: Duration) -> Result<(), NotReady> {
         match &self.inner.realms {
             Realms::One(realm) => realm.ready(deadline).await,
@@ -138,7 +186,7 @@ impl<C> Validator<C> {
         }
     }
 
-    /// Returns whether tokens can be checked now, for a readiness probe. Of several issuers, see
+    /// Returns whether tokens can be checked now, for a readiness probe. With several issuers, see
     /// [`readiness`](crate::issuers::IssuersBuilder::readiness).
     pub fn health(&self) -> Health {
         match &self.inner.realms {
@@ -147,7 +195,7 @@ impl<C> Validator<C> {
         }
     }
 
-    /// Returns what counts requests for the log.
+    /// Returns the summary that counts requests for the log.
     pub(crate) fn summary(&self) -> &Arc<Summary> {
         &self.inner.summary
     }
@@ -157,17 +205,16 @@ impl<C> Validator<C> {
         self.inner.realms.in_force()
     }
 
-    /// Returns the authorization servers whose tokens are accepted, without their other spellings.
-    pub(crate) fn authorization_servers(&self) -> Vec<String> {
+    /// Returns the authorization servers whose tokens are accepted, without their other spellings. The
+    /// result follows the list of issuers.
+    pub(crate) fn authorization_servers(&self) -> AuthorizationServers {
         match &self.inner.realms {
-            Realms::One(realm) => vec![realm.policy.name().to_string()],
-            Realms::Many(many) => {
-                many.list().realms().map(|realm| realm.policy.name().to_string()).collect()
-            }
+            Realms::One(realm) => AuthorizationServers::new(vec![realm.policy.name().to_string()]),
+            Realms::Many(many) => many.servers.clone(),
         }
     }
 
-    /// Returns the clock, and how far others may be off.
+    /// Returns the clock, and how far other clocks may be off.
     pub(crate) fn time(&self) -> (Arc<dyn Clock>, Duration) {
         let leeway = match &self.inner.realms {
             Realms::One(realm) => realm.policy.times.leeway,

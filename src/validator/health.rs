@@ -1,3 +1,5 @@
+//! Whether an issuer's tokens can be checked now, and the wait until they can.
+
 use std::time::Duration;
 
 #[cfg(feature = "introspection")]

@@ -1,3 +1,5 @@
+//! What a validator accepts, as the values of one log line.
+
 use std::sync::Arc;
 
 use crate::text::listed;
@@ -10,7 +12,7 @@ use crate::validator::trust::Trust;
 /// How many values of each kind are shown.
 const SHOWN: usize = 8;
 
-/// What a validator accepts, for one line in the log. Nothing of it is secret.
+/// What a validator accepts, for one line in the log. None of it is secret.
 #[derive(Debug)]
 pub(crate) struct InForce {
     pub(crate) issuer: String,

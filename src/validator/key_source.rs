@@ -1,3 +1,5 @@
+//! Where a validator gets its keys from: a key source, its builder, or introspection.
+
 use std::sync::Arc;
 
 use crate::jose::HmacAlgorithm;
@@ -24,7 +26,13 @@ impl KeySource {
         Self(Source::SharedSecret(algorithm, secret))
     }
 
-    /// Takes from an address that may be anybody's what isn't fetched yet.
+    /// Returns `true` if the issuer is asked about every token.
+    #[cfg(feature = "introspection")]
+    pub(crate) const fn is_introspection(&self) -> bool {
+        matches!(self.0, Source::Introspection(_))
+    }
+
+    /// Makes a source that isn't built yet safe for an address that any tenant may have chosen.
     pub(crate) fn for_a_tenant(
         self,
         transport: Option<&Arc<dyn Transport>>,
@@ -39,7 +47,7 @@ impl KeySource {
     }
 }
 
-/// The issuer is asked about every token, whatever it looks like.
+/// The issuer is asked about every token, whatever its form.
 #[cfg(feature = "introspection")]
 #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
 impl From<crate::introspection::Introspection> for KeySource {

@@ -1,9 +1,9 @@
-//! How much memory the application's claims hold, estimated while they are read.
+//! Estimates how much memory the application's claims hold, while they are read.
 //!
-//! What a token costs in the cache is more than its length once its claims are a tree: `[[1]]` is
-//! five characters and two allocations. Which types the application has isn't known here, but the
-//! size of everything that is read, and where it is one of many, is. From that follows the most that
-//! the standard library's, `serde_json`'s and `indexmap`'s collections take for it.
+//! A token takes more of the cache than its length once its claims are a tree: `[[1]]` is
+//! five characters and two allocations. The application's types aren't known here, but the
+//! size of everything that is read is, and whether it is one of many. From that follows the most that
+//! the collections of the standard library, `serde_json` and `indexmap` take for it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -14,17 +14,17 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-/// What an allocation costs beyond what was asked for.
+/// The overhead of an allocation.
 const ALLOCATION: usize = 24;
 
-/// Reads the application's claims. Returns with them how much they hold outside of themselves.
+/// Reads the application's claims. Also returns how much they hold outside of themselves.
 ///
 /// # Errors
 ///
 /// As the type's own reading.
 pub(crate) fn read<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, usize), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(payload);
-    // What needs no drop holds nothing, and no type is cheaper to read than by itself.
+    // A type that needs no drop holds nothing on the heap, and is cheapest to read directly.
     if !needs_drop::<C>() {
         return C::deserialize(&mut deserializer).map(|claims| (claims, 0));
     }
@@ -64,7 +64,7 @@ impl Meter {
     }
 }
 
-/// What is read goes on to the next member, element or value with the meter.
+/// Passes the meter on to each member, element or value that is read.
 struct Metered<'m, T> {
     inner: T,
     meter: &'m Meter,
@@ -74,7 +74,7 @@ struct Metered<'m, T> {
 struct Collecting<'m, T> {
     inner: T,
     meter: &'m Meter,
-    /// Whether its elements go into a collection. Those of a struct or tuple lie within itself.
+    /// Whether its elements go into a collection. Those of a struct or tuple are part of itself.
     grows: bool,
     first: bool,
     key: usize,
@@ -120,7 +120,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Metered<'_, D> {
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        // Names of fields become numbers; only where unknown ones are collected they are kept.
+        // Names of fields become numbers; they are kept only where unknown ones are collected.
         if needs_drop::<V::Value>() {
             self.meter.value::<V::Value>();
         }

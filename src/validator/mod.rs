@@ -1,7 +1,9 @@
-//! What is accepted, and the pipeline that decides it.
+//! What is accepted, and the pipeline that decides it. `builder` and `issuers` make `settings`, which `plan`
+//! checks and turns into a `realm` for each issuer. A token passes `pipeline`: it is recalled from `cache`,
+//! or read and verified by its realm or by `opaque`, remembered, and checked against its sender by `bind`.
 
 mod audience;
-#[cfg(feature = "dpop")]
+#[cfg(any(feature = "dpop", feature = "mtls"))]
 mod bind;
 mod build;
 mod builder;
@@ -9,6 +11,7 @@ mod cache;
 mod checks;
 mod directory;
 mod environment;
+mod fapi;
 mod faults;
 mod handle;
 mod health;
@@ -16,16 +19,21 @@ mod in_force;
 pub mod issuers;
 mod key_source;
 mod list;
+mod live;
 mod metered;
 #[cfg(feature = "introspection")]
 mod opaque;
+mod opened;
 mod pipeline;
 mod plan;
 mod policy;
 mod presented;
+mod quota;
 mod realm;
 mod realms;
+mod set;
 mod settings;
+mod shared;
 mod standing;
 mod summary;
 mod table;

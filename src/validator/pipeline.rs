@@ -1,4 +1,4 @@
-//! The way of a token through a validator.
+//! The path of a token through a validator: recall, verify, remember.
 
 use std::sync::Arc;
 
@@ -9,21 +9,29 @@ use crate::jose::Scratch;
 use crate::jwks::LoadedKeys;
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Refusal, Rejection, RejectionKind};
-use crate::token::{AccessToken, Evidence, Lifetime, Verified};
+use crate::token::{AccessToken, Evidence, Lifetime, RawClaims, Verified};
 use crate::validator::cache::Cache;
 use crate::validator::handle::{Inner, Validator};
+#[cfg(feature = "introspection")]
+use crate::validator::opaque::begins_as_jwt;
+use crate::validator::opened::Opened;
 use crate::validator::presented::Presented;
 use crate::validator::realm::{Realm, Seal, Unproved, Waiting};
 use crate::validator::realms::{Many, Realms};
 use crate::validator::unreadable::read_extra;
 
 impl<C> Validator<C> {
-    /// Returns what a token says that was verified before, if that still holds.
+    /// Returns a token's claims that were verified before, if that is still valid.
     #[inline]
     pub(crate) fn recall(&self, token: &[u8]) -> Option<Arc<Verified<C>>> {
         let Inner { cache, clock, realms, .. } = &*self.inner;
         let cache = cache.as_ref()?;
-        // Before the lookup: to read the clock takes longer while memory is waited for.
+        // Only JWTs are in this cache; other tokens are in that of the answers about them.
+        #[cfg(feature = "introspection")]
+        if !begins_as_jwt(token) {
+            return None;
+        }
+        // Before the lookup: reading the clock takes longer while memory is being loaded.
         let now = clock.now();
         match realms {
             Realms::One(realm) => {
@@ -34,7 +42,7 @@ impl<C> Validator<C> {
         }
     }
 
-    /// Returns what a token of one of several issuers says.
+    /// The same, for a token of one of several issuers.
     #[cold]
     fn recall_among(cache: &Cache<C>, token: &[u8], now: UnixTime) -> Option<Arc<Verified<C>>> {
         cache.accepted(token, |term| term.stands(now))
@@ -44,7 +52,7 @@ impl<C> Validator<C> {
     pub(crate) fn recall_refused(&self, token: &[u8]) -> Option<Rejection> {
         let Inner { cache, clock, realms, .. } = &*self.inner;
         let cache = cache.as_ref()?;
-        // Only for a token that is known is the clock read.
+        // The clock is read only for a token that is known.
         match realms {
             Realms::One(realm) => {
                 let generation = realm.watch.generation();
@@ -60,7 +68,7 @@ impl<C> Validator<C> {
         let rules = match (&self.inner.realms, token.entry()) {
             (Realms::One(realm), _) => realm.policy.times,
             (Realms::Many(_), Some(entry)) if !entry.has_ended() => entry.times(),
-            (Realms::Many(many), _) => match many.of(token.issuer()) {
+            (Realms::Many(many), _) => match many.of(token) {
                 Some(realm) => realm.policy.times,
                 None => return Err(RejectionKind::WrongIssuer.into()),
             },
@@ -77,17 +85,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be told.
+    /// [`Refusal::Rejection`] if it isn't valid, [`Refusal::Unavailable`] if that can't be determined.
     pub async fn validate(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
-        let presented = Presented::bearer(token.as_bytes());
-        if let Some(token) = self.recognize(&presented) {
+        if let Some(token) = self.recognize(token.as_bytes()) {
             self.inner.summary.accepted();
             return Ok(token);
         }
-        let decided = match self.authenticate(&presented) {
-            Progress::Ready(decided) => decided,
-            Progress::Pending(decided) => decided.await,
-        };
+        let presented = Presented::bearer(token.as_bytes());
+        let decided = self.authenticate(&presented).settled().await;
         match &decided {
             Ok(_) => self.inner.summary.accepted(),
             Err(refusal) => self.inner.summary.refused(refusal),
@@ -97,45 +102,43 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
 
     /// Decides about a token, without counting it.
     pub(crate) async fn decide(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
-        let presented = Presented::bearer(token.as_bytes());
-        match self.recognize(&presented) {
+        match self.recognize(token.as_bytes()) {
             Some(token) => Ok(token),
-            None => match self.authenticate(&presented) {
-                Progress::Ready(decided) => decided,
-                Progress::Pending(decided) => decided.await,
-            },
+            None => self.authenticate(&Presented::bearer(token.as_bytes())).settled().await,
         }
     }
 
-    /// Returns the token of a request, if what it presents was verified before and that still holds.
+    /// Returns the token of a request that presents nothing else, if it was verified before and that is still
+    /// valid.
     #[inline]
-    pub(crate) fn recognize(&self, presented: &Presented<'_>) -> Option<AccessToken<C>> {
-        // Where tokens may be bound to a key, more is to be asked of a request.
-        #[cfg(feature = "dpop")]
-        if self.inner.dpop.is_some() {
+    pub(crate) fn recognize(&self, token: &[u8]) -> Option<AccessToken<C>> {
+        // If tokens may be bound, a request needs more checks.
+        #[cfg(any(feature = "dpop", feature = "mtls"))]
+        if self.binds() {
             return None;
         }
-        self.recall(presented.token).map(AccessToken::new)
+        self.recall(token).map(AccessToken::new)
     }
 
-    /// Decides whether a request is authenticated by what it presents, where
+    /// Decides whether a request is authenticated by what it presents, if
     /// [`recognize`](Self::recognize) doesn't know it. Nothing waits here, and nothing is fetched.
     #[inline]
     pub(crate) fn authenticate(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
-        #[cfg(feature = "dpop")]
-        if let Some(checker) = self.dpop() {
-            return self.authenticate_bound(checker, presented);
+        #[cfg(any(feature = "dpop", feature = "mtls"))]
+        if self.binds() {
+            return self.authenticate_bound(presented);
         }
-        // A bearer token, with which nothing else is to be shown: one that is bound to a key (`cnf`)
-        // isn't verified at all.
-        self.verify(presented.token).map(AccessToken::new)
+        // A bearer token, which needs nothing else to be shown: one that is bound (`cnf`) is never
+        // verified.
+        self.verify(presented.token, presented.issuer).map(AccessToken::new)
     }
 
-    /// Verifies a token that [`recall`](Self::recall) doesn't know.
+    /// Verifies a token that [`recall`](Self::recall) doesn't know. `_issuer` is the one that its route
+    /// names.
     #[inline]
-    pub(crate) fn verify(&self, token: &[u8]) -> Progress<Arc<Verified<C>>> {
+    pub(crate) fn verify(&self, token: &[u8], _issuer: Option<&str>) -> Progress<Arc<Verified<C>>> {
         #[cfg(feature = "introspection")]
-        if let Some(progress) = self.verify_by_asking(token) {
+        if let Some(progress) = self.verify_by_asking(token, _issuer) {
             return progress;
         }
         if let Some(rejection) = self.recall_refused(token) {
@@ -150,16 +153,21 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// Verifies a token of one of several issuers.
     #[inline(never)]
     fn verify_among(&self, many: &Many, token: &[u8]) -> Progress<Arc<Verified<C>>> {
-        match many.select(token) {
-            Ok(Progress::Ready(realm)) => self.verify_by(&realm, token),
+        if let Err(rejection) = many.check_length(token) {
+            return Progress::Ready(Err(rejection.into()));
+        }
+        let (mut scratch, mut claims) = (Scratch::take(token.len()), RawClaims::default());
+        let mut opened = match Opened::new(token, &mut scratch) {
+            Ok(opened) => opened,
+            Err(rejection) => return Progress::Ready(Err(rejection.into())),
+        };
+        match many.select_by(&mut opened, &mut claims) {
+            Ok(Progress::Ready(realm)) => self.verify_opened(&realm, token, opened, &mut claims),
             Ok(Progress::Pending(realm)) => {
                 let (validator, token): (_, Box<[u8]>) = (self.clone(), token.into());
                 Progress::Pending(Pending::new(async move {
                     let realm = realm.await?;
-                    match validator.verify_by(&realm, &token) {
-                        Progress::Ready(decided) => decided,
-                        Progress::Pending(decided) => decided.await,
-                    }
+                    validator.verify_by(&realm, &token).settled().await
                 }))
             }
             Err(rejection) => Progress::Ready(Err(rejection.into())),
@@ -172,8 +180,27 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if token.len() > realm.policy.max_token_bytes {
             return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
         }
-        let mut scratch = Scratch::take(token.len());
-        let unproved = match realm.read(token, &mut scratch, &*self.inner.clock) {
+        let (mut scratch, mut claims) = (Scratch::take(token.len()), RawClaims::default());
+        match Opened::new(token, &mut scratch) {
+            Ok(opened) => self.verify_opened(realm, token, opened, &mut claims),
+            Err(rejection) => Progress::Ready(Err(rejection.into())),
+        }
+    }
+
+    /// Verifies a token of this issuer, of which something may have been read already.
+    #[inline]
+    fn verify_opened<'a>(
+        &self,
+        realm: &Arc<Realm>,
+        token: &'a [u8],
+        opened: Opened<'a>,
+        claims: &mut RawClaims<'a>,
+    ) -> Progress<Arc<Verified<C>>> {
+        // Of several issuers, another may accept longer ones.
+        if token.len() > realm.policy.max_token_bytes {
+            return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
+        }
+        let unproved = match realm.read(opened, claims, &*self.inner.clock) {
             Ok(unproved) => unproved,
             Err(rejection) => return Progress::Ready(Err(rejection.into())),
         };
@@ -188,12 +215,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
                 let (waiting, token): (_, Box<[u8]>) = (unproved.wait(), token.into());
                 Progress::Pending(Pending::new(async move {
                     let keys = keys.await?;
-                    // Removed meanwhile, or replaced by the same issuer with other rules.
+                    // Removed meanwhile, or replaced by an entry of the same issuer with other rules.
                     if realm.has_ended() {
-                        return match validator.verify(&token) {
-                            Progress::Ready(decided) => decided,
-                            Progress::Pending(decided) => decided.await,
-                        };
+                        return validator.verify(&token, None).settled().await;
                     }
                     Ok(validator.verify_with(&keys, &realm, &token, &waiting)?)
                 }))
@@ -201,7 +225,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         }
     }
 
-    /// Goes on after the wait for keys.
+    /// Continues after the wait for keys.
     fn verify_with(
         &self,
         keys: &LoadedKeys,
@@ -213,18 +237,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if let Some(verified) = self.recall(token) {
             return Ok(verified);
         }
-        let unproved = realm.resume(waiting, self.inner.clock.now())?;
+        let mut claims = RawClaims::default();
+        let unproved = realm.resume(waiting, &mut claims, self.inner.clock.now())?;
         let seal = realm.check_with(keys, &unproved)?;
         self.conclude(realm, token, &unproved, seal)
     }
 
-    /// Concludes from what the keys say, and remembers it.
+    /// Completes the decision after the signature check, and remembers it.
     #[inline]
     fn conclude(
         &self,
         realm: &Realm,
         token: &[u8],
-        unproved: &Unproved<'_>,
+        unproved: &Unproved<'_, '_>,
         seal: Seal<'_>,
     ) -> Result<Arc<Verified<C>>, Rejection> {
         let concluded = if seal.genuine {
@@ -234,31 +259,34 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             Err(RejectionKind::BadSignature.into())
         };
         if let Some(cache) = &self.inner.cache {
+            let term = (seal.term, unproved.now);
             match &concluded {
-                // Not for longer than its issuer would say so.
+                // Remembered with the issuer's answer instead, for as long as that allows.
                 #[cfg(feature = "introspection")]
                 Ok(_) if realm.asks_about_jwts() => {}
-                Ok((verified, held)) => cache.remember_accepted(token, seal.term, *held, verified),
-                Err(rejection) => cache.remember_refused(token, seal.term, rejection),
+                Ok((verified, held)) => cache.remember_accepted(token, term, *held, verified),
+                Err(rejection) => cache.remember_refused(token, term, rejection),
             }
         }
         Ok(concluded?.0)
     }
 
     /// Builds the owned claims. The application's own claims are deserialized only after the
-    /// signature was verified. Returns with them how much those hold.
+    /// signature was verified. Also returns how much those hold.
     #[inline]
     fn own(
         &self,
         realm: &Realm,
         token: &[u8],
-        unproved: &Unproved<'_>,
+        unproved: &Unproved<'_, '_>,
         evidence: Evidence<'_>,
     ) -> Result<(Arc<Verified<C>>, usize), Rejection> {
         let (extra, held) = read_extra(unproved.payload)?;
-        let claims = realm.claims(unproved, evidence)?;
+        let sources = &realm.policy.sources;
+        let scopes = unproved.claims.scopes(unproved.payload, &sources.scope)?;
         let until = realm.policy.times.ends(unproved.claims.times);
         let lifetime = Lifetime::new(until, Arc::clone(&self.inner.clock));
+        let claims = realm.claims(unproved.claims, scopes, evidence);
         Ok((Arc::new(Verified::new(claims, extra, lifetime, token)), held))
     }
 }

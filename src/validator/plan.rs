@@ -1,4 +1,4 @@
-//! From the settings of an issuer to what holds of its tokens: what can't work is found here.
+//! Checks the settings of an issuer, and turns them into its realm.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use crate::issuer::check_issuer_text;
 use crate::jose::{Algorithm, Backend, HmacKey};
 use crate::jwks::Jwks;
 use crate::token::{Sources, TimeRules, TrustDomain};
+use crate::validator::fapi;
 use crate::validator::key_source::{KeySource, Source};
 #[cfg(feature = "introspection")]
 use crate::validator::opaque::{Asked, asked, introspection, is_as_before};
@@ -20,8 +21,8 @@ use crate::validator::trust::Trust;
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-/// What RFC 9068 §2.2 requires beside `iss`, `aud` and `exp`. By name: another claim that could be
-/// required isn't one of the RFC's.
+/// The claims that RFC 9068 §2.2 requires beside `iss`, `aud` and `exp`. By name: another claim that could
+/// be required isn't one of the RFC's.
 const RFC_9068: [RequiredClaim; 4] = [
     RequiredClaim::Subject,
     RequiredClaim::ClientId,
@@ -33,7 +34,7 @@ const RFC_9068: [RequiredClaim; 4] = [
 struct Plan {
     policy: Policy,
     trust: Trust,
-    /// Whether the keys are those of the issuer's entry before.
+    /// Whether the keys are those of the issuer's previous entry.
     same_keys: bool,
     #[cfg(feature = "introspection")]
     asked: Option<Asked>,
@@ -51,8 +52,8 @@ pub(crate) fn only_realm(
     Ok(Arc::new(realm))
 }
 
-/// Builds one of several issuers. `before` is its entry in the list that is replaced, which goes on if
-/// nothing about it changes; its keys do if the same ones are asked for.
+/// Builds one of several issuers. `before` is its entry in the list that is replaced, which is kept if
+/// nothing about it changes; its keys are kept if the new settings name the same ones.
 pub(crate) fn realm(
     settings: Settings,
     clock: &Arc<dyn Clock>,
@@ -79,13 +80,14 @@ fn plan(
     let profile = profile(&settings)?;
     if settings.no_template {
         return Err(ConfigError::new(format!(
-            "the issuer {:?} has no tenants: allow_tenants and its relatives are for \
+            "the issuer {:?} has no tenants: allow_tenants and similar settings are for \
              Issuer::entra_v2, entra_v1 and template",
             settings.issuer
         )));
     }
     check_names(&settings)?;
     check_bounds(&settings)?;
+    let settings = if settings.common.fapi2 { fapi::hold(settings)? } else { settings };
     check_sources(&settings.sources)?;
     #[cfg(feature = "introspection")]
     let (introspection, of_answers) = (introspection(&settings)?, settings.required.clone());
@@ -115,11 +117,15 @@ fn plan(
         algorithms: choose_algorithms(settings.algorithms, &profile, backend)?,
         profile,
         required: required.into(),
-        times: TimeRules { leeway: settings.leeway, max_age: settings.max_age },
+        times: TimeRules {
+            leeway: settings.leeway,
+            max_age: settings.max_age,
+            past_iat: settings.common.fapi2,
+        },
         sources: settings.sources,
         max_token_bytes: settings.max_token_bytes,
         template,
-        proofs: settings.proofs,
+        provable: settings.common.provable,
     };
     let same_keys = before.is_some_and(|before| trust.is_of_the_same_keys(&before.trust));
     #[cfg(feature = "introspection")]
@@ -169,7 +175,7 @@ fn check_names(settings: &Settings) -> Result<(), ConfigError> {
     settings.more_issuers.iter().try_for_each(|issuer| check_issuer_text(issuer))?;
     if settings.audiences.iter().any(String::is_empty) {
         return Err(ConfigError::new(
-            "an audience is empty: give what the authorization server calls this service",
+            "an audience is empty: give the authorization server's name for this service",
         ));
     }
     if let Some(audience) = settings.audiences.iter().find(|it| it.trim() != **it) {
@@ -209,7 +215,7 @@ fn check_sources(sources: &Sources) -> Result<(), ConfigError> {
     };
     if let Some(name) = sources.kept.iter().find(is_read) {
         return Err(ConfigError::new(format!(
-            "the claim {name:?} can't be kept, it holds the scopes or the client's id: ask for these"
+            "the claim {name:?} can't be kept, it holds the scopes or the client's id: read these instead"
         )));
     }
     match sources.client_id.names().find(|name| sources.scope.has_claim(name)) {
@@ -220,7 +226,7 @@ fn check_sources(sources: &Sources) -> Result<(), ConfigError> {
     }
 }
 
-/// Returns what signatures are checked with, of this issuer alone.
+/// Returns how signatures are checked, for this issuer alone.
 fn trust(
     keys: Option<KeySource>,
     issuer: &str,
@@ -254,11 +260,11 @@ fn trust(
         Some(KeySource(Source::Builder(builder))) => builder.clock_unless_set(clock).build()?,
         None if svids => {
             return Err(ConfigError::new(
-                "a trust domain has no metadata: say where its bundle is, with \
+                "a trust domain has no metadata: name the address of its bundle, with \
                  .keys(Jwks::spiffe_bundle(…)) or .keys(Jwks::static_spiffe_bundle(…)?)",
             ));
         }
-        // Found by discovery before, they would be found there again.
+        // Found by discovery before, the keys would be found there again.
         None => match before.map(|before| &before.trust) {
             Some(Trust::Jwks { keys, by_default: true }) => keys.clone(),
             _ => match document {
@@ -278,7 +284,7 @@ fn trust(
     }
     if jwks.is_spiffe_bundle() != svids {
         return Err(ConfigError::new(
-            "the keys of a SPIFFE bundle are for JWT-SVIDs, and no others are: use Validator::jwt_svid \
+            "the keys of a SPIFFE bundle are for JWT-SVIDs only, and JWT-SVIDs need such keys: use Validator::jwt_svid \
              together with Jwks::spiffe_bundle or Jwks::static_spiffe_bundle",
         ));
     }
@@ -291,23 +297,65 @@ fn choose_algorithms(
     profile: &Profile,
     backend: Backend,
 ) -> Result<Box<[Algorithm]>, ConfigError> {
-    // JWT-SVID §2.1 lists those of RFC 7518, without EdDSA.
     let is_svid = matches!(profile, Profile::JwtSvid(_));
-    let fits = |it: Algorithm| !is_svid || it != Algorithm::EdDSA;
+    let fits = |it: Algorithm| !is_svid || may_sign_svids(it);
     let Some(chosen) = chosen else {
         let all = Algorithm::ALL.iter().copied();
-        return Ok(all.filter(|it| backend.supports(*it) && fits(*it)).collect());
+        let by_default = |it: Algorithm| !it.is_opt_in() && backend.supports(it) && fits(it);
+        return Ok(all.filter(|it| by_default(*it)).collect());
     };
     if chosen.is_empty() {
         return Err(ConfigError::new("no algorithm is accepted: name at least one"));
     }
-    if !chosen.iter().all(|it| fits(*it)) {
-        return Err(ConfigError::new("JWT-SVIDs are never signed with EdDSA: leave it out"));
+    if let Some(algorithm) = chosen.iter().find(|it| !fits(**it)) {
+        return Err(ConfigError::new(format!(
+            "JWT-SVIDs are never signed with {algorithm}: leave it out"
+        )));
     }
     match chosen.iter().find(|it| !backend.supports(**it)) {
         None => Ok(chosen.into()),
         Some(algorithm) => Err(ConfigError::new(format!(
             "the crypto backend {backend:?} has no {algorithm}: leave it out, or use another backend"
         ))),
+    }
+}
+
+/// Returns `true` if JWT-SVID §2.1 lists the algorithm: those of RFC 7518 §3.3 to §3.5.
+const fn may_sign_svids(algorithm: Algorithm) -> bool {
+    match algorithm {
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512
+        | Algorithm::ES256
+        | Algorithm::ES384
+        | Algorithm::ES512 => true,
+        // RFC 8037 and RFC 9964.
+        Algorithm::EdDSA | Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => false,
+    }
+}
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jwt_svids_are_signed_as_rfc_7518_says_and_others_as_is_usual_too() {
+        let svids = Profile::JwtSvid(TrustDomain::parse("example.org").unwrap());
+        let backend = Backend::preferred().unwrap();
+        let supported = Algorithm::ALL.iter().copied().filter(|it| backend.supports(*it));
+        let by_default = |profile| choose_algorithms(None, profile, backend).unwrap();
+        for algorithm in supported {
+            let named = |profile| choose_algorithms(Some(vec![algorithm]), profile, backend);
+            let is_of_rfc_7518 = ["RS", "PS", "ES"].contains(&&algorithm.name()[..2]);
+            let is_usual = is_of_rfc_7518 || algorithm == Algorithm::EdDSA;
+            assert_eq!(by_default(&svids).contains(&algorithm), is_of_rfc_7518, "{algorithm}");
+            assert_eq!(named(&svids).is_ok(), is_of_rfc_7518, "{algorithm}");
+            let usual = by_default(&Profile::Interoperable);
+            assert_eq!(usual.contains(&algorithm), is_usual, "{algorithm}");
+            assert!(named(&Profile::Interoperable).is_ok(), "{algorithm}");
+        }
     }
 }

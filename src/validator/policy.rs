@@ -1,14 +1,16 @@
+//! The policy of an issuer: the rules for a token's header and claims that need no key.
+
 use std::sync::Arc;
 
 use crate::clock::UnixTime;
 use crate::jose::{Algorithm, Header};
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::{Excerpt, Excerpts};
-use crate::token::{Confirmation, RawClaims, Sources, TimeRules, TrustDomain};
+use crate::token::{Confirmation, Provable, RawClaims, Sources, TimeRules, TrustDomain};
 use crate::validator::audience::is_same_resource;
 use crate::validator::template::Template;
 
-/// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which it always is.
+/// A claim that a token may be required to have, beside `iss`, `aud` and `exp`, which are always required.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum RequiredClaim {
@@ -45,28 +47,28 @@ impl RequiredClaim {
     }
 }
 
-/// Which tokens are accepted at all.
+/// Which kind of tokens is accepted.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Profile {
-    /// What servers really send: `typ` may also be `JWT` or absent.
+    /// As most servers issue them: `typ` may also be `JWT` or absent.
     #[default]
     Interoperable,
-    /// RFC 9068 §4: `typ` must be there and must be `at+jwt`.
+    /// RFC 9068 §4: `typ` must be present and must be `at+jwt`.
     Rfc9068,
     /// JWT-SVIDs of this trust domain, which have no `iss`.
     JwtSvid(TrustDomain),
 }
 
-/// What a token must say to be accepted.
+/// What a token must contain to be accepted.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Policy {
     /// Any of these, of which the first is the name of the keys' owner; never empty.
     pub(crate) issuers: Box<[Arc<str>]>,
     /// Any of these; never empty.
     pub(crate) audiences: Arc<[Arc<str>]>,
-    /// The clients whose tokens may do without `aud`.
     /// Whether they are compared as resource identifiers, too.
     pub(crate) are_resources: bool,
+    /// The clients whose tokens may lack `aud`.
     pub(crate) without_audience: Box<[Box<str>]>,
     pub(crate) algorithms: Box<[Algorithm]>,
     pub(crate) profile: Profile,
@@ -74,8 +76,8 @@ pub(crate) struct Policy {
     pub(crate) times: TimeRules,
     pub(crate) sources: Sources,
     pub(crate) max_token_bytes: usize,
-    /// Whether tokens that are bound to a key are accepted, with proofs of it.
-    pub(crate) proofs: bool,
+    /// The bindings that the service can check.
+    pub(crate) provable: Provable,
     /// The issuer is this template, filled in with a tenant.
     pub(crate) template: Option<Template>,
 }
@@ -91,7 +93,7 @@ impl Policy {
         self.issuers.iter().any(|spelling| **spelling == *issuer)
     }
 
-    /// Returns `true` if its tokens may say this `iss`.
+    /// Returns `true` if its tokens may have this `iss`.
     pub(crate) fn issues(&self, iss: &str) -> bool {
         match &self.template {
             None => self.is_called(iss),
@@ -111,10 +113,10 @@ impl Policy {
         self.audiences.first().cloned().unwrap_or_default()
     }
 
-    /// Holds the header's `typ` against the profile, and returns whether it says access token.
+    /// Checks the header's `typ` against the profile, and returns whether it says access token.
     ///
-    /// RFC 9068 §4 wants `at+jwt`. Most servers send `JWT` or nothing, which the default accepts;
-    /// a type that says what else the token is (`dpop+jwt`, `logout+jwt`) is always refused.
+    /// RFC 9068 §4 requires `at+jwt`. Most servers send `JWT` or nothing, which the default accepts;
+    /// a type that names another kind of token (`dpop+jwt`, `logout+jwt`) is always refused.
     pub(crate) fn check_type(&self, header: &Header<'_>) -> Result<bool, Rejection> {
         let typ = header.media_type();
         let is = |expected: &str| typ.is_some_and(|typ| typ.eq_ignore_ascii_case(expected));
@@ -139,7 +141,7 @@ impl Policy {
             .ok_or_else(|| unsupported_algorithm(header))
     }
 
-    /// Holds the claims against the policy, in an order in which no key is needed. `typed` is what
+    /// Checks the claims against the policy, in an order in which no key is needed. `typed` is what
     /// [`check_type`](Self::check_type) returned.
     pub(crate) fn check_claims(
         &self,
@@ -157,12 +159,13 @@ impl Policy {
         self.check_confirmation(claims)
     }
 
-    /// Refuses a token that is bound to what this service can't be shown.
+    /// Refuses a token whose binding this service can't check.
     pub(crate) fn check_confirmation(&self, claims: &RawClaims<'_>) -> Result<(), Rejection> {
-        match (&claims.confirmation, self.proofs) {
-            (Confirmation::None, _) | (Confirmation::Key(_), true) => Ok(()),
+        match &claims.confirmation {
+            Confirmation::None => Ok(()),
+            Confirmation::Bound(binding) if self.provable.covers(binding) => Ok(()),
             // RFC 9449 §7.2, RFC 8705 §3: a bound token must not be accepted as a mere bearer token.
-            (Confirmation::Key(_), false) | (Confirmation::Other, _) => {
+            Confirmation::Bound(_) | Confirmation::Other => {
                 Err(Rejection::with(RejectionKind::SenderConstrained, Detail::Claim("cnf")))
             }
         }
@@ -197,12 +200,7 @@ impl Policy {
                 None => Err(missing_claim("aud")),
             };
         };
-        if aud.iter().any(|aud| self.audiences.iter().any(|ours| **ours == *aud)) {
-            return Ok(());
-        }
-        if self.are_resources
-            && aud.iter().any(|aud| self.audiences.iter().any(|ours| is_same_resource(ours, aud)))
-        {
+        if aud.iter().any(|aud| self.is_for(aud)) {
             return Ok(());
         }
         let detail = Detail::Audience {
@@ -210,6 +208,13 @@ impl Policy {
             presented: Excerpts::new(aud.iter()),
         };
         Err(Rejection::with(RejectionKind::WrongAudience, detail))
+    }
+
+    /// Returns `true` if this audience is the service's.
+    #[inline]
+    pub(crate) fn is_for(&self, aud: &str) -> bool {
+        self.audiences.iter().any(|ours| **ours == *aud)
+            || self.are_resources && self.audiences.iter().any(|ours| is_same_resource(ours, aud))
     }
 
     /// RFC 9068 §4: the same, code point by code point; a trailing slash makes another issuer.
@@ -229,6 +234,9 @@ impl Policy {
 
     /// Returns the issuer of claims that were accepted, in the spelling of the token.
     pub(crate) fn issuer_of(&self, claims: &RawClaims<'_>) -> Arc<str> {
+        if let ([only], None) = (&*self.issuers, &self.template) {
+            return Arc::clone(only);
+        }
         let said = match self.profile {
             Profile::JwtSvid(_) => None,
             Profile::Interoperable | Profile::Rfc9068 => claims.iss.as_deref(),
@@ -268,12 +276,13 @@ mod tests {
             profile: Profile::Interoperable,
             required: Box::default(),
             times: TimeRules {
+                past_iat: false,
                 leeway: Duration::from_secs(leeway),
                 max_age: max_age.map(Duration::from_secs),
             },
             sources: Sources::default(),
             max_token_bytes: 0,
-            proofs: false,
+            provable: Provable::default(),
             template: None,
         }
     }
@@ -281,7 +290,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_096))]
 
-        // What is remembered must be what would be decided anew.
+        // The remembered decision must be the one that would be made again.
         #[test]
         fn claims_pass_within_their_term_and_at_no_other_time(
             exp in 0..12_u8,

@@ -1,23 +1,27 @@
-//! One configured issuer: what its tokens must say, and what their signatures are checked with.
+//! One configured issuer: reads its tokens, checks them against its policy, and their signatures with its keys.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::clock::{Clock, UnixTime};
-use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
+use crate::jose::{Algorithm, Compact, Header};
 use crate::jwks::{Candidates, Jwks, KeySet, KeysState, LoadedKeys};
 use crate::progress::Progress;
 use crate::refusal::{Detail, Excerpt, Refusal, Rejection, RejectionKind};
+use crate::scope::ScopeSet;
 use crate::token::{Claims, Entry, Evidence, RawClaims};
 use crate::validator::cache::Term;
 #[cfg(feature = "introspection")]
 use crate::validator::opaque::Asked;
+use crate::validator::opened::Opened;
 use crate::validator::policy::Policy;
+#[cfg(feature = "introspection")]
+use crate::validator::quota::Quotas;
 use crate::validator::standing::{ITS_ONLY_GENERATION, Standing, Watch};
 use crate::validator::table::Table;
 use crate::validator::trust::Trust;
 
-/// How many headers are remembered: an issuer sends a few for each key. Where all of them end alike,
+/// How many headers are remembered: an issuer sends a few for each key. If all of them end alike,
 /// because `kid` comes first, they share one set of the table: then it is 16.
 const HEADERS: usize = 64;
 const HEADER_BYTES: usize = 64 * 1_024;
@@ -27,20 +31,20 @@ const HEADER_BYTES: usize = 64 * 1_024;
 pub(crate) struct Realm {
     pub(crate) policy: Policy,
     pub(crate) trust: Trust,
-    /// The encoded headers of tokens that were accepted: an issuer sends the same few over and over,
-    /// and what the policy says to one depends on nothing else.
+    /// The encoded headers of tokens that were accepted: an issuer sends the same few repeatedly,
+    /// and the policy's decision about one depends on nothing else.
     headers: Table<Arc<Vetted<'static>>>,
     pub(crate) watch: Watch,
-    /// What its tokens rest on beside the keys, if it is one of several or has several spellings.
+    /// What its tokens depend on beside the keys, if it is one of several or has several spellings.
     pub(crate) entry: Option<Arc<Entry>>,
-    /// What remembered tokens hold; `None` where there is no other issuer.
+    /// The state that remembered tokens refer to; `None` if there is no other issuer.
     standing: Option<Arc<Standing>>,
     /// How the issuer is asked about tokens, if it is.
     #[cfg(feature = "introspection")]
     pub(crate) asked: Option<Asked>,
 }
 
-/// What a header says that met the policy.
+/// The content of a header that met the policy.
 #[derive(Debug)]
 struct Vetted<'a> {
     /// `None` for the shared secret's, which is then the only one.
@@ -56,19 +60,19 @@ enum Head<'a> {
     New(Vetted<'a>),
 }
 
-/// A token whose header and claims met the policy, and whose signature wasn't checked yet.
-pub(crate) struct Unproved<'a> {
+/// A token whose header and claims met the policy, and whose signature isn't checked yet.
+pub(crate) struct Unproved<'a, 'c> {
     head: Head<'a>,
     encoded_header: &'a [u8],
     signing_input: &'a [u8],
     signature: &'a [u8],
     pub(crate) payload: &'a [u8],
-    pub(crate) claims: RawClaims<'a>,
-    /// When its times were looked at.
-    now: UnixTime,
+    pub(crate) claims: &'c RawClaims<'a>,
+    /// The time that its claims were checked at.
+    pub(crate) now: UnixTime,
 }
 
-/// What an [`Unproved`] token keeps of itself while it waits for its key.
+/// The parts of an [`Unproved`] token that are kept while it waits for its key.
 pub(crate) struct Waiting {
     head: Arc<Vetted<'static>>,
     signing_input: Box<[u8]>,
@@ -76,11 +80,11 @@ pub(crate) struct Waiting {
     payload: Box<[u8]>,
 }
 
-/// What the keys say to a signature.
+/// The result of a signature check.
 pub(crate) struct Seal<'a> {
     pub(crate) genuine: bool,
     pub(crate) evidence: Evidence<'a>,
-    /// How long that holds.
+    /// How long that is valid.
     pub(crate) term: Term,
 }
 
@@ -110,7 +114,7 @@ impl Realm {
         Self { standing: Some(Arc::new(standing)), entry: Some(entry), ..Self::only(policy, trust) }
     }
 
-    /// Returns `true` if it was taken off the list of issuers.
+    /// Returns `true` if it was removed from the list of issuers.
     pub(crate) fn has_ended(&self) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.has_ended())
     }
@@ -118,6 +122,12 @@ impl Realm {
     /// Returns `true` if a remembered token of it was recalled since this was last asked.
     pub(crate) fn was_used(&self) -> bool {
         self.standing.as_ref().is_some_and(|standing| standing.was_used())
+    }
+
+    /// Returns its part of the memory that several issuers share, if there are several.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn quotas(&self) -> Option<&Quotas> {
+        self.standing.as_ref().map(|standing| &standing.quotas)
     }
 
     /// Ends the trust in all of its tokens.
@@ -137,63 +147,62 @@ impl Realm {
         }
     }
 
-    /// Reads a token, for which there is room to decode it in, and holds it against the policy. What
-    /// costs nothing comes first, so that a token that can't be valid costs neither a signature nor a
-    /// fetch, and allocates nothing.
+    /// Decodes a token and reads its claims, into memory that the caller provides, and checks them against
+    /// the policy. Cheap checks come first, so that a token that can't be valid costs neither a signature
+    /// nor a fetch, and allocates nothing.
     #[inline]
-    pub(crate) fn read<'a>(
+    pub(crate) fn read<'a, 'c>(
         &self,
-        token: &'a [u8],
-        scratch: &'a mut Scratch,
+        mut token: Opened<'a>,
+        claims: &'c mut RawClaims<'a>,
         clock: &dyn Clock,
-    ) -> Result<Unproved<'a>, Rejection> {
-        let Compact { header: encoded_header, payload, signature, signing_input } =
-            Compact::split(token)?;
+    ) -> Result<Unproved<'a, 'c>, Rejection> {
+        let Compact { header: encoded_header, signing_input, .. } = token.compact;
         let known = self.headers.find(encoded_header, |known| Some(Arc::clone(known)));
-        let (head, room) = match known {
-            Some(known) => (Head::Known(known), scratch.room()),
-            None => {
-                let (json, room) = decode_into(encoded_header, scratch.room())?;
-                (Head::New(self.vet(Header::parse(json)?)?), room)
-            }
+        let head = match known {
+            Some(known) => Head::Known(known),
+            None => Head::New(self.vet(Header::parse(token.header()?)?)?),
         };
-        let (payload, room) = decode_into(payload, room)?;
-        let claims = RawClaims::parse(payload, &self.policy.sources)?;
+        let payload = token.claims()?;
+        if !token.claims_were_read {
+            claims.read(payload, &self.policy.sources)?;
+        }
         let now = clock.now();
-        self.policy.check_claims(&claims, head.get().typed, now)?;
+        self.policy.check_claims(claims, head.get().typed, now)?;
         if let Some(template) = &self.policy.template {
             template.check(claims.iss.as_deref().unwrap_or_default(), payload)?;
         }
-        let (signature, _) = decode_into(signature, room)?;
+        let signature = token.signature()?;
         Ok(Unproved { head, encoded_header, signing_input, signature, payload, claims, now })
     }
 
-    /// Goes on with a token that has waited. Only its times may say something else by now.
-    pub(crate) fn resume<'a>(
+    /// Continues with a token that has waited. Only its times may be decided differently by now.
+    pub(crate) fn resume<'a, 'c>(
         &self,
         waiting: &'a Waiting,
+        claims: &'c mut RawClaims<'a>,
         now: UnixTime,
-    ) -> Result<Unproved<'a>, Rejection> {
+    ) -> Result<Unproved<'a, 'c>, Rejection> {
         let Waiting { head, signing_input, signature, payload } = waiting;
-        let claims = RawClaims::parse(payload, &self.policy.sources)?;
+        claims.read(payload, &self.policy.sources)?;
         self.policy.times.check(claims.times, now)?;
         let head = Head::Known(Arc::clone(head));
         Ok(Unproved { head, encoded_header: &[], signing_input, signature, payload, claims, now })
     }
 
-    /// Holds a header against the policy.
+    /// Checks a header against the policy.
     fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
         let typed = self.policy.check_type(&header)?;
         let algorithm = self.trust.check_algorithm(&self.policy, &header)?;
         Ok(Vetted { algorithm, kid: header.kid, typed })
     }
 
-    /// Checks a token's signature. Where a key for it may still come, the keys are waited for, and
-    /// [`check_with`](Self::check_with) goes on.
+    /// Checks a token's signature. If a key for it may still arrive, it waits for the keys, and
+    /// [`check_with`](Self::check_with) continues.
     #[inline]
     pub(crate) fn check<'a>(
         &self,
-        token: &'a Unproved<'_>,
+        token: &'a Unproved<'_, '_>,
     ) -> Progress<LoadedKeys, Result<Seal<'a>, Refusal>> {
         let jwks = match &self.trust {
             Trust::Jwks { keys, .. } => keys,
@@ -234,7 +243,7 @@ impl Realm {
     pub(crate) fn check_with<'a>(
         &self,
         keys: &LoadedKeys,
-        token: &'a Unproved<'_>,
+        token: &'a Unproved<'_, '_>,
     ) -> Result<Seal<'a>, Rejection> {
         let Vetted { algorithm, kid, .. } = token.head.get();
         let (algorithm, kid) = (algorithm.ok_or(RejectionKind::BadSignature)?, kid.as_deref());
@@ -248,7 +257,7 @@ impl Realm {
         Ok(Seal {
             genuine: fitting
                 .iter()
-                .filter(|key| self.policy.lets_sign(key.issuer(), &token.claims))
+                .filter(|key| self.policy.lets_sign(key.issuer(), token.claims))
                 .any(|key| key.verify(algorithm, token.signing_input, token.signature)),
             evidence: Evidence::Signature { algorithm, key_id: kid },
             term: self.term(from, until, keys.keys().generation()),
@@ -259,43 +268,31 @@ impl Realm {
         Term { from, until, generation, standing: self.standing.clone() }
     }
 
-    /// Remembers the header of a token that is genuine.
+    /// Remembers the header of a verified token.
     #[inline]
-    pub(crate) fn remember_header(&self, token: &Unproved<'_>) {
-        if let Head::New(header) = &token.head {
-            let bytes = header.kid.as_ref().map_or(0, |kid| kid.len());
-            self.headers.insert(token.encoded_header, bytes, Arc::new(header.to_owned()));
-        }
+    pub(crate) fn remember_header(&self, token: &Unproved<'_, '_>) {
+        let Head::New(header) = &token.head else { return };
+        let bytes = header.kid.as_ref().map_or(0, |kid| kid.len());
+        let header = Arc::new(header.to_owned());
+        self.headers.insert(token.encoded_header, bytes, header, None, |_| false);
     }
 
-    /// Builds the owned claims of a token that is genuine.
+    /// Builds the owned claims of a verified token.
     #[inline]
     pub(crate) fn claims(
         &self,
-        token: &Unproved<'_>,
-        evidence: Evidence<'_>,
-    ) -> Result<Claims, Rejection> {
-        self.claims_of(&token.claims, token.payload, evidence)
-    }
-
-    /// Builds the owned claims, which were read from this JSON.
-    #[inline]
-    pub(crate) fn claims_of(
-        &self,
         claims: &RawClaims<'_>,
-        json: &[u8],
+        scopes: ScopeSet,
         evidence: Evidence<'_>,
-    ) -> Result<Claims, Rejection> {
-        let policy = &self.policy;
-        let scopes = claims.scopes(json, &policy.sources.scope)?;
-        let client_id = claims.client_id(&policy.sources.client_id);
-        let (issuer, entry) = (policy.issuer_of(claims), self.entry.clone());
-        Ok(Claims::new(issuer, entry, claims, client_id, scopes, evidence))
+    ) -> Claims {
+        let client_id = claims.client_id(&self.policy.sources.client_id);
+        let (issuer, entry) = (self.policy.issuer_of(claims), self.entry.clone());
+        Claims::new(issuer, entry, claims, client_id, scopes, evidence)
     }
 }
 
 impl Vetted<'_> {
-    /// Returns the one key that the header asks for.
+    /// Returns the one key that the header names.
     fn key(&self) -> Option<(Algorithm, &str)> {
         self.algorithm.zip(self.kid.as_deref())
     }
@@ -315,8 +312,8 @@ impl<'a> Head<'a> {
     }
 }
 
-impl Unproved<'_> {
-    /// Returns what goes on after a wait.
+impl Unproved<'_, '_> {
+    /// Returns what is kept during a wait.
     pub(crate) fn wait(&self) -> Waiting {
         let head = match &self.head {
             Head::Known(known) => Arc::clone(known),

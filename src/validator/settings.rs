@@ -1,20 +1,17 @@
-//! What can be set, once for all builders that take it.
+//! The settings of one issuer, and their setters, which all builders of one share.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "dpop")]
-use crate::binding::dpop::Dpop;
-use crate::clock::{Clock, SystemClock};
 use crate::jose::Algorithm;
 use crate::token::Sources;
 use crate::validator::key_source::KeySource;
 use crate::validator::policy::RequiredClaim;
+use crate::validator::shared::Common;
 use crate::validator::template::TemplateSettings;
 
 /// The settings of one issuer, unchecked.
 pub(crate) struct Settings {
-    /// The keys' owner; of a JWT-SVID profile, the trust domain.
+    /// The keys' owner; for a JWT-SVID profile, the trust domain.
     pub(crate) issuer: String,
     pub(crate) more_issuers: Vec<String>,
     pub(crate) audiences: Vec<String>,
@@ -32,31 +29,12 @@ pub(crate) struct Settings {
     pub(crate) max_age: Option<Duration>,
     pub(crate) sources: Sources,
     pub(crate) max_token_bytes: usize,
-    /// Whether tokens may be bound to a key, as the validator says.
-    pub(crate) proofs: bool,
+    /// The settings of the validator.
+    pub(crate) common: Common,
     /// The issuer is a template for those of many tenants.
     pub(crate) template: Option<TemplateSettings>,
-    /// Tenants were allowed though it is no template.
+    /// Tenants were allowed although it isn't a template.
     pub(crate) no_template: bool,
-}
-
-/// The settings that all issuers of a validator have in common.
-pub(crate) struct Shared {
-    pub(crate) cache_entries: usize,
-    pub(crate) cache_bytes: usize,
-    pub(crate) clock: Arc<dyn Clock>,
-    #[cfg(feature = "dpop")]
-    pub(crate) dpop: Option<Dpop>,
-}
-
-impl Shared {
-    /// Returns `true` if tokens may be bound to a key of the client's.
-    pub(crate) const fn accepts_proofs(&self) -> bool {
-        #[cfg(feature = "dpop")]
-        return self.dpop.is_some();
-        #[cfg(not(feature = "dpop"))]
-        false
-    }
 }
 
 /// The kind of tokens to accept.
@@ -86,26 +64,14 @@ impl Settings {
             max_age: None,
             sources: Sources::default(),
             max_token_bytes: 16 * 1_024,
-            proofs: false,
+            common: Common::default(),
             template: None,
             no_template: false,
         }
     }
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            cache_entries: 10_000,
-            cache_bytes: 32 * 1_024 * 1_024,
-            clock: Arc::new(SystemClock),
-            #[cfg(feature = "dpop")]
-            dpop: None,
-        }
-    }
-}
-
-/// The setters of what is one issuer's own, for a builder with `settings`.
+/// The setters of one issuer's settings, for a builder with `settings`.
 macro_rules! issuer_setters {
     () => {
         /// Sets where the keys come from: a [`Jwks`](crate::jwks::Jwks), or a
@@ -116,10 +82,10 @@ macro_rules! issuer_setters {
             self
         }
 
-        /// Checks signatures with a secret that is shared with the issuer, in place of its public
+        /// Checks signatures with a secret that is shared with the issuer, instead of its public
         /// keys.
         ///
-        /// Every party that has the secret can make tokens: this service, and every other service that checks
+        /// Every party that has the secret can issue tokens: this service, and every other service that checks
         /// them this way.
         #[must_use]
         pub fn dangerous_shared_secret(
@@ -176,8 +142,8 @@ macro_rules! issuer_setters {
         /// must still name the audience.
         ///
         /// Amazon Cognito's access tokens are like that: its documentation says to check `client_id`. Such
-        /// a token is good at every service that accepts the client: a service that it was sent to can
-        /// send it on to this one.
+        /// a token is valid at every service that accepts the client: a service that received it can
+        /// replay it to this one.
         #[must_use]
         pub fn dangerous_clients_without_audience<I>(mut self, clients: I) -> Self
         where
@@ -188,7 +154,7 @@ macro_rules! issuer_setters {
             self
         }
 
-        /// Accepts these algorithms only.
+        /// Accepts only these algorithms. This is the only way to accept those of ML-DSA (RFC 9964).
         #[must_use]
         pub fn algorithms(
             mut self,
@@ -207,10 +173,10 @@ macro_rules! issuer_setters {
         }
 
         /// Accepts only access tokens that conform strictly to RFC 9068: `typ` must be `at+jwt`, and `sub`,
-        /// `client_id`, `iat` and `jti` must be there.
+        /// `client_id`, `iat` and `jti` must be present.
         ///
-        /// Where a server leaves some of them out, use [`require_typ`](Self::require_typ) and
-        /// [`require_claim`](Self::require_claim) in its place.
+        /// If a server leaves some of them out, use [`require_typ`](Self::require_typ) and
+        /// [`require_claim`](Self::require_claim) instead.
         #[must_use]
         pub fn rfc9068(mut self) -> Self {
             self.settings.rfc9068 = true;
@@ -238,7 +204,7 @@ macro_rules! issuer_setters {
         /// Refuses tokens whose `iat` is longer ago than this plus the leeway, and tokens without
         /// `iat`.
         ///
-        /// An `iat` that lies in the future by more than the leeway is refused then, too: such a token
+        /// An `iat` in the future by more than the leeway is then refused, too: such a token
         /// would never be too old. Without a maximum age, it is accepted.
         #[must_use]
         pub fn max_age(mut self, max_age: ::std::time::Duration) -> Self {
@@ -246,7 +212,7 @@ macro_rules! issuer_setters {
             self
         }
 
-        /// Sets where the id of the client that got a token is found.
+        /// Sets where the id of the client that obtained a token is found.
         #[must_use]
         pub fn client_id_source(mut self, source: $crate::token::ClientIdSource) -> Self {
             self.settings.sources.client_id = source;
@@ -265,8 +231,8 @@ macro_rules! issuer_setters {
         /// [`Claims::claim`](crate::token::Claims::claim). At most 32.
         ///
         /// For all claims of an application, a type is better:
-        /// [`claims`](crate::ValidatorBuilder::claims). A token without one that is kept is accepted all the
-        /// same.
+        /// [`claims`](crate::ValidatorBuilder::claims). A token that lacks one of the kept claims is still
+        /// accepted.
         ///
         /// ```
         /// use tower_bearer::Validator;
@@ -297,54 +263,4 @@ macro_rules! issuer_setters {
     };
 }
 
-/// The setters of what all issuers have in common, for a builder with `shared`.
-macro_rules! shared_setters {
-    () => {
-        /// Sets how many accepted tokens are cached, 0 to 1 000 000, so that a repeated token costs
-        /// no signature check; 0 disables the cache. The number is rounded up to a multiple of 16.
-        /// An empty entry takes 14 bytes.
-        ///
-        /// See [`Validator`](crate::Validator#the-cache) for what is remembered, and when
-        /// it ends.
-        #[must_use]
-        pub fn cache_entries(mut self, entries: usize) -> Self {
-            self.shared.cache_entries = entries;
-            self
-        }
-
-        /// Sets how many bytes the cached tokens may take.
-        ///
-        /// Each counts twice its own length and some 600 bytes for its claims, and what the
-        /// application's own claims hold on the heap. That is estimated from the sizes of all values
-        /// that are deserialized into them, so that it is the most that the collections of the standard
-        /// library, `serde_json` and `indexmap` can take: some times of what they do take. A struct with a
-        /// few texts counts for a few hundred bytes, a [`serde_json::Value`] of a usual token for some ten
-        /// thousand: read what is needed, or raise this. What the claims' `Deserialize` allocates apart
-        /// from what it reads isn't counted.
-        #[must_use]
-        pub fn cache_bytes(mut self, bytes: usize) -> Self {
-            self.shared.cache_bytes = bytes;
-            self
-        }
-
-        /// Accepts tokens that are bound to a key of the client's, with a proof of it in each request
-        /// (RFC 9449): see [`dpop`](mod@crate::dpop). Without this, such tokens are refused.
-        #[cfg(feature = "dpop")]
-        #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
-        #[must_use]
-        pub fn dpop(mut self, dpop: $crate::dpop::Dpop) -> Self {
-            self.shared.dpop = Some(dpop);
-            self
-        }
-
-        /// Takes the time from this clock, and gives it to the keys' source, if that is built by this
-        /// builder and has none of its own.
-        #[must_use]
-        pub fn clock(mut self, clock: impl $crate::clock::Clock) -> Self {
-            self.shared.clock = ::std::sync::Arc::new(clock);
-            self
-        }
-    };
-}
-
-pub(crate) use {issuer_setters, shared_setters};
+pub(crate) use issuer_setters;

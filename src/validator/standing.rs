@@ -1,4 +1,4 @@
-//! What ends the memory of an issuer's tokens before their time.
+//! Invalidates an issuer's remembered tokens: when its keys change, or when it is removed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::clock::UnixTime;
 use crate::jwks;
 use crate::token::Entry;
+use crate::validator::quota::Quotas;
 
 /// A shared secret is never replaced.
 pub(crate) const ITS_ONLY_GENERATION: u64 = 1;
@@ -13,7 +14,7 @@ pub(crate) const ITS_ONLY_GENERATION: u64 = 1;
 /// No token was ever verified under this generation.
 const NO_GENERATION: u64 = 0;
 
-/// Tells with which keys tokens are verified now.
+/// Returns which keys tokens are currently verified with.
 #[derive(Clone, Debug)]
 pub(crate) enum Watch {
     Keys(jwks::Watch),
@@ -30,7 +31,7 @@ impl Watch {
         }
     }
 
-    /// The same, by a caller who knows the time.
+    /// The same, for a caller that knows the time.
     #[inline]
     pub(crate) fn generation_at(&self, now: UnixTime) -> u64 {
         match self {
@@ -40,22 +41,24 @@ impl Watch {
     }
 }
 
-/// How things stand with one of several issuers. A remembered token holds it, and so learns that the
-/// issuer was taken off the list, without keeping its keys or their task.
+/// The current state of one of several issuers. A remembered token holds it, and so learns that the
+/// issuer was removed, without keeping its keys or their task.
 #[derive(Debug)]
 pub(crate) struct Standing {
     entry: Arc<Entry>,
     watch: Watch,
-    /// Whether a remembered token was recalled since somebody asked for that.
+    /// Whether a remembered token was recalled since this was last read.
     used: AtomicBool,
+    /// Its part of the memory that all share.
+    pub(crate) quotas: Quotas,
 }
 
 impl Standing {
-    pub(crate) const fn new(entry: Arc<Entry>, watch: Watch) -> Self {
-        Self { entry, watch, used: AtomicBool::new(false) }
+    pub(crate) fn new(entry: Arc<Entry>, watch: Watch) -> Self {
+        Self { entry, watch, used: AtomicBool::new(false), quotas: Quotas::default() }
     }
 
-    /// Notes that a remembered token was recalled. Most of the time that is known, and nothing is
+    /// Notes that a remembered token was recalled. Usually that is noted already, and nothing is
     /// written.
     #[inline]
     pub(crate) fn use_again(&self) {
@@ -64,7 +67,7 @@ impl Standing {
         }
     }
 
-    /// Returns `true` if a remembered token was recalled since this was last asked.
+    /// Returns `true` if a remembered token was recalled since the last call.
     pub(crate) fn was_used(&self) -> bool {
         self.used.swap(false, Ordering::Relaxed)
     }
@@ -73,5 +76,10 @@ impl Standing {
     #[inline]
     pub(crate) fn generation_at(&self, now: UnixTime) -> u64 {
         if self.entry.has_ended() { NO_GENERATION } else { self.watch.generation_at(now) }
+    }
+
+    /// Returns `true` if what was verified under this generation is no longer valid.
+    pub(crate) fn is_past(&self, generation: u64) -> bool {
+        self.entry.has_ended() || self.watch.generation() != generation
     }
 }

@@ -1,65 +1,51 @@
 //! A table of tokens: bounded in number and in bytes, read without a lock.
 //!
 //! It is set-associative, as a processor's cache is: a hash of the token's end, with a key drawn at
-//! random, names one set of 16 places, within which the whole token decides. That is why it can't be
-//! flooded (no lookup looks at more than 16 places, whatever is sent), and why a reader neither
+//! random, names one set of 16 places, within which the whole token is compared. That is why it can't be
+//! flooded (no lookup reads more than 16 places, whatever is sent), and why a reader neither
 //! takes a lock nor writes: many threads with one hot token share nothing but the count of its `Arc`.
-//! A set that is full forgets what wasn't asked for since its hand last came by (CLOCK), so that
-//! tokens that come once don't drive out those that come all the time.
+//! A full set evicts an entry that wasn't used since its hand last passed (CLOCK), so that
+//! tokens that are sent once don't displace those that are sent all the time.
 //!
 //! It was chosen among a dozen structures, measured by `cache_candidates` in `benches/peers`.
-//! `quick_cache` is faster on one thread, by a fifth on hits and three times on inserts, which come
-//! after a signature; but it takes a shared lock for each lookup, and with two threads and a thousand
-//! tokens it is no faster on hits. Maps behind locks fall behind once two threads insert, and `moka` costs twice as
-//! much. With eight places a set, a full table lost hot tokens where more than eight of them fell
-//! into one set; with 16 it is within 7 % of an unbounded map.
+//! `quick_cache` is faster, by a fifth on hits of one thread and three times on inserts, which come
+//! after a signature (`benches/README.md`); but it takes a shared lock for each lookup, is one more
+//! crate, and has no parts for several issuers. Maps behind locks fall behind once two threads insert,
+//! and `moka` costs twice as much. With eight places a set, a full table lost hot tokens where more than
+//! eight of them fell into one set; with 16 it is within 7 % of an unbounded map.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+#[cfg(feature = "introspection")]
 use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use zeroize::Zeroizing;
 
-/// So many that sets hardly ever overflow before the table is full; their tags fill a cache line.
-const WAYS: usize = 16;
-
-const NO_TAG: u32 = 0;
+use crate::validator::quota::Quota;
+use crate::validator::set::{Entry, Guest, NO_TAG, Set, WAYS};
 
 /// How much of a token's end is hashed: 96 bits of signature, which only the issuer's key can make.
 /// A caller cannot choose the hashes of tokens that are accepted, and chosen hashes of other tokens slow
 /// down only their own lookups.
 const HASHED_BYTES: usize = 16;
 
-/// What is known of tokens.
+/// How many sets are searched for room before a token isn't kept.
+const MAX_IN_VAIN: usize = 256;
+
+/// A table of values by token.
 pub(crate) struct Table<V> {
     sets: Box<[Set<V>]>,
     hasher: RandomState,
-    /// What the entries count for, and those that are just coming.
+    /// The size of the entries, including those that are being inserted.
     held: AtomicUsize,
     max_bytes: usize,
-    /// The set from which to make room next, when the bytes are spent.
+    /// The set to evict from next, when the bytes are used up.
     hand: AtomicUsize,
-}
-
-struct Set<V> {
-    /// The other half of each way's hash, so that hardly any token is compared without need; 0 where
-    /// there is none.
-    tags: [AtomicU32; WAYS],
-    /// One bit a way: whether it was asked for since the hand came by.
-    used: AtomicU16,
-    ways: [ArcSwapOption<Entry<V>>; WAYS],
-    /// The position of the hand. A writer of a way holds it; readers never do.
-    hand: Mutex<usize>,
-}
-
-struct Entry<V> {
-    /// Wiped when it is forgotten.
-    token: Zeroizing<Box<[u8]>>,
-    bytes: usize,
-    value: V,
+    /// How many issuers have entries, where there are several.
+    owners: AtomicUsize,
 }
 
 impl<V> Table<V> {
@@ -73,10 +59,11 @@ impl<V> Table<V> {
             held: AtomicUsize::new(0),
             max_bytes,
             hand: AtomicUsize::new(0),
+            owners: AtomicUsize::new(0),
         }
     }
 
-    /// Finds what `judge` makes of what is known of a token.
+    /// Returns what `judge` makes of a token's value.
     pub(crate) fn find<R>(&self, token: &[u8], judge: impl FnOnce(&V) -> Option<R>) -> Option<R> {
         let (set, tag) = self.place(token)?;
         for (way, (its_tag, held)) in set.tags.iter().zip(&set.ways).enumerate() {
@@ -94,36 +81,117 @@ impl<V> Table<V> {
         None
     }
 
-    /// Keeps what is known of a token, in place of what was known of it, if there is room. `bytes`
-    /// is what the value holds beyond its own size.
-    pub(crate) fn insert(&self, token: &[u8], bytes: usize, value: V) {
+    /// Keeps a token's value, replacing the one before, if there is room. `bytes` is what the value
+    /// holds beyond its own size.
+    ///
+    /// If several issuers share the table, `quota` is that of the token's, which has an equal part of
+    /// the table: see [`Quota`]. Values that `is_dead` are then evicted first.
+    pub(crate) fn insert(
+        &self,
+        token: &[u8],
+        bytes: usize,
+        value: V,
+        quota: Option<&Arc<Quota>>,
+        is_dead: impl Fn(&V) -> bool,
+    ) {
         let bytes =
             [size_of::<Entry<V>>(), token.len()].into_iter().fold(bytes, usize::saturating_add);
         let Some((set, tag)) = self.place(token) else { return };
-        if bytes > self.max_bytes || !self.make_room(bytes) {
+        if bytes > self.most_for_one(quota.is_some()) {
             return;
         }
-        let entry = Entry { token: Zeroizing::new(token.into()), bytes, value };
+        if let Some(owner) = quota
+            && owner.add(bytes)
+        {
+            self.owners.fetch_add(1, Ordering::Relaxed);
+        }
+        let guest = || quota.map(|owner| self.guest(owner, &is_dead));
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let token = Zeroizing::new(token.into());
+        let entry = Entry { token, bytes, owner: quota.cloned(), value };
+        if held > self.max_bytes && !self.make_room(held, &guest) {
+            self.release(Some(&entry));
+            return;
+        }
         let mut hand = set.lock();
-        let way = set.way_of(token, tag).unwrap_or_else(|| set.advance(&mut hand));
+        let way = set.way_of(&entry.token, tag).unwrap_or_else(|| match guest() {
+            None => set.advance(&mut hand),
+            Some(guest) => set.victim(&mut hand, &guest),
+        });
         let gone = set.put(way, Some(Arc::new(entry)), tag);
         drop(hand);
-        self.release(gone);
+        self.release(gone.as_deref());
     }
 
-    /// Forgets a token.
+    /// Returns how many bytes one entry may have. Among several owners, an entry larger than one's part is
+    /// kept only while nothing else need be evicted for it.
+    fn most_for_one(&self, among_several: bool) -> usize {
+        if !among_several {
+            return self.max_bytes;
+        }
+        let free = self.max_bytes.saturating_sub(self.held.load(Ordering::Relaxed));
+        free.max(self.bytes_each())
+    }
+
+    fn bytes_each(&self) -> usize {
+        let owners = self.owners.load(Ordering::Relaxed).max(1);
+        self.max_bytes.checked_div(owners).unwrap_or_default()
+    }
+
+    #[inline(never)]
+    fn guest<'a>(&self, owner: &'a Arc<Quota>, is_dead: &'a dyn Fn(&V) -> bool) -> Guest<'a, V> {
+        let owners = self.owners.load(Ordering::Relaxed).max(1);
+        let ways_each = WAYS.checked_div(owners).unwrap_or_default().max(1);
+        Guest { owner, is_dead, ways_each, bytes_each: self.bytes_each() }
+    }
+
+    /// Evicts until what is held fits. Returns `true` if it does.
+    #[inline(never)]
+    fn make_room<'a>(&self, mut held: usize, guest: &dyn Fn() -> Option<Guest<'a, V>>) -> bool {
+        // Two rounds find everything: the first may only clear the marks. Among several owners,
+        // a request doesn't go around a large table for that.
+        let most = if guest().is_some() { MAX_IN_VAIN } else { usize::MAX };
+        let patience = self.sets.len().saturating_mul(2).min(most);
+        let mut in_vain = 0_usize;
+        while held > self.max_bytes {
+            if in_vain > patience {
+                return false;
+            }
+            in_vain = in_vain.saturating_add(1);
+            let at = self.hand.fetch_add(1, Ordering::Relaxed).checked_rem(self.sets.len());
+            let Some(set) = at.and_then(|at| self.sets.get(at)) else { return false };
+            // If bytes are scarce and places aren't, most sets are empty.
+            if (0..WAYS).all(|way| set.is_empty(way)) {
+                continue;
+            }
+            let mut hand = set.lock();
+            let way = match guest() {
+                None => Some(set.advance(&mut hand)),
+                Some(guest) => set.spare(&mut hand, &guest),
+            };
+            let gone = way.and_then(|way| set.put(way, None, NO_TAG));
+            drop(hand);
+            if gone.is_some() {
+                in_vain = 0;
+            }
+            held = self.release(gone.as_deref());
+        }
+        true
+    }
+
+    /// Removes a token.
     #[cfg(feature = "introspection")]
     pub(crate) fn remove(&self, token: &[u8]) {
         let Some((set, tag)) = self.place(token) else { return };
         let hand = set.lock();
-        // It may be that there is none, and this is another's place, or an empty one.
+        // There may be no such token, and this may be another's place, or an empty one.
         let way = set.way_of(token, tag).filter(|way| {
             let held = set.ways.get(*way).and_then(ArcSwapOption::load_full);
             held.is_some_and(|entry| **entry.token == *token)
         });
         let gone = way.and_then(|way| set.put(way, None, NO_TAG));
         drop(hand);
-        self.release(gone);
+        self.release(gone.as_deref());
     }
 
     fn place(&self, token: &[u8]) -> Option<(&Set<V>, u32)> {
@@ -141,109 +209,15 @@ impl<V> Table<V> {
         Some((self.sets.get(usize::try_from(at).ok()?)?, tag))
     }
 
-    /// Counts these bytes as held, and forgets others if they are too many. Says whether there is
-    /// room for them.
-    fn make_room(&self, bytes: usize) -> bool {
-        let mut held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        // Twice around finds everything: the first time may only see that it was used.
-        for _ in 0..self.sets.len().saturating_mul(2 * WAYS) {
-            if held <= self.max_bytes {
-                return true;
-            }
-            let at = self.hand.fetch_add(1, Ordering::Relaxed).checked_rem(self.sets.len());
-            let Some(set) = at.and_then(|at| self.sets.get(at)) else { break };
-            // Where bytes are scarce and places aren't, most sets are empty.
-            if (0..WAYS).all(|way| set.is_empty(way)) {
-                continue;
-            }
-            let mut hand = set.lock();
-            let way = set.advance(&mut hand);
-            let gone = set.put(way, None, NO_TAG);
-            drop(hand);
-            held = self.release(gone);
-        }
-        if held <= self.max_bytes {
-            return true;
-        }
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-        false
-    }
-
     /// Returns what is held without `gone`.
-    fn release(&self, gone: Option<Arc<Entry<V>>>) -> usize {
+    fn release(&self, gone: Option<&Entry<V>>) -> usize {
         let bytes = gone.map_or(0, |gone| gone.bytes);
+        if let Some(owner) = gone.and_then(|gone| gone.owner.as_ref())
+            && owner.take(bytes)
+        {
+            self.owners.fetch_sub(1, Ordering::Relaxed);
+        }
         self.held.fetch_sub(bytes, Ordering::Relaxed).saturating_sub(bytes)
-    }
-}
-
-impl<V> Set<V> {
-    /// Notes that a way was asked for. Most of the time that is known, and nothing is written.
-    fn use_again(&self, way: usize) {
-        let bit = bit(way);
-        if self.used.load(Ordering::Relaxed) & bit == 0 {
-            self.used.fetch_or(bit, Ordering::Relaxed);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the way that has this token, or else one that has none.
-    fn way_of(&self, token: &[u8], tag: u32) -> Option<usize> {
-        let mut empty = None;
-        for (way, (its_tag, held)) in self.tags.iter().zip(&self.ways).enumerate() {
-            let its_tag = its_tag.load(Ordering::Relaxed);
-            if its_tag == tag && held.load().as_ref().is_some_and(|it| **it.token == *token) {
-                return Some(way);
-            }
-            if its_tag == NO_TAG {
-                empty = empty.or(Some(way));
-            }
-        }
-        empty
-    }
-
-    fn is_empty(&self, way: usize) -> bool {
-        self.tags.get(way).is_none_or(|tag| tag.load(Ordering::Relaxed) == NO_TAG)
-    }
-
-    /// Chooses the way to make room in: the next one that wasn't asked for since the hand came by.
-    fn advance(&self, hand: &mut usize) -> usize {
-        let mut way = *hand;
-        for _ in 0..WAYS {
-            way = *hand;
-            *hand = way.wrapping_add(1) % WAYS;
-            let bit = bit(way);
-            let used = self.used.fetch_and(!bit, Ordering::Relaxed) & bit != 0;
-            if !used && !self.is_empty(way) {
-                break;
-            }
-        }
-        way
-    }
-
-    fn put(&self, way: usize, entry: Option<Arc<Entry<V>>>, tag: u32) -> Option<Arc<Entry<V>>> {
-        let (ways, tags) = (self.ways.get(way)?, self.tags.get(way)?);
-        let gone = ways.swap(entry);
-        tags.store(tag, Ordering::Relaxed);
-        self.used.fetch_and(!bit(way), Ordering::Relaxed);
-        gone
-    }
-}
-
-const fn bit(way: usize) -> u16 {
-    1 << (way % WAYS)
-}
-
-impl<V> Default for Set<V> {
-    fn default() -> Self {
-        Self {
-            tags: Default::default(),
-            used: AtomicU16::new(0),
-            ways: Default::default(),
-            hand: Mutex::new(0),
-        }
     }
 }
 
@@ -259,6 +233,8 @@ impl<V> fmt::Debug for Table<V> {
 #[cfg(test)]
 mod tests {
     use std::thread;
+
+    use arc_swap::ArcSwapOption;
 
     use super::*;
 
@@ -285,6 +261,10 @@ mod tests {
         format!("{mixed:032x}{mixed:032x}").into_bytes()
     }
 
+    fn insert(table: &Table<usize>, token: &[u8], bytes: usize, value: usize) {
+        table.insert(token, bytes, value, None, |_| false);
+    }
+
     fn get(table: &Table<usize>, token: &[u8]) -> Option<usize> {
         table.find(token, |value| Some(*value))
     }
@@ -293,7 +273,7 @@ mod tests {
     fn the_whole_token_decides() {
         let table = Table::new(64, 100_000);
         let mut known = [b'a'; 100];
-        table.insert(&known, 0, 1);
+        insert(&table, &known, 0, 1);
         assert_eq!(get(&table, &known), Some(1));
         // The last 16 bytes, which alone are hashed, stay as they are.
         for at in 0..84 {
@@ -307,7 +287,7 @@ mod tests {
         assert_eq!(get(&table, &known), Some(1));
         // Another one with its end, and so with its hash, takes a place of its own.
         let other = [&b"b"[..], &known].concat();
-        table.insert(&other, 0, 2);
+        insert(&table, &other, 0, 2);
         assert_eq!((get(&table, &other), get(&table, &known)), (Some(2), Some(1)));
     }
 
@@ -315,7 +295,7 @@ mod tests {
     fn short_tokens_are_hashed_whole() {
         let table = Table::new(64, 100_000);
         for (value, token) in [&b""[..], b"a", b"ab"].into_iter().enumerate() {
-            table.insert(token, 0, value);
+            insert(&table, token, 0, value);
         }
         assert_eq!(get(&table, b"a"), Some(1));
         assert_eq!(get(&table, b"ab"), Some(2));
@@ -325,10 +305,10 @@ mod tests {
     #[test]
     fn what_is_no_longer_right_is_not_found_and_replaced_in_its_place() {
         let table = Table::new(16, 100_000);
-        table.insert(b"a", 0, 1);
+        insert(&table, b"a", 0, 1);
         assert_eq!(table.find(b"a", |_| None::<()>), None);
         assert_eq!(table.sets[0].used.load(Ordering::Relaxed), 0, "that is no use");
-        table.insert(b"a", 0, 2);
+        insert(&table, b"a", 0, 2);
         assert_eq!(get(&table, b"a"), Some(2));
         assert_eq!((table.entries().len(), table.held()), (1, table.bytes()));
     }
@@ -338,7 +318,7 @@ mod tests {
         for (max, most) in [(0, 0), (1, 16), (16, 16), (60, 64)] {
             let table = Table::new(max, usize::MAX);
             for number in 0..2_000 {
-                table.insert(&token(number), 0, number);
+                insert(&table, &token(number), 0, number);
             }
             assert_eq!(table.entries().len(), most, "{max}");
             assert_eq!(table.held(), table.bytes());
@@ -350,7 +330,7 @@ mod tests {
         let max = 10 * (EMPTY + 164);
         let table = Table::new(1_000, max);
         for number in 0..2_000 {
-            table.insert(&token(number), 100, number);
+            insert(&table, &token(number), 100, number);
             assert!(table.bytes() <= max);
         }
         assert_eq!((table.held(), table.entries().len()), (table.bytes(), 10));
@@ -360,13 +340,13 @@ mod tests {
         for number in 0..2_000 {
             get(&table, &token(number));
         }
-        table.insert(b"large", max - EMPTY - 5, 1);
+        insert(&table, b"large", max - EMPTY - 5, 1);
         assert_eq!(get(&table, b"large"), Some(1));
         assert_eq!((table.held(), table.entries().len()), (max, 1));
         // And one larger than that is let go.
-        table.insert(b"larger", max - EMPTY - 5, 1);
+        insert(&table, b"larger", max - EMPTY - 5, 1);
         assert_eq!((get(&table, b"larger"), get(&table, b"large")), (None, Some(1)));
-        table.insert(b"immense", usize::MAX, 1);
+        insert(&table, b"immense", usize::MAX, 1);
         assert_eq!((get(&table, b"immense"), table.held()), (None, max));
     }
 
@@ -375,10 +355,10 @@ mod tests {
     fn what_finds_no_room_counts_for_nothing() {
         let table = Table::new(16, 1_000);
         table.held.store(1_000, Ordering::Relaxed);
-        table.insert(b"a", 0, 1);
+        insert(&table, b"a", 0, 1);
         assert_eq!((get(&table, b"a"), table.held()), (None, 1_000));
         table.held.store(0, Ordering::Relaxed);
-        table.insert(b"a", 0, 1);
+        insert(&table, b"a", 0, 1);
         assert_eq!((get(&table, b"a"), table.held()), (Some(1), table.bytes()));
     }
 
@@ -387,7 +367,7 @@ mod tests {
         let table = Table::new(16_000, EMPTY + 64);
         for number in 0..100 {
             let before = table.hand.load(Ordering::Relaxed);
-            table.insert(&token(number), 0, number);
+            insert(&table, &token(number), 0, number);
             let looked_at = table.hand.load(Ordering::Relaxed) - before;
             // Twice around, since it was used.
             assert!(looked_at <= 2 * table.sets.len() + 1, "{looked_at} sets for one entry");
@@ -399,16 +379,16 @@ mod tests {
     fn what_comes_once_doesnt_drive_out_what_comes_all_the_time() {
         let table = Table::new(256, usize::MAX);
         for hot in 0..32 {
-            table.insert(&token(hot), 0, hot);
+            insert(&table, &token(hot), 0, hot);
         }
         let mut missed = 0;
         for once in 1_000..50_000 {
             let hot = token(once % 32);
             if get(&table, &hot).is_none() {
                 missed += 1;
-                table.insert(&hot, 0, 0);
+                insert(&table, &hot, 0, 0);
             }
-            table.insert(&token(once), 0, once);
+            insert(&table, &token(once), 0, once);
         }
         assert!(missed < 490, "{missed} of 49 000 lookups of 32 tokens missed");
     }
@@ -425,7 +405,7 @@ mod tests {
                         if let Some(found) = get(table, &token(number)) {
                             assert_eq!(found, number);
                         } else {
-                            table.insert(&token(number), 0, number);
+                            insert(table, &token(number), 0, number);
                         }
                     }
                 });
@@ -438,5 +418,101 @@ mod tests {
         kept.sort_unstable();
         kept.dedup();
         assert_eq!(kept.len(), all, "each token is there once");
+    }
+
+    fn insert_for(table: &Table<usize>, owner: &Arc<Quota>, number: usize, bytes: usize) {
+        table.insert(&token(number), bytes, number, Some(owner), |value| *value == DEAD);
+    }
+
+    const DEAD: usize = 7_777_777;
+
+    fn held_by(table: &Table<usize>, quota: &Arc<Quota>) -> usize {
+        let is_its = |entry: &&Arc<Entry<usize>>| {
+            entry.owner.as_ref().is_some_and(|owner| Arc::ptr_eq(owner, quota))
+        };
+        table.entries().iter().filter(is_its).count()
+    }
+
+    #[test]
+    fn n7_each_of_several_has_an_equal_part_of_the_places_whoever_floods() {
+        for owners in [2, 3, 5, 16] {
+            let table = Table::new(64, usize::MAX);
+            let quotas: Vec<Arc<Quota>> = (0..owners).map(|_| Arc::default()).collect();
+            // One after the other floods, with tokens in use.
+            for (place, quota) in quotas.iter().enumerate() {
+                for number in 0..2_000 {
+                    insert_for(&table, quota, place * 10_000 + number, 0);
+                    get(&table, &token(place * 10_000 + number));
+                }
+            }
+            let part = 4 * (16 / owners);
+            for quota in &quotas {
+                assert!(held_by(&table, quota) >= part, "{owners}: {}", held_by(&table, quota));
+            }
+            assert_eq!(table.entries().len(), 64);
+            assert_eq!(table.owners.load(Ordering::Relaxed), owners);
+        }
+    }
+
+    #[test]
+    fn n7_more_owners_than_places_have_one_place_a_set() {
+        let table = Table::new(16, usize::MAX);
+        let quotas: Vec<Arc<Quota>> = (0..40).map(|_| Arc::default()).collect();
+        for (place, quota) in quotas.iter().enumerate().take(16) {
+            insert_for(&table, quota, place, 0);
+        }
+        for number in 1_000..3_000 {
+            insert_for(&table, &quotas[0], number, 0);
+            get(&table, &token(number));
+        }
+        assert!(quotas[..16].iter().all(|quota| held_by(&table, quota) == 1));
+        // One that comes later isn't kept out.
+        insert_for(&table, &quotas[39], 5_000, 0);
+        assert_eq!(held_by(&table, &quotas[39]), 1);
+    }
+
+    #[test]
+    fn n7_each_of_several_has_an_equal_part_of_the_bytes() {
+        let max = 40 * (EMPTY + 64);
+        let table = Table::new(1_600, max);
+        let [one, two]: [Arc<Quota>; 2] = Default::default();
+        for number in 0..20 {
+            insert_for(&table, &two, number, 0);
+        }
+        for number in 100..2_000 {
+            insert_for(&table, &one, number, 0);
+            get(&table, &token(number));
+            assert!(table.bytes() <= max);
+        }
+        assert_eq!((held_by(&table, &one), held_by(&table, &two)), (20, 20));
+        // Large ones of one owner drive out its own, and one that is larger than its part isn't kept.
+        insert_for(&table, &one, 3_000, 10 * (EMPTY + 64));
+        assert_eq!((get(&table, &token(3_000)), held_by(&table, &two)), (Some(3_000), 20));
+        let before = (held_by(&table, &one), table.hand.load(Ordering::Relaxed));
+        insert_for(&table, &one, 3_001, 30 * (EMPTY + 64));
+        assert_eq!((get(&table, &token(3_001)), held_by(&table, &two)), (None, 20));
+        // Nothing of its owner's goes for it, and nothing is looked for.
+        assert_eq!(before, (held_by(&table, &one), table.hand.load(Ordering::Relaxed)));
+        assert_eq!(table.held(), table.bytes());
+        assert_eq!(one.bytes() + two.bytes(), table.held());
+    }
+
+    #[test]
+    fn n7_what_no_longer_holds_goes_first_whosever_it_is() {
+        let table = Table::new(16, usize::MAX);
+        let [one, two]: [Arc<Quota>; 2] = Default::default();
+        for number in 0..16 {
+            let value = if number < 8 { DEAD } else { number };
+            let owner = if number < 8 { &two } else { &one };
+            table.insert(&token(number), 0, value, Some(owner), |_| false);
+        }
+        for number in 100..108 {
+            insert_for(&table, &one, number, 0);
+        }
+        assert_eq!((held_by(&table, &one), held_by(&table, &two)), (16, 0));
+        assert_eq!(table.owners.load(Ordering::Relaxed), 1);
+        for number in (8..16).chain(100..108) {
+            assert_eq!(get(&table, &token(number)), Some(number));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Tokens of many tenants with one key set between them, as Microsoft Entra's are.
+//! Checks tokens of many tenants that share one key set, as Microsoft Entra's do.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::validator::unverified::text_of;
 
 const TENANT: &str = "{tenantid}";
 
-/// What must be true of the tenant that a token's issuer is for.
+/// The rules for the tenant of a token.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Template {
     pattern: Pattern,
     allowed: Allowed,
-    /// What a key's `issuer` may be, with the tenant's id put in.
+    /// The accepted values of a key's `issuer`, with the tenant's id filled in.
     key_issuers: Box<[Box<str>]>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Template {
 pub(crate) struct TemplateSettings {
     pub(crate) document_url: String,
     pub(crate) allowed: Option<Allowed>,
-    /// What else a key's `issuer` may be.
+    /// Further accepted values of a key's `issuer`.
     pub(crate) key_issuers: Vec<Box<str>>,
 }
 
@@ -51,7 +51,7 @@ impl Template {
         }
         let Some(allowed) = allowed else {
             return Err(ConfigError::new(format!(
-                "the issuer template {text:?} is for all tenants there are: say which ones, with \
+                "the issuer template {text:?} is for all existing tenants: name the accepted ones, with \
                  .allow_tenants(…), .allow_tenants_where(…) or .dangerous_any_tenant()"
             )));
         };
@@ -64,7 +64,7 @@ impl Template {
             && let Some(wrong) = tenants.iter().find(|tenant| !is_guid(tenant))
         {
             return Err(ConfigError::new(format!(
-                "{wrong:?} is no tenant's id: give it as the tokens' \"tid\" has it, such as \
+                "{wrong:?} isn't a tenant's id: give it as the tokens' \"tid\" has it, such as \
                  9188040d-6c67-4c5b-b112-36a304b66dad"
             )));
         }

@@ -1,3 +1,5 @@
+//! What makes a signature valid: an issuer's keys, a shared secret, or its answer.
+
 use crate::jose::{Algorithm, Header, HmacKey};
 use crate::jwks::Jwks;
 use crate::refusal::Rejection;
@@ -9,7 +11,7 @@ use crate::validator::standing::Watch;
 pub(crate) enum Trust {
     Jwks {
         keys: Jwks,
-        /// Whether they were found by discovery, since nothing else was said.
+        /// Whether they were found by discovery, since no source was set.
         by_default: bool,
     },
     SharedSecret(HmacKey),
@@ -35,7 +37,7 @@ impl Trust {
         }
     }
 
-    /// Returns `true` if both have one key source between them.
+    /// Returns `true` if both use the same key source.
     pub(crate) fn is_of_the_same_keys(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Jwks { keys, .. }, Self::Jwks { keys: others, .. }) => keys.is_same(others),
@@ -45,7 +47,7 @@ impl Trust {
         }
     }
 
-    /// Returns what tells with which keys tokens are verified.
+    /// Returns the watch that tells which keys tokens are verified with.
     pub(crate) fn watch(&self) -> Watch {
         match self {
             Self::Jwks { keys, .. } => Watch::Keys(keys.watch()),

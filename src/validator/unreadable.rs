@@ -1,11 +1,11 @@
-//! What may be told of an error that the application's `Deserialize` ends with.
+//! Reports why the application's claims couldn't be deserialized, without the token's values.
 
 use serde::de::DeserializeOwned;
 
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::validator::metered;
 
-/// Reads the application's own claims. Returns with them how much they hold outside of themselves.
+/// Reads the application's own claims. Also returns how much they hold outside of themselves.
 #[inline]
 pub(crate) fn read_extra<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, usize), Rejection> {
     metered::read(payload).map_err(|error| {
@@ -14,10 +14,10 @@ pub(crate) fn read_extra<C: DeserializeOwned>(payload: &[u8]) -> Result<(C, usiz
     })
 }
 
-/// The longest that is told.
+/// The longest message that is reported.
 const MAX_BYTES: usize = 200;
 
-/// Takes out of an error's message what the token says, and makes the rest short and printable.
+/// Removes the token's values from an error's message, and makes the rest short and printable.
 ///
 /// serde's own messages quote values in known places: the names of claims and types that remain are
 /// those of the application's type. Of another message, which the application or a library wrote,
@@ -37,8 +37,8 @@ fn named(message: &str) -> Option<String> {
     (!name.contains('`')).then(|| message.to_owned())
 }
 
-/// `invalid type: string "…", expected u64`: what was found is the token's, what is expected the
-/// type's.
+/// `invalid type: string "…", expected u64`: what was found comes from the token, what is expected from
+/// the type.
 fn expected(message: &str) -> Option<String> {
     let (start, found) = ["invalid type: ", "invalid value: "]
         .iter()

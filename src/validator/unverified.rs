@@ -1,23 +1,22 @@
-//! What a token says about its issuer before anything of it was verified: it only selects among the
-//! configured ones.
+//! Reads the issuer that an unverified token names, which only selects among the configured ones.
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 
-use crate::jose::{Compact, Scratch, decode_into};
 use crate::json::{Any, Budget, Value, next_name, read_object};
 use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
+use crate::token::RawClaims;
 
 /// The longest `iss` that is looked up, in bytes.
 const MAX_ISS: usize = 2_048;
 
-/// Returns a claim of a token that must be a text.
+/// Returns a claim of a token that must be a string.
 ///
 /// # Errors
 ///
-/// If it is absent, or of another type.
+/// If it is absent, or has another type.
 pub(crate) fn text_of<'a>(claims: &'a [u8], name: &'static str) -> Result<Cow<'a, str>, Rejection> {
     match first(claims, name)? {
         Value::Text(text) => Ok(text),
@@ -25,24 +24,27 @@ pub(crate) fn text_of<'a>(claims: &'a [u8], name: &'static str) -> Result<Cow<'a
     }
 }
 
-/// Calls `select` with the `iss` of a token whose signature has not been checked.
+/// Returns the `iss` of claims whose signature has not been checked.
 ///
-/// Only the first `iss` is looked at: a second one is refused when all claims are read.
+/// Only the first `iss` is read here: a second one is refused when all claims are read.
 ///
 /// # Errors
 ///
-/// If the token has none, or one that no issuer can have.
-pub(crate) fn with_unverified_iss<T>(
-    token: &[u8],
-    select: impl FnOnce(&str) -> Result<T, Rejection>,
-) -> Result<T, Rejection> {
-    let payload = Compact::split(token)?.payload;
-    let mut scratch = Scratch::take(payload.len());
-    let (claims, _) = decode_into(payload, scratch.room())?;
+/// If there is none, or one that no issuer can have.
+pub(crate) fn unverified_iss(claims: &[u8]) -> Result<Cow<'_, str>, Rejection> {
     match first(claims, "iss")? {
-        Value::Text(iss) if iss.len() <= MAX_ISS => select(&iss),
+        Value::Text(iss) if iss.len() <= MAX_ISS => Ok(iss),
         Value::Text(_) => Err(malformed("longer than 2048 bytes")),
         _ => Err(malformed("not a string")),
+    }
+}
+
+/// Returns the same of claims that were read.
+pub(crate) fn iss_of<'c>(claims: &'c RawClaims<'_>) -> Result<&'c str, Rejection> {
+    match claims.iss.as_deref() {
+        Some(iss) if iss.len() <= MAX_ISS => Ok(iss),
+        Some(_) => Err(malformed("longer than 2048 bytes")),
+        None => Err(Rejection::with(RejectionKind::MissingClaim, Detail::Claim("iss"))),
     }
 }
 
@@ -55,7 +57,8 @@ fn first<'a>(claims: &'a [u8], name: &'static str) -> Result<Value<'a>, Rejectio
     let (budget, mut found) = (Budget::new(), None);
     let read = read_object(claims, First { name, budget: &budget, found: &mut found });
     match (found, read) {
-        (Some(iss), _) => Ok(iss),
+        // What comes after it is read once it is known by whose rules.
+        (Some(value), _) => Ok(value),
         (None, Ok(())) => Err(Rejection::with(RejectionKind::MissingClaim, Detail::Claim(name))),
         (None, Err(_)) => Err(RejectionKind::MalformedToken.into()),
     }
@@ -78,8 +81,8 @@ impl<'de> Visitor<'de> for First<'_, 'de> {
         while let Some(name) = next_name(&mut map, self.budget)? {
             if name == self.name {
                 *self.found = Some(map.next_value_seed(Any::keep(self.budget))?);
-                // The rest is read once it is known by whose rules.
-                return Err(de::Error::custom(""));
+                // The rest is read once the issuer is known.
+                return Ok(());
             }
             map.next_value_seed(Any::skip(self.budget))?;
         }
@@ -89,15 +92,13 @@ impl<'de> Visitor<'de> for First<'_, 'de> {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-
     use super::*;
+    use crate::jose::Scratch;
+    use crate::validator::opened::Opened;
 
     fn iss(claims: &str) -> Result<String, RejectionKind> {
-        let token = format!("e30.{}.AA", BASE64_URL_SAFE_NO_PAD.encode(claims));
-        let selected = with_unverified_iss(token.as_bytes(), |iss| Ok(iss.to_owned()));
-        selected.map_err(|rejection| rejection.kind())
+        let iss = unverified_iss(claims.as_bytes());
+        iss.map(Cow::into_owned).map_err(|rejection| rejection.kind())
     }
 
     #[test]
@@ -129,10 +130,30 @@ mod tests {
     }
 
     #[test]
+    fn n4_what_comes_after_iss_selects_nothing_else() {
+        for rest in [
+            "}",
+            r#","iss":"b"}"#,
+            r#","iss":1}"#,
+            r#","aud":{"a":"#,
+            ",",
+            "",
+            "}}",
+            "}{}",
+            " !",
+            "\u{0}",
+            r#","\uD800":0}"#,
+        ] {
+            assert_eq!(iss(&format!(r#"{{"exp":1,"iss":"a"{rest}"#)), Ok("a".into()), "{rest}");
+        }
+    }
+
+    #[test]
     fn n4_what_isnt_a_signed_token_selects_nothing() {
         let select = |token: &str| {
-            let never = |_: &str| -> Result<(), Rejection> { panic!("{token} selects") };
-            with_unverified_iss(token.as_bytes(), never).unwrap_err().kind()
+            let mut scratch = Scratch::take(token.len());
+            let opened = Opened::new(token.as_bytes(), &mut scratch);
+            opened.and_then(|mut it| Ok(unverified_iss(it.claims()?)?.len())).unwrap_err().kind()
         };
         for token in ["", "a", "a.b", "..", "e30.!.AA", "e30.e30.AA.AA", "e30..AA"] {
             assert_eq!(select(token), RejectionKind::MalformedToken, "{token}");

@@ -1,7 +1,7 @@
 //! From an issuer to its token endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::StatusCode;
 use tokio::time::advance;
@@ -85,6 +85,57 @@ async fn l4_an_endpoint_that_was_found_outlives_its_metadata() {
         let got = source.token().await.map(drop).map_err(|error| error.kind().clone());
         assert_eq!(got, expected);
     }
+}
+
+// L4: also while what was found before would still be fresh.
+#[tokio::test(start_paused = true)]
+async fn l4_no_secret_is_sent_until_the_metadata_is_the_issuers_again() {
+    let (is_others, fails) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let away = Arc::new(AtomicBool::new(false));
+    let (others, failing, counted) = (is_others.clone(), fails.clone(), asked.clone());
+    let gone = away.clone();
+    let transport = ScriptedTransport::from_fn(move |request| {
+        if request.uri().path() == "/token" {
+            counted.fetch_add(1, Ordering::Relaxed);
+            if failing.load(Ordering::Relaxed) {
+                return ScriptedAnswer::status(StatusCode::NOT_FOUND);
+            }
+            return granted("t", 60);
+        }
+        if gone.load(Ordering::Relaxed) {
+            return ScriptedAnswer::status(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let issuer = if others.load(Ordering::Relaxed) { "other" } else { "as" };
+        ScriptedAnswer::json(format!(
+            r#"{{"issuer":"https://{issuer}.test","token_endpoint":"https://as.test/token"}}"#
+        ))
+    });
+    let grant = Grant::discover("https://as.test", ClientAuth::basic("me", "s3cret"));
+    let source = client(&transport).source(&grant.build().unwrap());
+    token(&source).await;
+    fails.store(true, Ordering::Relaxed);
+    advance(61 * SECOND).await;
+    source.token().await.unwrap_err();
+    fails.store(false, Ordering::Relaxed);
+    is_others.store(true, Ordering::Relaxed);
+    let before = asked.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        advance(61 * SECOND).await;
+        let error = source.token().await.unwrap_err();
+        assert_eq!(*error.kind(), TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch));
+    }
+    // A failure of another kind doesn't bring it back.
+    away.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        advance(900 * SECOND).await;
+        source.token().await.unwrap_err();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), before, "no secret was sent");
+    away.store(false, Ordering::Relaxed);
+    is_others.store(false, Ordering::Relaxed);
+    advance(900 * SECOND).await;
+    token(&source).await;
 }
 
 // L4

@@ -12,11 +12,16 @@
 mod attach;
 mod authentication;
 mod bad_answers;
+mod certificates;
 mod discovery;
+#[cfg(feature = "dpop")]
+mod dpop;
 mod errors;
 mod lifetime;
+mod on_behalf;
 #[cfg(feature = "axum")]
 mod protected;
+mod readiness;
 mod refusals;
 mod rotation;
 mod secrets;
@@ -26,4 +31,7 @@ mod single_flight;
 mod support;
 mod tenants;
 mod trouble;
+#[cfg(feature = "vault")]
+mod vault;
 mod vendors;
+mod workload;

@@ -341,3 +341,99 @@ async fn e10_tonic_channels_retry_as_well() {
     assert_eq!(greet("again").await.unwrap(), "hello, again");
     assert_eq!(granted_by(&issuer), 2);
 }
+
+#[cfg(feature = "dpop")]
+mod proved {
+    use tower_bearer::client::DpopKey;
+    use tower_bearer::dpop::{Dpop, NonceKeys};
+
+    use super::*;
+
+    /// An issuer that wants nonces, and what a service behind `origin` needs.
+    async fn world(origin: &str) -> (TestIssuer, Validator, TokenSource) {
+        let issuer = TestIssuer::builder().dpop_nonces().start().await.unwrap();
+        let dpop = Dpop::require().public_origins([origin]).nonces(NonceKeys::random().unwrap());
+        let keys = Jwks::discover(issuer.issuer());
+        let validator =
+            Validator::builder(issuer.issuer(), issuer.audience()).keys(keys).dpop(dpop);
+        let validator = validator.build().unwrap();
+        validator.ready(10 * SECOND).await.unwrap();
+        let tokens = grant_of(&issuer).dpop(DpopKey::generate().unwrap()).source().unwrap();
+        (issuer, validator, tokens)
+    }
+
+    async fn listen() -> (TcpListener, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        (listener, origin)
+    }
+
+    // Token endpoint and service both want a nonce; every call has a new proof, which is checked.
+    #[tokio::test]
+    async fn dc5_dc9_dc10_bound_tokens_are_accepted_by_every_way_of_sending() {
+        let (listener, b) = listen().await;
+        let (issuer, validator, tokens) = world(&b).await;
+        let whoami = |token: AccessToken, body: String| async move {
+            format!("{}: {body}", token.claims().key_thumbprint().unwrap())
+        };
+        let router = Router::new().route("/a%20b/whoami", any(whoami));
+        let router = router.layer(BearerAuthLayer::new(validator));
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let url = format!("{b}/a%20b/whoami?q=1");
+        let token = tokens.token().await.unwrap();
+        let expected = format!("{}: hi", token.key_thumbprint().unwrap());
+        assert_eq!(issuer.counters().requests(Endpoint::Token), 2, "one for the nonce");
+
+        let layer = AttachTokenLayer::new(tokens.clone(), [&b]).unwrap();
+        let hyper = Client::builder(TokioExecutor::new()).build_http::<ReplayBody<Full<Bytes>>>();
+        let mut hyper = layer.layer(hyper);
+        let http = reqwest::Client::new();
+        for _ in 0..3 {
+            let request = Request::post(&url).body(Full::new(Bytes::from_static(b"hi"))).unwrap();
+            let answer = hyper.ready().await.unwrap().call(request).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, expected);
+
+            let answer = layer.send(http.put(&url).body("hi")).await.unwrap();
+            assert_eq!(answer.text().await.unwrap(), expected);
+
+            let mut headers = http::HeaderMap::new();
+            let uri = url.parse().unwrap();
+            tokens.authorize(&token, &Method::GET, &uri, &mut headers).unwrap();
+            let answer = http.get(&url).headers(headers).body("hi").send().await.unwrap();
+            assert!(!tokens.wants_nonce(&token, &uri, answer.status(), answer.headers()));
+            assert_eq!(answer.text().await.unwrap(), expected);
+        }
+        // The token by itself is of no use.
+        let stolen = token.expose_secret();
+        let answer = http.get(&url).bearer_auth(stolen).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+        assert_eq!(granted_by(&issuer), 1);
+    }
+
+    #[tokio::test]
+    async fn dc18_tonic_channels_send_proofs_and_nonces() {
+        let (listener, origin) = listen().await;
+        let (issuer, validator, tokens) = world(&origin).await;
+        let server = tonic::transport::Server::builder()
+            .layer(BearerAuthLayer::new(validator))
+            .add_service(Greeter)
+            .serve_with_incoming(TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        let channel = tonic::transport::Channel::from_shared(origin.clone()).unwrap();
+        let channel = ServiceBuilder::new()
+            .layer(AttachTokenLayer::for_channel(tokens, &origin).unwrap())
+            .map_request(|request: Request<ReplayBody<Body>>| request.map(Body::new))
+            .service(channel.connect_lazy());
+        for name in ["one", "two"] {
+            let mut grpc = tonic::client::Grpc::new(channel.clone());
+            grpc.ready().await.unwrap();
+            let request = tonic::Request::new(StringValue { value: name.into() });
+            let path = PathAndQuery::from_static("/greet.Greeter/Greet");
+            let codec = ProstCodec::<StringValue, StringValue>::default();
+            let answer = grpc.unary(request, path, codec).await.unwrap();
+            assert_eq!(answer.into_inner().value, format!("hello, {name}"));
+        }
+        assert_eq!(granted_by(&issuer), 1);
+    }
+}

@@ -1,5 +1,10 @@
 //! What the tests share.
 
+#[cfg(feature = "tracing")]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../support/log.rs"]
+mod log;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,6 +18,9 @@ use tower_bearer::client::{
 };
 use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport, TestIssuer};
 use tower_bearer::{Secret, UnixTime};
+
+#[cfg(feature = "tracing")]
+pub(crate) use self::log::{LevelFilter, Log};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 

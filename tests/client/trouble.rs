@@ -538,6 +538,36 @@ async fn fc10_an_operator_who_has_fixed_the_secret_can_have_it_tried_at_once() {
     }
 }
 
+// It uses what was wrong: those who wait for it have its error, and nobody after them.
+#[tokio::test(start_paused = true)]
+async fn fc10_a_fetch_that_was_begun_before_does_not_count() {
+    let transport = ScriptedTransport::from_fn(|_| refused(400, "invalid_scope").delay(2 * SECOND));
+    let source = source(&transport);
+    for early in [true, false] {
+        let before = transport.request_count();
+        let waiting = tokio::spawn({
+            let source = source.clone();
+            async move { source.token().await }
+        });
+        settle().await;
+        source.reset();
+        if early {
+            // The next call doesn't wait for it.
+            transport.push(granted("t1", 5));
+            assert_eq!(token(&source).await, "t1");
+        }
+        waiting.await.unwrap().unwrap_err();
+        if early {
+            assert_eq!(token(&source).await, "t1", "what came later stays");
+            advance(600 * SECOND).await;
+        } else {
+            transport.push(granted("t2", 600));
+            assert_eq!(token(&source).await, "t2", "its error doesn't stand");
+        }
+        assert_eq!(transport.request_count(), before + 2);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn fc2_the_addresses_of_one_origin_share_its_budget() {
     let transport = counting(6_000);

@@ -1,14 +1,17 @@
-//! Tokens that are bound to a key, through the whole layer: each line of the checklist twice, the attack
+//! Tokens that are bound to a key, through the whole layer: each case twice, the attack
 //! and its harmless twin.
 #![cfg(all(feature = "axum", feature = "dpop", feature = "test-util", feature = "tracing"))]
 
 mod answers;
+#[cfg(feature = "introspection")]
+mod introspected;
 mod issuer;
 mod mutations;
 mod nonces;
 mod presentation;
 mod proofs;
 mod replay;
+mod requests;
 mod routes;
 mod service;
 #[path = "../world/mod.rs"]

@@ -1,11 +1,20 @@
-//! Random changes to good proofs: none is accepted.
+//! Random changes to good proofs: none is accepted, and whether a proof's header is known from an earlier
+//! one or isn't, it comes to the same.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use tower::Layer as _;
+use tower_bearer::BearerAuthLayer;
+use tower_bearer::jose::Algorithm;
+use tower_bearer::testing::{TestKey, TestProof};
 
-use crate::service::{World, accept, proved, verdict};
-use crate::world::send;
+use crate::service::{Service, World, accept, proved, verdict};
+use crate::world::{Answer, send};
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -58,12 +67,36 @@ fn apply(proof: &str, change: &Change) -> Vec<u8> {
     bytes
 }
 
+/// Two services: the first remembers no token, and so no header either; the second one knows the header of
+/// the client's proofs.
+fn unknown_and_known(
+    world: &World,
+    token: &str,
+    runtime: &tokio::runtime::Runtime,
+) -> [Service; 2] {
+    let validator = |entries| world.builder(accept().replay_bytes(1 << 20)).cache_entries(entries);
+    let services = [0, 16].map(|entries| {
+        BearerAuthLayer::new(validator(entries).build().unwrap()).layer(world.inner.clone())
+    });
+    for service in &services {
+        let proof = world.proof("GET", "/", token).sign();
+        let answer = runtime.block_on(send(service, proved("GET", "/", token, &proof)));
+        assert_eq!(verdict(&answer), "accepted");
+    }
+    services
+}
+
+/// What was decided, in all words.
+fn decided(answer: &Answer) -> (u16, Option<String>) {
+    (answer.status(), answer.refusal().map(ToString::to_string))
+}
+
 #[test]
 fn d84_of_10_000_changed_proofs_none_is_accepted() {
     let world = World::new();
-    let service = world.service(accept().replay_bytes(1 << 20));
     let token = world.bound("");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let services = unknown_and_known(&world, &token, &runtime);
     let config = Config { cases: 10_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let proofs: Vec<_> = (0..20).map(|_| world.proof("GET", "/", &token).sign()).collect();
@@ -73,17 +106,75 @@ fn d84_of_10_000_changed_proofs_none_is_accepted() {
             let changed = apply(&proof, &change);
             let Ok(value) = http::HeaderValue::from_bytes(&changed) else { return Ok(()) };
             prop_assume!(changed != proof.as_bytes());
-            let mut request = proved("GET", "/", &token, "");
-            request.headers_mut().insert("dpop", value);
-            let answer = runtime.block_on(send(&service, request));
-            prop_assert_ne!(verdict(&answer), "accepted");
-            prop_assert_eq!(answer.status(), 401);
+            let [unknown, known] = services.each_ref().map(|service| {
+                let mut request = proved("GET", "/", &token, "");
+                request.headers_mut().insert("dpop", value.clone());
+                runtime.block_on(send(service, request))
+            });
+            prop_assert_ne!(verdict(&known), "accepted");
+            prop_assert_eq!(known.status(), 401);
+            prop_assert_eq!(decided(&unknown), decided(&known));
             Ok(())
         })
         .unwrap();
     // The unchanged ones were used up by none of them.
-    for proof in proofs {
-        let answer = runtime.block_on(send(&service, proved("GET", "/", &token, &proof)));
+    for (proof, service) in
+        proofs.iter().flat_map(|proof| services.each_ref().map(|it| (proof, it)))
+    {
+        let answer = runtime.block_on(send(service, proved("GET", "/", &token, proof)));
         assert_eq!(verdict(&answer), "accepted");
     }
+}
+
+type Fault = fn(TestProof, &TestKey) -> TestProof;
+
+/// What a client may do wrong, and still sign.
+const FAULTS: [Fault; 12] = [
+    |proof, _| proof.method("POST"),
+    |proof, _| proof.uri("https://api.example/other"),
+    |proof, _| proof.token("another"),
+    |proof, _| proof.issued_ago(Duration::from_secs(66)),
+    |proof, _| proof.issued_in(Duration::from_secs(6)),
+    |proof, _| proof.without_claim("jti"),
+    |proof, _| proof.without_claim("ath"),
+    |proof, _| proof.claim("exp", 1),
+    |proof, _| proof.wrong_signature(),
+    |proof, _| proof.typ("JWT"),
+    |proof, _| proof.header("kid", "k"),
+    |proof, other| proof.jwk_of(other),
+];
+
+#[test]
+fn d53_what_a_proof_comes_to_depends_on_no_earlier_one_with_its_header() {
+    let world = World::new();
+    let token = world.bound("");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let services = unknown_and_known(&world, &token, &runtime);
+    let other = TestKey::generate(Algorithm::ES256);
+    let config = Config { cases: 600, failure_persistence: None, ..Config::default() };
+    let faults = prop::collection::vec(prop::sample::select(&FAULTS[..]), 0..3);
+    let kinds = RefCell::new(BTreeMap::new());
+    TestRunner::new(config)
+        .run(&(faults, 0..200_u32), |(faults, number)| {
+            let proof = world.proof("GET", "/", &token).jti(&number.to_string());
+            let proof = faults.iter().fold(proof, |proof, fault| fault(proof, &other)).sign();
+            let [unknown, known] = services
+                .each_ref()
+                .map(|service| runtime.block_on(send(service, proved("GET", "/", &token, &proof))));
+            prop_assert_eq!(decided(&unknown), decided(&known));
+            *kinds.borrow_mut().entry(verdict(&known)).or_insert(0) += 1;
+            Ok(())
+        })
+        .unwrap();
+    let expected = [
+        "accepted",
+        "dpop_key_mismatch",
+        "dpop_proof_bad_signature",
+        "dpop_proof_malformed",
+        "dpop_proof_mismatch",
+        "dpop_proof_out_of_time",
+        "dpop_proof_replayed",
+    ];
+    let kinds = kinds.into_inner();
+    assert_eq!(kinds.keys().copied().collect::<Vec<_>>(), expected, "{kinds:?}");
 }

@@ -1,5 +1,7 @@
 //! Each row of `fixtures/dpop/proofs.json`: one change to a good request, and what it comes to.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tower_bearer::jose::Algorithm;
@@ -129,10 +131,16 @@ async fn d1_to_d49_each_row_comes_to_what_it_says() {
     let other = TestKey::generate(Algorithm::ES256);
     let token = world.bound("");
     let mut accepted = 0;
-    for row in &rows {
+    // Once where no proof of the client was seen, and once where its usual header is known.
+    for (row, known) in rows.iter().flat_map(|row| [(row, false), (row, true)]) {
         let service = world.service(accept().replay_bytes(16 * 1_024));
+        if known {
+            let proof = world.proof("GET", PATH, &token).sign();
+            let good = send(&service, crate::service::proved("GET", PATH, &token, &proof)).await;
+            assert_eq!(verdict(&good), "accepted");
+        }
         let proof = make(row, &world, &other, &token);
-        let what = format!("{}: {}", row.id, row.name);
+        let what = format!("{}: {}, known: {known}", row.id, row.name);
         let scheme = row.scheme.as_deref().unwrap_or("DPoP ");
         let scheme = if scheme.ends_with([' ', '\t']) { scheme } else { &format!("{scheme} ") };
         let shown = row.token.as_deref().unwrap_or(&token);
@@ -158,7 +166,7 @@ async fn d1_to_d49_each_row_comes_to_what_it_says() {
         let good = send(&service, crate::service::proved("GET", PATH, &token, &proof)).await;
         assert_eq!(verdict(&good), "accepted", "after {what}");
     }
-    assert!(accepted > 25 && rows.len() > 120, "{accepted} of {}", rows.len());
+    assert!(accepted > 2 * 25 && rows.len() > 120, "{accepted} of {}", rows.len());
 }
 
 // D26, D28: every kind of key that is accepted by default.
@@ -211,4 +219,96 @@ async fn v1_the_proof_of_the_rfc_is_read() {
     assert!(
         other.refusal().unwrap().to_string().ends_with("htu has another path than the request")
     );
+}
+
+// D84: a proof that is wrong in anything else is refused for that, so that nobody checks its signature.
+#[tokio::test]
+async fn d52_whatever_is_wrong_comes_before_the_signature() {
+    let world = World::new();
+    let service = world.service(accept());
+    let token = world.bound("");
+    let good = || world.proof("GET", PATH, &token);
+    let other = TestKey::generate(Algorithm::ES256);
+    for (proof, expected) in [
+        (good(), "dpop_proof_bad_signature"),
+        (good().typ("JWT"), "dpop_proof_malformed"),
+        (good().alg("ES384"), "dpop_proof_malformed"),
+        (good().without_claim("jti"), "dpop_proof_malformed"),
+        (good().jwk_member("d", "AA"), "dpop_proof_malformed"),
+        (good().method("POST"), "dpop_proof_mismatch"),
+        (good().uri("https://api.example/"), "dpop_proof_mismatch"),
+        (good().token("another"), "dpop_proof_mismatch"),
+        (good().issued_ago(Duration::from_secs(66)), "dpop_proof_out_of_time"),
+        (
+            TestProof::by(&other)
+                .now(world.now())
+                .method("GET")
+                .uri(&format!("{ORIGIN}{PATH}"))
+                .token(&token),
+            "dpop_key_mismatch",
+        ),
+    ] {
+        let answer = send(
+            &service,
+            crate::service::proved("GET", PATH, &token, &proof.wrong_signature().sign()),
+        )
+        .await;
+        assert_eq!((verdict(&answer), answer.status()), (expected, 401));
+    }
+    let answer = send(&service, crate::service::proved("GET", PATH, &token, &good().sign())).await;
+    assert_eq!(verdict(&answer), "accepted");
+}
+
+// What is remembered is the token's own verdict.
+#[tokio::test]
+async fn d53_the_verdict_about_a_proof_is_never_remembered() {
+    let world = World::new();
+    let service = world.service(accept());
+    let token = world.bound("");
+    let good = || world.proof("GET", PATH, &token);
+    let ask = async |proof: &str| {
+        verdict(&send(&service, crate::service::proved("GET", PATH, &token, proof)).await)
+    };
+    let used = good().sign();
+    assert_eq!(ask(&used).await, "accepted");
+    for _ in 0..2 {
+        assert_eq!(ask(&good().wrong_signature().sign()).await, "dpop_proof_bad_signature");
+        assert_eq!(ask(&good().method("POST").sign()).await, "dpop_proof_mismatch");
+        assert_eq!(ask("").await, "dpop_proof_malformed");
+        assert_eq!(ask(&used).await, "dpop_proof_replayed");
+        let fields = [("authorization", &*format!("Bearer {token}"))];
+        assert_eq!(
+            verdict(&send(&service, request("GET", PATH, &fields)).await),
+            "sender_constrained"
+        );
+        assert_eq!(ask(&good().sign()).await, "accepted", "nor is a bad one");
+    }
+}
+
+// A 400 would say that the request can't be had right with another proof.
+#[tokio::test]
+async fn d79_whatever_is_wrong_with_a_proof_is_a_401() {
+    let world = World::new();
+    let service = world.service(accept());
+    let token = world.bound("");
+    let good = world.proof("GET", PATH, &token).sign();
+    let fields = [
+        "",
+        "a",
+        "a.b.c",
+        "....",
+        "\u{e4}",
+        "{}",
+        &good[..good.len() - 1],
+        &good.replace('.', ","),
+    ];
+    for field in fields.into_iter().chain([&*"x".repeat(9_000)]) {
+        let answer = send(&service, crate::service::proved("GET", PATH, &token, field)).await;
+        assert_eq!(answer.status(), 401, "{field}");
+        assert!(verdict(&answer).starts_with("dpop_proof_"), "{field}");
+        let challenges = crate::service::all(&answer, "www-authenticate");
+        assert!(challenges[1].contains(r#"error="invalid_dpop_proof""#), "{challenges:?}");
+    }
+    let answer = send(&service, crate::service::proved("GET", PATH, &token, &good)).await;
+    assert_eq!(answer.status(), 200);
 }

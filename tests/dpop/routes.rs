@@ -72,6 +72,50 @@ async fn d22_a_route_requires_more_than_the_layer() {
     assert!(matches!(&*all(&bad, "www-authenticate"), [one] if one.starts_with("DPoP ")));
 }
 
+/// What an answer shows, but for its date.
+fn shown(answer: &Answer) -> String {
+    format!("{} {:?} {:?}", answer.status(), answer.response.headers(), answer.body())
+}
+
+#[tokio::test]
+async fn d22_a_hidden_route_stays_hidden_from_unbound_tokens() {
+    let world = World::new();
+    let routes = || {
+        let hidden = Access::scope("read").require_dpop().hide_existence();
+        RouteTable::builder().route(Method::GET, "/hidden", hidden).build().unwrap()
+    };
+    let around = |layer: BearerAuthLayer| {
+        let inner = Router::new().route("/hidden", get(async || "fine"));
+        Router::new().fallback_service(tower::Layer::layer(&layer.routes(routes()), inner))
+    };
+    let with_proofs = around(world.layer(accept()));
+    // Here nobody can meet the rule: the log says so.
+    let without = around(world.issuer.layer());
+    for (app, token) in [
+        (&with_proofs, world.unbound("read")),
+        (&with_proofs, world.unbound("")),
+        (&without, world.issuer.token("read")),
+    ] {
+        let field = bearer(&token);
+        let fields = [("authorization", &*field)];
+        let hidden = ask(app, "/hidden", &fields).await;
+        assert_eq!(hidden.status(), 404);
+        assert_eq!(shown(&hidden), shown(&ask(app, "/absent", &fields).await));
+    }
+    for fields in [&[][..], &[("authorization", "Bearer x.y.z")], &[("authorization", "DPoP x")]] {
+        let (hidden, absent) = (
+            ask(&with_proofs, "/hidden", fields).await,
+            ask(&with_proofs, "/absent", fields).await,
+        );
+        assert_eq!(shown(&hidden), shown(&absent));
+    }
+    let bound = world.bound("read");
+    assert_eq!(prove(&world, &with_proofs, "/hidden", &bound).await.status(), 200);
+    let other = world.bound("other");
+    let hidden = prove(&world, &with_proofs, "/hidden", &other).await;
+    assert_eq!(shown(&hidden), shown(&prove(&world, &with_proofs, "/absent", &other).await));
+}
+
 #[tokio::test]
 async fn a_route_that_requires_what_the_validator_does_not_know_is_a_mistake_of_ours() {
     let world = World::new();

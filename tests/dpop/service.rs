@@ -10,7 +10,7 @@ use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::BearerAuth;
 use tower_bearer::testing::{ManualClock, TestKey, TestProof};
-use tower_bearer::{BearerAuthLayer, NoClaims, UnixTime, Validator};
+use tower_bearer::{BearerAuthLayer, NoClaims, UnixTime, Validator, ValidatorBuilder};
 
 use crate::world::{AUDIENCE, Answer, ISSUER, Inner, Issuer, request};
 
@@ -45,10 +45,14 @@ impl World {
         }
     }
 
-    pub(crate) fn validator(&self, dpop: Dpop) -> Validator {
+    pub(crate) fn builder(&self, dpop: Dpop) -> ValidatorBuilder {
         let keys = Jwks::static_set(ISSUER, &self.issuer.jwks_json()).unwrap();
         let builder = Validator::builder(ISSUER, AUDIENCE).keys(keys).clock(self.clock.clone());
-        builder.dpop(dpop).build().unwrap()
+        builder.dpop(dpop)
+    }
+
+    pub(crate) fn validator(&self, dpop: Dpop) -> Validator {
+        self.builder(dpop).build().unwrap()
     }
 
     pub(crate) fn layer(&self, dpop: Dpop) -> BearerAuthLayer {

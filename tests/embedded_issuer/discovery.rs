@@ -20,7 +20,9 @@ async fn serves_both_documents_by_default() {
         assert_eq!(document["issuer"], issuer.issuer());
         assert_eq!(document["jwks_uri"], issuer.jwks_uri());
         assert_eq!(document["token_endpoint"], issuer.token_endpoint());
-        assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
+        let urn = |name| format!("urn:ietf:params:oauth:grant-type:{name}");
+        let grants = json!(["client_credentials", urn("token-exchange"), urn("jwt-bearer")]);
+        assert_eq!(document["grant_types_supported"], grants);
         assert_eq!(
             document["token_endpoint_auth_methods_supported"],
             json!(["client_secret_basic", "client_secret_post"])

@@ -8,13 +8,13 @@ use crate::{get_json, kids, read, verify, verify_with};
 async fn every_algorithm_is_good_to_another_implementation() {
     let issuer =
         TestIssuer::builder().algorithms(Algorithm::ALL.iter().copied()).start().await.unwrap();
-    assert_eq!(issuer.published_keys().len(), 10);
+    assert_eq!(issuer.published_keys().len(), Algorithm::ALL.len());
     assert_eq!(issuer.signing_key().algorithm(), Algorithm::RS256);
     for algorithm in Algorithm::ALL.iter().copied() {
         let token = issuer.token().algorithm(algorithm).scope("api:read").sign();
         assert_eq!(read(&token).0["alg"], algorithm.name());
-        // `jsonwebtoken` has no ES512; the unit tests of signing have.
-        if algorithm != Algorithm::ES512 {
+        // `jsonwebtoken` has neither ES512 nor ML-DSA; the unit tests of signing have.
+        if algorithm.name().parse::<jsonwebtoken::Algorithm>().is_ok() {
             let claims = verify(&issuer, &token).await.unwrap();
             assert_eq!(claims["scope"], "api:read");
             let broken = issuer.token().algorithm(algorithm).wrong_signature().sign();

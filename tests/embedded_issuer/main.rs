@@ -6,6 +6,8 @@ mod faults;
 mod in_process;
 mod keys;
 mod lifetime;
+#[cfg(feature = "introspection")]
+mod realms;
 mod token_endpoint;
 mod tokens;
 

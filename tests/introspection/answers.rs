@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use tower::Layer as _;
+use tower_bearer::middleware::Conditions;
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::ScriptedAnswer;
 use tower_bearer::token::{Evidence, ScopeSource};
 use tower_bearer::transport::TransportErrorKind;
-use tower_bearer::{RejectionKind, RequiredClaim, UnixTime};
+use tower_bearer::{BearerAuthLayer, RejectionKind, RequiredClaim, UnixTime};
 
 use crate::support::{NOW, World, answer, rejected, unavailable};
-use crate::world::ISSUER;
+use crate::world::{ISSUER, Inner, bearer, get, send};
 
 // I15: true goes on, false is the token's fault, anything else is the server's.
 #[tokio::test(start_paused = true)]
@@ -31,9 +33,9 @@ async fn i2_i15_active_is_true_or_false_or_no_answer() {
     }
 }
 
-// I16: what is no answer is nobody's 401.
+// I16, I30: what is no answer is nobody's 401, and isn't remembered.
 #[tokio::test(start_paused = true)]
-async fn i16_a_server_that_fails_is_never_the_callers_fault() {
+async fn i16_i30_a_server_that_fails_is_never_the_callers_fault() {
     let status = |status| ScriptedAnswer::status(StatusCode::from_u16(status).unwrap());
     let answers: [fn(&str) -> ScriptedAnswer; 14] = [
         |_| ScriptedAnswer::json("<html><title>Log in</title></html>"),
@@ -67,7 +69,7 @@ async fn check_trouble(at: usize, make: impl Fn() -> ScriptedAnswer + Send + Syn
     world.answer("t", make);
     let told = unavailable(validator.validate("t").await);
     assert_eq!(told, UnavailableReason::IntrospectionFailed, "{at}");
-    // I30: it isn't remembered against the token.
+    // It isn't remembered against the token.
     world.active("t", json!({}));
     assert!(validator.validate("t").await.is_ok(), "{at}");
 }
@@ -322,4 +324,42 @@ async fn i17_a_server_that_introspects_no_jwts_is_explained() {
     unavailable(validator.validate(&jwt).await);
     let told = logs.take().join("\n");
     assert!(told.contains("introspection_failed") && told.contains("introspect_jwts"), "{told}");
+}
+
+// SU8: what the issuer says of the login counts as what a JWT says of it (RFC 9470 §6.2).
+#[tokio::test(start_paused = true)]
+async fn su8_a_login_that_the_issuer_tells_of_counts_the_same() {
+    let world = World::new();
+    let conditions = Conditions::builder()
+        .acr_values(["phr", "mfa"])
+        .max_auth_age(Duration::from_secs(300))
+        .build()
+        .unwrap();
+    let layer = BearerAuthLayer::new(world.validator()).realm("api").unwrap();
+    let service = layer.conditions(&conditions).layer(Inner::default());
+    for (at, (login, kind)) in [
+        (json!({ "acr": "mfa", "auth_time": NOW - 200 }), None),
+        (json!({ "acr": "mfa", "auth_time": NOW - 400 }), Some(RejectionKind::InsufficientLogin)),
+        (json!({ "acr": "pwd", "auth_time": NOW }), Some(RejectionKind::InsufficientLogin)),
+        (json!({ "auth_time": NOW }), Some(RejectionKind::InsufficientLogin)),
+        (json!({ "acr": "mfa" }), Some(RejectionKind::InsufficientLogin)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let opaque = format!("t{at}");
+        world.active(&opaque, login.clone());
+        let mut told = Vec::new();
+        for token in [opaque, world.jwt(login.clone())] {
+            let field = bearer(&token);
+            let answer = send(&service, get("/", &[("authorization", &field)])).await;
+            assert_eq!(answer.kind(), kind, "{login}");
+            if kind.is_some() {
+                let challenge = answer.challenge();
+                assert!(challenge.contains(r#"acr_values="phr mfa", max_age=300"#), "{challenge}");
+            }
+            told.push((answer.status(), answer.challenge().to_owned()));
+        }
+        assert_eq!(told[0], told[1], "{login}");
+    }
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use serde_json::json;
-use tower_bearer::RejectionKind;
+use tower_bearer::issuers::Issuer;
 use tower_bearer::testing::ScriptedAnswer;
+use tower_bearer::{RejectionKind, Validator};
 
 use crate::support::{NOW, World, answer, rejected, unavailable};
+use crate::world::AUDIENCE;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -138,6 +141,25 @@ async fn i31_a_thousand_requests_with_a_new_token_make_one_call() {
     assert_eq!(world.calls(), 1);
 }
 
+// I31: whoever looked just before the answer came doesn't ask once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i31_an_answer_that_comes_between_the_look_and_the_question_is_taken() {
+    let world = World::new();
+    let validator = world.validator();
+    for round in 1..=1_000 {
+        let token = format!("t{round}");
+        world.active(&token, json!({}));
+        let requests = (0..16).map(|_| {
+            let (validator, token) = (validator.clone(), token.clone());
+            tokio::spawn(async move { validator.validate(&token).await.is_ok() })
+        });
+        for request in requests.collect::<Vec<_>>() {
+            assert!(request.await.unwrap());
+        }
+        assert_eq!(world.calls(), round);
+    }
+}
+
 // I31: also when all of them go away, what comes is remembered.
 #[tokio::test(start_paused = true)]
 async fn i31_a_caller_that_goes_away_leaves_the_answer_to_the_next() {
@@ -267,4 +289,119 @@ async fn i32_max_stale_bridges_an_outage_and_never_beyond_exp() {
     world.active("long", json!({ "active": false }));
     tokio::time::advance(2 * SECOND).await;
     assert_eq!(rejected(stale.validate("long").await), RejectionKind::Inactive);
+}
+
+// N7: what issuers have answered is shared out among them.
+#[tokio::test(start_paused = true)]
+async fn n7_a_flood_of_one_issuers_opaque_tokens_costs_another_no_question() {
+    let (one, two) = (World::new(), World::new());
+    let issuer = |name: &str, world: &World, prefix: &str| {
+        Issuer::new(name, AUDIENCE).keys(world.introspection().token_prefix(prefix))
+    };
+    let list =
+        [issuer("https://one.example", &one, "1_"), issuer("https://two.example", &two, "2_")];
+    let validator =
+        Validator::issuers(list).clock(one.clock.clone()).cache_entries(32).build().unwrap();
+    let good: Vec<_> = (0..8).map(|n| format!("2_good{n}")).collect();
+    for token in &good {
+        two.active(token, json!({ "iss": "https://two.example" }));
+        assert!(validator.validate(token).await.is_ok());
+    }
+    let bad: Vec<_> = (0..8).map(|n| format!("2_bad{n}")).collect();
+    for token in &bad {
+        assert_eq!(rejected(validator.validate(token).await), RejectionKind::Inactive);
+    }
+    let calls = two.calls();
+    // Good ones, each used again; and more garbage than is remembered of all together.
+    for n in 0..200 {
+        let token = format!("1_good{n}");
+        one.active(&token, json!({ "iss": "https://one.example" }));
+        for _ in 0..2 {
+            assert!(validator.validate(&token).await.is_ok());
+        }
+    }
+    for n in 0..6_000 {
+        rejected(validator.validate(&format!("1_bad{n}")).await);
+    }
+    for token in &good {
+        assert!(validator.validate(token).now_or_never().expect("it is asked about").is_ok());
+    }
+    for token in &bad {
+        let told = validator.validate(token).now_or_never().expect("it is asked about");
+        assert_eq!(rejected(told), RejectionKind::Inactive);
+    }
+    assert_eq!(two.calls(), calls);
+}
+
+// N7: nor does one that hangs, or is overrun, hold up the other.
+#[tokio::test(start_paused = true)]
+async fn n7_an_endpoint_that_is_overrun_holds_up_its_own_tokens_only() {
+    let (one, two) = (World::new(), World::new());
+    let issuer = |name: &str, world: &World, prefix: &str| {
+        Issuer::new(name, AUDIENCE).keys(world.introspection().token_prefix(prefix).concurrent(4))
+    };
+    let list =
+        [issuer("https://one.example", &one, "1_"), issuer("https://two.example", &two, "2_")];
+    let validator = Validator::issuers(list).clock(one.clock.clone()).build().unwrap();
+    for n in 0..500 {
+        let token = format!("1_{n}");
+        one.answer(&token, ScriptedAnswer::never);
+        let validator = validator.clone();
+        tokio::spawn(async move { validator.validate(&token).await.is_ok() });
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(one.calls(), 4);
+    for n in 0..20 {
+        let token = format!("2_{n}");
+        two.active(&token, json!({ "iss": "https://two.example" }));
+        let began = tokio::time::Instant::now();
+        assert!(validator.validate(&token).await.is_ok());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+    assert!(!validator.introspection_status("https://two.example").unwrap().circuit_open);
+}
+
+// I38: what is remembered is bounded by what the answers hold, and handed out without a copy.
+#[tokio::test(start_paused = true)]
+async fn i38_memory_is_bounded_by_entries_and_by_bytes_and_claims_are_kept_once() {
+    let world = World::new();
+    let asking = world.introspection();
+    let validator = world.builder(asking).cache_bytes(256 * 1_024).build().unwrap();
+    let large = |len: usize| json!({ "sub": "s".repeat(len) });
+    for n in 0..100 {
+        let token = format!("large{n}");
+        world.active(&token, large(16 * 1_024));
+        assert!(validator.validate(&token).await.is_ok());
+    }
+    let last = validator.validate("large99").now_or_never().expect("it is asked about").unwrap();
+    let again = validator.validate("large99").now_or_never().unwrap().unwrap();
+    assert!(std::ptr::eq(last.claims(), again.claims()), "the claims are kept once");
+    let mut remembered = 0;
+    for n in 0..100 {
+        remembered +=
+            usize::from(validator.validate(&format!("large{n}")).now_or_never().is_some());
+    }
+    assert!((1..=15).contains(&remembered), "{remembered} of 16 KiB each in 256 KiB");
+    // What is larger than all there is room for is accepted, and never remembered.
+    let world = World::new();
+    let small = world.builder(world.introspection()).cache_bytes(8 * 1_024).build().unwrap();
+    world.active("huge", large(32 * 1_024));
+    for _ in 0..2 {
+        let before = world.calls();
+        assert!(small.validate("huge").await.is_ok());
+        assert_eq!(world.calls(), before + 1);
+    }
+    // And by their number.
+    let world = World::new();
+    let few = world.builder(world.introspection()).cache_entries(16).build().unwrap();
+    for n in 0..100 {
+        let token = format!("t{n}");
+        world.active(&token, json!({}));
+        assert!(few.validate(&token).await.is_ok());
+    }
+    let mut remembered = 0;
+    for n in 0..100 {
+        remembered += usize::from(few.validate(&format!("t{n}")).now_or_never().is_some());
+    }
+    assert_eq!(remembered, 16);
 }

@@ -56,6 +56,31 @@ async fn i33_five_failures_open_the_circuit_and_what_is_remembered_passes() {
     assert_eq!(world.calls(), 1 + 5 + 1 + 1 + 3);
 }
 
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn i33_an_outage_is_told_ever_less_often() {
+    let refused: fn() -> ScriptedAnswer = || ScriptedAnswer::error(TransportErrorKind::Connect);
+    let denied: fn() -> ScriptedAnswer = || ScriptedAnswer::status(StatusCode::UNAUTHORIZED);
+    for (answer, event) in
+        [(refused, "introspection_failed"), (denied, "introspection_credentials")]
+    {
+        let logs = crate::world::Logs::capture();
+        let world = World::new();
+        let validator = world.validator();
+        for token in 0..150 {
+            let token = format!("new{token}");
+            world.answer(&token, answer);
+            unavailable(validator.validate(&token).await);
+            tokio::time::advance(2 * SECOND).await;
+        }
+        assert_eq!(world.calls(), 150);
+        let told = logs.take();
+        let told: Vec<&String> = told.iter().filter(|line| line.contains(event)).collect();
+        assert!((6..=8).contains(&told.len()), "{told:#?}");
+        assert!(told.iter().skip(3).all(|line| line.contains("times=30")), "{told:#?}");
+    }
+}
+
 // I16
 #[tokio::test(start_paused = true)]
 async fn i16_retry_after_is_obeyed_and_passed_on() {
@@ -79,19 +104,39 @@ async fn i16_retry_after_is_obeyed_and_passed_on() {
 // A caller must not be able to open the circuit by the choice of its token.
 #[tokio::test(start_paused = true)]
 async fn i33_what_a_token_brings_about_opens_no_circuit() {
+    let answers: [fn() -> ScriptedAnswer; 6] = [
+        || ScriptedAnswer::json(answer(json!({ "exp": "never" })).to_string()),
+        || ScriptedAnswer::json(answer(json!({ "active": "yes" })).to_string()),
+        // Claims of the client's choice may be in the answer.
+        || ScriptedAnswer::json(answer(json!({ "claims": "x".repeat(64 * 1_024) })).to_string()),
+        || ScriptedAnswer::error(TransportErrorKind::TooLarge),
+        || {
+            let deep = format!(r#"{{"active":true,"a":{}{}}}"#, "[".repeat(50), "]".repeat(50));
+            ScriptedAnswer::json(deep)
+        },
+        || ScriptedAnswer::json(r#"{"active":true,"a":1,"a":2}"#),
+    ];
+    for (kind, make) in answers.into_iter().enumerate() {
+        let world = World::new();
+        let validator = world.validator();
+        for token in 0..20 {
+            let name = format!("odd{token}");
+            world.answer(&name, make);
+            unavailable(validator.validate(&name).await);
+        }
+        assert_eq!(world.calls(), 20, "{kind}");
+        assert!(!validator.introspection_status(ISSUER).unwrap().circuit_open, "{kind}");
+        world.active("good", json!({}));
+        assert!(validator.validate("good").await.is_ok(), "{kind}");
+    }
     let world = World::new();
     let validator = world.validator();
     for token in 0..20 {
         let name = format!("odd{token}");
-        match token % 3 {
-            0 => world.status(&name, 400, r#"{"error":"unsupported_token_type"}"#),
-            1 => world.active(&name, json!({ "exp": "never" })),
-            _ => world.active(&name, json!({ "active": "yes" })),
-        }
+        world.status(&name, 400, r#"{"error":"unsupported_token_type"}"#);
         unavailable(validator.validate(&name).await);
     }
     assert_eq!(world.calls(), 20);
-    assert!(!validator.introspection_status(ISSUER).unwrap().circuit_open);
 }
 
 // I11: so many at once, so many wait, and the rest is turned away.
@@ -203,4 +248,59 @@ async fn i16_faults_of_a_real_server_are_503() {
         issuer.clear_faults();
         assert!(validator.validate(&token).await.is_ok(), "{fault:?}");
     }
+}
+
+// I37
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn i37_questions_and_what_is_remembered_are_counted_and_readiness_shows_the_circuit() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _metrics = metrics::set_default_local_recorder(&recorder);
+    let world = World::new();
+    let validator = world.validator();
+    world.active("good", json!({}));
+    for _ in 0..3 {
+        assert!(validator.validate("good").await.is_ok());
+    }
+    for _ in 0..2 {
+        assert!(validator.validate("bad").await.is_err());
+    }
+    for token in 0..6 {
+        let name = format!("new{token}");
+        world.answer(&name, || ScriptedAnswer::error(TransportErrorKind::Connect));
+        unavailable(validator.validate(&name).await);
+    }
+    let mut counters = std::collections::BTreeMap::new();
+    let (mut open, mut waiters, mut answers) = (None, None, 0);
+    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+        let key = key.key();
+        let result = key.labels().find(|label| label.key() == "result").map(|it| it.value());
+        match (key.name().strip_prefix("tower_bearer_introspection_"), value) {
+            (Some("circuit_open"), DebugValue::Gauge(gauge)) => open = Some(*gauge),
+            (Some("waiters"), DebugValue::Gauge(gauge)) => waiters = Some(*gauge),
+            (Some("request_duration_seconds"), DebugValue::Histogram(all)) => answers += all.len(),
+            (Some(name), DebugValue::Counter(count)) => {
+                let name = format!("{name} {}", result.unwrap_or_default());
+                counters.insert(name, count);
+            }
+            (None, _) => {}
+            (Some(other), value) => panic!("{other}: {value:?}"),
+        }
+    }
+    let expected = [
+        ("cache_hits_total accepted", 2),
+        ("cache_hits_total refused", 1),
+        ("requests_total active", 1),
+        ("requests_total circuit_open", 1),
+        ("requests_total connect", 5),
+        ("requests_total inactive", 1),
+    ];
+    assert_eq!(counters, expected.map(|(name, count)| (name.to_owned(), count)).into());
+    assert_eq!((open, waiters, answers), (Some(1.0), Some(0.0), 7));
+    assert_eq!(validator.health(), Health::Degraded);
+    let [status] = &*validator.issuer_status() else { panic!("one issuer") };
+    assert!(status.introspection.as_ref().unwrap().circuit_open);
 }

@@ -1,15 +1,20 @@
 //! Which tokens are asked about, and whom.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::json;
 use tower::Layer as _;
 use tower_bearer::client::ClientAuth;
 use tower_bearer::introspection::Introspection;
 use tower_bearer::issuers::Issuer;
-use tower_bearer::testing::TestIssuer;
+use tower_bearer::jwks::Jwks;
+use tower_bearer::middleware::{Conditions, RouteTableBuilder};
+use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestIssuer, TestKey};
 use tower_bearer::token::Evidence;
 use tower_bearer::{Access, BearerAuthLayer, RejectionKind, RouteTable, Validator};
 
-use crate::support::{World, rejected, token_of};
+use crate::support::{World, answer, rejected, token_of};
 use crate::world::{AUDIENCE, ISSUER, Inner, bearer, get, send};
 
 // I39, I41
@@ -82,7 +87,7 @@ async fn i42_jwts_are_asked_about_where_that_is_set_and_only_good_ones() {
     }
     assert_eq!(world.calls(), 1);
     world.active(&jwt, json!({ "active": false }));
-    tokio::time::advance(std::time::Duration::from_secs(30)).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(rejected(validator.validate(&jwt).await), RejectionKind::Inactive);
     world.active("opaque", json!({}));
     assert!(validator.validate("opaque").await.is_ok());
@@ -147,6 +152,73 @@ async fn i13_i43_several_issuers_are_told_apart_by_prefix_and_never_tried() {
     assert_eq!(two.calls(), 2, "and it isn't asked any longer");
 }
 
+// I13, I43: or by the route, which names the issuer whose tokens it takes.
+#[tokio::test(start_paused = true)]
+async fn i13_i43_several_issuers_are_told_apart_by_the_route() {
+    const ONE: &str = "https://one.example";
+    const TWO: &str = "https://two.example";
+    let (one, two, three) = (World::new(), World::new(), World::new());
+    let by_route = |name: &str, world: &World| {
+        Issuer::new(name, AUDIENCE).keys(world.introspection().by_route())
+    };
+    let prefixed = Issuer::new("https://three.example", AUDIENCE)
+        .keys(three.introspection().token_prefix("3_"));
+    let list = || [by_route(ONE, &one), by_route(TWO, &two), prefixed];
+    let validator = Validator::issuers(list()).clock(one.clock.clone()).build().unwrap();
+    let either = Conditions::builder().issuers([ONE, TWO]).build().unwrap();
+    let get_of = |builder: RouteTableBuilder, path: &str, access: Access| {
+        builder.route(http::Method::GET, path, access)
+    };
+    let routes = RouteTable::builder();
+    let routes = get_of(routes, "/one", Access::token().require_issuer(ONE));
+    let routes = get_of(routes, "/two", Access::scope("a").require_issuer(TWO));
+    let routes = get_of(routes, "/three", Access::token().require_issuer("https://three.example"));
+    let routes = get_of(routes, "/either", Access::token().conditions(&either));
+    let hidden = Access::scope("admin").require_issuer(ONE).hide_existence();
+    let routes = get_of(routes, "/hidden", hidden);
+    let layer = BearerAuthLayer::new(validator.clone()).routes(routes.build().unwrap());
+    let service = layer.layer(Inner::default());
+    let ask = async |path: &str, token: &str| {
+        let answered = send(&service, get(path, &[("authorization", &bearer(token))])).await;
+        (answered.status(), [one.calls(), two.calls(), three.calls()])
+    };
+    one.active("t", json!({ "iss": ONE }));
+    two.active("u", json!({ "iss": TWO }));
+    three.active("3_t", json!({ "iss": "https://three.example" }));
+    // Each route twice: the second time it is remembered, for this issuer.
+    for _ in 0..2 {
+        assert_eq!(ask("/one", "t").await, (200, [1, 0, 0]));
+    }
+    for _ in 0..2 {
+        assert_eq!(ask("/two", "u").await, (200, [1, 1, 0]));
+    }
+    // The wrong route: the issuer of the route says that it doesn't know the token.
+    assert_eq!(ask("/two", "t").await, (401, [1, 2, 0]));
+    assert_eq!(ask("/one", "u").await, (401, [2, 2, 0]));
+    // Where the route doesn't say, nobody is asked, also of those who may be.
+    // So it is where a route is hidden: else who has a token of its issuer would see that it is there.
+    for path in ["/either", "/elsewhere", "/hidden"] {
+        assert_eq!(ask(path, "t").await, (401, [2, 2, 0]), "{path}");
+    }
+    assert_eq!(rejected(validator.validate("t").await), RejectionKind::MalformedToken);
+    // A prefix says more than a route.
+    assert_eq!(ask("/one", "3_t").await, (403, [2, 2, 1]));
+    assert_eq!(ask("/three", "3_t").await, (200, [2, 2, 1]));
+    assert_eq!(ask("/three", "t").await, (401, [2, 2, 1]));
+    // N14: the issuer goes on with other rules, and is asked anew.
+    let again = Issuer::new(ONE, AUDIENCE)
+        .keys(one.introspection().by_route())
+        .leeway(Duration::from_secs(1));
+    validator.set_issuers([again]).unwrap();
+    assert_eq!(ask("/one", "t").await.0, 200);
+    assert_eq!(ask("/two", "u").await.0, 401);
+    assert_eq!(two.calls(), 2);
+
+    let both = one.introspection().by_route().token_prefix("x");
+    let told = Validator::issuers([Issuer::new(ONE, AUDIENCE).keys(both)]).build();
+    assert!(told.unwrap_err().to_string().contains("by_route"));
+}
+
 // A single issuer with a prefix is asked about nothing else.
 #[tokio::test(start_paused = true)]
 async fn i43_a_prefix_keeps_other_tokens_away() {
@@ -197,7 +269,96 @@ async fn i46_an_answer_presented_as_a_token_is_refused() {
         .build()
         .unwrap();
     let answer = issuer.token().typ("token-introspection+jwt").sign();
-    validator.ready(std::time::Duration::from_secs(5)).await.unwrap();
+    validator.ready(Duration::from_secs(5)).await.unwrap();
     assert_eq!(rejected(validator.validate(&answer).await), RejectionKind::WrongType);
     assert!(validator.validate(&issuer.token().sign()).await.is_ok());
+}
+
+// N18: an answer is held against the template's rule as a JWT is.
+#[tokio::test(start_paused = true)]
+async fn n18_which_tenants_are_accepted_holds_for_answers() {
+    const ONE: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    const TWO: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+    const TEMPLATE: &str = "https://login.example/{tenantid}/v2.0";
+    let filled = |tenant: &str| TEMPLATE.replace("{tenantid}", tenant);
+    let world = World::new();
+    let set = json!({ "keys": [world.key.public_jwk()] }).to_string();
+    let issuer = || {
+        Issuer::template(TEMPLATE, "https://login.example/common/doc", AUDIENCE)
+            .keys(Jwks::static_set(TEMPLATE, &set).unwrap())
+            .introspection(world.introspection().introspect_jwts())
+    };
+    for (rule, issuer) in [
+        ("list", issuer().allow_tenants([ONE])),
+        ("predicate", issuer().allow_tenants_where(|tenant| tenant == ONE)),
+    ] {
+        let validator = Validator::issuers([issuer]).clock(world.clock.clone()).build().unwrap();
+        for (name, changes, expected) in [
+            ("one", json!({ "iss": filled(ONE), "tid": ONE }), None),
+            ("two", json!({ "iss": filled(TWO), "tid": TWO }), Some(RejectionKind::WrongIssuer)),
+            ("lie", json!({ "iss": filled(TWO), "tid": ONE }), Some(RejectionKind::WrongIssuer)),
+            ("lie2", json!({ "iss": filled(ONE), "tid": TWO }), Some(RejectionKind::WrongIssuer)),
+            ("none", json!({ "iss": filled(ONE) }), Some(RejectionKind::MissingClaim)),
+            ("no-iss", json!({ "iss": null, "tid": ONE }), Some(RejectionKind::WrongIssuer)),
+        ] {
+            world.active(name, changes.clone());
+            let told = validator.validate(name).await;
+            assert_eq!(told.err().map(|told| rejected::<()>(Err(told))), expected, "{rule} {name}");
+            if name == "one" {
+                let jwt = world.jwt(changes.clone());
+                world.active(&jwt, changes);
+                assert!(validator.validate(&jwt).await.is_ok());
+                // The issuer's word about another tenant's token isn't this one's.
+                let jwt = world.jwt(json!({ "iss": filled(ONE), "tid": ONE, "jti": rule }));
+                world.active(&jwt, json!({ "iss": filled(TWO), "tid": TWO }));
+                let told = rejected(validator.validate(&jwt).await);
+                assert_eq!(told, RejectionKind::WrongIssuer);
+            }
+        }
+    }
+}
+
+// I42: what was found while an earlier set of keys was in force ends with it.
+#[tokio::test(start_paused = true)]
+async fn i42_a_key_that_goes_while_the_issuer_is_asked_ends_what_it_signed() {
+    let world = World::new();
+    let published = Arc::new(Mutex::new(json!({ "keys": [world.key.public_jwk()] })));
+    let keys = Arc::clone(&published);
+    let key_server =
+        ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(keys.lock().unwrap().to_string()));
+    let jwks = Jwks::url(ISSUER, "https://issuer.example/jwks")
+        .transport(key_server)
+        .clock(world.clock.clone())
+        .build()
+        .unwrap();
+    jwks.ready(Duration::from_secs(1)).await.unwrap();
+    let validator = Validator::builder(ISSUER, AUDIENCE)
+        .keys(jwks.clone())
+        .introspection(world.introspection().introspect_jwts())
+        .clock(world.clock.clone())
+        .build()
+        .unwrap();
+    let body = answer(json!({})).to_string();
+    let jwt = world.jwt(json!({}));
+    world.answer(&jwt, move || ScriptedAnswer::json(body.clone()).delay(Duration::from_secs(2)));
+    let asking = tokio::spawn({
+        let (validator, jwt) = (validator.clone(), jwt.clone());
+        async move { validator.validate(&jwt).await.is_ok() }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!asking.is_finished());
+    // Removed, and known to be so before the answer comes.
+    let other = TestKey::generate(tower_bearer::jose::Algorithm::EdDSA).with_kid("other");
+    *published.lock().unwrap() = json!({ "keys": [other.public_jwk()] });
+    jwks.refresh().await.unwrap();
+    assert!(asking.await.unwrap(), "its signature was good when it came");
+    assert_ne!(validator.validate(&jwt).await.err().map(|told| told.to_string()), None);
+    // While the keys stay, it is remembered.
+    *published.lock().unwrap() = json!({ "keys": [other.public_jwk(), world.key.public_jwk()] });
+    jwks.refresh().await.unwrap();
+    let calls = world.calls();
+    for _ in 0..3 {
+        assert!(validator.validate(&jwt).await.is_ok());
+    }
+    assert_eq!(world.calls(), calls + 1);
 }

@@ -64,7 +64,7 @@ async fn n14_a_list_that_cannot_be_built_changes_nothing() {
     let first = validator.validate(&token).await.unwrap();
     for (list, part) in [
         (vec![], "no issuer"),
-        (vec![a.entry(), a.entry()], "is there twice"),
+        (vec![a.entry(), a.entry()], "is listed twice"),
         (vec![a.entry().leeway(Duration::from_secs(900)), b.entry()], "leeway"),
     ] {
         let error = validator.set_issuers(list).unwrap_err().to_string();

@@ -178,7 +178,7 @@ async fn n4_the_refusal_names_what_is_configured_and_what_was_presented() {
     let refusal = validator.validate(&a.token_with(json!({"iss": "https://c.test"}))).await;
     assert_eq!(
         refusal.unwrap_err().to_string(),
-        "the token has another issuer: expected one of \"https://a.test\", \"https://b.test\", \
+        "the token has another issuer: expected \"https://a.test\" or \"https://b.test\", \
          presented \"https://c.test\""
     );
 }
@@ -233,7 +233,7 @@ fn n10_an_issuer_that_is_there_twice_is_a_configuration_error() {
         vec![entry(A).also_issuer(A)],
     ] {
         let sentence = sentence(list);
-        assert!(sentence.contains("is there twice"), "{sentence}");
+        assert!(sentence.contains("is listed twice"), "{sentence}");
         assert!(sentence.contains("also_audience"), "{sentence}");
     }
     assert!(sentence(vec![]).contains("no issuer"));
@@ -263,4 +263,91 @@ async fn the_longest_token_is_each_issuers_own() {
     assert_eq!(kind(check(padded(&b, 2_000)).await), None);
     assert_eq!(kind(check(padded(&a, 2_000)).await), Some(RejectionKind::TokenTooLong));
     assert_eq!(kind(check(padded(&b, 4_000)).await), Some(RejectionKind::TokenTooLong));
+}
+
+#[tokio::test(start_paused = true)]
+async fn n10_two_entries_of_one_issuer_are_told_apart_by_their_audiences_if_that_is_asked_for() {
+    let clock = clock();
+    let a = Issuer::new(A, &clock);
+    let keys = a.jwks().build().unwrap();
+    let entry = |audience: &str| issuers::Issuer::new(A, audience).keys(keys.clone());
+    let current = || entry("current").by_audience();
+    let legacy = || {
+        let legacy = entry("legacy").also_audience("older").by_audience();
+        legacy.scope_source(ScopeSource::claim("perms").unwrap())
+    };
+    let validator = Validator::issuers([current(), legacy()]).clock(clock.clone()).build().unwrap();
+    let validate = async |aud: serde_json::Value| {
+        let token = a.token_with(json!({"aud": aud, "scope": "new", "perms": "old"}));
+        validator.validate(&token).await
+    };
+    for (aud, scopes) in [
+        (json!("current"), "new"),
+        (json!(["current", "elsewhere"]), "new"),
+        (json!("legacy"), "old"),
+        (json!(["older", "legacy"]), "old"),
+    ] {
+        for _ in 0..2 {
+            let token = validate(aud.clone()).await.unwrap();
+            assert_eq!((token.scopes().as_str(), token.configured_issuer()), (scopes, A), "{aud}");
+        }
+    }
+    // By whose rules can't be told.
+    for aud in [json!(["current", "legacy"]), json!(["older", "x", "current"])] {
+        let told = validate(aud.clone()).await.unwrap_err();
+        assert!(told.to_string().contains("several entries"), "{told}");
+        assert_eq!(kind(Err(told)), Some(RejectionKind::WrongAudience), "{aud}");
+    }
+    assert_eq!(kind(validate(json!("other")).await), Some(RejectionKind::WrongAudience));
+    assert_eq!(kind(validate(json!(null)).await), Some(RejectionKind::MissingClaim));
+    assert_eq!(kind(validate(json!(7)).await), Some(RejectionKind::MalformedClaim));
+    // Each entry reads the claims as it would alone: of one whose scopes are elsewhere, `scope` is any claim.
+    let odd = a.token_with(json!({"aud": "legacy", "scope": {"a": 1}, "perms": "old"}));
+    assert_eq!(validator.validate(&odd).await.unwrap().scopes().as_str(), "old");
+    let forged = TestKey::generate(Algorithm::EdDSA).with_kid("1");
+    let forged = a.token_by(&forged, json!({"aud": "legacy"}));
+    assert_eq!(kind(validator.validate(&forged).await), Some(RejectionKind::BadSignature));
+
+    // N14: each goes on, or ends, by itself.
+    let (of_current, of_legacy) = (json!("current"), json!("legacy"));
+    let first = validate(of_current.clone()).await.unwrap();
+    validator.set_issuers([legacy().leeway(Duration::ZERO), current()]).unwrap();
+    assert!(crate::support::same(&first, &validate(of_current.clone()).await.unwrap()));
+    assert_eq!(kind(validate(of_legacy.clone()).await), None);
+    validator.set_issuers([current()]).unwrap();
+    assert!(crate::support::same(&first, &validate(of_current).await.unwrap()));
+    assert_eq!(kind(validate(of_legacy).await), Some(RejectionKind::WrongAudience));
+}
+
+#[test]
+fn n10_entries_that_cannot_be_told_apart_are_a_configuration_error() {
+    let entry = |audience: &str| issuers::Issuer::new(A, audience);
+    let error = |list: [issuers::Issuer; 2]| {
+        Validator::issuers(list).build().map(|_| ()).unwrap_err().to_string()
+    };
+    for list in [
+        [entry("one"), entry("two")],
+        [entry("one").by_audience(), entry("two")],
+        [entry("one"), entry("two").by_audience()],
+    ] {
+        let told = error(list);
+        assert!(told.contains("is listed twice") && told.contains("by_audience"), "{told}");
+    }
+    for (one, other) in [
+        (entry("one"), entry("one")),
+        (entry("one").also_audience("two"), entry("two")),
+        (
+            entry("https://api.example").resource_audiences(),
+            entry("HTTPS://API.example/").also_audience("x"),
+        ),
+    ] {
+        let told = error([one.by_audience(), other.by_audience()]);
+        assert!(told.contains("have the audience"), "{told}");
+    }
+    // By another spelling, too.
+    let told = error([entry("one").also_issuer(B), issuers::Issuer::new(B, "two")]);
+    assert!(told.contains("is listed twice"), "{told}");
+    let list = [entry("one").by_audience(), entry("two").by_audience()];
+    let shared = Validator::issuers(list).build().unwrap();
+    assert!(shared.jwks_of(A).is_some(), "found by discovery, once for both");
 }

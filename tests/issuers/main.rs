@@ -11,3 +11,8 @@ mod split_horizon;
 mod support;
 mod templates;
 mod tenants;
+#[cfg(feature = "axum")]
+mod workloads;
+#[cfg(all(feature = "introspection", feature = "tracing"))]
+#[path = "../world/mod.rs"]
+mod world;

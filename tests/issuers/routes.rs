@@ -74,7 +74,7 @@ async fn n8_a_table_a_guard_and_an_extractor_narrow_to_an_issuer() {
         assert_eq!(rejection.kind(), RejectionKind::IssuerNotAllowed);
         assert_eq!(
             rejection.to_string(),
-            "the token's issuer isn't accepted here: expected one of \"https://a.test\", presented \
+            "the token's issuer isn't accepted here: expected \"https://a.test\", presented \
              \"https://b.test\""
         );
         assert_eq!(send(&app, path, None).await.status(), 401, "{path}");
@@ -113,4 +113,41 @@ fn n8_a_list_of_no_issuers_is_a_configuration_error() {
         let error = Conditions::builder().issuers(names).build().unwrap_err().to_string();
         assert!(error.contains("issuers names none"), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn n9_the_metadata_names_the_issuers_of_now() {
+    use http_body_util::BodyExt as _;
+
+    const PATH: &str = "/.well-known/oauth-protected-resource";
+    let (a, b, validator) = two().await;
+    let layer = BearerAuthLayer::new(validator.clone()).resource("https://api.test").unwrap();
+    let beside = Router::new().fallback_service(layer.metadata_service());
+    let app = Router::new().route("/", get(handler)).layer(layer);
+    let named = async |app: &Router| {
+        let answer = send(app, PATH, None).await;
+        assert_eq!(answer.status(), 200);
+        let etag = answer.headers()["etag"].clone();
+        let length: usize = answer.headers()["content-length"].to_str().unwrap().parse().unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.len(), length);
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (document["authorization_servers"].clone(), etag)
+    };
+    let (all, first) = named(&app).await;
+    assert_eq!(all, json!([A, B]));
+    assert_eq!(send(&app, "/", None).await.headers().get_all("www-authenticate").iter().count(), 1);
+    validator.set_issuers([b.entry()]).unwrap();
+    for app in [&app, &beside] {
+        let (now, etag) = named(app).await;
+        assert_eq!(now, json!([B]));
+        assert_ne!(etag, first, "who has the old one is sent the new one");
+    }
+    // A list that can't be used changes nothing; two entries of one issuer are named once.
+    assert!(validator.set_issuers([a.entry(), a.entry()]).is_err());
+    assert_eq!(named(&app).await.0, json!([B]));
+    let other = tower_bearer::issuers::Issuer::new(A, "other").keys(a.jwks()).by_audience();
+    validator.set_issuers([a.entry().by_audience(), other, b.entry()]).unwrap();
+    let (now, etag) = named(&app).await;
+    assert_eq!((now, etag), (json!([A, B]), first), "it is the first document again");
 }

@@ -283,6 +283,31 @@ async fn n28_at_most_so_many_are_resolved_and_fetched_at_a_time() {
     assert!(world.most_in_flight.load(SeqCst) <= 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn n28_first_fetches_that_hang_keep_their_places() {
+    let world = World::new();
+    let keys = set(&[&world.issuer.key]).to_string();
+    // Every other tenant's keys never come.
+    let transport = ScriptedTransport::from_fn(move |request| {
+        let hangs = request.uri().path().contains("hangs");
+        if hangs { ScriptedAnswer::never() } else { ScriptedAnswer::json(keys.clone()) }
+    });
+    let tenants = world.tenants().transport(transport.clone()).max_live(1_000);
+    let validator = world.validator(tenants);
+    for n in 0..40 {
+        let (validator, token) = (validator.clone(), world.token(&format!("hangs{n}")));
+        tokio::spawn(async move { validator.validate(&token).await.is_err() });
+    }
+    // Longer than a request waits, and as long as none of the fetches has timed out.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!((transport.request_count(), transport.completed()), (8, 0), "the default is 8");
+    let told = validator.validate(&world.token("good")).await;
+    assert_eq!(unavailable(told), UnavailableReason::TenantUnavailable);
+    // Once they have, others get their places.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(kind(validator.validate(&world.token("good")).await), None);
+}
+
 fn tasks() -> usize {
     tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }
@@ -365,6 +390,113 @@ async fn n14_a_forgotten_tenants_tokens_end_at_once() {
     validator.forget_tenant(&name("made-up"));
     assert!(validator.validate(&world.token("made-up")).await.is_err());
     assert_eq!(world.asked(), asked + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn n14_a_tenant_forgotten_on_its_way_never_comes_to_life() {
+    // While the resolver is asked, and while the keys are fetched.
+    for (moment, keys_take) in [(5, Duration::ZERO), (500, Duration::from_secs(1))] {
+        let world = World::slow(keys_take);
+        let validator = world.validator(world.tenants());
+        let token = world.token("shop");
+        let waiting = tokio::spawn({
+            let (validator, token) = (validator.clone(), token.clone());
+            async move { validator.validate(&token).await }
+        });
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        assert!(!waiting.is_finished());
+        validator.forget_tenant(&name("shop"));
+        let told = unavailable(waiting.await.unwrap());
+        assert_eq!(told, UnavailableReason::TenantUnavailable, "{moment}");
+        assert!(validator.jwks_of(&name("shop")).is_none(), "{moment}");
+        let asked = world.asked();
+        assert_eq!(kind(validator.validate(&token).await), None);
+        assert_eq!(world.asked(), asked + 1, "{moment}: the resolver is asked anew");
+    }
+    // That there is none isn't remembered either; and a newer question isn't disturbed by an older one.
+    let world = World::new();
+    let validator = world.validator(world.tenants());
+    let token = world.token("made-up");
+    let ask = || {
+        let (validator, token) = (validator.clone(), token.clone());
+        tokio::spawn(async move { validator.validate(&token).await })
+    };
+    let first = ask();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    validator.forget_tenant(&name("made-up"));
+    let second = ask();
+    assert_eq!(unavailable(first.await.unwrap()), UnavailableReason::TenantUnavailable);
+    assert_eq!(kind(second.await.unwrap()), Some(RejectionKind::WrongIssuer));
+    assert_eq!(world.asked(), 2);
+    assert_eq!(kind(ask().await.unwrap()), Some(RejectionKind::WrongIssuer));
+    assert_eq!(world.asked(), 2, "the newer answer is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn n14_a_tenant_that_made_room_can_still_be_forgotten() {
+    let world = World::new();
+    // Keys that the resolver keeps: they outlive the tenant's time.
+    let keys = set(&[&world.issuer.key]).to_string();
+    let sources: HashMap<_, _> =
+        ["a", "b"].map(|realm| (name(realm), Jwks::static_set(name(realm), &keys).unwrap())).into();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let tenants = Tenants::new(PATTERN, {
+        let asked = Arc::clone(&asked);
+        move |tenant: Tenant| {
+            asked.fetch_add(1, SeqCst);
+            let keys = sources[tenant.issuer()].clone();
+            async move { Ok(Some(issuers::Issuer::new(tenant.issuer(), API).keys(keys))) }
+        }
+    });
+    let validator = world.validator(tenants.max_live(1));
+    let (a, b) = (world.token("a"), world.token("b"));
+    validator.validate(&a).await.unwrap();
+    validator.validate(&b).await.unwrap();
+    assert!(validator.jwks_of(&name("a")).is_none(), "it made room");
+    // It is remembered as long as its keys are good, and no longer than the tenant.
+    validator.validate(&a).now_or_never().expect("it is remembered").unwrap();
+    assert_eq!(asked.load(SeqCst), 2);
+    validator.forget_tenant(&name("a"));
+    assert!(validator.validate(&a).now_or_never().is_none(), "it is remembered all the same");
+    validator.validate(&b).now_or_never().expect("the other is remembered").unwrap();
+    validator.validate(&a).await.unwrap();
+    assert_eq!(asked.load(SeqCst), 3, "it is asked for anew");
+}
+
+#[cfg(all(feature = "introspection", feature = "tracing"))]
+#[tokio::test(start_paused = true)]
+async fn n23_a_tenant_that_is_asked_about_tokens_is_our_own_trouble() {
+    use tower_bearer::client::ClientAuth;
+    use tower_bearer::introspection::Introspection;
+
+    let logs = crate::world::Logs::capture();
+    let world = World::new();
+    let transport = ScriptedTransport::new();
+    let asking = {
+        let transport = transport.clone();
+        move || {
+            let client = ClientAuth::basic("me", "secret");
+            Introspection::endpoint("https://login.test/introspect", client)
+                .transport(transport.clone())
+        }
+    };
+    let tenants = Tenants::new(PATTERN, move |tenant: Tenant| {
+        let issuer = issuers::Issuer::new(tenant.issuer(), API);
+        let issuer = match tenant.name() {
+            "beside" => issuer.introspection(asking()),
+            "in-place" => issuer.keys(asking()),
+            other => panic!("{other}"),
+        };
+        async move { Ok(Some(issuer)) }
+    });
+    let validator = world.validator(tenants);
+    for realm in ["beside", "in-place"] {
+        let told = unavailable(validator.validate(&world.token(realm)).await);
+        assert_eq!(told, UnavailableReason::TenantUnavailable, "{realm}");
+    }
+    assert_eq!(transport.request_count(), 0);
+    let told = logs.take().join("\n");
+    assert!(told.contains("tenant_resolver") && told.contains("asked about tokens"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

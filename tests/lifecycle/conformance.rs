@@ -243,7 +243,7 @@ async fn fb6_the_status_says_why_no_key_of_a_set_is_usable() {
         json!({"kty": "OKP", "crv": "Ed25519", "kid": "padded", "x": padded}),
         json!("nonsense"),
     ];
-    bad.extend(vec![json!({"kty": "AKP", "alg": "ML-DSA-65"}); 20]);
+    bad.extend(vec![json!({"kty": "NEW"}); 20]);
     let issuer = Issuer::with(&[&a]);
     let (_validator, jwks) = issuer.ready(issuer.jwks()).await;
     assert!(jwks.status().refused_keys.is_empty());
@@ -291,7 +291,8 @@ async fn lc11_one_bad_key_spoils_nothing() {
     let a = key("a");
     let issuer = Issuer::with(&[]);
     issuer.publish_json(json!({"keys": [
-        {"kty": "AKP", "alg": "ML-DSA-65", "kid": "pq", "pub": "AAAA"},
+        {"kty": "AKP", "alg": "ML-DSA-65", "kid": "short", "pub": "AAAA"},
+        {"kty": "AKP", "alg": "SLH-DSA-SHA2-128s", "kid": "pq", "pub": "AAAA"},
         {"kty": "EC", "crv": "P-256", "kid": "broken"},
         "nonsense",
         a.public_jwk(),
@@ -300,7 +301,7 @@ async fn lc11_one_bad_key_spoils_nothing() {
     assert!(validator.validate(&issuer.token(&a)).await.is_ok());
     let keys = jwks.status().keys;
     let ignored = keys.iter().filter(|key| key.ignored.is_some()).count();
-    assert_eq!((keys.len(), ignored), (4, 3), "{keys:?}");
+    assert_eq!((keys.len(), ignored), (5, 4), "{keys:?}");
 }
 
 // LC14: through the whole source; `tests/transport.rs` has it over a socket.

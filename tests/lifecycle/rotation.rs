@@ -118,7 +118,7 @@ async fn an_empty_set_revokes_all_only_where_that_was_declared() {
     let a = key("a");
     let issuer = Issuer::with(&[&a]);
     let (validator, jwks) = issuer.ready(issuer.jwks().empty_set(EmptySet::RevokeAll)).await;
-    let unusable = json!({"keys": [{"kty": "AKP", "kid": "pq"}]});
+    let unusable = json!({"keys": [{"kty": "NEW", "kid": "pq"}]});
     issuer.publish_json(unusable);
     assert!(jwks.refresh().await.is_err(), "unusable isn't empty");
     assert!(validator.validate(&issuer.token(&a)).await.is_ok());

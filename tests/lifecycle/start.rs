@@ -237,7 +237,7 @@ async fn static_keys_are_there_at_once_and_for_ever() {
 async fn a_status_serializes() {
     let a = key("a");
     let issuer = Issuer::with(&[&a]);
-    issuer.publish_json(serde_json::json!({"keys": [a.public_jwk(), {"kty": "AKP"}]}));
+    issuer.publish_json(serde_json::json!({"keys": [a.public_jwk(), {"kty": "NEW"}]}));
     let (_validator, jwks) = issuer.ready(issuer.jwks()).await;
     pass(7.0).await;
     issuer.fail(|| ScriptedAnswer::status(http::StatusCode::BAD_GATEWAY));
@@ -262,7 +262,7 @@ async fn a_status_serializes() {
             "next_refresh": null,
             "keys": [
                 {"kid": "a", "kty": "OKP", "alg": "EdDSA", "ignored": null, "retiring": false},
-                {"kid": null, "kty": "AKP", "alg": null, "ignored": "unsupported_key_type",
+                {"kid": null, "kty": "NEW", "alg": null, "ignored": "unsupported_key_type",
                  "retiring": false},
             ],
         })

@@ -1,7 +1,10 @@
 #![cfg(all(feature = "metrics", feature = "tracing"))]
 
+#[allow(dead_code, reason = "each test binary uses its own part")]
+#[path = "../support/log.rs"]
+mod log;
+
 use std::collections::BTreeSet;
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use http::StatusCode;
@@ -10,8 +13,10 @@ use serde_json::json;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
+use tower_bearer::transport::TransportErrorKind;
 
-use crate::support::{ISSUER, Issuer, key, pass, secs};
+use self::log::Log;
+use crate::support::{ISSUER, Issuer, URL, key, pass, secs};
 
 /// Runs in paused time, on this thread, where the recorder and the subscriber are.
 fn run(test: impl Future<Output = ()>) {
@@ -54,7 +59,7 @@ fn every_metric_tells_what_happened() {
             let down = Jwks::url("https://down.test", "https://down.test/jwks").transport(silent);
             others.push(down.build().unwrap());
             let issuer = Issuer::with(&[]);
-            let unusable = json!({"kty": "AKP", "kid": "pq"});
+            let unusable = json!({"kty": "NEW", "kid": "pq"});
             issuer.publish_json(json!({"keys": [a.public_jwk(), unusable]}));
             issuer.etag("\"1\"");
             let (validator, jwks) = issuer.ready(issuer.jwks().max_stale(secs(60))).await;
@@ -111,29 +116,14 @@ fn every_metric_tells_what_happened() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn every_event_is_told_and_nothing_that_was_received_but_kids() {
     let log = Log::default();
-    let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
         .with_ansi(false)
         .with_span_events(tracing_subscriber::fmt::format::FmtSpan::NEW)
-        .with_writer(move || writer.clone())
+        .with_writer(log.clone())
         .finish();
     let guard = tracing_subscriber::util::SubscriberInitExt::set_default(subscriber);
     run(async {
@@ -161,7 +151,7 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         assert!(!format!("{:?} {:?}", jwks, jwks.status()).contains("sentinel"));
     });
     drop(guard);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     for expected in [
         "INFO jwks_changed",
         "DEBUG jwks_fetched",
@@ -187,6 +177,124 @@ fn every_event_is_told_and_nothing_that_was_received_but_kids() {
         assert!(named, "{line}");
     }
     assert!(!log.contains("sentinel"), "{log}");
+}
+
+/// Returns the value of each line's field `times`.
+fn times(lines: &[String]) -> Vec<u64> {
+    let of = |line: &String| line.split("times=").nth(1)?.split(' ').next()?.parse().ok();
+    lines.iter().map(|line| of(line).unwrap_or_else(|| panic!("{line}"))).collect()
+}
+
+#[test]
+fn an_outage_from_the_start_is_told_ever_less_often_and_counted_whole() {
+    let (log, _guard) = Log::of_this_thread(log::LevelFilter::WARN);
+    let lines = |word: &str| -> Vec<String> {
+        log.take().lines().filter(|line| line.contains(word)).map(str::to_owned).collect()
+    };
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let mut asked = 0;
+    metrics::with_local_recorder(&recorder, || {
+        run(async {
+            let issuer = Issuer::with(&[&key("a")]);
+            issuer.die();
+            let (_validator, _jwks) = issuer.validator(issuer.jwks());
+            pass(58.0).await;
+            let told = lines("jwks_fetch_failed");
+            assert_eq!(times(&told), [1, 1, 1], "{told:#?}");
+            assert!(issuer.requests() >= 29, "{}", issuer.requests());
+
+            // Another error is told at once, and so is the first again once there were keys.
+            issuer.fail(|| ScriptedAnswer::error(TransportErrorKind::UnknownHost));
+            pass(2.0).await;
+            let others = times(&lines("code=\"dns\""));
+            assert!([&[1][..], &[1, 1]].contains(&&*others), "{others:?}");
+            issuer.die();
+            pass(3_600.0).await;
+            let told = times(&lines("jwks_fetch_failed"));
+            assert!((20..=60).contains(&told.len()), "{told:?}");
+            let came = issuer.requests() - 3 - others.len();
+            let left_out = came - usize::try_from(told.iter().sum::<u64>()).unwrap();
+            assert!(left_out <= 10, "{left_out} of the last minute: {told:?}");
+            issuer.heal();
+            pass(120.0).await;
+            issuer.die();
+            pass(600.0).await;
+            assert_eq!(times(&lines("jwks_fetch_failed"))[..3], [1, 1, 1]);
+            asked = issuer.requests();
+        });
+    });
+    let fetches = "tower_bearer_jwks_fetches_total{";
+    let metrics = take(&snapshotter);
+    let counted = metrics.iter().filter(|line| line.starts_with(fetches));
+    let counted = counted.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
+    assert_eq!(counted.sum::<usize>(), asked, "{metrics:#?}");
+}
+
+#[test]
+fn metadata_of_another_issuer_is_told_ever_less_often_and_names_it() {
+    let (log, _guard) = Log::of_this_thread(log::LevelFilter::WARN);
+    run(async {
+        let metadata = |issuer: &str| json!({ "issuer": issuer, "jwks_uri": URL }).to_string();
+        let other = metadata("https://issuer.test/");
+        let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(other.clone()));
+        let jwks = Jwks::discover(ISSUER).transport(transport).build().unwrap();
+        pass(50.0).await;
+        drop(jwks);
+        let text = log.take();
+        for event in ["jwks_issuer_mismatch", "jwks_fetch_failed"] {
+            let lines: Vec<String> =
+                text.lines().filter(|line| line.contains(event)).map(str::to_owned).collect();
+            assert_eq!(times(&lines), [1, 1, 1], "{lines:#?}");
+            let named = lines.iter().all(|line| line.contains("\"https://issuer.test/\""));
+            assert!(named, "{lines:#?}");
+        }
+
+        let refused = json!({ "issuer": ISSUER, "jwks_uri": "http://issuer.test/jwks" });
+        let refused = refused.to_string();
+        let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(refused.clone()));
+        let _jwks = Jwks::discover(ISSUER).transport(transport).build().unwrap();
+        pass(50.0).await;
+        let text = log.take();
+        assert_eq!(text.matches("jwks_uri: the metadata's").count(), 3, "{text}");
+    });
+}
+
+#[test]
+fn a_failed_fetch_names_the_setting_that_its_address_is_of() {
+    let (log, _guard) = Log::of_this_thread(log::LevelFilter::WARN);
+    run(async {
+        for (builder, url, remedy) in [
+            (Jwks::url(ISSUER, URL), "https://issuer.test/…", "check the JWKS URL, path and all"),
+            (
+                Jwks::discover_at(ISSUER, "https://internal.test/metadata"),
+                "https://internal.test/metadata",
+                "check the metadata URL, path and all",
+            ),
+            (
+                Jwks::discover(ISSUER),
+                "https://issuer.test/.well-known/oauth-authorization-server",
+                "check the issuer, path and all",
+            ),
+            (
+                Jwks::discover_at(ISSUER, "https://internal.test/good"),
+                "https://keys.test/…",
+                "check the jwks_uri of the metadata, path and all",
+            ),
+        ] {
+            let transport = ScriptedTransport::from_fn(|request| match request.uri().path() {
+                "/good" => ScriptedAnswer::json(
+                    json!({ "issuer": ISSUER, "jwks_uri": "https://keys.test/jwks" }).to_string(),
+                ),
+                _ => ScriptedAnswer::status(StatusCode::NOT_FOUND),
+            });
+            let _jwks = builder.transport(transport).build().unwrap();
+            pass(1.0).await;
+            let told = log.take();
+            let url = format!("url=\"{url}\"");
+            assert!(told.contains(&url) && told.contains(remedy), "{url}, {remedy}: {told}");
+        }
+    });
 }
 
 /// A subscriber that looks at the key source when it is told something, and one that waits for a
@@ -227,7 +335,7 @@ fn a_subscriber_may_look_at_the_key_source_and_wait_for_others_who_do() {
             let issuer = Issuer::with(&[&a]);
             let (validator, jwks) = issuer.ready(issuer.jwks().max_stale(secs(60))).await;
             *seen.lock().unwrap() = Some(jwks.clone());
-            issuer.publish_json(json!({"keys": [b.public_jwk(), {"kty": "AKP"}]}));
+            issuer.publish_json(json!({"keys": [b.public_jwk(), {"kty": "NEW"}]}));
             assert!(validator.validate(&issuer.token(&b)).await.is_ok());
             issuer.die();
             pass(700.0).await;

@@ -9,12 +9,15 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use serde_json::json;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::{Layer as _, Service, ServiceExt as _};
-use tower_bearer::RejectionKind;
+use tower_bearer::jwks::Jwks;
+use tower_bearer::testing::ManualClock;
+use tower_bearer::{BearerAuthLayer, Refusal, RejectionKind, UnixTime, Validator};
 
 use crate::stub::{App, Frames, Server, app, call, guard, message, post};
-use crate::world::{Answer, Issuer, send};
+use crate::world::{AUDIENCE, Answer, ISSUER, Issuer, send};
 
 const ALL: &str = "mcp:use mcp:danger";
 
@@ -320,6 +323,48 @@ async fn while_a_message_arrives_no_permit_is_held() {
         let response: Response<_> = waiting.await.unwrap();
         assert_eq!(response.status(), expected, "{body}");
         assert_eq!(server.take().map(|seen| seen.body), (expected == 200).then(|| body.into()));
+    }
+}
+
+// The token is looked at again when the message, or the server, took its time.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_outlasts_its_token_is_refused() {
+    let (issuer, server) = (Issuer::new(), Server::new());
+    let token = issuer.token_with(json!({ "scope": "mcp:use", "iat": 1_000, "exp": 1_060 }));
+    for (seconds, status) in [(30, 200), (120, 401)] {
+        for is_busy in [false, true] {
+            let clock = ManualClock::new(UnixTime::from_secs(1_000));
+            let keys = Jwks::static_set(ISSUER, &issuer.jwks_json()).unwrap();
+            let validator = Validator::builder(ISSUER, AUDIENCE).keys(keys).clock(clock.clone());
+            let limited = ConcurrencyLimitLayer::new(1).layer(server.clone());
+            let layer = BearerAuthLayer::new(validator.build().unwrap());
+            let app = layer.layer(guard().layer(limited));
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            let mut waiting =
+                tokio_test::task::spawn(app.clone().oneshot(post(&token, Later(receiver, false))));
+            assert!(waiting.poll().is_pending());
+            let mut other = app.clone();
+            if is_busy {
+                std::future::poll_fn(|cx| Service::<Request<Later>>::poll_ready(&mut other, cx))
+                    .await
+                    .unwrap();
+                sender.send(call("add")).unwrap();
+                assert!(waiting.poll().is_pending());
+                clock.advance(Duration::from_secs(seconds));
+            } else {
+                clock.advance(Duration::from_secs(seconds));
+                sender.send(call("add")).unwrap();
+            }
+            drop(other);
+            let response = waiting.await.unwrap();
+            assert_eq!(response.status(), status, "{seconds} {is_busy}");
+            assert_eq!(server.take().is_some(), status == 200);
+            if status == 401 {
+                let refusal = response.extensions().get::<Refusal>();
+                let Some(Refusal::Rejection(rejection)) = refusal else { panic!("{refusal:?}") };
+                assert_eq!(rejection.kind(), RejectionKind::Expired);
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod operations;
+mod protocol;
 mod sessions;
 mod shortfalls;
 mod stub;

@@ -8,7 +8,7 @@ use tower_bearer::middleware::Conditions;
 use tower_bearer::{Access, BearerAuthLayer, Implications, RejectionKind, Secret, Validator};
 
 use crate::stub::{App, Server, app, call, guard, message, post, within};
-use crate::world::{Answer, ISSUER, Issuer, bearer, send};
+use crate::world::{AUDIENCE, Answer, ISSUER, Issuer, bearer, send};
 
 type Rule = OperationTable;
 
@@ -99,14 +99,12 @@ async fn mc20_no_spelling_of_a_uri_escapes_its_rule() {
     let (issuer, server) = (Issuer::new(), Server::new());
     let app = app(&issuer, guard(), &server);
     for uri in [
-        "file:///public/../public/hr/a",
         "file:///public/%68r/a",
+        "file:///public/%2568r/a",
         "file:///public//hr/a",
-        "file:///public/x/../hr/a",
-        "file:///public/x/%2e%2e/hr/a",
-        "file:///public/x/%252e%252e/hr/a",
-        "file:///public/x/..\\\\hr/a",
         "file:///public/./hr",
+        "file:///public/%2e/hr/a?b",
+        "file:///public/hr;v=1/a",
     ] {
         let body = message("resources/read", &format!(r#"{{"uri":"{uri}"}}"#));
         let answer = ask(&app, &issuer.token("mcp:use"), body.clone()).await;
@@ -117,24 +115,33 @@ async fn mc20_no_spelling_of_a_uri_escapes_its_rule() {
         server.take();
     }
     // As written, these are listed nowhere.
-    for uri in [
-        "FILE:///public/a",
-        "file:/public/a",
-        "file://localhost/public/a",
-        "file:///public\\\\hr",
-        "DB://x",
-    ] {
+    for uri in ["FILE:///public/a", "file:/public/a", "file://localhost/public/a", "DB://x"] {
         let body = message("resources/read", &format!(r#"{{"uri":"{uri}"}}"#));
         let answer = ask(&app, &issuer.token("mcp:use hr db"), body).await;
         assert_eq!(answer.kind(), Some(RejectionKind::Denied), "{uri}");
     }
-    // The other way round: what is listed leads elsewhere.
-    for uri in ["file:///public/../etc/passwd", "file:///public/%2e%2e/etc", "db:/../file:///x"] {
-        let body = message("resources/read", &format!(r#"{{"uri":"{uri}"}}"#));
-        let answer = ask(&app, &issuer.token("mcp:use hr db"), body).await;
-        assert_eq!(answer.status(), 403, "{uri}");
-    }
-    for uri in ["file:///public/\\u0000", "file:///public/%0a", "db://x/../../y", "public", ""] {
+    // What some readers find elsewhere: each of these begins with what is public.
+    for uri in [
+        "file:///public/../etc/passwd",
+        "file:///public/%2e%2e/etc",
+        "file:///public/x/%252e%252e/hr/a",
+        "file:///public/x/..\\\\hr/a",
+        "file:///public\\\\hr",
+        "file:///public/x%2fy/../../hr/a",
+        "file:///public/x//../../hr/a",
+        "file:///public/x?/../../hr/a",
+        "file:///public/x#/../hr/a",
+        "file:///public/..;/hr/a",
+        "file:///public/hr./a",
+        "file:///public/hr%20/a",
+        "db:/../file:///x",
+        "file:///public/\\u0000",
+        "file:///public/%0a",
+        "db://x/../../y",
+        "db://x?@y/z",
+        "public",
+        "",
+    ] {
         let body = message("resources/read", &format!(r#"{{"uri":"{uri}"}}"#));
         let answer = ask(&app, &issuer.token("mcp:use hr db"), body).await;
         assert_eq!(answer.kind(), Some(RejectionKind::MalformedMessage), "{uri}");
@@ -219,19 +226,38 @@ async fn mc18_a_method_can_be_left_open_to_callers_without_a_token() {
 // SU6's like: what a method asks of tokens besides scopes, its tools ask for as well.
 #[cfg(feature = "dpop")]
 #[tokio::test]
-async fn a_tool_needs_a_bound_token_if_its_method_does() {
+async fn d22_a_tool_needs_a_bound_token_if_its_method_does() {
+    use tower_bearer::dpop::Dpop;
+
     let (issuer, server) = (Issuer::new(), Server::new());
-    for (base, tool, expected) in [
-        (Access::scope("mcp:use"), Access::scope("mcp:danger"), None),
-        (Access::scope("mcp:use").require_dpop(), Access::scope("mcp:danger"), Some(())),
-        (Access::scope("mcp:use"), Access::scope("mcp:danger").require_dpop(), Some(())),
-        (Access::token().require_dpop(), Access::public(), Some(())),
+    let with_proofs = || {
+        let keys = tower_bearer::jwks::Jwks::static_set(ISSUER, &issuer.jwks_json()).unwrap();
+        let validator = Validator::builder(ISSUER, AUDIENCE).keys(keys);
+        let dpop = Dpop::accept().public_origins(["https://api.example"]);
+        BearerAuthLayer::new(validator.dpop(dpop).build().unwrap())
+    };
+    for (base, tool, is_for_bound) in [
+        (Access::scope("mcp:use"), Access::scope("mcp:danger"), false),
+        (Access::scope("mcp:use").require_dpop(), Access::scope("mcp:danger"), true),
+        (Access::scope("mcp:use"), Access::scope("mcp:danger").require_dpop(), true),
+        (Access::token().require_dpop(), Access::public(), true),
     ] {
         let table = OperationTable::builder(base).tool("wipe", tool).build().unwrap();
-        let app = within(issuer.layer(), McpGuardLayer::new(table).unwrap(), &server);
-        let answer = ask(&app, &issuer.token("mcp:use mcp:danger"), call("wipe")).await;
-        let refused = expected.map(|()| RejectionKind::TokenNotBound);
-        assert_eq!(answer.kind(), refused);
+        let guard = || McpGuardLayer::new(table.clone()).unwrap();
+        let token = issuer.token("mcp:use mcp:danger");
+        let answer = ask(&within(with_proofs(), guard(), &server), &token, call("wipe")).await;
+        if is_for_bound {
+            assert_eq!(answer.kind(), Some(RejectionKind::TokenNotBound));
+            assert_eq!(answer.status(), 401);
+            assert!(answer.challenge().starts_with("DPoP "), "{}", answer.challenge());
+        } else {
+            assert_eq!(answer.status(), 200);
+        }
+        // Where no proof is accepted, nobody can meet the rule: that is no caller's fault.
+        let answer = ask(&within(issuer.layer(), guard(), &server), &token, call("wipe")).await;
+        assert_eq!(answer.status(), if is_for_bound { 500 } else { 200 });
+        assert_eq!(server.count(), if is_for_bound { 0 } else { 2 });
+        while server.take().is_some() {}
     }
 }
 
@@ -328,6 +354,9 @@ fn a_table_that_cannot_work_is_refused() {
         (table().method("a/*/b", Access::token()), "last segment"),
         (table().resource_prefix("/a", Access::token()), "beginning of a URI"),
         (table().resource_prefix("a:/%2525", Access::token()), "beginning of a URI"),
+        (table().resource_prefix("a:/b/../c", Access::token()), "beginning of a URI"),
+        (table().resource_prefix("a:/b?c", Access::token()), "has a query"),
+        (table().resource_prefix("a:/b#c", Access::token()), "has a query"),
         (
             table()
                 .resource_prefix("a:/b", Access::token())
@@ -364,4 +393,44 @@ async fn su6_tools_can_ask_for_a_login() {
     let challenge = weak.challenge();
     assert!(challenge.contains(r#", acr_values="mfa", scope="mcp:"#), "{challenge}");
     assert_eq!(server.count(), 2);
+}
+
+// SU3, SU6: where several rules are for one request, a challenge for a login names the scopes of all.
+#[tokio::test]
+async fn su6_a_challenge_for_a_login_names_the_scopes_of_each_rule() {
+    let (issuer, server) = (Issuer::new(), Server::new());
+    let strong = Conditions::builder().acr_values(["mfa"]).build().unwrap();
+    let table = || {
+        OperationTable::builder(Access::scope("mcp:use"))
+            .method("resources/*", Access::scope("files:read"))
+            .resource_prefix("file:///hr", Access::scope("hr:read").conditions(&strong))
+            .build()
+            .unwrap()
+    };
+    let hr = || message("resources/read", r#"{"uri":"file:///hr/a"}"#);
+    for (granted, guard, names) in [
+        ("x", McpGuardLayer::new(table()).unwrap(), "files:read hr:read"),
+        (
+            "x",
+            McpGuardLayer::new(table()).unwrap().name_granted_scopes(true),
+            "files:read hr:read x",
+        ),
+        ("files:read", McpGuardLayer::new(table()).unwrap(), "files:read hr:read"),
+    ] {
+        let app = app(&issuer, guard, &server);
+        let token = |acr: &str, scope: &str| {
+            issuer.token_with(serde_json::json!({ "acr": acr, "scope": scope }))
+        };
+        let weak = ask(&app, &token("pwd", granted), hr()).await;
+        assert_eq!((weak.status(), weak.kind()), (401, Some(RejectionKind::InsufficientLogin)));
+        let challenge = weak.challenge();
+        let scope = challenge.split("scope=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let mut scope: Vec<_> = scope.unwrap().split(' ').collect();
+        scope.sort_unstable();
+        assert_eq!(scope.join(" "), names, "{challenge}");
+        assert!(challenge.contains(r#"acr_values="mfa""#), "{challenge}");
+        // What it names is enough.
+        let strong = ask(&app, &token("mfa", names), hr()).await;
+        assert_eq!(strong.status(), 200);
+    }
 }

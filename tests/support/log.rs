@@ -3,30 +3,47 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing::subscriber::DefaultGuard;
+pub(crate) use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::util::SubscriberInitExt;
 
-/// All that the program logs, at the finest level.
+/// What is logged, line by line.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Starts to keep what is logged from now on, by whatever thread. A process can do so once.
+    /// Starts to keep all that is logged from now on, by whatever thread. A process can do so once.
     pub(crate) fn start() -> Self {
         let log = Self::default();
-        tracing_subscriber::fmt()
-            .with_max_level(LevelFilter::TRACE)
-            .with_ansi(false)
-            .with_writer(log.clone())
-            .finish()
-            .init();
+        log.subscriber(LevelFilter::TRACE).init();
         log
+    }
+
+    /// Starts to keep what this thread logs at this level and above, as long as the guard lives.
+    pub(crate) fn of_this_thread(level: LevelFilter) -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let guard = log.subscriber(level).set_default();
+        (log, guard)
+    }
+
+    fn subscriber(&self, level: LevelFilter) -> impl SubscriberInitExt + use<> {
+        tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .with_writer(self.clone())
+            .finish()
     }
 
     /// Forgets what was logged so far.
     pub(crate) fn clear(&self) {
-        self.0.lock().expect("no test panics while it logs").clear();
+        self.take();
+    }
+
+    /// Returns what was logged so far, and forgets it.
+    pub(crate) fn take(&self) -> String {
+        let bytes = std::mem::take(&mut *self.0.lock().expect("no test panics while it logs"));
+        String::from_utf8(bytes).expect("logs are text")
     }
 
     /// Returns what was logged.

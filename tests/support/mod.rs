@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "processes live in real time")]
 
 pub(crate) mod authorization_server;
+pub(crate) mod browser;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod resource_server;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -43,6 +44,24 @@ pub(crate) fn scratch(name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{count}-{name}", std::process::id()))
+}
+
+/// Returns the path of a built example. Cargo builds the examples with the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().expect("the test is a file");
+    path.pop(); // the test
+    path.pop(); // deps
+    path.push("examples");
+    path.push(name);
+    let hint = "build it with cargo build --workspace --examples";
+    assert!(path.exists(), "{}: {hint}", path.display());
+    path
+}
+
+/// Returns a port of loopback that is free at the moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
 }
 
 /// A child process whose standard output is read line by line. It is killed on drop, and what it

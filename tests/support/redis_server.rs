@@ -1,12 +1,11 @@
 //! A real Redis in a process of its own.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::process::{self, Process};
+use crate::process::{self, Process, free_port};
 
 const START: Duration = Duration::from_secs(20);
 
@@ -104,12 +103,6 @@ impl Drop for RedisServer {
         self.process.kill();
         let _gone_already = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Returns a port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Starts the program and waits until it serves.

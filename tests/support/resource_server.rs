@@ -36,6 +36,11 @@ pub(crate) fn validator_for(server: &AuthorizationServer) -> ValidatorBuilder {
 impl ResourceServer {
     /// Starts a server behind the validator, without waiting for its keys.
     pub(crate) async fn start(validator: Validator) -> Self {
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), validator)
+    }
+
+    /// Starts a server on a port that is known already.
+    pub(crate) fn start_on(listener: TcpListener, validator: Validator) -> Self {
         let scope = |scope| Requirement::scope(scope).expect("a scope");
         let routes = RouteTable::builder()
             .route(Method::GET, "/public", Access::public())
@@ -55,7 +60,6 @@ impl ResourceServer {
             .route("/read", get(|| async {}))
             .route("/write", post(|| async {}))
             .layer(layer.routes(routes));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.expect("the server runs");

@@ -1,7 +1,7 @@
 //! The attacks of `fixtures/`, row by row through the public API, with each crypto backend.
 //!
-//! A row names the line of the conformance checklist that it is about; the last test sees to it
-//! that every line is there, refused and accepted.
+//! A row names the rule that it is about; the last test sees to it that every rule is there, refused and
+//! accepted.
 #![cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 
 mod corpus;
@@ -189,7 +189,7 @@ fn defects_of_other_libraries_are_not_here() {
 
 const TOKEN_GROUPS: [&str; 4] = ["j_structure", "k_keys", "c_claims", "peers"];
 
-/// The lines of the checklist that have no row, or only one of an attack and its twin, and why.
+/// The rules that have no row, or only one of an attack and its twin, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[
     ("K21", "the published vectors are run by tests/wycheproof.rs"),
     ("C22", "there is one issuer so far"),

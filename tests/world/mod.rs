@@ -1,6 +1,9 @@
 //! What the middleware's tests have in common: tokens, a service to protect, and a look at logs.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+#[path = "../support/log.rs"]
+pub(crate) mod log;
+
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +18,8 @@ use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::TestKey;
 use tower_bearer::{AccessToken, BearerAuthLayer, Refusal, RejectionKind, Validator};
+
+use self::log::{LevelFilter, Log};
 
 pub(crate) const ISSUER: &str = "https://issuer.example";
 pub(crate) const AUDIENCE: &str = "https://api.example";
@@ -190,47 +195,23 @@ where
 
 /// The events of `tower_bearer` while it lives, on this thread.
 pub(crate) struct Logs {
-    text: Arc<Mutex<Vec<u8>>>,
+    log: Log,
     _guard: tracing::subscriber::DefaultGuard,
 }
 
 impl Logs {
     pub(crate) fn capture() -> Self {
-        let text = Arc::new(Mutex::new(Vec::new()));
-        let writer = {
-            let text = Arc::clone(&text);
-            move || Writer(Arc::clone(&text))
-        };
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(writer)
-            .finish();
-        Self { text, _guard: tracing::subscriber::set_default(subscriber) }
+        let (log, guard) = Log::of_this_thread(LevelFilter::TRACE);
+        Self { log, _guard: guard }
     }
 
     /// Returns the lines about requests so far, and forgets them.
     pub(crate) fn take(&self) -> Vec<String> {
-        let text = std::mem::take(&mut *self.text.lock().unwrap());
-        let text = String::from_utf8(text).unwrap();
         let of_requests = |line: &&str| {
             line.contains("tower_bearer")
                 && !line.contains("jwks")
                 && !line.contains("bearer: auth_")
         };
-        text.lines().filter(of_requests).map(str::to_owned).collect()
-    }
-}
-
-struct Writer(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        self.log.take().lines().filter(of_requests).map(str::to_owned).collect()
     }
 }

@@ -9,7 +9,7 @@ use axum::routing::get;
 use http::Request;
 use tower::{Layer, Service};
 use tower_bearer::jwks::Jwks;
-use tower_bearer::{BearerAuthLayer, Validator};
+use tower_bearer::{BearerAuthLayer, Validator, ValidatorBuilder};
 
 use crate::issuer::{AUDIENCE, Issuer, signed};
 use crate::peers;
@@ -103,16 +103,24 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for ConstantService<S> {
 }
 
 /// `cache_entries`: `None` for the default.
-async fn bearer(issuer: &Issuer, cache_entries: Option<usize>) -> BearerAuthLayer {
+pub(crate) fn validator(issuer: &Issuer, cache_entries: Option<usize>) -> ValidatorBuilder {
     let keys = Jwks::discover(issuer.url()).dangerous_allow_http();
     let builder = Validator::builder(issuer.url(), AUDIENCE).keys(keys);
-    let builder = match cache_entries {
+    match cache_entries {
         Some(entries) => builder.cache_entries(entries),
         None => builder,
-    };
+    }
+}
+
+/// The layer, once it has its keys.
+pub(crate) async fn ready(builder: ValidatorBuilder) -> BearerAuthLayer {
     let validator = builder.build().expect("a validator");
     validator.ready(Duration::from_secs(10)).await.expect("keys");
     BearerAuthLayer::new(validator)
+}
+
+async fn bearer(issuer: &Issuer, cache_entries: Option<usize>) -> BearerAuthLayer {
+    ready(validator(issuer, cache_entries)).await
 }
 
 /// Builds everything, with the keys loaded, to be asked with this many tokens in turn. Must be

@@ -217,6 +217,13 @@ impl Issuer {
         (0..count).map(with).collect()
     }
 
+    /// A token that is bound to the key with this thumbprint (RFC 9449 §6.1).
+    pub fn bound_token(&self, thumbprint: &str) -> String {
+        let mut claims = self.claims();
+        claims["cnf"] = json!({ "jkt": thumbprint });
+        self.sign(&claims)
+    }
+
     /// Tokens that ought to be refused, by what is wrong with them.
     pub fn bad_tokens(&self) -> Vec<(&'static str, String)> {
         let with = |name: &str, value: Value| {
@@ -261,10 +268,10 @@ pub fn signed(token: &str) -> (Vec<u8>, Vec<u8>) {
     (message.as_bytes().to_vec(), signature)
 }
 
-fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs()
 }

@@ -8,6 +8,9 @@ use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
+use huskarl_axum::layers::ValidatorLayer;
+use huskarl_axum::resource_server::core::jwt::JtiUniquenessChecker;
+use huskarl_axum::resource_server::validator::rfc9068::Rfc9068Validator;
 use serde::Deserialize;
 use tower::ServiceBuilder;
 
@@ -24,7 +27,15 @@ struct Claims {
     scope: String,
 }
 
+/// Of `jsonwebtoken` 10 and 11, whose users ask for the slower backend or for both of them.
+pub(crate) fn install_providers() {
+    // A second call finds them installed.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let _ = jsonwebtoken_11::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
 pub(crate) async fn all(issuer: &Issuer, tokens: &[String]) -> Vec<Contender> {
+    install_providers();
     let served = |name, router: Router| contender(name, Role::Peer, Served::new(router, tokens));
     vec![
         served("axum-jwt-auth", axum_jwt_auth(issuer).await),
@@ -43,10 +54,7 @@ pub(crate) async fn all(issuer: &Issuer, tokens: &[String]) -> Vec<Contender> {
 /// An extractor; it has no discovery. `jsonwebtoken` 10 takes the backend that the process says.
 async fn axum_jwt_auth(issuer: &Issuer) -> Router {
     use axum_jwt_auth::{Claims as Extracted, Decoder, RemoteJwksDecoder};
-    use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
-    // A second call finds it installed.
-    let _ = DEFAULT_PROVIDER.install_default();
     let mut validation = jsonwebtoken::Validation::new(match issuer.algorithm {
         Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
         Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
@@ -149,9 +157,18 @@ async fn oauth_resource_server(issuer: &Issuer) -> Router {
 }
 
 async fn huskarl_axum(issuer: &Issuer) -> Router {
-    use huskarl_axum::layers::ValidatorLayer;
+    let validator = huskarl_validator(issuer, None).await;
+    let layer = ValidatorLayer::builder().validator(validator).build();
+    router().layer(layer.authenticated())
+}
+
+/// Takes tokens that are bound to a key without being asked for it; only the record of used proofs
+/// must be brought along.
+pub(crate) async fn huskarl_validator(
+    issuer: &Issuer,
+    seen: Option<Arc<dyn JtiUniquenessChecker>>,
+) -> Rfc9068Validator {
     use huskarl_axum::resource_server::core::server_metadata::AuthorizationServerMetadata;
-    use huskarl_axum::resource_server::validator::rfc9068::Rfc9068Validator;
     use huskarl_reqwest::ReqwestClient;
     use huskarl_reqwest::mtls::NoMtls;
 
@@ -162,12 +179,11 @@ async fn huskarl_axum(issuer: &Issuer) -> Router {
         .call()
         .await
         .expect("discovery");
-    let validator = Rfc9068Validator::builder_from_metadata(&metadata)
+    Rfc9068Validator::builder_from_metadata(&metadata)
         .audience(AUDIENCE)
         .jwks_source(client)
+        .maybe_dpop_jti_checker(seen)
         .build()
         .await
-        .expect("keys");
-    let layer = ValidatorLayer::builder().validator(validator).build();
-    router().layer(layer.authenticated())
+        .expect("keys")
 }

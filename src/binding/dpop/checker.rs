@@ -1,23 +1,28 @@
+//! Checks DPoP proofs in order of cost, and records each one that is accepted (RFC 9449 §4.3).
+
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 
-use crate::binding::dpop::claims::ProofClaims;
+use crate::binding::dpop::forwarded::Trusted;
+use crate::binding::dpop::lifetime::Lifetime;
 use crate::binding::dpop::nonce::{NonceKeys, Worth};
-use crate::binding::dpop::proof::Proof;
+use crate::binding::dpop::proof::{Bound, Head, Proof};
 use crate::binding::dpop::target::{Origins, Target};
 use crate::binding::replay::memory::{Memory, Recorded};
+use crate::binding::replay::quota::Quota;
 use crate::binding::replay::store::ReplayStore;
 use crate::clock::UnixTime;
 use crate::digest::{Digest, constant_time_eq, hex, sha256};
-use crate::jose::{Algorithm, Backend, Scratch};
+use crate::jose::{Algorithm, Backend, KeyedHeader, Scratch};
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Detail, Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
 use crate::telemetry::{count, event};
 
-/// Which tokens are accepted, of those that are bound and those that aren't.
+/// Whether tokens that aren't bound to a key are accepted as well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mode {
     Accept,
@@ -28,11 +33,11 @@ pub(crate) enum Mode {
 pub(crate) struct Checker {
     pub(crate) mode: Mode,
     pub(crate) origins: Origins,
+    pub(crate) forwarded: Option<Trusted>,
     pub(crate) algorithms: Box<[Algorithm]>,
-    /// Their names, with spaces between.
+    /// Their names, separated by spaces.
     pub(crate) names: Box<str>,
-    pub(crate) max_age: Duration,
-    pub(crate) skew: Duration,
+    pub(crate) lifetime: Lifetime,
     pub(crate) nonces: Option<NonceKeys>,
     pub(crate) record: Record,
     pub(crate) backend: Backend,
@@ -40,36 +45,26 @@ pub(crate) struct Checker {
 
 /// Where used proofs are recorded.
 pub(crate) enum Record {
-    Memory(Memory),
+    Memory { memory: Memory, quota: Option<Quota> },
     Store { store: Arc<dyn ReplayStore>, prefix: Box<str>, timeout: Duration, fail_open: bool },
     None,
 }
 
-/// A proof of which all is good.
-struct Good {
+/// A proof that passed every check but the record.
+struct Good<'a> {
     /// The thumbprint of its key.
-    #[cfg_attr(not(feature = "test-util"), allow(dead_code, reason = "for token requests"))]
-    jkt: String,
-    /// By what it is remembered.
+    jkt: Cow<'a, str>,
+    /// The key under which it is recorded.
     key: Digest,
-    /// How long.
+    /// How long it is remembered.
     until: UnixTime,
 }
 
-/// What a token is bound to, and what a proof says of the token.
-#[derive(Clone, Copy)]
-pub(crate) struct Bound<'a> {
-    /// The thumbprint of the client's key, as the token says it.
-    pub(crate) jkt: &'a str,
-    /// The hash of the token, in base64url.
-    pub(crate) ath: &'a str,
-}
-
 impl Checker {
-    /// Checks the proof of a request, and records it if all of it is good.
+    /// Checks the proof of a request, and records it if it passes every check.
     ///
-    /// What costs nothing comes first, and the signature after everything else that the proof says: so
-    /// a wrong proof costs none. The record comes last, so that a bad proof never uses a `jti` up.
+    /// The cheap checks come first, and the signature after everything else that the proof contains, so
+    /// that a wrong proof costs none. The record comes last, so that a bad proof never uses a `jti` up.
     pub(crate) fn check(
         self: &Arc<Self>,
         proof: &[u8],
@@ -77,16 +72,18 @@ impl Checker {
         bound: Bound<'_>,
         now: UnixTime,
     ) -> Progress<()> {
-        let Good { key, until, .. } = match self.check_proof(proof, target, Some(bound), now) {
+        let good = match self.check_proof(proof, target, Some(bound), now) {
             Ok(good) => good,
             Err(rejection) => return Progress::Ready(Err(rejection.into())),
         };
         match &self.record {
             Record::None => Progress::Ready(Ok(())),
-            Record::Memory(memory) => Progress::Ready(record(memory, &key, until, now)),
+            Record::Memory { memory, quota } => {
+                Progress::Ready(good.record(memory, quota.as_ref(), now))
+            }
             Record::Store { prefix, .. } => {
-                let key = [prefix, &*hex(&key)].concat();
-                let ttl = until.saturating_since(now);
+                let key = [prefix, &*hex(&good.key)].concat();
+                let ttl = good.until.saturating_since(now);
                 Progress::Pending(Pending::new(Arc::clone(self).record_in_store(key, ttl)))
             }
         }
@@ -100,28 +97,28 @@ impl Checker {
         target: &Target<'_>,
         now: UnixTime,
     ) -> Result<String, Refusal> {
-        let Good { jkt, key, until } = self.check_proof(proof, target, None, now)?;
-        match &self.record {
-            Record::Memory(memory) => record(memory, &key, until, now).map(|()| jkt),
-            Record::Store { .. } | Record::None => Ok(jkt),
+        let good = self.check_proof(proof, target, None, now)?;
+        if let Record::Memory { memory, quota } = &self.record {
+            good.record(memory, quota.as_ref(), now)?;
         }
+        Ok(good.jkt.into_owned())
     }
 
-    fn check_proof(
+    fn check_proof<'a>(
         &self,
         text: &[u8],
         target: &Target<'_>,
-        bound: Option<Bound<'_>>,
+        bound: Option<Bound<'a>>,
         now: UnixTime,
-    ) -> Result<Good, Rejection> {
+    ) -> Result<Good<'a>, Rejection> {
         use RejectionKind as Kind;
         let malformed = |note| refused(Kind::DpopProofMalformed, note);
         let mismatch = |note| refused(Kind::DpopProofMismatch, note);
         // A longer one is refused unread.
         let mut scratch = Scratch::take(if Proof::fits(text) { text.len() } else { 0 });
-        let Proof { header, claims, signing_input, signature } =
-            Proof::parse(text, scratch.room()).map_err(malformed)?;
-        let algorithm = header.algorithm;
+        let Proof { head, encoded_header, claims, signing_input, signature } =
+            Proof::parse(text, bound, scratch.room()).map_err(malformed)?;
+        let algorithm = head.algorithm();
         if !self.algorithms.contains(&algorithm) {
             return Err(malformed("alg isn't accepted"));
         }
@@ -129,18 +126,26 @@ impl Checker {
             return Err(mismatch("htm is another method"));
         }
         self.origins.check(&claims.htu, target).map_err(mismatch)?;
-        self.check_times(&claims, now)?;
-        let jkt = BASE64_URL_SAFE_NO_PAD.encode(header.jwk.thumbprint());
+        let out_of_time = |note| refused(Kind::DpopProofOutOfTime, note);
+        self.lifetime.check(&claims, now).map_err(out_of_time)?;
         if let Some(bound) = bound {
             let ath = claims.ath.as_deref().ok_or(malformed("ath is absent"))?;
-            if !constant_time_eq(bound.ath.as_bytes(), ath.as_bytes()) {
+            if !constant_time_eq(bound.proving.ath.as_bytes(), ath.as_bytes()) {
                 return Err(mismatch("ath is another token's"));
             }
-            if !constant_time_eq(jkt.as_bytes(), bound.jkt.as_bytes()) {
-                return Err(Kind::DpopKeyMismatch.into());
-            }
         }
-        let key = header.jwk.key(algorithm, self.backend).map_err(malformed)?;
+        let mut new_key = None;
+        let (jkt, key) = match &head {
+            Head::Known(known, bound) => (Cow::Borrowed(bound.jkt), &known.key),
+            Head::New(KeyedHeader { jwk, .. }) => {
+                let jkt = BASE64_URL_SAFE_NO_PAD.encode(jwk.thumbprint());
+                if bound.is_some_and(|it| !constant_time_eq(jkt.as_bytes(), it.jkt.as_bytes())) {
+                    return Err(Kind::DpopKeyMismatch.into());
+                }
+                let key = jwk.key(algorithm, self.backend).map_err(malformed)?;
+                (Cow::Owned(jkt), &*new_key.insert(key))
+            }
+        };
         if !key.verify(algorithm, signing_input, signature) {
             return Err(Kind::DpopProofBadSignature.into());
         }
@@ -149,41 +154,16 @@ impl Checker {
         {
             return Err(Kind::DpopNonceRequired.into());
         }
+        if let (Some(bound), Some(key)) = (bound, new_key) {
+            bound.proving.remember(encoded_header, algorithm, key);
+        }
         let key = sha256([jkt.as_bytes(), &[0], claims.jti.as_bytes()]);
-        Ok(Good { jkt, key, until: self.remembered_until(claims.iat) })
-    }
-
-    /// Holds the times against the clock, in whole seconds.
-    fn check_times(&self, claims: &ProofClaims<'_>, now: UnixTime) -> Result<(), Rejection> {
-        let out_of_time = |note| refused(RejectionKind::DpopProofOutOfTime, note);
-        let ProofClaims { iat, exp, nbf, .. } = *claims;
-        let (now, skew, max_age) = (now.as_secs(), whole(self.skew), whole(self.max_age));
-        if iat > now.saturating_add(skew) {
-            return Err(out_of_time("iat is in the future"));
-        }
-        if iat < now.saturating_sub(max_age).saturating_sub(skew) {
-            return Err(out_of_time("iat is too long ago"));
-        }
-        // RFC 7519 §4.1.4: not "on or after" that time.
-        if exp.is_some_and(|exp| now >= exp.saturating_add(skew)) {
-            return Err(out_of_time("exp has passed"));
-        }
-        if nbf.is_some_and(|nbf| now < nbf.saturating_sub(skew)) {
-            return Err(out_of_time("nbf hasn't come"));
-        }
-        Ok(())
-    }
-
-    /// A little longer than it would be accepted: clocks of instances differ, too.
-    fn remembered_until(&self, iat: i64) -> UnixTime {
-        let skew = whole(self.skew);
-        let lasts = whole(self.max_age).saturating_add(skew).saturating_add(skew.max(1));
-        UnixTime::from_secs(iat.saturating_add(lasts))
+        Ok(Good { jkt, key, until: self.lifetime.remembered_until(claims.iat, now) })
     }
 
     async fn record_in_store(self: Arc<Self>, key: String, ttl: Duration) -> Result<(), Refusal> {
         let Record::Store { store, timeout, fail_open, .. } = &self.record else { return Ok(()) };
-        // A second more: it is in whole ones that a proof is too old.
+        // A second more: whether a proof is too old is decided in whole seconds.
         let ttl = ttl.saturating_add(Duration::from_secs(1));
         match tokio::time::timeout(*timeout, store.record(&key, ttl)).await {
             Ok(Ok(true)) => return Ok(()),
@@ -201,33 +181,39 @@ impl Checker {
         if *fail_open { Ok(()) } else { Err(unavailable(UnavailableReason::ReplayStoreFailed)) }
     }
 
-    /// Returns the nonce that a client is to use from now on.
+    /// Returns the nonce that a client must use from now on.
     pub(crate) fn newest_nonce(&self, now: UnixTime) -> Option<Box<str>> {
         self.nonces.as_ref()?.newest(now, self.backend)
     }
 
-    /// Returns a newer nonce than that of a proof which was accepted, if there is one.
+    /// Returns a newer nonce than that of an accepted proof, if there is one.
     pub(crate) fn newer_nonce(&self, proof: &[u8], now: UnixTime) -> Option<Box<str>> {
         let nonces = self.nonces.as_ref()?;
         let mut scratch = Scratch::take(proof.len());
-        let proof = Proof::parse(proof, scratch.room()).ok()?;
-        match nonces.worth(proof.claims.nonce.as_deref(), now, self.backend) {
+        let claims = Proof::claims(proof, scratch.room())?;
+        match nonces.worth(claims.nonce.as_deref(), now, self.backend) {
             Worth::Newest => None,
             Worth::Older | Worth::None => nonces.newest(now, self.backend),
         }
     }
 }
 
-fn record(memory: &Memory, key: &Digest, until: UnixTime, now: UnixTime) -> Result<(), Refusal> {
-    match memory.record(key, until, now) {
-        Recorded::Fresh => Ok(()),
-        Recorded::Seen => Err(RejectionKind::DpopProofReplayed.into()),
-        Recorded::Full => Err(unavailable(UnavailableReason::ReplayStoreFull)),
+impl Good<'_> {
+    fn record(&self, memory: &Memory, quota: Option<&Quota>, now: UnixTime) -> Result<(), Refusal> {
+        let places = quota.map(|quota| quota.admit(&self.jkt, now)).transpose();
+        let places =
+            places.map_err(|wait| Unavailable::new(UnavailableReason::ReplayQuotaUsedUp, wait))?;
+        match memory.record(&self.key, self.until, now) {
+            Recorded::Fresh => {
+                if let (Some(quota), Some(places)) = (quota, &places) {
+                    quota.add(places, self.until);
+                }
+                Ok(())
+            }
+            Recorded::Seen => Err(RejectionKind::DpopProofReplayed.into()),
+            Recorded::Full => Err(unavailable(UnavailableReason::ReplayStoreFull)),
+        }
     }
-}
-
-fn whole(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn refused(kind: RejectionKind, note: &'static str) -> Rejection {
@@ -246,5 +232,139 @@ impl fmt::Debug for Checker {
             .field("algorithms", &self.names)
             .field("nonces", &self.nonces.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use http::{HeaderMap, Method, Uri};
+
+    use super::*;
+    use crate::binding::dpop::settings::Dpop;
+    use crate::token::Proving;
+
+    const HEADER: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19";
+    const TOKEN_PROOF: &str = "eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ.2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
+    const PROOF: &str = "eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
+    const JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    const TOKEN: &[u8] = b"Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
+    const ATH: &str = "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo";
+    const AT: i64 = 1_562_262_618;
+
+    fn accept() -> Dpop {
+        Dpop::accept()
+            .public_origins(["https://server.example.com", "https://resource.example.org"])
+    }
+
+    fn built(dpop: Dpop) -> Checker {
+        dpop.build(Backend::preferred().unwrap(), "service").unwrap()
+    }
+
+    /// Checks a proof for a request of this method to this URL, at this time.
+    fn check<'a>(
+        text: &str,
+        request: (Method, &str),
+        bound: Option<Bound<'a>>,
+        at: i64,
+    ) -> Result<Good<'a>, Rejection> {
+        check_by(&built(accept()), text, request, bound, at)
+    }
+
+    fn check_by<'a>(
+        checker: &Checker,
+        text: &str,
+        (method, url): (Method, &str),
+        bound: Option<Bound<'a>>,
+        at: i64,
+    ) -> Result<Good<'a>, Rejection> {
+        let (uri, headers) = (url.parse::<Uri>().unwrap(), HeaderMap::new());
+        let target = Target::new(&method, &uri, &headers);
+        checker.check_proof(text.as_bytes(), &target, bound, UnixTime::from_secs(at))
+    }
+
+    #[test]
+    fn d49_v1_v2_v6_the_proof_of_the_rfc_is_good_and_has_its_place_in_the_record() {
+        let proving = Proving::by(TOKEN);
+        assert_eq!(&*proving.ath, ATH);
+        let proof = format!("{HEADER}.{PROOF}");
+        let request = || (Method::GET, "https://resource.example.org/protectedresource");
+        let bound = Some(Bound { jkt: JKT, proving: &proving });
+        let good = check(&proof, request(), bound, AT).ok().unwrap();
+        let key = "77ab10afa21406d5b9e4d3d8b107030b891b4bee08264c007a6a582ebd659ef8";
+        assert_eq!((&*good.jkt, &*hex(&good.key)), (JKT, key));
+        let other = Proving::by(b"another");
+        let other = Some(Bound { jkt: JKT, proving: &other });
+        assert!(check(&proof, request(), other, AT).is_err());
+        assert!(check(&proof, request(), bound, 1_562_262_700).is_err());
+        assert!(check(&proof[..proof.len() - 2], request(), bound, AT).is_err());
+    }
+
+    #[test]
+    fn d53_a_header_is_known_once_a_proof_with_it_was_good_in_all() {
+        let proof = format!("{HEADER}.{PROOF}");
+        let (payload, signature) = PROOF.split_once('.').unwrap();
+        let request = || (Method::GET, "https://resource.example.org/protectedresource");
+        let proving = Proving::by(TOKEN);
+        let bound = || Some(Bound { jkt: JKT, proving: &proving });
+        let known = || proving.header(HEADER.as_bytes()).is_some();
+        let with_nonces = built(accept().nonces(NonceKeys::random().unwrap()));
+        let bad = |proof: &str, checker: &Checker, at| {
+            assert!(check_by(checker, proof, request(), bound(), at).is_err());
+        };
+        let forged = format!("{HEADER}.{payload}.{}", signature.replace("2oW9", "2oW8"));
+        let other_key = Proving::by(TOKEN);
+        let of_another = Bound { jkt: ATH, proving: &other_key };
+        for round in 0..2 {
+            bad(&forged, &built(accept()), AT);
+            bad(&proof, &built(accept()), AT + 100);
+            bad(&proof, &with_nonces, AT);
+            assert_eq!(known(), round > 0, "by no proof that is refused");
+            assert!(check(&proof, request(), Some(of_another), AT).is_err());
+            assert!(other_key.header(HEADER.as_bytes()).is_none());
+
+            assert!(check(&proof, request(), bound(), AT).is_ok());
+            assert!(known());
+            for other in [&HEADER[1..], &HEADER[..HEADER.len() - 1], &format!("{HEADER}A"), ""] {
+                assert!(proving.header(other.as_bytes()).is_none(), "{other}");
+            }
+        }
+        // Whoever accepts the token, but not this algorithm, isn't told by what is known.
+        let strict = built(accept().algorithms([Algorithm::EdDSA]));
+        let refused = check_by(&strict, &proof, request(), bound(), AT).err().unwrap();
+        assert!(refused.to_string().ends_with("alg isn't accepted"), "{refused}");
+    }
+
+    #[test]
+    fn d53_a_known_header_isnt_read_again() {
+        let proof = format!("{HEADER}.{PROOF}");
+        let request = (Method::GET, "https://resource.example.org/protectedresource");
+        let proving = Proving::by(TOKEN);
+        let bound = Some(Bound { jkt: JKT, proving: &proving });
+        let is_known = || {
+            let mut scratch = Scratch::take(proof.len());
+            let read = Proof::parse(proof.as_bytes(), bound, scratch.room()).unwrap();
+            matches!(read.head, Head::Known(..))
+        };
+        assert!(!is_known());
+        let first = check(&proof, request.clone(), bound, AT).ok().unwrap();
+        assert!(is_known());
+        let again = check(&proof, request, bound, AT).ok().unwrap();
+        assert_eq!((&first.jkt, first.key), (&again.jkt, again.key), "it has the same place");
+        assert_eq!(first.until, again.until);
+    }
+
+    #[test]
+    fn v1a_the_token_proof_of_the_rfc_is_good() {
+        let proof = format!("{HEADER}.{TOKEN_PROOF}");
+        let to = |url| (Method::POST, url);
+        let good = check(&proof, to("https://server.example.com/token"), None, 1_562_262_616);
+        assert_eq!(good.ok().unwrap().jkt, JKT);
+        for (url, at) in [
+            ("https://server.example.com/other", 1_562_262_616),
+            ("https://resource.example.org/token", 1_562_262_616),
+            ("https://server.example.com/token", 1_562_262_500),
+        ] {
+            assert!(check(&proof, to(url), None, at).is_err(), "{url} {at}");
+        }
     }
 }

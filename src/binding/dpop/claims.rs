@@ -1,3 +1,5 @@
+//! Reads the claims of a DPoP proof.
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -8,13 +10,13 @@ use crate::json::{Any, Budget, Names, Text, read_object};
 const MAX_JTI_BYTES: usize = 256;
 const MAX_HTU_BYTES: usize = 2 * 1_024;
 
-/// What a proof says (RFC 9449 §4.2). Times are whole seconds, rounded down.
+/// The claims of a proof (RFC 9449 §4.2). Times are whole seconds, rounded down.
 #[derive(Debug)]
 pub(crate) struct ProofClaims<'a> {
     pub(crate) jti: Cow<'a, str>,
     pub(crate) htm: Cow<'a, str>,
     pub(crate) htu: Cow<'a, str>,
-    /// That of proofs for a resource.
+    /// Only proofs for a resource have it.
     pub(crate) ath: Option<Cow<'a, str>>,
     pub(crate) iat: i64,
     pub(crate) exp: Option<i64>,
@@ -27,11 +29,11 @@ impl<'a> ProofClaims<'a> {
     ///
     /// # Errors
     ///
-    /// If a claim that every proof has is absent, or one isn't of its type.
+    /// If a claim that every proof has is absent, or one has the wrong type.
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, &'static str> {
         let budget = Budget::new();
         let raw = read_object(json, ClaimsVisitor(&budget)).map_err(
-            |_| "the claims aren't a JSON object, one is there twice, or one isn't of its type",
+            |_| "the claims aren't a JSON object, one occurs twice, or one has the wrong type",
         )?;
         let claims = Self {
             jti: raw.jti.ok_or("jti is absent")?,

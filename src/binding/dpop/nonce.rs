@@ -1,5 +1,10 @@
+//! The nonces of DPoP proofs: an HMAC of the current minute, with keys that all instances share.
+
 use std::fmt;
+#[cfg(any(feature = "client", feature = "introspection"))]
+use std::sync::Weak;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 
@@ -12,11 +17,14 @@ use crate::secret::Secret;
 /// How long a nonce is the newest one.
 const STEP_SECS: i64 = 60;
 
-/// How many steps old a nonce may be.
+/// The most steps that an accepted nonce may be old.
 const OLDEST: i64 = 4;
 
+/// How long a nonce that is accepted now may stay accepted: it may belong to the next step.
+pub(crate) const NONCE_LASTS: Duration = Duration::from_secs(6 * 60);
+
 const LABEL: &[u8] = b"tower-bearer dpop-nonce v1";
-const KEY_BYTES: usize = 32;
+pub(crate) const KEY_BYTES: usize = 32;
 
 /// The keys that nonces for DPoP proofs (RFC 9449 §9) are made with, which all instances of a service
 /// share.
@@ -27,7 +35,8 @@ const KEY_BYTES: usize = 32;
 ///
 /// # Rotation
 ///
-/// Clones share the keys. To replace the key of a fleet without a refusal, make the new key known to
+/// `NonceKeys::from_provider` (with the feature `client` or `introspection`) follows a key that is replaced
+/// where it is kept. By hand, clones share the keys. To replace the key of a fleet without a refusal, make the new key known to
 /// every instance with [`also_accept`](Self::also_accept), then let every instance
 /// [`replace`](Self::replace) the old one by it:
 ///
@@ -37,7 +46,7 @@ const KEY_BYTES: usize = 32;
 ///
 /// # let (old, new) = ([1; 32], [2; 32]);
 /// let keys = NonceKeys::new(Secret::new(old))?;
-/// // Later, as an operator wants it:
+/// // Later, when an operator rotates the key:
 /// keys.also_accept(Secret::new(new))?;
 /// // And when all instances have done that:
 /// keys.replace(Secret::new(new))?;
@@ -46,6 +55,18 @@ const KEY_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct NonceKeys {
     keys: Arc<RwLock<Keys>>,
+}
+
+/// The same, for a task that must not keep the keys alive.
+#[cfg(any(feature = "client", feature = "introspection"))]
+pub(crate) struct WeakNonceKeys(Weak<RwLock<Keys>>);
+
+#[cfg(any(feature = "client", feature = "introspection"))]
+impl WeakNonceKeys {
+    /// Returns the keys while another clone of them exists.
+    pub(crate) fn upgrade(&self) -> Option<NonceKeys> {
+        self.0.upgrade().map(|keys| NonceKeys { keys })
+    }
 }
 
 struct Keys {
@@ -64,10 +85,10 @@ struct Known {
     others: Box<[Box<str>]>,
 }
 
-/// What a proof's nonce is worth.
+/// How current a proof's nonce is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Worth {
-    /// The newest: no other is to be sent.
+    /// The newest: the client needs no other one.
     Newest,
     /// Still accepted.
     Older,
@@ -87,8 +108,8 @@ impl NonceKeys {
         Ok(Self { keys: Arc::new(RwLock::new(keys)) })
     }
 
-    /// Makes a key for this process alone: where there is one instance, or where clients always come
-    /// to the same one.
+    /// Creates a key for this process alone: for a single instance, or for clients that always reach
+    /// the same one.
     ///
     /// # Errors
     ///
@@ -99,7 +120,7 @@ impl NonceKeys {
         Self::new(Secret::new(key))
     }
 
-    /// Accepts nonces that were made with this key as well, beside those of the newest key, and of no
+    /// Also accepts nonces that were made with this key, beside those of the newest key and of no
     /// third one.
     ///
     /// # Errors
@@ -107,6 +128,9 @@ impl NonceKeys {
     /// If it isn't 32 bytes long.
     pub fn also_accept(&self, key: Secret) -> Result<(), ConfigError> {
         check(&key)?;
+        if self.others_are(&key) {
+            return Ok(());
+        }
         self.change(|secrets| {
             secrets.truncate(1);
             if secrets.first() != Some(&key) {
@@ -116,8 +140,8 @@ impl NonceKeys {
         Ok(())
     }
 
-    /// Makes new nonces with this key, and goes on accepting those of the key before it, and of no
-    /// third one. If it is the newest key already, nothing changes.
+    /// Makes new nonces with this key, and continues to accept those of the key before it and of no
+    /// third one. If it is already the newest key, nothing changes.
     ///
     /// # Errors
     ///
@@ -131,6 +155,30 @@ impl NonceKeys {
             }
         });
         Ok(())
+    }
+
+    #[cfg(any(feature = "client", feature = "introspection"))]
+    pub(crate) fn downgrade(&self) -> WeakNonceKeys {
+        WeakNonceKeys(Arc::downgrade(&self.keys))
+    }
+
+    /// Returns `true` if nonces are made with this key.
+    #[cfg(any(feature = "client", feature = "introspection"))]
+    pub(crate) fn is_newest(&self, key: &Secret) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.secrets.first() == Some(key)
+    }
+
+    /// Accepts nonces of the newest key only.
+    #[cfg(any(feature = "client", feature = "introspection"))]
+    pub(crate) fn forget_others(&self) {
+        self.change(|secrets| secrets.truncate(1));
+    }
+
+    /// Returns `true` if nonces of this key, beside those of the newest one, are accepted.
+    fn others_are(&self, key: &Secret) -> bool {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.secrets.get(1) == Some(key)
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Secret>)) {

@@ -1,14 +1,17 @@
+//! The DPoP settings of a validator.
+
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::binding::dpop::checker::{Checker, Mode, Record};
+use crate::binding::dpop::checker::Mode;
+use crate::binding::dpop::forwarded::{ForwardedFields, Trusted};
 use crate::binding::dpop::nonce::NonceKeys;
-use crate::binding::dpop::target::Origins;
-use crate::binding::replay::memory::Memory;
+use crate::binding::peers::Peers;
 use crate::binding::replay::store::ReplayStore;
-use crate::error::{ConfigError, within};
-use crate::jose::{Algorithm, Backend};
+use crate::error::ConfigError;
+use crate::jose::Algorithm;
 
 /// Which DPoP-bound tokens (RFC 9449) a validator accepts, for
 /// [`ValidatorBuilder::dpop`](crate::ValidatorBuilder::dpop).
@@ -16,26 +19,33 @@ use crate::jose::{Algorithm, Backend};
 /// | setting | default |
 /// |---|---|
 /// | [`public_origins`](Self::public_origins) | none: it must be set |
+/// | [`trusted_proxies`](Self::trusted_proxies) | none |
 /// | [`algorithms`](Self::algorithms) | `ES256 ES384 EdDSA Ed25519 PS256 RS256` |
 /// | [`max_age`](Self::max_age) | 60 seconds |
 /// | [`clock_skew`](Self::clock_skew) | 5 seconds |
 /// | [`nonces`](Self::nonces) | off |
-/// | [`replay_bytes`](Self::replay_bytes) | 16 MiB in this process: a million proofs |
+/// | [`nonce_replaces_iat`](Self::nonce_replaces_iat) | off |
+/// | [`replay_bytes`](Self::replay_bytes) | 16 MiB in this process: some 850 000 proofs |
+/// | [`replay_quota`](Self::replay_quota) | none |
 /// | [`replay_store`](Self::replay_store) | none |
 /// | [`replay_timeout`](Self::replay_timeout) | 100 milliseconds |
 #[must_use = "it does nothing until it is given to a validator"]
 pub struct Dpop {
-    mode: Mode,
-    origins: Vec<String>,
-    algorithms: Option<Vec<Algorithm>>,
-    max_age: Duration,
-    skew: Duration,
-    nonces: Option<NonceKeys>,
-    replay_bytes: Option<usize>,
-    replay_store: Option<Arc<dyn ReplayStore>>,
-    replay_timeout: Duration,
-    fail_open: bool,
-    without_replay_check: bool,
+    pub(crate) mode: Mode,
+    pub(crate) origins: Vec<String>,
+    pub(crate) forwarded: Option<Trusted>,
+    pub(crate) conflicting: bool,
+    pub(crate) algorithms: Option<Vec<Algorithm>>,
+    pub(crate) max_age: Duration,
+    pub(crate) skew: Duration,
+    pub(crate) nonces: Option<NonceKeys>,
+    pub(crate) nonce_replaces_iat: bool,
+    pub(crate) replay_bytes: Option<usize>,
+    pub(crate) replay_quota: Option<u32>,
+    pub(crate) replay_store: Option<Arc<dyn ReplayStore>>,
+    pub(crate) replay_timeout: Duration,
+    pub(crate) fail_open: bool,
+    pub(crate) without_replay_check: bool,
 }
 
 impl Dpop {
@@ -56,11 +66,15 @@ impl Dpop {
         Self {
             mode,
             origins: Vec::new(),
+            forwarded: None,
+            conflicting: false,
             algorithms: None,
             max_age: Duration::from_secs(60),
             skew: Duration::from_secs(5),
             nonces: None,
+            nonce_replaces_iat: false,
             replay_bytes: None,
+            replay_quota: None,
             replay_store: None,
             replay_timeout: Duration::from_millis(100),
             fail_open: false,
@@ -68,12 +82,12 @@ impl Dpop {
         }
     }
 
-    /// Sets by which origins callers know this service, such as `https://api.example`: `htu` in a proof
-    /// is held against them, never against what the request itself says.
+    /// Sets the origins by which callers know this service, such as `https://api.example`: `htu` of a
+    /// proof is compared with them, never with what the request itself says.
     ///
-    /// With one origin, that is what callers must have meant. Of several, it is the one that `Host` or
+    /// With one origin, callers must have meant that one. Of several, it is the one that `Host` or
     /// `:authority` names; a request that names none of them is refused. An origin may have a path,
-    /// which is what a proxy takes from the beginning of each request's path.
+    /// the prefix that a proxy removes from each request's path.
     ///
     /// Several calls add up.
     pub fn public_origins<I>(mut self, origins: I) -> Self
@@ -82,6 +96,61 @@ impl Dpop {
     {
         self.origins.extend(origins.into_iter().map(Into::into));
         self
+    }
+
+    /// Trusts these proxies, by the peer address of the TCP connection, to say in these fields to which
+    /// host and with which scheme the client sent its request. By default no such field is
+    /// read.
+    ///
+    /// What they say must still be one of the [`public_origins`](Self::public_origins), and takes precedence
+    /// over `Host`. Of several hops, the last one counts. A proof is refused if a field occurs twice or can't be
+    /// read. From other peers, the fields count as absent, as do those that the proxy doesn't send. The
+    /// proxy must replace or append to what clients send under the same names. The prefix that it removes
+    /// from a path is the path of an origin: `X-Forwarded-Prefix` isn't read, since many gateways pass it on
+    /// as the client sent it.
+    ///
+    /// `address` reads the address from an extension of the request: of axum's `ConnectInfo<SocketAddr>`, of
+    /// tonic's `TcpConnectInfo`. If there is none, requests with proofs are answered with 500: the service
+    /// is misconfigured.
+    ///
+    /// Several calls add up, for the same fields.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is neither an IP address nor a network, has bits beyond its prefix, or includes every
+    /// address.
+    ///
+    /// ```
+    /// # struct ConnectInfo<T>(T); // axum's
+    /// # fn example() -> Result<(), tower_bearer::ConfigError> {
+    /// use std::net::SocketAddr;
+    ///
+    /// use tower_bearer::dpop::{Dpop, ForwardedFields};
+    ///
+    /// let dpop = Dpop::accept()
+    ///     .public_origins(["https://api.example", "https://api.example.org"])
+    ///     .trusted_proxies(ForwardedFields::XForwarded, ["10.0.0.0/24"], |peer: &ConnectInfo<SocketAddr>| {
+    ///         Some(peer.0.ip())
+    ///     })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn trusted_proxies<I, T, F>(
+        mut self,
+        fields: ForwardedFields,
+        networks: I,
+        address: F,
+    ) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+        T: Send + Sync + 'static,
+        F: Fn(&T) -> Option<IpAddr> + Send + Sync + 'static,
+    {
+        let new = Trusted { fields, peers: Peers::default() };
+        let trusted = self.forwarded.get_or_insert(new);
+        self.conflicting |= trusted.fields != fields;
+        trusted.peers.add(networks, address)?;
+        Ok(self)
     }
 
     /// Accepts proofs that are signed with one of these algorithms only, and names them in challenges
@@ -104,20 +173,48 @@ impl Dpop {
         self
     }
 
-    /// Accepts only proofs with a nonce of this service (RFC 9449 §9), so that none can be made ahead of
-    /// its time. A client without one gets one with a 401, and tries again.
+    /// Accepts only proofs with a nonce of this service (RFC 9449 §9), so that none can be made in
+    /// advance. A client without a nonce gets one with a 401, and tries again.
     pub fn nonces(mut self, keys: NonceKeys) -> Self {
         self.nonces = Some(keys);
         self
     }
 
-    /// Sets how much memory the record of used proofs takes: 16 KiB to 4 GiB. A proof takes 16 bytes,
-    /// for `max_age` and twice the skew: some 70 seconds by default.
+    /// Accepts proofs whatever their `iat`, for clients whose clocks are wrong (RFC 9449 §11.1): only the
+    /// nonce shows that a proof is recent. It requires [`nonces`](Self::nonces); without them, it is an
+    /// error.
     ///
-    /// A record that is full forgets nothing before its time. Requests with a proof are answered with
-    /// 503 then.
+    /// Such a proof can be five minutes old, and is remembered for six minutes instead of
+    /// [`max_age`](Self::max_age), which takes that much more of the record. `exp` and `nbf` of a proof that
+    /// has them are still compared with the clock.
+    pub fn nonce_replaces_iat(mut self) -> Self {
+        self.nonce_replaces_iat = true;
+        self
+    }
+
+    /// Sets how much memory the record of used proofs takes: 16 KiB to 4 GiB. A proof takes 19 bytes,
+    /// for `max_age` and twice the skew: some 70 seconds by default. Another 64 KiB are for counting them.
+    ///
+    /// A full record forgets nothing early. Requests with a proof are then answered with 503.
     pub fn replay_bytes(mut self, bytes: usize) -> Self {
         self.replay_bytes = Some(bytes);
+        self
+    }
+
+    /// Sets how many proofs of one key are remembered at a time, 64 to 1,000,000, so that one caller's flood
+    /// of proofs can't fill the record for the others. By default there is no such bound.
+    ///
+    /// Requests of a key that has reached its quota are answered with 503, and with the time until some of
+    /// its proofs may be forgotten: a proof counts for as long as it is remembered, and up to a quarter longer. A
+    /// caller that makes `n` requests a second needs some 100 `n` with the default times. A caller that can
+    /// obtain tokens bound to many keys has the quota of each.
+    ///
+    /// The counts take up to 48 / quota of what the record takes, and 96 KiB at least. For a key, a few proofs
+    /// too many may be counted if proofs of many others are remembered: if other keys' full quotas fill the
+    /// whole record, about one key in 4,096 shares all its counters with them, and is refused. Callers can't
+    /// choose which one.
+    pub fn replay_quota(mut self, proofs: u32) -> Self {
+        self.replay_quota = Some(proofs);
         self
     }
 
@@ -131,7 +228,7 @@ impl Dpop {
     }
 
     /// Sets how long a call to the [`replay_store`](Self::replay_store) may take: 1 millisecond to 10
-    /// seconds.
+    /// seconds. `RedisReplay` gives up after a second by itself.
     pub fn replay_timeout(mut self, timeout: Duration) -> Self {
         self.replay_timeout = timeout;
         self
@@ -139,7 +236,7 @@ impl Dpop {
 
     /// Accepts proofs that the [`replay_store`](Self::replay_store) couldn't record.
     ///
-    /// Who can read a request can use its token once more while the store is out of reach.
+    /// An attacker who can read a request can use its token once more while the store is unreachable.
     pub fn dangerous_replay_fail_open(mut self) -> Self {
         self.fail_open = true;
         self
@@ -152,80 +249,17 @@ impl Dpop {
         self
     }
 
-    /// Checks the settings. `resource` names the service, the same in all its instances.
-    pub(crate) fn build(self, backend: Backend, resource: &str) -> Result<Checker, ConfigError> {
-        let secs = Duration::from_secs;
-        within("the max_age of DPoP proofs", self.max_age, secs(5)..=secs(300))?;
-        within("the clock_skew of DPoP proofs", self.skew, secs(0)..=secs(60))?;
-        let millis = Duration::from_millis;
-        within("replay_timeout", self.replay_timeout, millis(1)..=millis(10_000))?;
-        let record = self.record(resource)?;
-        let (algorithms, names) = algorithms(self.algorithms, backend)?;
-        Ok(Checker {
-            mode: self.mode,
-            origins: Origins::new(&self.origins)?,
-            algorithms,
-            names: names.into(),
-            max_age: self.max_age,
-            skew: self.skew,
-            nonces: self.nonces,
-            record,
-            backend,
-        })
+    /// Returns the configured algorithms, if there are any.
+    pub(crate) fn chosen(&self) -> Option<&[Algorithm]> {
+        self.algorithms.as_deref()
     }
 
-    fn record(&self, resource: &str) -> Result<Record, ConfigError> {
-        if self.fail_open && (self.without_replay_check || self.replay_store.is_none()) {
-            return Err(ConfigError::new(
-                "dangerous_replay_fail_open is for a replay store that can fail: give one with \
-                 .replay_store(…), or leave it out",
-            ));
-        }
-        match &self.replay_store {
-            Some(_) if self.without_replay_check => Err(ConfigError::new(
-                "there is a replay store that dangerous_no_replay_check makes useless: leave one out",
-            )),
-            Some(_) if self.replay_bytes.is_some() => Err(ConfigError::new(
-                "replay_bytes is for the record in memory, which a replay store replaces: leave one \
-                 out",
-            )),
-            Some(store) => Ok(Record::Store {
-                store: Arc::clone(store),
-                prefix: format!("tower-bearer:dpop:{resource}:").into(),
-                timeout: self.replay_timeout,
-                fail_open: self.fail_open,
-            }),
-            None if self.without_replay_check => Ok(Record::None),
-            None => Memory::new(self.replay_bytes).map(Record::Memory),
-        }
+    /// Restricts proofs to the FAPI 2.0 Security Profile: to its algorithms (§5.4.1), and to its clock rules
+    /// (§5.3.2.1).
+    pub(crate) fn by_fapi2(self, algorithms: Vec<Algorithm>) -> Self {
+        let skew = self.skew.max(Duration::from_secs(10));
+        Self { algorithms: Some(algorithms), skew, ..self }
     }
-}
-
-/// Returns the accepted algorithms, and their names for challenges.
-fn algorithms(
-    chosen: Option<Vec<Algorithm>>,
-    backend: Backend,
-) -> Result<(Box<[Algorithm]>, String), ConfigError> {
-    use Algorithm::{ES256, ES384, EdDSA, PS256, RS256};
-    let Some(chosen) = chosen else {
-        let all = [ES256, ES384, EdDSA, PS256, RS256];
-        // RFC 9864 gives the algorithm another name, which clients may look for.
-        let both = |it: Algorithm| match it {
-            EdDSA => format!("{EdDSA} {}", crate::jose::ED25519),
-            other => other.name().to_owned(),
-        };
-        return Ok((all.into(), all.map(both).join(" ")));
-    };
-    if chosen.is_empty() {
-        return Err(ConfigError::new("no algorithm of DPoP proofs is accepted: name at least one"));
-    }
-    if let Some(missing) = chosen.iter().find(|it| !backend.supports(**it)) {
-        return Err(ConfigError::new(format!(
-            "the crypto backend {backend:?} has no {missing}: leave it out, or use another backend"
-        )));
-    }
-    let names: Vec<_> = chosen.iter().map(|it| it.name()).collect();
-    Ok((chosen.clone().into(), names.join(" ")))
 }
 
 impl fmt::Debug for Dpop {

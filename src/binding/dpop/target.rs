@@ -1,3 +1,5 @@
+//! Compares `htu` of a proof with the URL that the request was sent to.
+
 use http::header::{HOST, UPGRADE};
 use http::{HeaderMap, Method, Uri};
 
@@ -10,16 +12,31 @@ pub(crate) struct Target<'a> {
     pub(crate) method: &'a Method,
     /// The path on the wire.
     pub(crate) path: &'a str,
-    /// Where the caller says that it sent the request to: it is compared, never believed.
+    /// Where the caller says that it sent the request to: it is compared, never trusted.
     pub(crate) authority: Option<&'a str>,
     pub(crate) opens_web_socket: bool,
+    /// What a trusted proxy says about it.
+    pub(crate) place: SentTo<'a>,
+}
+
+/// Where a trusted proxy says that the client sent the request to: it is compared as well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SentTo<'a> {
+    /// No such proxy says anything.
+    Unsaid,
+    /// What it says can't be read.
+    Unreadable,
+    Said {
+        host: Option<&'a str>,
+        proto: Option<&'a str>,
+    },
 }
 
 impl<'a> Target<'a> {
     /// `uri` is the original one, before any router took a prefix from its path.
     pub(crate) fn new(method: &'a Method, uri: &'a Uri, headers: &'a HeaderMap) -> Self {
         let authority = match uri.authority() {
-            // RFC 9112 §3.2.2: it is worth more than `Host`.
+            // RFC 9112 §3.2.2: it takes precedence over `Host`.
             Some(authority) => Some(authority.as_str()),
             None => {
                 let mut hosts = headers.get_all(HOST).iter();
@@ -32,11 +49,23 @@ impl<'a> Target<'a> {
         };
         let opens_web_socket =
             method == Method::GET && headers.get(UPGRADE).is_some_and(is_upgrade);
-        Self { method, path: uri.path(), authority, opens_web_socket }
+        Self { method, path: uri.path(), authority, opens_web_socket, place: SentTo::Unsaid }
     }
 
-    /// Returns `true` if there is a URL that a proof could be for. `OPTIONS *` has none (RFC 9112
-    /// §3.2.4), nor has a CONNECT, be it extended or not.
+    pub(crate) const fn at(self, place: SentTo<'a>) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Returns the scheme of the request that opens a URL with this scheme.
+    const fn scheme_of_request(&self, scheme: Scheme) -> Scheme {
+        match self.opens_web_socket {
+            true => scheme.of_opening_request(),
+            false => scheme,
+        }
+    }
+
+    /// Returns `true` if there is a URL that a proof could be for. Neither `OPTIONS *` (RFC 9112
+    /// §3.2.4) nor a CONNECT, extended or not, has one.
     fn has_url(&self) -> bool {
         self.method != Method::CONNECT && self.path.starts_with('/')
     }
@@ -48,6 +77,13 @@ pub(crate) struct OwnTarget {
     path: Box<str>,
     authority: Option<Box<str>>,
     opens_web_socket: bool,
+    place: OwnPlace,
+}
+
+enum OwnPlace {
+    Unsaid,
+    Unreadable,
+    Said([Option<Box<str>>; 2]),
 }
 
 impl Target<'_> {
@@ -57,6 +93,13 @@ impl Target<'_> {
             path: self.path.into(),
             authority: self.authority.map(Into::into),
             opens_web_socket: self.opens_web_socket,
+            place: match self.place {
+                SentTo::Unsaid => OwnPlace::Unsaid,
+                SentTo::Unreadable => OwnPlace::Unreadable,
+                SentTo::Said { host, proto } => {
+                    OwnPlace::Said([host, proto].map(|it| it.map(Into::into)))
+                }
+            },
         }
     }
 }
@@ -68,6 +111,13 @@ impl OwnTarget {
             path: &self.path,
             authority: self.authority.as_deref(),
             opens_web_socket: self.opens_web_socket,
+            place: match &self.place {
+                OwnPlace::Unsaid => SentTo::Unsaid,
+                OwnPlace::Unreadable => SentTo::Unreadable,
+                OwnPlace::Said([host, proto]) => {
+                    SentTo::Said { host: host.as_deref(), proto: proto.as_deref() }
+                }
+            },
         }
     }
 }
@@ -80,7 +130,7 @@ pub(crate) struct Origins(Box<[Origin]>);
 struct Origin {
     scheme: Scheme,
     authority: Authority<'static>,
-    /// What a proxy takes from the path before the request comes here.
+    /// The prefix that a proxy removes from the path.
     prefix: Box<str>,
 }
 
@@ -89,12 +139,12 @@ impl Origins {
     ///
     /// # Errors
     ///
-    /// If there is none, one isn't an origin, or two can't be told apart by `Host`.
+    /// If there is none, one isn't an origin, or `Host` can't distinguish two.
     pub(crate) fn new(origins: &[String]) -> Result<Self, ConfigError> {
         if origins.is_empty() {
             return Err(ConfigError::new(
                 "DPoP proofs name the URL of the request, which can't be taken from the request \
-                 itself: say by which origins callers know this service, with \
+                 itself: name the origins by which callers know this service, with \
                  .public_origins([\"https://api.example\"])",
             ));
         }
@@ -102,8 +152,8 @@ impl Origins {
         for text in origins {
             let origin = Origin::parse(text).ok_or_else(|| {
                 ConfigError::new(format!(
-                    "{text:?} is no public origin: write it like https://api.example, with a port \
-                     if it has one, and with the path that a proxy takes away, if it does"
+                    "{text:?} isn't a public origin: write it like https://api.example, with its port if it \
+                     has one, and with the path prefix that a proxy removes, if it does"
                 ))
             })?;
             let alike = |other: &Origin| {
@@ -115,7 +165,7 @@ impl Origins {
             if known.iter().any(alike) {
                 return Err(ConfigError::new(format!(
                     "the public origin {text:?} has the same host and port as another one, so that \
-                     requests can't be told apart: leave one out"
+                     requests can't be attributed to one of them: leave one out"
                 )));
             }
             known.push(origin);
@@ -123,20 +173,35 @@ impl Origins {
         Ok(Self(known.into()))
     }
 
-    /// Returns the one origin that a request was sent to; of several, the one that it names.
+    /// Returns the origin that a request was sent to; of several, the one that the request or the proxy
+    /// names.
     fn of(&self, target: &Target<'_>) -> Result<&Origin, &'static str> {
-        match &*self.0 {
-            [only] => Ok(only),
-            several => {
-                let named = target.authority.and_then(Authority::parse);
-                let named = named.ok_or("the request names no host, or several")?;
-                let mut of = several.iter().filter(|it| it.authority.is(&named, it.scheme));
-                of.next().ok_or("the request's host is none of the public origins")
+        let (host, proto) = match target.place {
+            SentTo::Unreadable => {
+                return Err("the proxy's forwarded fields can't be read, or one occurs twice");
             }
+            SentTo::Unsaid => (None, None),
+            SentTo::Said { host, proto } => (host, proto),
+        };
+        let origin = match (&*self.0, host) {
+            ([only], None) => only,
+            (_, host) => self.named(host.or(target.authority))?,
+        };
+        let scheme = proto.map(|proto| Some(target.scheme_of_request(Scheme::parse(proto)?)));
+        if scheme.is_some_and(|scheme| scheme != Some(origin.scheme)) {
+            return Err("the proxy says another scheme than that of the public origin");
         }
+        Ok(origin)
     }
 
-    /// Holds `htu` against the URL of the request (RFC 9449 §4.3, check 9).
+    fn named(&self, host: Option<&str>) -> Result<&Origin, &'static str> {
+        let host = host.and_then(Authority::parse);
+        let host = host.ok_or("the request names no host, or several")?;
+        let mut of = self.0.iter().filter(|it| it.authority.is(&host, it.scheme));
+        of.next().ok_or("the request's host is none of the public origins")
+    }
+
+    /// Compares `htu` with the URL of the request (RFC 9449 §4.3, check 9).
     ///
     /// # Errors
     ///
@@ -147,10 +212,7 @@ impl Origins {
         }
         let origin = self.of(target)?;
         let url = Url::parse(htu).ok_or("htu isn't an absolute URL")?;
-        let scheme = match target.opens_web_socket {
-            true => url.scheme.of_opening_request(),
-            false => url.scheme,
-        };
+        let scheme = target.scheme_of_request(url.scheme);
         if scheme != origin.scheme || !origin.authority.is(&url.authority, scheme) {
             return Err("htu has another origin than the request");
         }
@@ -167,11 +229,16 @@ impl Origin {
         let prefix = url.path.strip_suffix('/').unwrap_or(url.path);
         let legal = matches!(url.scheme, Scheme::Http | Scheme::Https)
             && !text.contains(['?', '#', '%'])
-            && !prefix.contains("/.")
-            && !prefix.contains("//");
+            && is_prefix(prefix);
         let authority = url.authority.into_owned();
         legal.then(|| Self { scheme: url.scheme, authority, prefix: prefix.into() })
     }
+}
+
+/// Returns `true` if a path can be a prefix of others.
+fn is_prefix(path: &str) -> bool {
+    let is_plain = path.is_empty() || path.starts_with('/');
+    is_plain && !path.contains(['?', '#', '%']) && !path.contains("/.") && !path.contains("//")
 }
 
 #[cfg(test)]
@@ -324,6 +391,69 @@ mod tests {
         {
             assert!(check(public, &request, "https://api.example/ws"));
             assert!(!check(public, &request, "wss://api.example/ws"));
+        }
+    }
+
+    #[test]
+    fn d41_what_a_trusted_proxy_says_is_held_against_the_origins() {
+        let said = |host, proto| SentTo::Said { host, proto };
+        let (one, both) =
+            (&["https://one.example"][..], ["https://one.example", "https://two.example"]);
+        for (public, place, htu, good) in [
+            (one, SentTo::Unsaid, "https://one.example/a", true),
+            (one, SentTo::Unreadable, "https://one.example/a", false),
+            (one, said(Some("one.example"), Some("https")), "https://one.example/a", true),
+            (one, said(Some("ONE.example:443"), Some("HTTPS")), "https://one.example/a", true),
+            (one, said(Some("one.example"), Some("http")), "https://one.example/a", false),
+            (one, said(Some("one.example"), Some("ftp")), "https://one.example/a", false),
+            (one, said(Some("evil.example"), None), "https://evil.example/a", false),
+            (one, said(Some("evil.example"), None), "https://one.example/a", false),
+            (one, said(Some("one.example:8443"), None), "https://one.example/a", false),
+            (one, said(Some("u@one.example"), None), "https://one.example/a", false),
+            // The one origin stands if the proxy says no host; of several, that of the request's own.
+            (one, said(None, Some("https")), "https://one.example/a", true),
+            (one, said(None, Some("https")), "https://two.example/a", false),
+            (one, said(None, Some("http")), "https://one.example/a", false),
+            (&both, SentTo::Unsaid, "https://two.example/a", true),
+            (&both, SentTo::Unsaid, "https://one.example/a", false),
+            (&both, said(Some("one.example"), None), "https://one.example/a", true),
+            (&both, said(Some("one.example"), None), "https://two.example/a", false),
+            (&both, said(None, Some("https")), "https://two.example/a", true),
+            (
+                &["https://one.example/v1"],
+                said(Some("one.example"), None),
+                "https://one.example/v1/a",
+                true,
+            ),
+        ] {
+            let request = request("GET", "/a", &[("host", "two.example")]);
+            let target = Target::new(request.method(), request.uri(), request.headers()).at(place);
+            let origins = origins(public).unwrap();
+            assert_eq!(origins.check(htu, &target).is_ok(), good, "{place:?} {htu}");
+            let owned = target.to_owned();
+            assert_eq!(origins.check(htu, &owned.borrow()).is_ok(), good, "{place:?} {htu}");
+        }
+    }
+
+    #[test]
+    fn d41_d45_a_proxy_may_name_a_web_socket_by_its_own_scheme() {
+        for (public, upgrade, proto, good) in [
+            ("https://api.example", true, "wss", true),
+            ("https://api.example", true, "WSS", true),
+            ("https://api.example", true, "https", true),
+            ("https://api.example", true, "ws", false),
+            ("https://api.example", false, "wss", false),
+            ("https://api.example", false, "https", true),
+            ("http://api.example", true, "ws", true),
+            ("http://api.example", true, "wss", false),
+            ("http://api.example", false, "ws", false),
+        ] {
+            let fields: &[_] = if upgrade { &[("upgrade", "websocket")] } else { &[] };
+            let request = request("GET", "/a", fields);
+            let place = SentTo::Said { host: Some("api.example"), proto: Some(proto) };
+            let target = Target::new(request.method(), request.uri(), request.headers()).at(place);
+            let checked = origins(&[public]).unwrap().check(&format!("{public}/a"), &target);
+            assert_eq!(checked.is_ok(), good, "{public} {upgrade} {proto}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! When two URLs are the same (RFC 3986 §6.2.2, §6.2.3).
+//! Parses URLs and compares them after normalization (RFC 3986 §6.2.2, §6.2.3).
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -15,7 +15,7 @@ pub(crate) enum Scheme {
 }
 
 impl Scheme {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let all = [(Self::Http, "http"), (Self::Https, "https"), (Self::Ws, "ws")];
         let mut all = all.into_iter().chain([(Self::Wss, "wss")]);
         all.find(|(_, name)| text.eq_ignore_ascii_case(name)).map(|(scheme, _)| scheme)
@@ -45,7 +45,7 @@ pub(crate) struct Authority<'a> {
     port: Option<u16>,
 }
 
-/// A host, in whatever spelling it came.
+/// A host, in any spelling.
 #[derive(Clone, Debug)]
 enum Host<'a> {
     Name(Cow<'a, str>),
@@ -65,8 +65,8 @@ impl PartialEq for Host<'_> {
 impl Eq for Host<'_> {}
 
 impl<'a> Authority<'a> {
-    /// Reads `host[:port]`. Userinfo, escapes and zones are refused: whoever reads them in another way
-    /// sees another host.
+    /// Reads `host[:port]`. Userinfo, escapes and zones are refused: another parser could see another
+    /// host in them.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let (host, rest) = match text.strip_prefix('[') {
             Some(v6) => {
@@ -103,7 +103,7 @@ impl<'a> Authority<'a> {
         Authority { host, port: self.port }
     }
 
-    /// Returns `true` if both are the same place for this scheme.
+    /// Returns `true` if both name the same place for this scheme.
     pub(crate) fn is(&self, other: &Authority<'_>, scheme: Scheme) -> bool {
         let port = |it: Option<u16>| it.unwrap_or(scheme.default_port());
         self.host == other.host && port(self.port) == port(other.port)
@@ -134,7 +134,7 @@ impl<'a> Url<'a> {
     }
 }
 
-/// Returns `true` if two paths are the same, after both were normalised. The first may be in two parts.
+/// Returns `true` if two paths are the same after normalization. The first may be in two parts.
 pub(crate) fn paths_are_equal(one: [&str; 2], other: &str) -> bool {
     let [start, end] = one;
     let plain = |path: &str| !path.contains('%') && !path.contains("/.") && path.starts_with('/');

@@ -1,31 +1,40 @@
+//! The record of used proofs in the memory of this process.
+
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use std::{hint, thread};
 
 use crate::clock::UnixTime;
 use crate::digest::Digest;
 use crate::error::{ConfigError, within};
 use crate::telemetry::gauge;
 
-/// Locks, so that threads seldom meet.
-const SHARDS: usize = 64;
+/// The number of entries in a bucket. An entry may be in either of two buckets, so that some two thirds of all
+/// places are taken before the two of a key are full.
+const WAYS: usize = 10;
 
-/// How many entries lie side by side. An entry may lie in either of two lines: so nearly all places
-/// are taken before a line overflows.
-const LINE: usize = 16;
+/// The number of buckets in a page, which has 4 KiB, as the system provides memory.
+const BUCKETS: usize = 32;
 
-const ENTRY_BYTES: usize = size_of::<Entry>();
+/// The bytes that a page takes, with its place in the table, and what an allocator adds to it and leaves free
+/// before it.
+const PAGE_BYTES: usize = size_of::<[Bucket; BUCKETS]>()
+    + size_of::<OnceLock<Page>>()
+    + size_of::<usize>()
+    + align_of::<Bucket>();
 
-const LEAST_BYTES: usize = SHARDS * LINE * ENTRY_BYTES;
+/// The bytes per entry of a record that is as full as it gets, rounded down.
+const ENTRY_BYTES: usize = 16;
+
+const LEAST_BYTES: usize = 16 * 1_024;
 const MOST_BYTES: usize = 4 * 1_024 * 1_024 * 1_024;
 const DEFAULT_BYTES: usize = 16 * 1_024 * 1_024;
 
-/// How many seconds ahead an entry's end is counted: longer than any proof is remembered.
-const HORIZON: usize = 1_024;
-
-/// What became of a proof.
+/// The result of recording a proof.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Recorded {
     /// It was never seen before.
@@ -36,122 +45,206 @@ pub(crate) enum Recorded {
     Full,
 }
 
-/// When it is forgotten, and a part of a key. All zeros are an entry that ended long ago: so the
-/// system gives the memory only when it is used.
-type Entry = [u32; 4];
-
-/// The proofs that were used, in memory of a fixed size. An entry stays until its time is over; a
-/// place whose entry has ended is free without anything being done.
+/// The used proofs, in memory of a fixed size. An entry stays until its time is over; a place whose
+/// entry has ended is free without any cleanup.
 pub(crate) struct Memory {
-    shards: Box<[Mutex<Box<[Entry]>>]>,
+    /// Each is allocated when it is first needed.
+    pages: Box<[OnceLock<Page>]>,
     hasher: RandomState,
     live: Live,
 }
 
-/// How many entries there are, by when they end. It is for the operator only, and may be off by a few
-/// while several threads count.
-struct Live {
-    now: AtomicU32,
-    count: AtomicUsize,
-    ending: Box<[AtomicU32]>,
+type Page = Box<[Bucket; BUCKETS]>;
+
+/// Entries with their lock, in two cache lines of their own: threads with different proofs seldom write to a
+/// common line, as they would to a lock or a counter of many buckets.
+#[derive(Default)]
+#[repr(align(128))]
+struct Bucket {
+    locked: AtomicBool,
+    /// When each entry is forgotten. Zero ended long ago.
+    until: [AtomicU32; WAYS],
+    /// The beginning of each entry's key.
+    keys: [AtomicU64; WAYS],
 }
 
+/// A bucket whose lock this thread holds.
+struct Locked<'a>(&'a Bucket);
+
 impl Memory {
-    /// Takes this much memory, of which the system gives what is used.
+    /// Reserves this much memory, of which the system provides what is used.
     pub(crate) fn new(bytes: Option<usize>) -> Result<Self, ConfigError> {
         let bytes = bytes.unwrap_or(DEFAULT_BYTES);
         within("replay_bytes", bytes, LEAST_BYTES..=MOST_BYTES)?;
-        let lines = (bytes / LEAST_BYTES).max(1);
-        let shard = || Mutex::new(vec![[0; 4]; lines.saturating_mul(LINE)].into());
         Ok(Self {
-            shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
+            pages: std::iter::repeat_with(OnceLock::new).take(bytes / PAGE_BYTES).collect(),
             hasher: RandomState::new(),
             live: Live::new(),
         })
     }
 
-    /// Records a key until this time, unless it is there.
+    /// Returns the most entries that there is room for.
+    pub(crate) const fn room(bytes: Option<usize>) -> usize {
+        let bytes = match bytes {
+            Some(bytes) => bytes,
+            None => DEFAULT_BYTES,
+        };
+        bytes / ENTRY_BYTES
+    }
+
+    /// Records a key until this time, unless it is recorded already.
     pub(crate) fn record(&self, key: &Digest, until: UnixTime, now: UnixTime) -> Recorded {
         let (now, until) = (seconds(now), seconds(until));
-        // Where a key goes can't be foreseen, so that nobody can fill the places of others.
+        // Where a key goes can't be predicted, so that no client can fill the places of others.
         let hash = self.hasher.hash_one(key);
         let recorded = self.record_at(hash, key, until, now);
         if recorded == Recorded::Fresh {
-            let live = self.live.add(until, now);
-            if let Some(live) = live {
-                gauge!("tower_bearer_dpop_replay_entries", live as f64);
+            if let Some(live) = self.live.count(now) {
+                gauge!("tower_bearer_dpop_replay_entries", live.saturating_add(1) as f64);
             }
+            self.live.add(until);
         }
         recorded
     }
 
     fn record_at(&self, hash: u64, key: &Digest, until: u32, now: u32) -> Recorded {
-        let [shard, one, other] = [hash as usize, (hash >> 16) as usize, (hash >> 40) as usize];
-        let Some(shard) = self.shards.get(shard % SHARDS) else { return Recorded::Full };
-        let [a, b, c] = words(key);
-        let mut entries = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = (entries.len() / LINE).max(1);
-        let [one, other] = [one, other]
-            .map(|hash| hash.checked_rem(lines).unwrap_or_default().saturating_mul(LINE));
-        let mut free = [None; 2];
-        let mut live = [0_usize; 2];
-        for (line, (free, live)) in [one, other].into_iter().zip(free.iter_mut().zip(&mut live)) {
-            for (at, entry) in (line..).zip(entries.iter().skip(line).take(LINE)) {
-                let [until, known @ ..] = entry;
-                if *until < now {
-                    *free = Some(at);
-                } else if *known == [a, b, c] {
+        // The upper half, stretched over the pages; the lower half names two buckets within one page, which is
+        // looked up but once then.
+        let page = (hash >> 32).wrapping_mul(self.pages.len() as u64) >> 32;
+        let Some(page) = self.pages.get(page as usize) else { return Recorded::Full };
+        let page = page.get_or_init(Page::default);
+        let lower = hash as u32 as usize;
+        let (one, further) = (lower % BUCKETS, lower / BUCKETS % (BUCKETS - 1));
+        let other = one.saturating_add(further).saturating_add(1) % BUCKETS;
+        // Two threads with the same key choose the same two buckets. All lock the lower one first.
+        let (Some(low), Some(high)) = (page.get(one.min(other)), page.get(one.max(other))) else {
+            return Recorded::Full;
+        };
+        let (low, high) = (low.lock(), high.lock());
+        let key = beginning(key);
+        let mut emptiest = (WAYS, None);
+        for bucket in [&low.0, &high.0] {
+            let (mut live, mut free) = (0_usize, None);
+            for (until, known) in bucket.until.iter().zip(&bucket.keys) {
+                if until.load(Ordering::Relaxed) < now {
+                    free = Some((until, known));
+                } else if known.load(Ordering::Relaxed) == key {
                     return Recorded::Seen;
                 } else {
-                    *live = live.saturating_add(1);
+                    live = live.saturating_add(1);
                 }
             }
-        }
-        // The emptier line: both fill alike.
-        let [(first, one), (second, other)] = [(free[0], live[0]), (free[1], live[1])];
-        let place = if one <= other { first.or(second) } else { second.or(first) };
-        match place.and_then(|at| entries.get_mut(at)) {
-            Some(entry) => {
-                *entry = [until, a, b, c];
-                Recorded::Fresh
+            if live < emptiest.0 {
+                emptiest = (live, free);
             }
-            None => Recorded::Full,
+        }
+        // The emptier one: both fill alike.
+        let Some((place, known)) = emptiest.1 else { return Recorded::Full };
+        place.store(until, Ordering::Relaxed);
+        known.store(key, Ordering::Relaxed);
+        Recorded::Fresh
+    }
+}
+
+impl Bucket {
+    /// Waits for the lock, and holds it until the returned value is dropped.
+    ///
+    /// Taking it is an acquire and returning it a release: the next holder sees what was written under it, and the
+    /// entries themselves need no ordering.
+    #[inline]
+    fn lock(&self) -> Locked<'_> {
+        if self.locked.swap(true, Ordering::Acquire) {
+            self.wait();
+        }
+        Locked(self)
+    }
+
+    /// It is held for some tens of nanoseconds, unless the thread that holds it was interrupted.
+    #[cold]
+    fn wait(&self) {
+        let mut tries = 0_u32;
+        while self.locked.load(Ordering::Relaxed) || self.locked.swap(true, Ordering::Acquire) {
+            match tries {
+                ..100 => hint::spin_loop(),
+                100..200 => thread::yield_now(),
+                // The holder may be a thread of lower priority, which never runs while this one does.
+                200.. => thread::sleep(Duration::from_micros(50)),
+            }
+            tries = tries.saturating_add(1);
         }
     }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.locked.store(false, Ordering::Release);
+    }
+}
+
+/// How many seconds ahead the end of an entry is counted: longer than any proof is remembered.
+const HORIZON: usize = 1_024;
+
+/// Each thread has a counter of its own, so that threads don't write to the same cache lines; more threads than
+/// these share some.
+const COUNTERS: usize = 16;
+
+/// How many entries there are, by when they end. It is for the metric only, and may miss some.
+struct Live {
+    ending: Box<[[AtomicU32; HORIZON]]>,
+    /// When the entries were last counted.
+    counted: AtomicU32,
 }
 
 impl Live {
     fn new() -> Self {
-        let ending = std::iter::repeat_with(AtomicU32::default).take(HORIZON).collect();
-        Self { now: AtomicU32::new(0), count: AtomicUsize::new(0), ending }
+        let counter = || [const { AtomicU32::new(0) }; HORIZON];
+        let ending = std::iter::repeat_with(counter).take(COUNTERS).collect();
+        Self { ending, counted: AtomicU32::new(0) }
     }
 
-    /// Adds an entry. Returns how many there are, if a second has passed since that was last asked.
-    fn add(&self, until: u32, now: u32) -> Option<usize> {
-        let slot = |second: u32| self.ending.get(second as usize % HORIZON);
-        let last = self.now.load(Ordering::Relaxed);
-        let passed = now.saturating_sub(last);
-        let order = Ordering::Relaxed;
-        let is_first = passed > 0 && self.now.compare_exchange(last, now, order, order).is_ok();
-        if is_first {
-            // No entry ends later than half of the horizon after it came.
-            let seconds = (0..passed.min(HORIZON as u32 / 2)).filter_map(|it| last.checked_add(it));
-            let ended = seconds.filter_map(slot).map(|it| it.swap(0, order) as usize);
-            self.count.fetch_sub(ended.fold(0, usize::saturating_add), order);
+    /// Adds an entry.
+    fn add(&self, until: u32) {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % COUNTERS;
         }
-        if let Some(ending) = slot(until) {
-            ending.fetch_add(1, order);
-            self.count.fetch_add(1, order);
+        let mine = MINE.try_with(|mine| *mine).unwrap_or_default();
+        let counter = self.ending.get(mine).and_then(|it| it.get(until as usize % HORIZON));
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
-        is_first.then(|| self.count.load(order))
+    }
+
+    /// Returns how many entries there are, if a second has passed since they were last counted.
+    fn count(&self, now: u32) -> Option<usize> {
+        let (last, order) = (self.counted.load(Ordering::Relaxed), Ordering::Relaxed);
+        let is_first = now > last && self.counted.compare_exchange(last, now, order, order).is_ok();
+        is_first.then(|| self.count_from(last, now))
+    }
+
+    /// Removes the counts of entries that have ended since then, and adds up the others. Entries that other threads
+    /// add meanwhile may be missed if none came for a long time before.
+    #[cold]
+    fn count_from(&self, last: u32, now: u32) -> usize {
+        let ended = last..now.min(last.saturating_add(HORIZON as u32));
+        let mut count = 0_usize;
+        for counters in &self.ending {
+            for second in ended.clone() {
+                if let Some(counter) = counters.get(second as usize % HORIZON) {
+                    counter.store(0, Ordering::Relaxed);
+                }
+            }
+            let live = counters.iter().map(|it| it.load(Ordering::Relaxed) as usize);
+            count = live.fold(count, usize::saturating_add);
+        }
+        count
     }
 }
 
-/// Returns the beginning of a key: 96 bits.
-fn words(key: &Digest) -> [u32; 3] {
-    let (words, _) = key.as_chunks::<4>();
-    let word = |at: usize| words.get(at).map_or(0, |word| u32::from_ne_bytes(*word));
-    [word(0), word(1), word(2)]
+/// Returns the beginning of a key: 64 bits.
+fn beginning(key: &Digest) -> u64 {
+    key.first_chunk().map_or(0, |first| u64::from_ne_bytes(*first))
 }
 
 /// Returns whole seconds, rounded down; what is beyond 32 bits lies in the next century.
@@ -167,7 +260,8 @@ impl fmt::Debug for Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::collections::HashMap;
+    use std::sync::{Arc, Barrier};
 
     use super::*;
     use crate::digest::sha256;
@@ -180,6 +274,10 @@ mod tests {
 
     fn at(seconds: i64) -> UnixTime {
         UnixTime::from_secs(NOW + seconds)
+    }
+
+    fn of_bytes(bytes: usize) -> Memory {
+        Memory::new(Some(bytes)).unwrap()
     }
 
     #[test]
@@ -196,12 +294,12 @@ mod tests {
 
     #[test]
     fn d59_the_memory_is_fixed_and_its_bound_is_that_of_the_setting() {
-        assert_eq!(ENTRY_BYTES, 16);
+        assert_eq!((size_of::<Bucket>(), align_of::<Bucket>()), (128, 128));
         for bytes in [LEAST_BYTES, 1 << 20, DEFAULT_BYTES, 100_000] {
-            let memory = Memory::new(Some(bytes)).unwrap();
-            let taken: usize =
-                memory.shards.iter().map(|it| it.lock().unwrap().len() * ENTRY_BYTES).sum();
+            let memory = of_bytes(bytes);
+            let taken = memory.pages.len() * PAGE_BYTES;
             assert!(taken <= bytes && taken > bytes / 2, "{bytes} {taken}");
+            assert!(memory.pages.len() * BUCKETS * WAYS * 3 / 4 < Memory::room(Some(bytes)));
         }
         for bytes in [0, LEAST_BYTES - 1, MOST_BYTES + 1] {
             assert!(Memory::new(Some(bytes)).is_err(), "{bytes}");
@@ -209,9 +307,20 @@ mod tests {
     }
 
     #[test]
+    fn d59_memory_is_taken_when_it_is_used() {
+        let memory = Memory::new(None).unwrap();
+        let taken = || memory.pages.iter().filter(|page| page.get().is_some()).count();
+        assert_eq!(taken(), 0);
+        for number in 0..100 {
+            assert_eq!(memory.record(&key(number), at(70), at(0)), Recorded::Fresh);
+        }
+        assert!((1..=100).contains(&taken()), "{}", taken());
+    }
+
+    #[test]
     fn d60_a_full_store_says_so_and_forgets_nothing_before_its_time() {
-        let memory = Memory::new(Some(1 << 20)).unwrap();
-        let places = (1 << 20) / ENTRY_BYTES;
+        let memory = of_bytes(1 << 20);
+        let places = memory.pages.len() * BUCKETS * WAYS;
         let mut kept = Vec::new();
         let mut full = 0;
         for number in 0..places * 2 {
@@ -220,8 +329,8 @@ mod tests {
                 Recorded::Full => full += 1,
                 Recorded::Seen => panic!("{number} is new"),
             }
-            if number == places * 3 / 4 {
-                assert_eq!(full, 0, "three quarters fit without a refusal");
+            if number == places * 6 / 10 {
+                assert_eq!(full, 0, "six of ten places are taken without a refusal");
             }
         }
         assert!(full > 0 && kept.len() <= places, "{full} {}", kept.len());
@@ -234,35 +343,179 @@ mod tests {
         }
     }
 
+    // At random, with a clock that goes back too, and with more keys than there are places.
     #[test]
-    fn d54_of_many_threads_with_one_proof_one_is_the_first() {
+    fn d54_d58_d60_it_says_what_a_simple_map_says() {
+        let mut seed = 1_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let memory = of_bytes(LEAST_BYTES);
+        let mut model: HashMap<usize, i64> = HashMap::new();
+        let (mut now, mut latest) = (0_i64, 0_i64);
+        let mut came = [0; 3];
+        for _ in 0..200_000 {
+            now += match random(100) {
+                ..97 => 0,
+                97 => -1,
+                _ => 1,
+            };
+            let number = random(2_000) as usize;
+            let until = now + random(100) as i64;
+            latest = latest.max(now);
+            let recorded = memory.record(&key(number), at(until), at(now));
+            let is_seen = recorded == Recorded::Seen;
+            match model.get(&number) {
+                Some(known) if *known >= latest => assert!(is_seen, "{number} at {now}"),
+                // It had ended, and the clock was set back: something else may be in its place by now.
+                Some(known) if *known >= now => {}
+                _ => assert!(!is_seen, "{number} at {now}"),
+            }
+            if recorded == Recorded::Fresh {
+                model.insert(number, until);
+            }
+            came[recorded as usize] += 1;
+        }
+        assert!(came.iter().all(|it| *it > 1_000), "{came:?}");
+    }
+
+    #[test]
+    fn d54_of_100_threads_with_one_proof_one_is_the_first() {
         let memory = Memory::new(None).unwrap();
-        for number in 0..50 {
-            let fresh = AtomicUsize::new(0);
-            std::thread::scope(|scope| {
-                for _ in 0..8 {
-                    scope.spawn(|| {
+        let start = Barrier::new(100);
+        let fresh: [AtomicUsize; 20] = Default::default();
+        thread::scope(|scope| {
+            for _ in 0..100 {
+                scope.spawn(|| {
+                    for (number, fresh) in fresh.iter().enumerate() {
+                        start.wait();
                         if memory.record(&key(number), at(70), at(0)) == Recorded::Fresh {
                             fresh.fetch_add(1, Ordering::Relaxed);
                         }
-                    });
-                }
-            });
-            assert_eq!(fresh.into_inner(), 1);
+                    }
+                });
+            }
+        });
+        assert_eq!(fresh.map(AtomicUsize::into_inner), [1; 20]);
+    }
+
+    /// Lets two threads do something for each of many numbers, mostly at the same moment.
+    fn at_once(numbers: usize, act: impl Fn(usize, usize) + Sync) {
+        let arrived = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for thread in 0..2 {
+                let (arrived, act) = (&arrived, &act);
+                scope.spawn(move || {
+                    for number in 0..numbers {
+                        arrived.fetch_add(1, Ordering::Relaxed);
+                        // The other one may not be running.
+                        let both = || arrived.load(Ordering::Relaxed) > 2 * number + 1;
+                        _ = (0..10_000).any(|_| both());
+                        act(number, thread);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn d54_of_two_at_the_same_moment_one_is_the_first() {
+        const PROOFS: usize = 20_000;
+        let memory = of_bytes(1 << 20);
+        let fresh: Vec<_> = (0..PROOFS).map(|_| AtomicUsize::new(0)).collect();
+        at_once(PROOFS, |number, _| {
+            if memory.record(&key(number), at(70), at(0)) == Recorded::Fresh {
+                fresh[number].fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        assert!(fresh.iter().all(|it| it.load(Ordering::Relaxed) == 1));
+    }
+
+    // Neither writes over what the other one writes, where one of their two buckets is the same; nor waits for
+    // the other one forever, where both are.
+    #[test]
+    fn d54_d60_of_two_at_the_same_moment_both_are_kept() {
+        const A_PAGE: usize = BUCKETS / 3;
+        let memory = of_bytes(2 << 20);
+        let pages = memory.pages.len();
+        let record = |round: usize, [one, other]: [usize; 2], number: usize| {
+            let page = ((round / A_PAGE) << 32).div_ceil(pages) << 32;
+            let [one, other] = [one, other].map(|it| round % A_PAGE * 3 + it);
+            let hash = page + one + BUCKETS * ((other + BUCKETS - one - 1) % BUCKETS);
+            memory.record_at(hash as u64, &key(number), 2, 1)
+        };
+        let rounds = pages * A_PAGE;
+        // So the last one of three buckets is the emptiest, and is where both go.
+        for (round, number) in (0..rounds).flat_map(|round| [(round, 0), (round, 1)]) {
+            assert_eq!(record(round, [0, 1], number), Recorded::Fresh);
         }
+        let its = |round: usize, thread: usize| {
+            let buckets = match (thread, round % 2) {
+                (0, _) => [0, 2],
+                (_, 0) => [1, 2],
+                (_, _) => [2, 0],
+            };
+            (buckets, 2 * round + thread + 2)
+        };
+        at_once(rounds, |round, thread| {
+            let (buckets, number) = its(round, thread);
+            assert_eq!(record(round, buckets, number), Recorded::Fresh);
+        });
+        for (round, thread) in (0..rounds).flat_map(|round| [(round, 0), (round, 1)]) {
+            let (buckets, number) = its(round, thread);
+            assert_eq!(record(round, buckets, number), Recorded::Seen, "{round} {thread}");
+        }
+    }
+
+    #[test]
+    fn d54_who_comes_to_a_bucket_waits_for_who_is_at_it() {
+        let (bucket, came) = (Arc::new(Bucket::default()), Arc::new(AtomicBool::new(false)));
+        let held = bucket.lock();
+        let waiting = {
+            let (bucket, came) = (Arc::clone(&bucket), Arc::clone(&came));
+            thread::spawn(move || {
+                let _held = bucket.lock();
+                came.store(true, Ordering::Relaxed);
+            })
+        };
+        for _ in 0..10_000 {
+            assert!(!came.load(Ordering::Relaxed));
+            thread::yield_now();
+        }
+        drop(held);
+        waiting.join().unwrap();
+        assert!(came.load(Ordering::Relaxed) && !bucket.locked.load(Ordering::Relaxed));
     }
 
     #[test]
     fn d63_entries_are_counted_until_they_end() {
         let live = Live::new();
-        let count = || live.count.load(Ordering::Relaxed);
-        assert_eq!(live.add(1_070, 1_000), Some(1));
-        assert_eq!(live.add(1_071, 1_000), None, "once a second is often enough");
-        assert_eq!(count(), 2);
-        assert_eq!(live.add(1_100, 1_070), Some(3));
-        assert_eq!(live.add(1_100, 1_071), Some(3), "one ended, one came");
-        assert_eq!(live.add(9_000, 8_990), Some(1), "a long time later");
-        live.add(8_999, 8_000);
-        assert_eq!(count(), 2, "a clock that was set back");
+        assert_eq!(live.count(1_000), Some(0));
+        live.add(1_070);
+        thread::scope(|scope| _ = scope.spawn(|| live.add(1_071)));
+        assert_eq!(live.count(1_000), None, "once a second is often enough");
+        assert_eq!(live.count(1_070), Some(2));
+        live.add(1_100);
+        assert_eq!(live.count(1_071), Some(2), "one ended, one came");
+        assert_eq!(live.count(1_070), None, "a clock that was set back");
+        assert_eq!(live.count(1_101), Some(0));
+        live.add(1_200);
+        assert_eq!(live.count(9_000), Some(0), "a long time later");
+        live.add(9_070);
+        assert_eq!(live.count(9_001), Some(1));
+    }
+
+    #[test]
+    fn d63_all_that_is_recorded_is_counted() {
+        let memory = Memory::new(None).unwrap();
+        for number in 0..1_000 {
+            for _ in 0..2 {
+                memory.record(&key(number), at(70), at(0));
+            }
+        }
+        let second = |it: i64| seconds(at(it));
+        assert_eq!(memory.live.count(second(70)), Some(1_000));
+        assert_eq!(memory.live.count(second(71)), Some(0));
     }
 }

@@ -1,3 +1,5 @@
+//! The trait of a record of used proofs that several instances share.
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -42,10 +44,10 @@ pub type ReplayFuture<'a> = Pin<Box<dyn Future<Output = Result<bool, ReplayError
 /// }
 /// ```
 pub trait ReplayStore: Send + Sync + 'static {
-    /// Adds the key for `ttl` unless it is there already, in one step, and returns whether it was
-    /// added: of any number of calls at the same time with one key, one returns `true`.
+    /// Adds the key for `ttl` unless it exists, in one step, and returns whether it was
+    /// added: of any number of concurrent calls with one key, exactly one returns `true`.
     ///
-    /// A key begins with `tower-bearer:dpop:`, goes on with the service's audience and a colon, and ends
+    /// A key begins with `tower-bearer:dpop:`, continues with the service's audience and a colon, and ends
     /// with a hexadecimal SHA-256.
     ///
     /// # Errors

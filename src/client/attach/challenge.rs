@@ -5,33 +5,55 @@ use http::{HeaderMap, StatusCode};
 
 use crate::syntax::is_tchar;
 
-/// Returns `true` if an answer to a request with a token says that the token is no good, so that
-/// another could be.
+/// What an answer says about the token of its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Objection {
+    /// The answer names no fault that a retry could fix.
+    Nothing,
+    /// The token is refused; another one may be accepted.
+    TokenRefused,
+    /// The proof needs a nonce (RFC 9449 §9).
+    NonceWanted,
+    /// The proof is refused.
+    ProofRefused,
+}
+
+/// Reads the challenges of an answer to a request with a token, which may be bound to a key.
 ///
-/// That is a 401, or gRPC's `UNAUTHENTICATED` in the head of an answer, which names the error
-/// `invalid_token`, challenges no scheme, or challenges Bearer without an error: some servers, such as
-/// Microsoft Graph, do so for expired tokens. Other errors, and other schemes, are not the token's.
-pub(crate) fn refuses_token(status: StatusCode, headers: &HeaderMap) -> bool {
+/// A token is refused by a 401, or gRPC's `UNAUTHENTICATED` in the head of an answer, which names the
+/// error `invalid_token`, has no challenge, or challenges Bearer without an error: some servers,
+/// such as Microsoft Graph, do so for expired tokens. Other errors and other schemes don't concern the
+/// token. For a bound token, DPoP counts besides Bearer, wherever it stands among the challenges.
+pub(crate) fn read(status: StatusCode, headers: &HeaderMap, is_bound: bool) -> Objection {
     if status != StatusCode::UNAUTHORIZED && !is_grpc_unauthenticated(status, headers) {
-        return false;
+        return Objection::Nothing;
     }
     let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().peekable();
     if challenges.peek().is_none() {
-        return true;
+        return Objection::TokenRefused;
     }
-    let (mut bearer, mut other_error) = (false, false);
+    let (mut any_own_scheme, mut invalid_token, mut invalid_proof, mut other_error) =
+        (false, false, false, false);
     for field in challenges {
-        let mut reader = Reader::new(field.as_bytes());
+        let mut reader = Reader::new(field.as_bytes(), is_bound);
         while let Some(error) = reader.next_error() {
             match error {
-                b"invalid_token" => return true,
+                b"use_dpop_nonce" if is_bound => return Objection::NonceWanted,
+                b"invalid_token" => invalid_token = true,
+                b"invalid_dpop_proof" if is_bound => invalid_proof = true,
                 b"" => {}
                 _ => other_error = true,
             }
         }
-        bearer |= reader.met_bearer;
+        any_own_scheme |= reader.any_own_scheme;
     }
-    bearer && !other_error
+    if invalid_token || (any_own_scheme && !other_error && !invalid_proof) {
+        Objection::TokenRefused
+    } else if invalid_proof {
+        Objection::ProofRefused
+    } else {
+        Objection::Nothing
+    }
 }
 
 fn is_grpc_unauthenticated(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -43,10 +65,12 @@ fn is_grpc_unauthenticated(status: StatusCode, headers: &HeaderMap) -> bool {
 
 struct Reader<'a> {
     rest: &'a [u8],
-    /// Whether the scheme read last is Bearer.
-    bearer: bool,
-    /// Whether any was.
-    met_bearer: bool,
+    /// Whether DPoP is one of the token's schemes, besides Bearer.
+    is_bound: bool,
+    /// Whether the scheme read last is one of them.
+    own_scheme: bool,
+    /// Whether any scheme read so far is one of them.
+    any_own_scheme: bool,
 }
 
 struct Parameter<'a> {
@@ -55,21 +79,21 @@ struct Parameter<'a> {
 }
 
 impl<'a> Reader<'a> {
-    const fn new(field: &'a [u8]) -> Self {
-        Self { rest: field, bearer: false, met_bearer: false }
+    const fn new(field: &'a [u8], is_bound: bool) -> Self {
+        Self { rest: field, is_bound, own_scheme: false, any_own_scheme: false }
     }
 
-    /// Returns the `error` of the next Bearer challenge that has one, quotes taken away.
+    /// Returns the next `error` of a challenge for one of the token's schemes, without quotes.
     fn next_error(&mut self) -> Option<&'a [u8]> {
         while let Some(parameter) = self.next() {
-            if self.bearer && parameter.name.eq_ignore_ascii_case(b"error") {
+            if self.own_scheme && parameter.name.eq_ignore_ascii_case(b"error") {
                 return Some(parameter.value);
             }
         }
         None
     }
 
-    /// Returns the next parameter, and notes the schemes on the way. What is neither is skipped.
+    /// Returns the next parameter, and records the schemes before it. Anything else is skipped.
     fn next(&mut self) -> Option<Parameter<'a>> {
         while !self.rest.is_empty() {
             let word = self.take(|byte| is_tchar(*byte));
@@ -81,8 +105,9 @@ impl<'a> Reader<'a> {
             self.take(is_space);
             let Some(rest) = self.rest.strip_prefix(b"=") else {
                 self.rest = after_word;
-                self.bearer = word.eq_ignore_ascii_case(b"bearer");
-                self.met_bearer |= self.bearer;
+                self.own_scheme = word.eq_ignore_ascii_case(b"bearer")
+                    || (self.is_bound && word.eq_ignore_ascii_case(b"dpop"));
+                self.any_own_scheme |= self.own_scheme;
                 continue;
             };
             self.rest = rest;
@@ -108,8 +133,8 @@ impl<'a> Reader<'a> {
         quoted.get(..end).unwrap_or_default()
     }
 
-    fn take(&mut self, of: fn(&u8) -> bool) -> &'a [u8] {
-        let end = self.rest.iter().position(|byte| !of(byte)).unwrap_or(self.rest.len());
+    fn take(&mut self, accepts: fn(&u8) -> bool) -> &'a [u8] {
+        let end = self.rest.iter().position(|byte| !accepts(byte)).unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at_checked(end).unwrap_or_default();
         self.rest = rest;
         taken
@@ -131,7 +156,7 @@ mod tests {
         for challenge in challenges {
             headers.append(WWW_AUTHENTICATE, challenge.parse().unwrap());
         }
-        refuses_token(StatusCode::from_u16(status).unwrap(), &headers)
+        read(StatusCode::from_u16(status).unwrap(), &headers, false) == Objection::TokenRefused
     }
 
     // E10
@@ -211,7 +236,7 @@ mod tests {
             if let Some(challenge) = challenge {
                 headers.insert(WWW_AUTHENTICATE, challenge.parse().unwrap());
             }
-            refuses_token(StatusCode::OK, &headers)
+            read(StatusCode::OK, &headers, false) == Objection::TokenRefused
         };
         let invalid = r#"Bearer error="invalid_token""#;
         assert!(answer("16", "application/grpc", None));
@@ -223,10 +248,56 @@ mod tests {
         assert!(!answer("16", "text/plain", None));
     }
 
+    // A DPoP challenge is found wherever it stands, and counts for bound tokens only.
+    #[test]
+    fn dc13_the_dpop_challenge_is_found_among_others() {
+        let said = |challenges: &[&str], is_bound| {
+            let mut headers = HeaderMap::new();
+            for challenge in challenges {
+                headers.append(WWW_AUTHENTICATE, challenge.parse().unwrap());
+            }
+            read(StatusCode::UNAUTHORIZED, &headers, is_bound)
+        };
+        let nonce = r#"DPoP algs="ES256", error="use_dpop_nonce""#;
+        for challenges in [
+            &[nonce][..],
+            &[r#"dpop Error=use_dpop_nonce"#],
+            &[r#"Bearer realm="a""#, nonce],
+            &[r#"Bearer realm="a", DPoP error="use_dpop_nonce", algs="ES256""#],
+            &[r#"Basic realm="x, DPoP", Bearer, DPoP error="use_dpop_nonce""#],
+            &["Negotiate", r#"Bearer realm="a""#, "Basic realm=\"b\"", nonce],
+            &[r#"Bearer error="invalid_token""#, nonce],
+        ] {
+            assert_eq!(said(challenges, true), Objection::NonceWanted, "{challenges:?}");
+            assert_ne!(said(challenges, false), Objection::NonceWanted, "{challenges:?}");
+        }
+        for (challenges, expected) in [
+            (&["Bearer", r#"DPoP error="invalid_token""#][..], Objection::TokenRefused),
+            (&[r#"DPoP algs="ES256""#], Objection::TokenRefused),
+            (&[r#"Bearer error="invalid_token""#, "DPoP algs=\"ES256\""], Objection::TokenRefused),
+            (&[], Objection::TokenRefused),
+            (&["Bearer", r#"DPoP error="invalid_dpop_proof""#], Objection::ProofRefused),
+            (&["Bearer", r#"DPoP error="insufficient_scope""#], Objection::Nothing),
+            (&[r#"Basic realm="DPoP error=use_dpop_nonce""#], Objection::Nothing),
+            (&[r#"Basic realm="a\" DPoP error=use_dpop_nonce""#], Objection::Nothing),
+            (
+                &[r#"Bearer realm="a", error_description="DPoP error=use_dpop_nonce""#],
+                Objection::TokenRefused,
+            ),
+        ] {
+            assert_eq!(said(challenges, true), expected, "{challenges:?}");
+        }
+        for status in [200, 400, 403, 503] {
+            let headers = HeaderMap::from_iter([(WWW_AUTHENTICATE, nonce.parse().unwrap())]);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(read(status, &headers, true), Objection::Nothing, "{status}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_field_is_read_to_its_end(field: Vec<u8>) {
-            let mut reader = Reader::new(&field);
+            let mut reader = Reader::new(&field, true);
             let errors = std::iter::from_fn(|| reader.next_error()).count();
             prop_assert!(errors <= field.len());
         }

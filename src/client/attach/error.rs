@@ -1,3 +1,5 @@
+//! Errors of a request that got no response: no token, or an origin or `Host` that isn't allowed.
+
 use std::error::Error;
 use std::fmt;
 
@@ -11,8 +13,8 @@ use crate::transport::Origin;
 ///
 /// `Display` is one sentence, and `Debug` the sentence with its causes, as `main` prints it.
 ///
-/// tonic makes `Unknown` of errors that it doesn't know, and this is one. Where gRPC's `UNAVAILABLE` and
-/// `DEADLINE_EXCEEDED` are wanted, have the client's stack say so, outside of the [`AttachTokenLayer`]:
+/// tonic maps errors that it doesn't know, this one included, to `Unknown`. To get gRPC's `UNAVAILABLE` and
+/// `DEADLINE_EXCEEDED` instead, map the error outside of the [`AttachTokenLayer`]:
 ///
 /// ```
 /// # fn example(tokens: tower_bearer::client::TokenSource) -> Result<(), Box<dyn std::error::Error>> {
@@ -138,7 +140,7 @@ impl fmt::Display for SendError {
 impl Error for SendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            // The text of the others is passed on as it is; their sources are ours.
+            // `Display` prints the text of the others, so their sources follow directly.
             Self::Token(error) => error.source(),
             Self::Origin(error) => error.source(),
             Self::Host(error) => error.source(),

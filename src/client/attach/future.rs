@@ -1,3 +1,6 @@
+//! The future of the client's service: waits for a token, sends the request, and sends it once more if the
+//! token is refused or a nonce is wanted.
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -12,14 +15,14 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_service::Service;
 
-use crate::client::attach::challenge::refuses_token;
 use crate::client::attach::error::SendError;
-use crate::client::attach::policy::Policy;
+use crate::client::attach::policy::{
+    Next, Policy, Tries, resent_for_nonce, resent_with_another_token,
+};
 use crate::client::attach::replay::{Replay, ReplayBody};
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::token::Token;
 use crate::clock::monotonic;
-use crate::telemetry::{count, event};
 use crate::transport::{grpc_timeout, shorten_grpc_timeout};
 
 type TokenFuture = Pin<Box<dyn Future<Output = Result<Token, TokenError>> + Send>>;
@@ -42,12 +45,12 @@ pin_project! {
         Refused { error: Option<SendError> },
         /// Waits for a token.
         Token { token: TokenFuture, start: Option<Start<S, B>> },
-        /// Waits for an answer; `again` is there if the request may be sent once more.
+        /// Waits for an answer; `again` is set if the request may be sent once more.
         Sent { #[pin] answer: F, again: Option<Again<S, B>> },
         /// Waits for another token.
         Renewal { token: OtherFuture, again: Option<Again<S, B>>, first: Option<Response<R>> },
-        /// Waits until the service can take the second request.
-        Ready { service: S, request: Option<Request<ReplayBody<B>>> },
+        /// Waits until the service can take the next request.
+        Ready { next: Option<Resent<S, B>>, service: S },
     }
 }
 
@@ -59,14 +62,22 @@ struct Start<S, B> {
     began: Instant,
 }
 
-/// What a second request is made of.
+/// Everything that a second request needs.
 struct Again<S, B> {
     service: S,
     policy: Arc<Policy>,
     head: Parts,
-    replay: Replay<B>,
+    /// `None` after the last attempt.
+    replay: Option<Replay<B>>,
     token: Token,
     began: Instant,
+    tries: Tries,
+}
+
+/// A request that is sent once more, and what a further one needs.
+struct Resent<S, B> {
+    request: Request<ReplayBody<B>>,
+    again: Option<Again<S, B>>,
 }
 
 impl<S, B, R> AttachFuture<S, B, R>
@@ -77,7 +88,7 @@ where
 {
     pub(crate) fn attach(service: S, policy: Arc<Policy>, request: Request<B>) -> Self {
         let began = monotonic();
-        let token = policy.tokens.ready(began);
+        let token = policy.tokens.cached(began);
         let start = Start { service, policy, request, began };
         let state = match token {
             Some(token) => start.send(token),
@@ -106,7 +117,7 @@ where
         Box::pin(async move { tokens.token_until(deadline).await })
     }
 
-    /// Sends what has waited for its token.
+    /// Sends a request that has waited for its token.
     fn send_late<R>(mut self, token: Token) -> State<S, S::Future, B, R> {
         let elapsed = monotonic().saturating_duration_since(self.began);
         shorten_grpc_timeout(self.request.headers_mut(), elapsed);
@@ -118,29 +129,32 @@ where
         let (head, body) = request.into_parts();
         let (body, replay) = ReplayBody::new(body, policy.replay_limit);
         let mut request = Request::from_parts(head.clone(), body);
-        policy.attach(request.headers_mut(), &token);
+        let sent_to = (&head.method, &head.uri);
+        if let Err(error) = policy.attach(&token, sent_to, request.headers_mut()) {
+            return State::Refused { error: Some(error) };
+        }
         let spare = service.clone();
         let answer = service.call(request);
-        let again = Again { service: spare, policy, head, replay, token, began };
+        let (replay, tries) = (Some(replay), Tries::all());
+        let again = Again { service: spare, policy, head, replay, token, began, tries };
         State::Sent { answer, again: Some(again) }
     }
 }
 
-impl<S, B> Again<S, B> {
-    /// Returns `true` if the first answer calls for another token, and the request can be sent again.
-    fn wants_another<R>(&self, answer: &Response<R>) -> bool {
-        let tokens = &self.policy.tokens;
-        if !refuses_token(answer.status(), answer.headers())
-            || !self.policy.refuse(&self.token, &self.head.uri)
-        {
-            return false;
+impl<S: Clone, B: Body> Again<S, B> {
+    /// Returns whether the answer calls for another request, and it can be sent.
+    fn next<R>(&mut self, answer: &Response<R>) -> Next {
+        let said = (answer.status(), answer.headers());
+        let next = self.policy.next(&mut self.tries, &self.token, &self.head.uri, said);
+        if next == Next::Stop {
+            return next;
         }
-        let possible = self.replay.is_possible();
-        if !possible {
-            // The next request is to have another.
-            tokens.renew_in_background();
+        let possible = self.replay.as_ref().is_some_and(Replay::is_possible);
+        if next == Next::Token && !possible {
+            // The next request needs another token.
+            self.policy.tokens.renew_in_background();
         }
-        possible
+        if possible { next } else { Next::Stop }
     }
 
     fn fetch(&self) -> OtherFuture {
@@ -149,16 +163,30 @@ impl<S, B> Again<S, B> {
         Box::pin(async move { tokens.other_than(&refused, deadline).await })
     }
 
-    /// Makes the second request; `None` if it can't be made.
-    fn request(self, token: &Token) -> Option<(S, Request<ReplayBody<B>>)> {
-        let mut request = Request::from_parts(self.head, self.replay.again()?);
-        count!("tower_bearer_client_retries_total");
-        event!(DEBUG, "client_retry_401: the token was refused, sending another");
-        self.policy.attach(request.headers_mut(), token);
-        // What the first has taken of a gRPC call's time, the second has less.
-        let elapsed = monotonic().saturating_duration_since(self.began);
-        shorten_grpc_timeout(request.headers_mut(), elapsed);
-        Some((self.service, request))
+    /// Makes the next request; `None` if it can't be made.
+    fn resend(self, token: Token) -> Option<(S, Resent<S, B>)> {
+        let Self { service, policy, head, replay, began, tries, .. } = self;
+        // An answer to a request with a bound token may have a nonce, whatever else it says.
+        let is_bound = token.bound().is_some();
+        let (body, replay) = match replay? {
+            replay if is_bound && tries.are_left(&token) => {
+                let (body, replay) = replay.once_more()?;
+                (body, Some(replay))
+            }
+            replay => (replay.again()?, None),
+        };
+        let mut headers = head.headers.clone();
+        policy.attach(&token, (&head.method, &head.uri), &mut headers).ok()?;
+        // The time that the first attempt took is deducted from a gRPC call's timeout.
+        let elapsed = monotonic().saturating_duration_since(began);
+        shorten_grpc_timeout(&mut headers, elapsed);
+        let again = is_bound.then(|| {
+            let (service, policy, head) = (service.clone(), Arc::clone(&policy), head.clone());
+            Self { service, policy, head, replay, token, began, tries }
+        });
+        let mut request = Request::from_parts(head, body);
+        *request.headers_mut() = headers;
+        Some((service, Resent { request, again }))
     }
 }
 
@@ -186,10 +214,23 @@ where
                 }
                 StateProjection::Sent { answer, again } => {
                     let answer = ready!(answer.poll(cx)).map_err(SendError::service)?;
-                    let again = again.take().filter(|again| again.wants_another(&answer));
-                    let Some(again) = again else { return Poll::Ready(Ok(answer)) };
-                    let token = again.fetch();
-                    State::Renewal { token, again: Some(again), first: Some(answer) }
+                    let Some(mut again) = again.take() else { return Poll::Ready(Ok(answer)) };
+                    match again.next(&answer) {
+                        Next::Stop => return Poll::Ready(Ok(answer)),
+                        Next::Token => State::Renewal {
+                            token: again.fetch(),
+                            again: Some(again),
+                            first: Some(answer),
+                        },
+                        Next::Nonce => {
+                            let token = again.token.clone();
+                            let Some((service, next)) = again.resend(token) else {
+                                return Poll::Ready(Ok(answer));
+                            };
+                            resent_for_nonce();
+                            State::Ready { next: Some(next), service }
+                        }
+                    }
                 }
                 StateProjection::Renewal { token, again, first } => {
                     let token = ready!(token.as_mut().poll(cx));
@@ -197,17 +238,20 @@ where
                         return Poll::Pending;
                     };
                     // Without another token, the first answer stands.
-                    match token.and_then(|token| again.request(&token)) {
-                        Some((service, request)) => {
-                            State::Ready { service, request: Some(request) }
+                    match token.and_then(|token| again.resend(token)) {
+                        Some((service, next)) => {
+                            resent_with_another_token();
+                            State::Ready { next: Some(next), service }
                         }
                         None => return Poll::Ready(Ok(first)),
                     }
                 }
-                StateProjection::Ready { service, request } => {
+                StateProjection::Ready { next, service } => {
                     ready!(service.poll_ready(cx)).map_err(SendError::service)?;
-                    let Some(request) = request.take() else { return Poll::Pending };
-                    State::Sent { answer: service.call(request), again: None }
+                    let Some(Resent { request, again }) = next.take() else {
+                        return Poll::Pending;
+                    };
+                    State::Sent { answer: service.call(request), again }
                 }
             };
             state.set(next);

@@ -1,3 +1,5 @@
+//! The tower layer that adds tokens to requests, and its settings.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use crate::client::tokens::source::TokenSource;
 use crate::error::ConfigError;
 use crate::transport::{Origin, PlainHttp};
 
-/// Of a request's body, this much is kept by default.
+/// The default of how much of a request's body is kept.
 const REPLAY_LIMIT: usize = 64 * 1024;
 
 /// Adds a token to each request, for configured origins only.
@@ -103,7 +105,7 @@ impl AttachTokenLayer {
     /// Sends tokens through a service that has only one peer, such as tonic's `Channel`, whose
     /// requests needn't name a host. The origin is the peer's.
     ///
-    /// Where that service really connects to, and whether with TLS, can't be seen from here: a
+    /// Where that service really connects to, and whether with TLS, isn't visible to the layer: a
     /// `Channel` to `http://…` sends the token in the clear, even if the origin named is `https://…`.
     /// Take both from the same setting.
     ///
@@ -143,8 +145,8 @@ impl AttachTokenLayer {
 
     /// Sets how many bytes of a request's body are buffered until it is answered; 64 KiB by
     /// default. A request with a longer body isn't sent again; with 0, only those without a body
-    /// are. What [`send`](Self::send) is given, `reqwest` has in memory already: it is sent again
-    /// however long it is, unless it is a stream.
+    /// are. A request given to [`send`](Self::send) has its body in memory already: it is sent again
+    /// however long the body is, unless that is a stream.
     #[must_use]
     pub fn replay_up_to(self, bytes: usize) -> Self {
         self.set(|policy| policy.replay_limit = bytes)

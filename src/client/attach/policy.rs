@@ -1,31 +1,64 @@
+//! Decides which requests get a token, and whether a request is sent once more.
+
 use std::fmt;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HOST};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
+use crate::client::attach::calls::write;
+use crate::client::attach::challenge::{self, Objection};
 use crate::client::attach::error::{HostRefused, OriginRefused, SendError};
+use crate::client::dpop::Target;
 use crate::client::tokens::source::TokenSource;
 use crate::client::tokens::token::Token;
 use crate::clock::monotonic;
-use crate::telemetry::observe;
+use crate::telemetry::{count, event, observe};
 use crate::transport::Origin;
 
-/// What is sent where.
+/// The settings of the layer: which origins get a token, and how.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) tokens: TokenSource,
     pub(crate) replay_limit: usize,
     pub(crate) token_timeout: Option<Duration>,
     pub(crate) origins: Vec<Origin>,
-    /// Whether an address without a host is that of the one origin.
+    /// Whether a URL without a host belongs to the one origin.
     pub(crate) channel: bool,
     pub(crate) pass_others: bool,
     pub(crate) replace: bool,
 }
 
-/// What becomes of a request.
+/// The retries that one request has left: at most one of each kind.
+#[derive(Clone, Copy)]
+pub(crate) struct Tries {
+    token: bool,
+    nonce: bool,
+}
+
+/// Whether a request is to be sent once more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Next {
+    Stop,
+    /// Send it with another token.
+    Token,
+    /// Send it with the same token, and the nonce of the answer.
+    Nonce,
+}
+
+impl Tries {
+    pub(crate) const fn all() -> Self {
+        Self { token: true, nonce: true }
+    }
+
+    /// Returns `true` if a request with this token may have to be sent once more.
+    pub(crate) fn are_left(self, token: &Token) -> bool {
+        self.token || (self.nonce && token.bound().is_some())
+    }
+}
+
+/// What is done with a request.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     Attach,
@@ -46,7 +79,7 @@ impl Policy {
         }
     }
 
-    /// Returns which of the origins an address is of.
+    /// Returns the configured origin that a URL belongs to.
     fn origin(&self, uri: &Uri) -> Option<&Origin> {
         let nowhere = uri.authority().is_none() && uri.scheme().is_none();
         if self.channel && nowhere {
@@ -55,11 +88,34 @@ impl Policy {
         self.origins.iter().find(|origin| origin.contains(uri))
     }
 
-    /// Notes that the server at this address has refused the token; returns `true` if there is use
-    /// in another.
-    pub(crate) fn refuse(&self, token: &Token, uri: &Uri) -> bool {
-        let origin = self.origin(uri).map(ToString::to_string).unwrap_or_default();
-        self.tokens.refuse(token, &origin)
+    /// Decides whether a request is to be sent once more, and records what the answer says about the token
+    /// and nonces.
+    pub(crate) fn next(
+        &self,
+        tries: &mut Tries,
+        token: &Token,
+        uri: &Uri,
+        (status, headers): (StatusCode, &HeaderMap),
+    ) -> Next {
+        // Nearly every answer says nothing about a bearer token, which is cheap to see.
+        let is_bound = token.bound().is_some();
+        if !is_bound && challenge::read(status, headers, is_bound) == Objection::Nothing {
+            return Next::Stop;
+        }
+        let Some(origin) = self.origin(uri) else { return Next::Stop };
+        match self.tokens.objection(token, origin, status, headers) {
+            Objection::NonceWanted if tries.nonce => {
+                tries.nonce = false;
+                Next::Nonce
+            }
+            Objection::TokenRefused
+                if tries.token && self.tokens.refuse(token, &origin.to_string()) =>
+            {
+                tries.token = false;
+                Next::Token
+            }
+            _ => Next::Stop,
+        }
     }
 
     /// Returns until when a request that has `timeout` in all, from `began` on, may wait for a token.
@@ -73,15 +129,39 @@ impl Policy {
         OriginRefused::new(uri, &self.origins)
     }
 
-    /// Writes the token into a request: the one `Authorization` field that it has.
-    pub(crate) fn attach(&self, headers: &mut HeaderMap, token: &Token) {
+    /// Writes the token into a request: the one `Authorization` field that it has, and the proof of a
+    /// token that is bound to a key.
+    pub(crate) fn attach(
+        &self,
+        token: &Token,
+        (method, uri): (&Method, &Uri),
+        headers: &mut HeaderMap,
+    ) -> Result<(), SendError> {
         observe!("tower_bearer_client_token_age_seconds", token.age().as_secs_f64());
-        headers.insert(AUTHORIZATION, token.header_value());
+        let proof = match token.bound().and_then(|bound| Some((bound, self.origin(uri)?))) {
+            Some((bound, origin)) => {
+                let target = Target { method, origin, path: uri.path() };
+                self.tokens.prove(bound, target).map_err(SendError::Token)?
+            }
+            None => None,
+        };
+        write(token, proof, headers);
+        Ok(())
     }
 }
 
-/// A server, or a proxy before it, may go by the `Host` field and not by where the request was sent
-/// (RFC 9110 §7.2).
+pub(crate) fn resent_with_another_token() {
+    count!("tower_bearer_client_retries_total");
+    event!(DEBUG, "client_retry_401: the token was refused, sending another");
+}
+
+pub(crate) fn resent_for_nonce() {
+    count!("tower_bearer_client_nonce_retries_total");
+    event!(DEBUG, "client_retry_nonce: the server wants a nonce, sending another proof");
+}
+
+/// Returns `true` unless a `Host` field names another host: a server, or a proxy before it, may route by that
+/// field (RFC 9110 §7.2).
 fn is_named_by(origin: &Origin, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     hosts.all(|host| host.to_str().is_ok_and(|host| origin.is_at(host)))

@@ -1,3 +1,5 @@
+//! A request's body that is copied while it is sent, so that it can be sent once more.
+
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +10,11 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-/// A request's body that can be sent once more, if the server refuses the token.
+/// A request's body that can be sent once more, if the server refuses the token or wants a nonce.
 ///
-/// What passes is copied and kept, up to a limit, and until the request is answered; beyond that the
-/// body is sent as usual, but only once. A body that is still being sent when the refusal comes goes on where
-/// it was.
+/// Frames are copied while they are sent, up to a limit and until the request is answered; a longer body is
+/// sent as usual, but only once. If the refusal comes while the body is still being sent, the second request
+/// repeats the copy and continues from there.
 pub struct ReplayBody<B> {
     source: Option<Source<B>>,
 }
@@ -20,23 +22,25 @@ pub struct ReplayBody<B> {
 struct Source<B> {
     state: Arc<Mutex<State<B>>>,
     turn: u8,
+    /// What earlier bodies have read, and this one has to repeat.
+    repeats: Kept,
 }
 
 struct State<B> {
     body: Pin<Box<B>>,
     kept: Kept,
     limit: usize,
-    /// Which of the two bodies may read.
+    /// Which body may read the source: the newest one.
     turn: u8,
-    /// Who reads the first one, and waits.
+    /// The task that waits for the next frame.
     waiting: Option<Waker>,
     keeping: bool,
     ended: bool,
 }
 
-/// What has passed. Data is copied: a frame may be a small part of a large buffer, which it would
-/// keep alive.
-#[derive(Default)]
+/// The copy of what was sent. Data is copied, since a frame may be a small part of a large buffer, which it
+/// would keep alive.
+#[derive(Clone, Default)]
 struct Kept {
     data: Vec<u8>,
     trailers: Option<HeaderMap>,
@@ -45,7 +49,7 @@ struct Kept {
 /// A field of trailers takes about so much memory beside its name and value.
 const FIELD: usize = 64;
 
-/// Makes the second body. When it is dropped, nothing more is kept.
+/// Makes the next body. When it is dropped, nothing more is kept.
 pub(crate) struct Replay<B>(Option<Arc<Mutex<State<B>>>>);
 
 impl<B: Body> ReplayBody<B> {
@@ -54,7 +58,7 @@ impl<B: Body> ReplayBody<B> {
         if body.is_end_stream() {
             return (Self { source: None }, Replay(None));
         }
-        // Nothing is copied of a body that says that it is too long.
+        // A body that declares more than the limit isn't copied at all.
         let fits = usize::try_from(body.size_hint().lower()).is_ok_and(|bytes| bytes <= limit);
         let state = Arc::new(Mutex::new(State {
             body: Box::pin(body),
@@ -65,40 +69,49 @@ impl<B: Body> ReplayBody<B> {
             keeping: limit > 0 && fits,
             ended: false,
         }));
-        let source = Source { state: Arc::clone(&state), turn: 0 };
+        let source = Source { state: Arc::clone(&state), turn: 0, repeats: Kept::default() };
         (Self { source: Some(source) }, Replay(Some(state)))
     }
 }
 
 impl<B> Replay<B> {
-    /// Returns `true` if the body can be sent once more, as far as it has passed.
+    /// Returns `true` if all that was sent so far can be sent once more.
     pub(crate) fn is_possible(&self) -> bool {
         self.0.as_ref().is_none_or(|state| lock(state).keeping)
     }
 
-    /// Returns the body from its beginning, and ends the first one; `None` if too much has passed.
-    pub(crate) fn again(mut self) -> Option<ReplayBody<B>> {
-        let Some(state) = self.0.take() else { return Some(ReplayBody { source: None }) };
+    /// Returns the body from its beginning, for the last time, and ends the one before; `None` if too
+    /// much was sent.
+    pub(crate) fn again(self) -> Option<ReplayBody<B>> {
+        self.once_more().map(|(body, _)| body)
+    }
+
+    /// Returns the body from its beginning, and what makes another, and ends the one before; `None` if
+    /// too much was sent.
+    pub(crate) fn once_more(mut self) -> Option<(ReplayBody<B>, Self)> {
+        let Some(state) = self.0.take() else {
+            return Some((ReplayBody { source: None }, Self(None)));
+        };
         let mut locked = lock(&state);
         if !locked.keeping {
             return None;
         }
-        locked.keeping = false;
-        locked.turn = 1;
-        let waiting = locked.waiting.take();
+        locked.turn = locked.turn.saturating_add(1);
+        let (turn, repeats, waiting) = (locked.turn, locked.kept.clone(), locked.waiting.take());
         drop(locked);
-        // The body that both read wakes one of them only.
+        // The source wakes only the body that polled it last.
         if let Some(waiting) = waiting {
             waiting.wake();
         }
-        Some(ReplayBody { source: Some(Source { state, turn: 1 }) })
+        let source = Source { state: Arc::clone(&state), turn, repeats };
+        Some((ReplayBody { source: Some(source) }, Self(Some(state))))
     }
 }
 
 impl<B> Drop for Replay<B> {
     fn drop(&mut self) {
         if let Some(state) = &self.0 {
-            lock(state).keep_no_more();
+            lock(state).stop_keeping();
         }
     }
 }
@@ -120,7 +133,7 @@ where
         if state.turn != source.turn {
             return Poll::Ready(Some(Err(Box::new(Superseded))));
         }
-        if let Some(frame) = state.take(source.turn) {
+        if let Some(frame) = source.repeats.take() {
             return Poll::Ready(Some(Ok(frame)));
         }
         if state.ended {
@@ -128,9 +141,7 @@ where
         }
         match state.body.as_mut().poll_frame(cx) {
             Poll::Pending => {
-                if source.turn == 0 {
-                    state.waiting = Some(cx.waker().clone());
-                }
+                state.waiting = Some(cx.waker().clone());
                 Poll::Pending
             }
             Poll::Ready(None) => {
@@ -138,8 +149,8 @@ where
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                // A body that fails can't be sent, be it a second time.
-                state.keep_no_more();
+                // A body that failed can't be sent a second time.
+                state.stop_keeping();
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -153,15 +164,13 @@ where
     fn is_end_stream(&self) -> bool {
         let Some(source) = &self.source else { return true };
         let state = lock(&source.state);
-        let kept = source.turn > 0 && !state.kept.is_empty();
-        !kept && (state.ended || state.body.is_end_stream())
+        source.repeats.is_empty() && (state.ended || state.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
         let Some(source) = &self.source else { return SizeHint::with_exact(0) };
         let state = lock(&source.state);
-        let kept = if source.turn > 0 { state.kept.data.len() } else { 0 };
-        let kept = u64::try_from(kept).unwrap_or(u64::MAX);
+        let kept = u64::try_from(source.repeats.data.len()).unwrap_or(u64::MAX);
         let rest = if state.ended { SizeHint::with_exact(0) } else { state.body.size_hint() };
         let mut hint = SizeHint::new();
         if let Some(upper) = rest.upper() {
@@ -180,26 +189,15 @@ impl<B> State<B> {
         let kept = match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => self.kept.add(data, self.limit),
             (_, Some(trailers)) => self.kept.add_trailers(trailers, self.limit),
-            // Of a kind that isn't known: it can't be made again.
+            // A frame of an unknown kind can't be copied.
             (None, None) => false,
         };
         if !kept {
-            self.keep_no_more();
+            self.stop_keeping();
         }
     }
 
-    /// Returns what the second body has to repeat.
-    fn take(&mut self, turn: u8) -> Option<Frame<Bytes>> {
-        if turn == 0 {
-            return None;
-        }
-        if !self.kept.data.is_empty() {
-            return Some(Frame::data(mem::take(&mut self.kept.data).into()));
-        }
-        self.kept.trailers.take().map(Frame::trailers)
-    }
-
-    fn keep_no_more(&mut self) {
+    fn stop_keeping(&mut self) {
         if self.keeping {
             self.keeping = false;
             self.kept = Kept::default();
@@ -235,12 +233,20 @@ impl Kept {
         true
     }
 
+    /// Returns the next frame of the copy.
+    fn take(&mut self) -> Option<Frame<Bytes>> {
+        if !self.data.is_empty() {
+            return Some(Frame::data(mem::take(&mut self.data).into()));
+        }
+        self.trailers.take().map(Frame::trailers)
+    }
+
     fn is_empty(&self) -> bool {
         self.data.is_empty() && self.trailers.is_none()
     }
 }
 
-/// Makes the data of a frame one piece.
+/// Copies the data of a frame into one contiguous buffer.
 fn into_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
@@ -249,13 +255,13 @@ fn lock<B>(state: &Mutex<State<B>>) -> MutexGuard<'_, State<B>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The request is being sent once more, with another token.
+/// The error of a body whose request is being sent once more.
 #[derive(Debug)]
 struct Superseded;
 
 impl fmt::Display for Superseded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request is sent once more, with another token")
+        f.write_str("the request is sent once more")
     }
 }
 
@@ -318,7 +324,7 @@ mod tests {
         assert!(replay.again().unwrap().is_end_stream());
     }
 
-    // E10: who still reads the first body learns that there is a second, though that one reads, too.
+    // E10: a reader of the first body is woken when there is a second, even if that is read as well.
     #[tokio::test]
     async fn e10_the_reader_of_the_first_body_is_woken_when_there_is_a_second() {
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
@@ -439,7 +445,7 @@ mod tests {
         assert!(lock(&state).kept.is_empty());
     }
 
-    // E10: a stream that goes on after the answer keeps nothing of it.
+    // E10: a stream that continues after the answer is no longer copied.
     #[tokio::test]
     async fn e10_after_the_answer_nothing_is_kept() {
         let (mut first, replay) = ReplayBody::new(chunks(&["ab", "cd", "ef"]), 64);

@@ -1,15 +1,17 @@
+//! Requests of `reqwest` sent with a token, for callers that have no tower stack.
+
 use std::time::Duration;
 
 use http::Uri;
 use reqwest::{Request, RequestBuilder, Response, Url};
 use tokio::time::Instant;
 
-use crate::client::attach::challenge::refuses_token;
 use crate::client::attach::error::SendError;
 use crate::client::attach::layer::AttachTokenLayer;
-use crate::client::attach::policy::Verdict;
+use crate::client::attach::policy::{
+    Next, Tries, Verdict, resent_for_nonce, resent_with_another_token,
+};
 use crate::clock::monotonic;
-use crate::telemetry::{count, event};
 
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-0_13")))]
 impl AttachTokenLayer {
@@ -54,35 +56,46 @@ impl AttachTokenLayer {
         }
         let timeout = request.timeout().copied();
         let deadline = policy.deadline(began, timeout);
-        let token = policy.tokens.token_until(deadline).await.map_err(SendError::Token)?;
-        let (again, origin) = (request.try_clone(), request.url().origin());
-        policy.attach(request.headers_mut(), &token);
-        bound(&mut request, timeout, began);
-        let answer = client.execute(request).await.map_err(SendError::service)?;
-        // After a redirect to elsewhere, the server hasn't seen the token.
-        if answer.url().origin() != origin
-            || !refuses_token(answer.status(), answer.headers())
-            || !policy.refuse(&token, &address)
-        {
-            return Ok(answer);
+        let mut token = policy.tokens.token_until(deadline).await.map_err(SendError::Token)?;
+        let origin = request.url().origin();
+        let mut tries = Tries::all();
+        loop {
+            let again =
+                Some(()).filter(|()| tries.are_left(&token)).and_then(|()| request.try_clone());
+            let method = request.method().clone();
+            policy.attach(&token, (&method, &address), request.headers_mut())?;
+            bound(&mut request, timeout, began);
+            let answer = client.execute(request).await.map_err(SendError::service)?;
+            // After a redirect to another origin, the server hasn't seen the token.
+            if answer.url().origin() != origin {
+                return Ok(answer);
+            }
+            let said = (answer.status(), answer.headers());
+            let next = policy.next(&mut tries, &token, &address, said);
+            match (next, again) {
+                (Next::Stop, _) | (Next::Nonce, None) => return Ok(answer),
+                (Next::Token, None) => {
+                    policy.tokens.renew_in_background();
+                    return Ok(answer);
+                }
+                (Next::Nonce, Some(again)) => {
+                    resent_for_nonce();
+                    request = again;
+                }
+                (Next::Token, Some(again)) => {
+                    let deadline = policy.deadline(began, timeout);
+                    let Some(newer) = policy.tokens.other_than(&token, deadline).await else {
+                        return Ok(answer);
+                    };
+                    resent_with_another_token();
+                    (request, token) = (again, newer);
+                }
+            }
         }
-        let Some(mut again) = again else {
-            policy.tokens.renew_in_background();
-            return Ok(answer);
-        };
-        let deadline = policy.deadline(began, timeout);
-        let Some(newer) = policy.tokens.other_than(&token, deadline).await else {
-            return Ok(answer);
-        };
-        count!("tower_bearer_client_retries_total");
-        event!(DEBUG, "client_retry_401: the token was refused, sending another");
-        policy.attach(again.headers_mut(), &newer);
-        bound(&mut again, timeout, began);
-        client.execute(again).await.map_err(SendError::service)
     }
 }
 
-/// Leaves a request what there is left of its time.
+/// Sets the timeout of a request to what is left of it.
 fn bound(request: &mut Request, timeout: Option<Duration>, began: Instant) {
     if let Some(timeout) = timeout {
         let elapsed = monotonic().saturating_duration_since(began);

@@ -1,3 +1,5 @@
+//! The tower service that adds a token to each request.
+
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -44,7 +46,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.policy.judge(request.uri(), request.headers()) {
             Verdict::Attach => {
-                // The one that is ready is taken, its clone stays.
+                // The service that is ready is used, and its clone is left in its place.
                 let spare = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, spare);
                 AttachFuture::attach(ready, Arc::clone(&self.policy), request)

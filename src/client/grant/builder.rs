@@ -1,6 +1,11 @@
+//! The builder of a grant: what is asked for, and its setters.
+
 mod answers;
 mod build;
+#[cfg(feature = "dpop")]
+mod dpop;
 mod identity;
+mod kinds;
 mod parameters;
 
 use std::fmt;
@@ -8,7 +13,10 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "dpop")]
+use crate::client::dpop::key::DpopKey;
 use crate::client::grant::definition::Grant;
+use crate::client::grant::kind::Kind;
 use crate::client::grant::response::AnswerRules;
 use crate::credentials::authentication::ClientAuth;
 use crate::transport::{PlainHttp, printable};
@@ -26,13 +34,13 @@ use crate::transport::{PlainHttp, printable};
 ///     .scope("orders:read")
 ///     .audience("orders") // what some servers take in place of a resource
 ///     .parameter("organization", "acme")
-///     .default_lifetime(Duration::from_secs(60)) // of a server that doesn't tell
+///     .default_lifetime(Duration::from_secs(60)) // if the server doesn't say
 ///     .require_all_scopes()
 ///     .build()?;
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a grant isn't there until it is built"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct GrantBuilder {
     address: String,
     discover: bool,
@@ -48,7 +56,12 @@ pub struct GrantBuilder {
     default_lifetime: Duration,
     bounded_by_jwt: bool,
     certificate_bound: bool,
+    root_endpoint: bool,
     answers: AnswerRules,
+    #[cfg(feature = "dpop")]
+    dpop: Option<DpopKey>,
+    kind: Kind,
+    wider_scope: bool,
 }
 
 impl Grant {
@@ -81,7 +94,12 @@ impl GrantBuilder {
             default_lifetime: Duration::from_secs(300),
             bounded_by_jwt: false,
             certificate_bound: false,
+            root_endpoint: false,
             answers: AnswerRules::default(),
+            #[cfg(feature = "dpop")]
+            dpop: None,
+            kind: Kind::default(),
+            wider_scope: false,
         }
     }
 
@@ -101,7 +119,8 @@ impl GrantBuilder {
         self
     }
 
-    /// Sends `audience`, which some servers take in place of `resource`.
+    /// Sends `audience`, which some servers take in place of `resource`. In a token exchange it may be
+    /// called for several.
     pub fn audience(mut self, audience: &str) -> Self {
         self.audiences.push(audience.into());
         self
@@ -131,8 +150,8 @@ impl GrantBuilder {
         self
     }
 
-    /// Lets the token endpoint, or the issuer, be an `http` address of this machine: for
-    /// development and tests. Elsewhere `https` it must be.
+    /// Accepts an `http` address of this machine as token endpoint or issuer: for
+    /// development and tests. Any other address must be `https`.
     pub fn allow_loopback_http(mut self) -> Self {
         if self.plain_http == PlainHttp::Refused {
             self.plain_http = PlainHttp::Loopback;
@@ -140,7 +159,7 @@ impl GrantBuilder {
         self
     }
 
-    /// Lets the token endpoint, or the issuer, be an `http` address of any host: for a mesh whose
+    /// Accepts an `http` address of any host as token endpoint or issuer: for a mesh whose
     /// proxies encrypt what leaves the machine. The metadata of an `http` issuer may then name an
     /// `http` token endpoint; that of an `https` issuer never may.
     ///
@@ -150,21 +169,21 @@ impl GrantBuilder {
         self
     }
 
-    /// Refuses a token that has less than the scopes asked for. By default the token is used, and
-    /// [`Token::granted_scopes`](crate::client::Token::granted_scopes) tells what it has.
+    /// Refuses a token that has fewer scopes than were asked for. By default the token is used, and
+    /// [`Token::granted_scopes`](crate::client::Token::granted_scopes) returns what it has.
     pub fn require_all_scopes(mut self) -> Self {
         self.all_scopes_required = true;
         self
     }
 
-    /// Sets how long a token serves whose `expires_in` the server left out: a second to 30 days, 5
+    /// Sets the lifetime of a token whose `expires_in` the server left out: a second to 30 days, 5
     /// minutes by default.
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_lifetime = lifetime;
         self
     }
 
-    /// Looks into a token that is a JWT, and doesn't use it beyond its own `exp`, whatever
+    /// Reads the `exp` of a token that is a JWT, and doesn't use the token beyond it, whatever
     /// `expires_in` says.
     ///
     /// Access tokens are opaque to clients (RFC 9068 §6), so this is off by default.
@@ -173,7 +192,7 @@ impl GrantBuilder {
         self
     }
 
-    /// Says that tokens are bound to the TLS certificate that the transport presents, though the
+    /// Declares that tokens are bound to the TLS certificate that the transport presents, though the
     /// client authenticates otherwise (RFC 8705 §3), as where the metadata has
     /// `tls_client_certificate_bound_access_tokens`. [`ClientAuth::tls`] implies it.
     ///
@@ -184,11 +203,18 @@ impl GrantBuilder {
         self.certificate_bound = true;
         self
     }
+
+    /// Uses the metadata's `token_endpoint` and ignores its `mtls_endpoint_aliases`: for ecosystems in
+    /// which every endpoint asks for certificates, as some of FAPI's do.
+    pub fn root_endpoint(mut self) -> Self {
+        self.root_endpoint = true;
+        self
+    }
 }
 
 impl fmt::Debug for GrantBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The values of parameters are the server's affair, and may be secret.
+        // The values of parameters may be secret.
         let parameters: Vec<&str> = self.parameters.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("GrantBuilder")
             .field("address", &printable(&self.address))

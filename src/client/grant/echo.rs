@@ -1,27 +1,26 @@
-//! Whether a server's words repeat what only the server should know.
+//! Searches an error description for secrets of the request, before it may be shown.
 //!
-//! Words that are shown have been searched for every secret of the request, in all the encodings
-//! that servers and proxies have: what can be decoded in the words is decoded, twice over, and each
-//! secret is looked for as it is, forwards and backwards, whatever the case, and whatever was put in
-//! between; and in base64 whose case was lost. Doubt speaks against the words: they are lost at worst,
+//! Servers and proxies repeat secrets in many encodings: what can be decoded in the description is decoded,
+//! twice over, and each secret is looked for forwards and backwards, whatever the case and whatever was
+//! inserted between its characters; and in base64 whose case was lost. In doubt the description isn't shown,
 //! and the error code stays.
 
 use zeroize::Zeroizing;
 
 use crate::credentials::form::{Space, encode_into};
 
-/// So long a part of a secret gives it away. Of shorter ones, all but one character do.
+/// The length of a part that gives a secret away. Of a shorter secret, all but one character do.
 const PART: usize = 8;
 
-/// So long must be what a secret is written as, unless it is shorter itself.
+/// The least length of an encoded secret that is searched for, unless the secret itself is shorter.
 const SHORTEST: usize = 4;
 
-/// Without one of its characters, a longer form still has a part.
+/// A form longer than this still contains a part if one of its characters is missing.
 const LONGEST_WITHOUT_PART: usize = 16;
 
 type Text = Zeroizing<Vec<u8>>;
 
-/// Collects bytes, with room for all there may be: a buffer that grew would leave copies behind.
+/// Collects bytes into a buffer of sufficient capacity: one that grew would leave copies behind.
 fn text(bytes: impl Iterator<Item = u8>) -> Text {
     let most = bytes.size_hint().1.unwrap_or_default();
     let mut text = Zeroizing::new(Vec::with_capacity(most));
@@ -46,8 +45,8 @@ pub(crate) fn is_free_of<'a>(words: &str, secrets: impl Iterator<Item = &'a [u8]
     !in_plain && !in_once() && !once.iter().any(in_twice)
 }
 
-/// Returns the words forwards and backwards, with their escapes and without: some escape twice and
-/// thrice.
+/// Returns the text forwards and backwards, with and without its escapes: some servers escape two or three
+/// times.
 fn plain(words: &str) -> Vec<Text> {
     let forwards = Zeroizing::new(words.as_bytes().to_vec());
     let mut plain = vec![reversed(&forwards), forwards];
@@ -57,11 +56,11 @@ fn plain(words: &str) -> Vec<Text> {
     plain
 }
 
-/// The ways in which the secrets may be written, and the parts of these, in order.
+/// The forms in which the secrets may be written, and the parts of these, sorted.
 struct Forms {
-    /// Those that may stand anywhere.
+    /// Short forms, which are searched for everywhere.
     short: Vec<Text>,
-    /// Those that can't stand in what was decoded.
+    /// Short forms, which aren't searched for in decoded text.
     short_coded: Vec<Text>,
     parts: Zeroizing<Vec<u64>>,
 }
@@ -73,18 +72,18 @@ impl Forms {
             let (plus, percent) = (encoded(secret, Space::Plus), encoded(secret, Space::Percent20));
             let spaces = text(secret.iter().map(|byte| if *byte == b' ' { b'+' } else { *byte }));
             let mut forms = Vec::new();
-            // What stands in an address is escaped already.
+            // Text from a URL is escaped already.
             for text in [secret, &*spaces, &*unescape(secret)] {
                 forms.extend([squeeze(text), strip(text), rotated(&squeeze(text))]);
             }
             forms.extend(forms.iter().map(|form| reversed(form)).collect::<Vec<_>>());
-            // Of a secret that has few letters and digits, these may stand anywhere by chance.
+            // The few letters and digits of such a secret may occur anywhere by chance.
             let least = SHORTEST.min(squeeze(secret).len());
             forms.retain(|form| form.len() >= least);
             written.append(&mut forms);
             let texts = distinct([secret.to_vec().into(), plus, percent].into_iter());
             let base64 = texts.iter().flat_map(|text| (0..3).map(|at| strip(&base64(text, at))));
-            // What is so short may stand anywhere by chance.
+            // A form so short may occur anywhere by chance.
             coded.extend(base64.filter(|form| form.len() >= SHORTEST));
         }
         let forms = || written.iter().chain(&coded);
@@ -98,8 +97,8 @@ impl Forms {
 
     fn are_in(&self, text: &Text, was_decoded: bool) -> bool {
         let is_in = |form: &Text| match form.len() {
-            // So few characters stand by chance in what was wrongly decoded; so do all but one of a
-            // few more.
+            // So few characters occur by chance in wrongly decoded text; so do all but one of a few
+            // more.
             1..=3 => !was_decoded && has(text, form),
             4..=5 if was_decoded => has(text, form),
             _ => has_most(text, form),
@@ -122,8 +121,8 @@ fn encoded(text: &[u8], space: Space) -> Text {
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Writes bytes in base64 as it is after `at` other bytes: those characters that don't depend on what
-/// stands before and after.
+/// Writes bytes in base64 as they appear after `at` other bytes, without the characters that depend on the
+/// bytes before and after.
 fn base64(bytes: &[u8], at: usize) -> Text {
     let mut digits = Zeroizing::new(Vec::with_capacity(bytes.len().saturating_mul(2)));
     // The bits of the first byte that belong to a character with bits of the byte before.
@@ -141,8 +140,8 @@ fn base64(bytes: &[u8], at: usize) -> Text {
     digits
 }
 
-/// Reads a text as digits of so many bits each, whatever stands in between.
-fn of_digits(text: &[u8], bits: u32, skip: usize, value: impl Fn(u8) -> Option<u32>) -> Text {
+/// Reads a text as digits of so many bits each, and skips other characters.
+fn from_digits(text: &[u8], bits: u32, skip: usize, value: impl Fn(u8) -> Option<u32>) -> Text {
     let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
     let (mut buffer, mut held) = (0_u32, 0_u32);
     for digit in text.iter().filter_map(|byte| value(*byte)).skip(skip) {
@@ -156,8 +155,8 @@ fn of_digits(text: &[u8], bits: u32, skip: usize, value: impl Fn(u8) -> Option<u
     decoded
 }
 
-/// Returns what a text may be in hexadecimal, base64, base32 and binary at each alignment, and in the
-/// numbers of its characters.
+/// Decodes a text as hexadecimal, base64, base32 and binary at each alignment, and as a list of character
+/// codes.
 fn decode(text: &[u8]) -> impl Iterator<Item = Text> {
     let base32 = |byte: u8| match byte {
         b'2'..=b'7' => Some(u32::from(byte.saturating_sub(b'2')).saturating_add(26)),
@@ -166,13 +165,13 @@ fn decode(text: &[u8]) -> impl Iterator<Item = Text> {
     let base32_hex = |byte| char::from(byte).to_digit(32);
     let binary = |byte| char::from(byte).to_digit(2);
     decode_usual(text)
-        .chain((0..8).map(move |skip| of_digits(text, 5, skip, base32)))
-        .chain((0..8).map(move |skip| of_digits(text, 5, skip, base32_hex)))
-        .chain((0..8).map(move |skip| of_digits(text, 1, skip, binary)))
+        .chain((0..8).map(move |skip| from_digits(text, 5, skip, base32)))
+        .chain((0..8).map(move |skip| from_digits(text, 5, skip, base32_hex)))
+        .chain((0..8).map(move |skip| from_digits(text, 1, skip, binary)))
         .chain([2, 8, 10, 16].map(move |radix| numbers(text, radix)))
 }
 
-/// Returns what a text may be in hexadecimal and base64 at each alignment.
+/// Decodes a text as hexadecimal and base64 at each alignment.
 fn decode_usual(text: &[u8]) -> impl Iterator<Item = Text> {
     let hex = |byte| char::from(byte).to_digit(16);
     let base64 = |byte: u8| {
@@ -186,11 +185,11 @@ fn decode_usual(text: &[u8]) -> impl Iterator<Item = Text> {
         };
         Some(u32::from(byte.saturating_sub(first)).saturating_add(value))
     };
-    let hex = (0..2).map(move |skip| of_digits(text, 4, skip, hex));
-    hex.chain((0..4).map(move |skip| of_digits(text, 6, skip, base64)))
+    let hex = (0..2).map(move |skip| from_digits(text, 4, skip, hex));
+    hex.chain((0..4).map(move |skip| from_digits(text, 6, skip, base64)))
 }
 
-/// Takes a text as a list of its characters' numbers, as in `63 61 6e`, `\\x63\\x61` or `99, 97`.
+/// Decodes a list of character codes, as in `63 61 6e`, `\\x63\\x61` or `99, 97`.
 fn numbers(bytes: &[u8], radix: u32) -> Text {
     let words = bytes.split(|it| !it.is_ascii_alphanumeric() || b"uUxX".contains(it));
     let number =
@@ -212,7 +211,7 @@ fn unescape(text: &[u8]) -> Text {
 
 fn escaped(first: u8, tail: &[u8]) -> Option<(u8, &[u8])> {
     match (first, tail) {
-        // ASCII in more bytes than it takes.
+        // Overlong UTF-8 encodings of ASCII.
         (0xc0 | 0xc1, [low @ 0x80..=0xbf, after @ ..]) => {
             Some(((first & 1) << 6 | low & 0x3f, after))
         }
@@ -236,7 +235,7 @@ fn escaped(first: u8, tail: &[u8]) -> Option<(u8, &[u8])> {
     }
 }
 
-/// Reads up to so many digits, and what ends them.
+/// Reads a number of up to `longest` digits, and its terminator.
 fn number(text: &[u8], radix: u32, longest: usize) -> Option<(u8, &[u8])> {
     let digits =
         text.iter().take(longest).take_while(|it| char::from(**it).is_digit(radix)).count();
@@ -246,7 +245,7 @@ fn number(text: &[u8], radix: u32, longest: usize) -> Option<(u8, &[u8])> {
     Some((u8::try_from(value).ok()?, after))
 }
 
-/// The names that HTML has for ASCII. One that begins another comes after it.
+/// HTML's names of ASCII characters. A name that is a prefix of another comes after it.
 const ENTITIES: [(&str, u8); 36] = [
     ("amp", b'&'),
     ("AMP", b'&'),
@@ -286,13 +285,13 @@ const ENTITIES: [(&str, u8); 36] = [
     ("sol", b'/'),
 ];
 
-/// Makes texts comparable: in small letters, without spaces and what isn't printed.
+/// Makes texts comparable: in small letters, without spaces and characters that aren't printed.
 fn squeeze(bytes: &[u8]) -> Text {
     let kept = bytes.iter().filter(|byte| byte.is_ascii_graphic() || !byte.is_ascii());
     text(kept.map(u8::to_ascii_lowercase))
 }
 
-/// Leaves what may be digits of another encoding.
+/// Keeps the characters that may be digits of another encoding.
 fn graphic(bytes: &[u8]) -> Text {
     text(bytes.iter().copied().filter(u8::is_ascii_graphic))
 }
@@ -307,7 +306,7 @@ fn rotated(bytes: &[u8]) -> Text {
     text(bytes.iter().map(rotate))
 }
 
-/// Leaves nothing but letters and digits, in small letters.
+/// Keeps letters and digits only, in small letters.
 fn strip(bytes: &[u8]) -> Text {
     let kept = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric());
     text(kept.map(u8::to_ascii_lowercase))
@@ -319,8 +318,8 @@ fn has(text: &[u8], form: &[u8]) -> bool {
 
 /// Returns `true` if all of `form`, or all of it but one character, is in the text.
 ///
-/// In place of that one character there may stand another: in a short form only one that masks it, since
-/// `secret` isn't `s3cret`.
+/// That one character may be replaced by another: in a short form only by one that masks it, since `secret`
+/// isn't `s3cret`.
 fn has_most(text: &[u8], form: &[u8]) -> bool {
     let long = form.len() >= PART;
     (0..text.len()).any(|start| {

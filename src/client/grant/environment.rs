@@ -1,3 +1,5 @@
+//! A grant from environment variables, or from any lookup by name.
+
 use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::definition::Grant;
 use crate::credentials::authentication::ClientAuth;
@@ -15,7 +17,7 @@ impl Grant {
     /// | `OAUTH_AUDIENCE` | as in [`GrantBuilder::audience`] |
     /// | `OAUTH_RESOURCE` | as in [`GrantBuilder::resource`]; several are separated by spaces |
     ///
-    /// An empty variable is as good as none.
+    /// An empty variable counts as missing.
     ///
     /// # Errors
     ///
@@ -24,7 +26,7 @@ impl Grant {
         Self::from_vars(|name| std::env::var(name).ok())
     }
 
-    /// Reads the same variables from elsewhere: under other names, or from a configuration file.
+    /// Reads the same variables by a lookup function: under other names, or from a configuration file.
     ///
     /// ```
     /// # fn example() -> Result<(), tower_bearer::ConfigError> {
@@ -64,13 +66,18 @@ impl Grant {
             let resources = lookup("OAUTH_RESOURCE").unwrap_or_default();
             return Ok(resources.split_whitespace().fold(builder, GrantBuilder::resource));
         }
-        let (last, others) = missing.split_last().unwrap_or((&"", &[]));
-        Err(ConfigError::new(match others {
-            [] => format!("{last} is missing or empty: set it in the environment"),
-            others => format!(
-                "{} and {last} are missing or empty: set them in the environment",
-                others.join(", ")
-            ),
-        }))
+        Err(self::missing(&missing))
     }
+}
+
+/// Returns the error that names the missing variables.
+pub(crate) fn missing(names: &[&str]) -> ConfigError {
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    ConfigError::new(match others {
+        [] => format!("{last} is missing or empty: set it in the environment"),
+        others => {
+            let others = others.join(", ");
+            format!("{others} and {last} are missing or empty: set them in the environment")
+        }
+    })
 }

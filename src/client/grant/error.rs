@@ -1,3 +1,5 @@
+//! The error of getting a token: what is shown of it, whether it is permanent, and what to blame.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -16,18 +18,18 @@ use crate::transport::{TransportError, TransportErrorKind, printable};
 
 /// The error of getting an access token.
 ///
-/// All who waited for the same token get the same error. It names the client and where it asked. It
-/// holds no secret, no token, and nothing else of the request; what it holds of the server's answer is
+/// All calls that waited for the same token get the same error. It names the client and the server. It
+/// holds no secret, no token, and nothing else of the request; the part of the server's answer in it is
 /// cut to size and to printable ASCII, and left out if a secret of the request may be in it.
 ///
-/// `Display` is one sentence; [`source`](Error::source) is what lies behind it, if that is known. `Debug`
+/// `Display` is one sentence; [`source`](Error::source) is the cause, if it is known. `Debug`
 /// is the sentence with its causes, as `main` prints it.
 ///
 /// ```
 /// use http::StatusCode;
 /// use tower_bearer::client::TokenError;
 ///
-/// /// What a service answers whose own call needs a token.
+/// /// Returns the status for a request that needed a call with a token.
 /// fn answer(error: &TokenError) -> StatusCode {
 ///     if error.is_permanent() {
 ///         StatusCode::INTERNAL_SERVER_ERROR // needs operator action
@@ -44,11 +46,11 @@ struct Failure {
     kind: TokenErrorKind,
     description: Option<Box<str>>,
     retry_after: Option<Duration>,
-    /// With which status the server refused.
+    /// The status of the server's refusal.
     status: Option<StatusCode>,
-    /// The error that it comes from; the kind has its text, what lies behind is the source.
+    /// The error that it was made from: its text is in the kind, and its source is this error's.
     origin: Option<Arc<dyn Error + Send + Sync>>,
-    /// For whom the token was to be.
+    /// The client, tenant and server that the token was requested for.
     party: Option<Arc<Party>>,
     endpoint: Option<Box<str>>,
 }
@@ -74,7 +76,7 @@ impl TokenError {
         }))
     }
 
-    /// What a server said with this status.
+    /// The server refused with this status.
     pub(crate) fn refused(
         code: ErrorCode,
         status: StatusCode,
@@ -85,7 +87,7 @@ impl TokenError {
             .change(|failure| failure.status = Some(status))
     }
 
-    /// The client's secret or key could not be had, or is no good.
+    /// The client's secret or key could not be read, or can't be used.
     pub(crate) fn credentials(error: SecretError) -> Self {
         Self::new(TokenErrorKind::Credentials(error.kind()))
             .change(|failure| failure.origin = Some(Arc::new(error)))
@@ -97,7 +99,7 @@ impl TokenError {
             .change(|failure| failure.origin = Some(Arc::new(error)))
     }
 
-    /// Says for whom the token was to be, unless that is said already.
+    /// Adds the client, tenant and server, unless they are known already.
     pub(crate) fn about(self, party: &Arc<Party>) -> Self {
         if self.0.party.is_some() {
             return self;
@@ -105,7 +107,14 @@ impl TokenError {
         self.change(|failure| failure.party = Some(Arc::clone(party)))
     }
 
-    /// Says which token endpoint was asked.
+    /// Adds a hint of this crate where the server gave no description.
+    pub(crate) fn hinting(self, hint: &str) -> Self {
+        self.change(|failure| {
+            failure.description.get_or_insert_with(|| hint.into());
+        })
+    }
+
+    /// Adds the token endpoint that was asked.
     pub(crate) fn at(self, endpoint: &Uri) -> Self {
         let endpoint = printable(&endpoint.to_string()).into();
         self.change(|failure| failure.endpoint = Some(endpoint))
@@ -121,7 +130,7 @@ impl TokenError {
         &self.0.kind
     }
 
-    /// Returns the server's own description, if it gave one that can be shown.
+    /// Returns the server's description, if it gave one that can be shown.
     pub fn description(&self) -> Option<&str> {
         self.0.description.as_deref()
     }
@@ -156,8 +165,8 @@ impl TokenError {
     /// Returns `true` if a retry fails until an operator changes something: the secret, the
     /// registration of the client, the address. Other failures are temporary, or may be.
     ///
-    /// What a proxy answers instead of the server passes: any status without an OAuth error, and
-    /// what lies in place of the metadata.
+    /// Answers that a proxy may have given instead of the server are temporary: any status without an OAuth
+    /// error, and any document in place of the metadata.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             TokenErrorKind::Refused(code) => {
@@ -178,6 +187,7 @@ impl TokenError {
             TokenErrorKind::Credentials(kind) => matches!(kind, SecretErrorKind::Malformed),
             TokenErrorKind::Status(_)
             | TokenErrorKind::Transport(_)
+            | TokenErrorKind::CallerExpired
             | TokenErrorKind::TimedOut
             | TokenErrorKind::Deadline
             | TokenErrorKind::NoRuntime => false,
@@ -193,9 +203,10 @@ impl TokenError {
         match &self.0.kind {
             TokenErrorKind::Credentials(_)
             | TokenErrorKind::Refused(ErrorCode::InvalidClient)
-            // So Keycloak calls a wrong secret, with 400 or 401.
+            // Keycloak reports a wrong secret with this code, with 400 or 401.
             | TokenErrorKind::Refused(ErrorCode::UnauthorizedClient) => true,
-            // Others have codes of their own, such as `access_denied`.
+            TokenErrorKind::Refused(ErrorCode::InvalidDpopProof | ErrorCode::UseDpopNonce) => false,
+            // Other servers have codes of their own, such as `access_denied`.
             TokenErrorKind::Refused(_) => self.0.status == Some(StatusCode::UNAUTHORIZED),
             // Some servers give no reason.
             TokenErrorKind::Status(status) => {
@@ -230,6 +241,7 @@ impl TokenError {
                 "timeout"
             }
             TokenErrorKind::Deadline => "deadline",
+            TokenErrorKind::CallerExpired => "caller_expired",
             TokenErrorKind::Transport(_) => "transport",
             TokenErrorKind::Credentials(_) => "credentials",
             TokenErrorKind::Discovery(_) => "discovery",

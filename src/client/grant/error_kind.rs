@@ -1,4 +1,4 @@
-//! What can go wrong on the way to a token, in types and in words.
+//! The reasons why no token was obtained, and the sentences that `Display` prints for them.
 
 use std::fmt;
 
@@ -12,28 +12,30 @@ use crate::transport::TransportErrorKind;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TokenErrorKind {
-    /// The server said no, and why (RFC 6749 §5.2).
+    /// The server refused with an error code (RFC 6749 §5.2).
     Refused(ErrorCode),
-    /// The server answered with this status, and no reason.
+    /// The server answered with this status and no error code.
     Status(StatusCode),
     /// The server's answer can't be used.
     Answer(AnswerFault),
     /// The server gave no answer.
     Transport(TransportErrorKind),
-    /// The client's own secret or key could not be had.
+    /// The client's secret or key could not be read.
     Credentials(SecretErrorKind),
     /// The token endpoint could not be found.
     Discovery(DiscoveryFault),
     /// The server granted less than was asked for, and all of it was required.
     MissingScopes(ScopeSet),
-    /// It took too long.
+    /// The caller's own access token expired before a token was obtained on the caller's behalf.
+    CallerExpired,
+    /// The fetch timed out.
     TimedOut,
-    /// The caller's own time was over before there was a token: that of its request, of its gRPC call
+    /// The caller's deadline passed before there was a token: that of its request, of its gRPC call
     /// (`grpc-timeout`), or of [`AttachTokenLayer::token_timeout`](crate::client::AttachTokenLayer::token_timeout).
-    /// The fetch goes on, and the next call may find its token.
+    /// The fetch continues, and the next call may find its token.
     Deadline,
-    /// The runtime that fetched the token ended before it was there, or there was none: this crate
-    /// works within a tokio runtime that has timers. A transport, store or provider that panics looks the same.
+    /// The runtime that fetched the token ended before the fetch did, or there was none: this crate
+    /// needs a tokio runtime that has timers. A transport, store or provider that panics looks the same.
     NoRuntime,
 }
 
@@ -48,7 +50,7 @@ pub enum ErrorCode {
     InvalidClient,
     /// `invalid_grant`
     InvalidGrant,
-    /// `unauthorized_client`: the client may not use the client-credentials grant.
+    /// `unauthorized_client`: the client may not use this grant.
     UnauthorizedClient,
     /// `unsupported_grant_type`
     UnsupportedGrantType,
@@ -56,6 +58,11 @@ pub enum ErrorCode {
     InvalidScope,
     /// `invalid_target` (RFC 8707 §2)
     InvalidTarget,
+    /// `invalid_dpop_proof` (RFC 9449 §5): the server wants a proof, or another one.
+    InvalidDpopProof,
+    /// `use_dpop_nonce` (RFC 9449 §8): the server wants a nonce in the proof. A nonce in the same answer is
+    /// used at once; this is the error if the server then wants another, or sent none.
+    UseDpopNonce,
     /// `temporarily_unavailable`
     TemporarilyUnavailable,
     /// `server_error`
@@ -77,8 +84,18 @@ pub enum AnswerFault {
     AccessTokenCharacters,
     /// It has no `token_type`.
     NoTokenType,
-    /// Its `token_type` isn't `Bearer`, nor another that the grant accepts.
+    /// Its `token_type` is neither `Bearer` nor another that the grant accepts.
     TokenType,
+    /// Its `token_type` is that of a bearer token, though the grant binds its tokens to a key (RFC 9449
+    /// §5).
+    Downgraded,
+    /// It answers an exchange and has no `issued_token_type` (RFC 8693 §2.2.1).
+    NoIssuedTokenType,
+    /// Its `issued_token_type` isn't the one that was asked for, or isn't a type that is sent to services.
+    IssuedTokenType,
+    /// Its `scope` has more than was asked for, though the token was obtained by an exchange or with an
+    /// assertion.
+    WiderScope,
     /// It is a token with status 201, which the grant doesn't accept.
     Created,
     /// It is a redirect, which isn't followed: it would carry the secret elsewhere.
@@ -91,7 +108,7 @@ pub enum AnswerFault {
 pub enum DiscoveryFault {
     /// There is no metadata, neither of RFC 8414 nor of OpenID Connect.
     NoMetadata,
-    /// What lies where the metadata should be can't be read.
+    /// The document at the metadata's address can't be read.
     Unreadable,
     /// The metadata is that of another issuer.
     IssuerMismatch,
@@ -99,6 +116,8 @@ pub enum DiscoveryFault {
     TokenEndpoint,
     /// The server doesn't offer the chosen way of authentication, or its algorithm.
     AuthMethod,
+    /// The server doesn't take DPoP proofs of the key's algorithm.
+    DpopAlgorithm,
 }
 
 impl ErrorCode {
@@ -112,6 +131,8 @@ impl ErrorCode {
             "unsupported_grant_type" => Self::UnsupportedGrantType,
             "invalid_scope" => Self::InvalidScope,
             "invalid_target" => Self::InvalidTarget,
+            "invalid_dpop_proof" => Self::InvalidDpopProof,
+            "use_dpop_nonce" => Self::UseDpopNonce,
             "temporarily_unavailable" => Self::TemporarilyUnavailable,
             "server_error" => Self::ServerError,
             other => Self::Other(other.into()),
@@ -126,9 +147,9 @@ impl ErrorCode {
         }
     }
 
-    /// Returns `true` if the code is one of OAuth's, or of the server's own, that doesn't pass. The
-    /// errors of proxies and frameworks repeat the words of their status, such as `Not Found`, are
-    /// sentences, or say that the address isn't theirs.
+    /// Returns `true` if the code is one of OAuth's, or of the server's own, that is permanent. Errors of
+    /// proxies and frameworks aren't: they repeat the words of their status, such as `Not Found`, are
+    /// sentences, or say that they don't know the address.
     pub(crate) fn is_permanent(&self, status: Option<StatusCode>) -> bool {
         let letters = |text: &str| -> String {
             text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
@@ -155,6 +176,8 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
             Self::Other(_) => "other",
@@ -177,8 +200,9 @@ impl fmt::Display for TokenErrorKind {
             Self::MissingScopes(scopes) => {
                 write!(f, "the server didn't grant these scopes: {scopes}")
             }
-            Self::TimedOut => f.write_str("it took too long"),
-            Self::Deadline => f.write_str("it wasn't there within the caller's time"),
+            Self::CallerExpired => f.write_str("the caller's token has expired"),
+            Self::TimedOut => f.write_str("the fetch timed out"),
+            Self::Deadline => f.write_str("none was obtained before the caller's deadline"),
             Self::NoRuntime => f.write_str(
                 "the fetch panicked, or its tokio runtime ended, or there is none with timers",
             ),
@@ -189,7 +213,7 @@ impl fmt::Display for TokenErrorKind {
 impl fmt::Display for AnswerFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotJson => "it isn't the JSON of a token",
+            Self::NotJson => "it isn't a token response in JSON",
             Self::NoAccessToken => "it has no access_token",
             Self::AccessTokenCharacters => "its access_token has illegal characters",
             Self::NoTokenType => {
@@ -197,6 +221,13 @@ impl fmt::Display for AnswerFault {
             }
             Self::TokenType => {
                 "its token_type isn't Bearer (GrantBuilder::accept_token_type names another)"
+            }
+            Self::Downgraded => "it is a bearer token, although the request had a DPoP proof",
+            Self::NoIssuedTokenType => "it has no issued_token_type",
+            Self::IssuedTokenType => "its issued_token_type isn't the one that was asked for",
+            Self::WiderScope => {
+                "its scope is wider than what was asked for \
+                 (GrantBuilder::dangerous_accept_wider_scope takes it)"
             }
             Self::Created => "it has status 201 (GrantBuilder::accept_created takes it as 200)",
             Self::Redirect => "it is a redirect",
@@ -212,6 +243,7 @@ impl fmt::Display for DiscoveryFault {
             Self::IssuerMismatch => "the metadata found is that of another issuer",
             Self::TokenEndpoint => "the issuer's metadata names no usable token endpoint",
             Self::AuthMethod => "the issuer doesn't offer the chosen client authentication",
+            Self::DpopAlgorithm => "the issuer doesn't accept DPoP proofs of the key's algorithm",
         })
     }
 }

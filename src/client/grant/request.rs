@@ -1,27 +1,34 @@
-//! The token request (RFC 6749 §4.4.2).
+//! Writes the token request (RFC 6749 §4.4.2, RFC 8693 §2.1, RFC 7523 §2.1).
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, Request, Uri};
 
 use crate::client::grant::definition::Definition;
-use crate::credentials::authentication::Proof;
+use crate::client::grant::subject::GrantParameters;
+use crate::credentials::authentication::{ClientProof, Parameter};
 use crate::credentials::form::encode_pairs;
 use crate::transport::user_agent;
 
-/// Writes the request: what is asked for, and by whom.
-pub(crate) fn token_request(endpoint: &Uri, grant: &Definition, proof: &Proof) -> Request<Bytes> {
+/// Writes the request from the grant's parameters and the client's authentication.
+pub(crate) fn token_request(
+    endpoint: &Uri,
+    grant: &Definition,
+    asked: &GrantParameters,
+    proof: &ClientProof,
+) -> Request<Bytes> {
     let scopes: Vec<&str> = grant.scopes.iter().map(|scope| scope.as_str()).collect();
     let scopes = scopes.join(" ");
-    let mut pairs: Vec<(&str, &[u8])> = vec![("grant_type", b"client_credentials")];
+    let mut pairs: Vec<(&str, &[u8])> = Vec::new();
+    pairs.extend(asked.iter().map(|(name, value)| (*name, &***value)));
     if !scopes.is_empty() {
         pairs.push(("scope", scopes.as_bytes()));
     }
     pairs.extend(grant.resources.iter().map(|resource| ("resource", resource.as_bytes())));
-    pairs.extend(grant.audience.iter().map(|audience| ("audience", audience.as_bytes())));
+    pairs.extend(grant.audiences.iter().map(|audience| ("audience", audience.as_bytes())));
     let others = grant.parameters.iter();
     pairs.extend(others.map(|(name, value)| (name.as_str(), value.as_bytes())));
-    pairs.extend(proof.parameters.iter().map(|(name, value)| (*name, &***value)));
+    pairs.extend(proof.parameters.iter().map(Parameter::pair));
 
     let mut request = Request::new(Bytes::from_owner(encode_pairs(&pairs)));
     *request.method_mut() = Method::POST;
@@ -39,12 +46,17 @@ pub(crate) fn token_request(endpoint: &Uri, grant: &Definition, proof: &Proof) -
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
     use crate::client::grant::builder::GrantBuilder;
     use crate::client::grant::definition::Grant;
+    use crate::client::grant::subject;
     use crate::clock::UnixTime;
-    use crate::credentials::assertion::Recipient;
+    use crate::credentials::audience::Recipient;
     use crate::credentials::authentication::ClientAuth;
-    use crate::credentials::known::Known;
+    use crate::credentials::fingerprinted::FingerprintedSecret;
     use crate::secret::Secret;
 
     use super::*;
@@ -52,11 +64,14 @@ mod tests {
     fn request(builder: GrantBuilder) -> Request<Bytes> {
         let grant = builder.build().unwrap();
         let endpoint = Uri::from_static("https://as.example/token?tenant=a");
-        let known = Known::new(Secret::new("s p"));
+        let known = FingerprintedSecret::new(Secret::new("s p"));
         let recipient = Recipient { issuer: None, token_endpoint: "" };
-        let proof =
-            grant.definition().auth.prove(Some(&known), recipient, UnixTime::from_secs(0)).unwrap();
-        token_request(&endpoint, grant.definition(), &proof)
+        let (auth, now) = (&grant.definition().auth, UnixTime::from_secs(0));
+        let proof = auth.prove(Some(&known), recipient, now, Duration::ZERO);
+        let proof = proof.now_or_never().unwrap().unwrap();
+        let asked =
+            subject::grant_parameters(&grant, recipient, now, Duration::ZERO).now_or_never();
+        token_request(&endpoint, grant.definition(), &asked.unwrap().unwrap(), &proof)
     }
 
     fn body(builder: GrantBuilder) -> String {

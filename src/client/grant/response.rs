@@ -1,4 +1,4 @@
-//! The token endpoint's answer (RFC 6749 §5).
+//! Reads the token endpoint's answer: a token, or an error (RFC 6749 §5).
 
 use std::time::Duration;
 
@@ -22,33 +22,56 @@ pub(crate) struct Granted {
     pub(crate) access_token: Zeroizing<Vec<u8>>,
     pub(crate) lifetime: Lifetime,
     pub(crate) scopes: Option<ScopeSet>,
+    /// Whether the token is bound to the key of the proof.
+    pub(crate) is_bound: bool,
+    /// `issued_token_type`, of an exchange (RFC 8693 §2.2.1).
+    pub(crate) issued: Option<String>,
 }
 
 /// What `expires_in` says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Lifetime {
-    /// So long, at most a year.
+    /// This long, at most a year.
     Known(Duration),
-    /// Nothing.
+    /// There is no `expires_in`.
     Unsaid,
-    /// Nothing that a token could be kept by: zero, negative, no number.
+    /// It is zero, negative or no number: the token can't be kept.
     None,
 }
 
-/// What an answer may look like, beyond what RFC 6749 §5.1 says.
+/// Which deviations from RFC 6749 §5.1 are accepted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AnswerRules {
-    /// Besides `Bearer`.
+    /// Token types that are accepted besides `Bearer`.
     pub(crate) token_types: Vec<String>,
     pub(crate) no_token_type: bool,
     pub(crate) created: bool,
     pub(crate) comma_separated: bool,
+    /// Whether the request has a DPoP proof.
+    pub(crate) proved: bool,
+    /// Whether a bearer token is accepted even so.
+    pub(crate) bearer_for_proof: bool,
 }
 
 impl AnswerRules {
-    fn accept(&self, token_type: &str) -> bool {
+    /// Returns `true` for the type of a token that is bound to the proof's key, and `false` for that of
+    /// a bearer token.
+    fn accept(&self, token_type: Option<&str>) -> Result<bool, AnswerFault> {
+        let Some(token_type) = token_type else {
+            return if self.no_token_type { self.bearer() } else { Err(AnswerFault::NoTokenType) };
+        };
         let is_it = |accepted: &str| token_type.eq_ignore_ascii_case(accepted);
-        is_it("bearer") || self.token_types.iter().any(|accepted| is_it(accepted))
+        if self.proved && is_it("dpop") {
+            return Ok(true);
+        }
+        if is_it("bearer") || self.token_types.iter().any(|accepted| is_it(accepted)) {
+            return self.bearer();
+        }
+        Err(AnswerFault::TokenType)
+    }
+
+    const fn bearer(&self) -> Result<bool, AnswerFault> {
+        if self.proved && !self.bearer_for_proof { Err(AnswerFault::Downgraded) } else { Ok(false) }
     }
 }
 
@@ -57,6 +80,8 @@ impl AnswerRules {
 struct Answer<'a> {
     access_token: Option<Private>,
     token_type: Option<String>,
+    #[serde(borrow)]
+    issued_token_type: Option<&'a RawValue>,
     #[serde(borrow)]
     expires_in: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -68,7 +93,7 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads an object. What is derived would take an array, too.
+    /// Reads an object. The derived `Deserialize` would accept an array, too.
     fn read(body: &'a [u8]) -> Option<Self> {
         // RFC 8259 §8.1 lets readers ignore a byte order mark.
         json::parse(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)).ok()
@@ -79,7 +104,7 @@ impl<'a> Answer<'a> {
         self.access_token.as_ref().is_some_and(|token| !token.0.is_empty())
     }
 
-    /// Returns the error, if one is reported. What says nothing is none.
+    /// Returns the error, if one is reported. An empty one or `null` isn't.
     fn error(&self) -> Option<&'a RawValue> {
         let bare = |raw: &RawValue| raw.get().split_ascii_whitespace().collect::<String>();
         self.error
@@ -96,7 +121,7 @@ impl<'de> Deserialize<'de> for Private {
     }
 }
 
-/// Reads the answer. What it says is shown only if none of `secrets` is in it.
+/// Reads the answer. Its text is shown only if none of `secrets` is in it.
 pub(crate) fn read(
     response: Response<Bytes>,
     now: UnixTime,
@@ -118,7 +143,7 @@ pub(crate) fn read(
         _ => Err(refused(status, answer.as_ref(), secrets, retry_after(&head.headers, now))),
     };
     drop(answer);
-    // The last that is left of the token, unless the transport has kept a part of it.
+    // This is the last copy of the token, unless the transport has kept a part of it.
     if let Ok(mut body) = body.try_into_mut() {
         body.as_mut().zeroize();
     }
@@ -138,19 +163,17 @@ fn granted(
     }
     let access_token = answer.access_token.as_ref().filter(|token| !token.0.is_empty());
     let access_token = access_token.ok_or(fault(AnswerFault::NoAccessToken))?;
-    match &answer.token_type {
-        None if rules.no_token_type => {}
-        None => return Err(fault(AnswerFault::NoTokenType)),
-        Some(token_type) if rules.accept(token_type) => {}
-        Some(token_type) => {
-            let description = shown(token_type, "", 64, answer, secrets);
-            let kind = TokenErrorKind::Answer(AnswerFault::TokenType);
-            return Err(TokenError::with(kind, description, None));
-        }
-    }
+    let token_type = answer.token_type.as_deref();
+    let is_bound = rules.accept(token_type).map_err(|fault| {
+        let token_type = token_type.filter(|_| fault == AnswerFault::TokenType);
+        let description = token_type.and_then(|it| shown(it, "", 64, answer, secrets));
+        TokenError::with(TokenErrorKind::Answer(fault), description, None)
+    })?;
     Ok(Granted {
+        is_bound,
         access_token: Zeroizing::new(access_token.0.as_bytes().to_vec()),
         lifetime: answer.expires_in.map_or(Lifetime::Unsaid, |raw| lifetime(raw.get())),
+        issued: answer.issued_token_type.and_then(|raw| serde_json::from_str(raw.get()).ok()),
         scopes: answer.scope.and_then(|raw| scopes(raw.get(), rules.comma_separated)),
     })
 }
@@ -161,7 +184,7 @@ fn refused(
     secrets: &[&[u8]],
     retry_after: Option<Duration>,
 ) -> TokenError {
-    // What a server that is overloaded says about the client isn't meant.
+    // An overloaded server's error about the client is not to be believed.
     let passing = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     answer
         .filter(|_| !passing)
@@ -184,7 +207,7 @@ fn error_of(
     let text = |raw: Option<&RawValue>| -> String {
         raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
     };
-    // One of another type is one that can't be named.
+    // An error that isn't a string has no name.
     let code = text(Some(answer.error()?));
     let description = text(answer.error_description);
     let known = ErrorCode::from_text(&code);
@@ -199,7 +222,7 @@ fn error_of(
 }
 
 /// Makes a text of the server fit to be shown, cut to size; `None` if it is empty, or if a secret may
-/// be in it, of which a part may stand in the text `before` it.
+/// be in it, also one that begins in the text `before` it.
 fn shown(
     text: &str,
     before: &str,
@@ -212,7 +235,7 @@ fn shown(
         return None;
     }
     let all = Zeroizing::new(cut(before) + &cut(text));
-    // What is no longer than a word isn't a token, and hides the rest.
+    // A value as short as a word isn't a token: searching for it would only hide the text.
     let token = answer.access_token.iter().map(|token| token.0.as_bytes());
     let token = token.filter(|token| token.len() >= 8);
     let is_free = is_free_of(&all, secrets.iter().copied().chain(token));
@@ -223,7 +246,7 @@ fn shown(
 fn lifetime(json: &str) -> Lifetime {
     let text: Option<String> = serde_json::from_str(json).ok();
     let text = text.as_deref().unwrap_or(json).trim();
-    // Neither `inf` nor `NaN` is one.
+    // `inf` and `NaN` parse, and are no lifetimes.
     let number = text.contains(|c: char| c.is_ascii_digit()).then(|| text.parse::<f64>().ok());
     let number = number.flatten();
     match number.map(f64::floor) {
@@ -246,21 +269,6 @@ fn scopes(json: &str, comma_separated: bool) -> Option<ScopeSet> {
         list = list.replace(',', " ");
     }
     Some(ScopeSet::parse(&list))
-}
-
-/// Returns the `exp` of a token that is a JWT. Nothing is verified: it can only shorten a lifetime.
-pub(crate) fn jwt_expiry(token: &[u8]) -> Option<UnixTime> {
-    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-
-    #[derive(Deserialize)]
-    struct Claims {
-        exp: f64,
-    }
-    let mut parts = token.split(|byte| *byte == b'.');
-    let payload = parts.nth(1)?;
-    let payload = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(payload).ok()?);
-    let claims: Claims = json::parse(&payload).ok()?;
-    UnixTime::from_secs_f64(claims.exp)
 }
 
 #[cfg(test)]
@@ -440,7 +448,7 @@ mod tests {
         assert_eq!(lenient(200, body, &untyped).unwrap().scopes.unwrap().iter().count(), 1);
         let error = lenient(200, body, &plain()).err().unwrap();
         assert!(error.to_string().contains("accept_missing_token_type"), "{error}");
-        // A type that is there is still looked at.
+        // A type that is present is still checked.
         assert!(lenient(200, r#"{"access_token":"t","token_type":"DPoP"}"#, &untyped).is_err());
 
         let commas = AnswerRules { comma_separated: true, ..untyped };
@@ -466,7 +474,7 @@ mod tests {
         }
     }
 
-    // FC12: what is derived would take the members one after the other.
+    // FC12: the derived `Deserialize` would accept an array of the members.
     #[test]
     fn fc12_an_array_is_no_answer() {
         let members = r#"["t","Bearer",null,null,null,null]"#;
@@ -505,7 +513,7 @@ mod tests {
         assert_eq!(kind(403, ""), status(403));
         assert_eq!(kind(415, r#"{"message":"no"}"#), status(415));
         assert_eq!(kind(204, r#"{"access_token":"t","token_type":"Bearer"}"#), status(204));
-        // A proxy's word about the client isn't believed while the server is down.
+        // A proxy's error about the client isn't believed while the server is down.
         assert_eq!(kind(503, r#"{"error":"invalid_client"}"#), status(503));
     }
 
@@ -571,7 +579,8 @@ mod tests {
     fn r5_a_jwt_tells_its_own_expiry() {
         use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
         let jwt = |claims: &str| format!("e30.{}.sig", BASE64_URL_SAFE_NO_PAD.encode(claims));
-        let expiry = |token: &str| jwt_expiry(token.as_bytes()).map(UnixTime::as_secs);
+        let expiry =
+            |token: &str| crate::credentials::jwt::expiry(token.as_bytes()).map(UnixTime::as_secs);
         assert_eq!(expiry(&jwt(r#"{"exp":12.5,"iss":"a"}"#)), Some(12));
         for opaque in ["opaque", "a.b.c", "", "..", &jwt("{}"), &jwt(r#"{"exp":"1"}"#)] {
             assert_eq!(expiry(opaque), None, "{opaque}");

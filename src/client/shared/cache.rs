@@ -1,5 +1,5 @@
-//! The store that several processes share, held at arm's length: every call is short, and none that
-//! fails matters.
+//! Calls to the store that several processes share: each is bounded in time, and a failed one only means
+//! that the client works without the store.
 
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
@@ -11,8 +11,12 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
-use crate::client::shared::seal::{Names, Seal, Stored};
+#[cfg(not(feature = "shared-cache"))]
+use crate::client::shared::absent::Seal;
+#[cfg(feature = "shared-cache")]
+use crate::client::shared::seal::Seal;
 use crate::client::shared::store::{StoreError, StoreErrorKind, TokenStore};
+use crate::client::shared::stored::{Names, Stored};
 use crate::clock::monotonic;
 use crate::digest::{Digest, hex, random};
 use crate::json;
@@ -21,33 +25,33 @@ use crate::telemetry::{count, event};
 /// How long one call may take.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// How long a store that failed is left alone.
+/// How long a store that failed isn't called.
 const REST: Duration = Duration::from_secs(1);
 
-/// A [`TokenStore`], and the key to what is in it.
+/// A [`TokenStore`], and the key that its values are encrypted with.
 pub(crate) struct SharedCache {
     store: Box<dyn TokenStore>,
     seal: Seal,
     rests_until: Mutex<Option<Instant>>,
 }
 
-/// The value as it lies in the store, by which it can be taken out again.
+/// A value as the store has it, which is needed to remove it.
 #[derive(Clone)]
 pub(crate) struct Sealed {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,
 }
 
-/// The right to fetch, which no other process has at the same time, as long as the store works.
+/// The right to fetch, which only one process has at a time, as long as the store works.
 pub(crate) struct Lease {
     key: String,
     owner: String,
 }
 
-/// What became of asking for a [`Lease`].
+/// The result of asking for a [`Lease`].
 pub(crate) enum Locked {
     Taken(Lease),
-    /// By another process.
+    /// Another process has it.
     Busy,
     /// The store doesn't work.
     Unknown,
@@ -62,20 +66,24 @@ impl SharedCache {
         self.seal.names(distinction, fingerprint)
     }
 
-    /// Returns the token under this key, and how it lies there.
+    /// Returns the token under this key, and its value in the store.
     pub(crate) async fn get(&self, key: &str) -> Option<(Stored, Sealed)> {
         let value = self.call("get", self.store.get(key)).await??;
         let stored = self.seal.open(key, &value);
         if stored.is_none() {
             count!("tower_bearer_client_store_failures_total", "call" => "open");
-            event!(WARN, "client_store_failed: the shared cache holds what this key can't open");
+            event!(
+                WARN,
+                "client_store_failed: a value of the shared cache can't be decrypted with this key"
+            );
         }
         Some((stored?, Sealed { key: key.into(), value }))
     }
 
-    /// Makes a token ready to be put; `None` if it would be no good to others.
+    /// Encrypts a token for the store; `None` if other processes couldn't use it.
     pub(crate) fn seal(&self, key: &str, stored: &Stored) -> Option<Sealed> {
-        if is_bound(stored.access_token.as_bytes()) {
+        // A process that knows the name has the key that the token is bound to.
+        if !stored.is_bound && is_bound(stored.access_token.as_bytes()) {
             return None;
         }
         Some(Sealed { key: key.into(), value: self.seal.seal(key, stored)? })
@@ -89,7 +97,7 @@ impl SharedCache {
         self.call("remove", self.store.remove(&sealed.key, &sealed.value)).await;
     }
 
-    /// Asks for the right to fetch, for as long as a fetch can take.
+    /// Asks for the right to fetch, for as long as a fetch may take.
     pub(crate) async fn lock(&self, key: &str, ttl: Duration) -> Locked {
         let Ok(owner) = random::<16>() else { return Locked::Unknown };
         let owner = hex(&owner);
@@ -104,7 +112,7 @@ impl SharedCache {
         self.call("unlock", self.store.unlock(&lease.key, &lease.owner)).await;
     }
 
-    /// Makes a call, unless one has failed just now. `None` is a failure.
+    /// Makes a call, unless one has failed a moment ago; `None` if it fails.
     async fn call<T>(
         &self,
         call: &'static str,
@@ -120,7 +128,7 @@ impl SharedCache {
             Err(error) => error,
         };
         count!("tower_bearer_client_store_failures_total", "call" => call);
-        event!(WARN, call, error = %crate::cause::Report(&error), "client_store_failed: getting on without the shared cache");
+        event!(WARN, call, error = %crate::cause::Report(&error), "client_store_failed: continuing without the shared cache");
         // A full store can still be read.
         if error.kind() != StoreErrorKind::Full {
             let until = monotonic().checked_add(REST);
@@ -130,8 +138,8 @@ impl SharedCache {
     }
 }
 
-/// Returns `true` for a JWT that says that it is bound to a key or certificate (`cnf`, RFC 7800 §3.1):
-/// that of the process which asked for it, and no other's.
+/// Returns `true` for a JWT that is bound to a key or certificate (`cnf`, RFC 7800 §3.1), which only the
+/// process that requested it has.
 fn is_bound(token: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Claims {
@@ -140,7 +148,7 @@ fn is_bound(token: &[u8]) -> bool {
     let payload = token.split(|byte| *byte == b'.').nth(1);
     let payload = payload.and_then(|payload| BASE64_URL_SAFE_NO_PAD.decode(payload).ok());
     let payload = Zeroizing::new(payload.unwrap_or_default());
-    // An object that can't be read strictly may say anything.
+    // An object that can't be read strictly may be bound.
     payload.trim_ascii_start().starts_with(b"{")
         && json::parse(&payload).map_or(true, |claims: Claims| claims.cnf.is_some())
 }

@@ -1,4 +1,4 @@
-//! What is put into a shared store: encrypted, and bound to its key.
+//! Encrypts tokens for a shared store, binds each to its key there, and makes the names of those keys.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use chacha20poly1305::{Key, Tag, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::client::shared::stored::{Names, Stored};
 use crate::clock::UnixTime;
 use crate::digest::{Digest, Parts, hex, random};
 use crate::error::ConfigError;
 use crate::json;
 use crate::secret::Secret;
 
-/// The first byte of every value: this format. Others are as good as no value.
+/// The first byte of every value: the version of its format. Values of other versions count as none.
 const VERSION: u8 = 1;
 const NONCE: usize = 24;
 const TAG: usize = 16;
@@ -22,26 +23,11 @@ const TAG: usize = 16;
 /// Encrypts values, and names their keys.
 ///
 /// A value is the version, a random nonce, the ciphertext and the tag of XChaCha20-Poly1305, whose
-/// associated data are the version and the store's key: a value that is moved to another key, or
-/// that was written without the secret, is no value.
+/// associated data are the version and the store's key: a value that was moved to another key, or
+/// written without the secret, is rejected.
 pub(crate) struct Seal {
     cipher: XChaCha20Poly1305,
     naming: Zeroizing<Digest>,
-}
-
-/// A token as the store has it.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) access_token: Zeroizing<String>,
-    pub(crate) scopes: Option<String>,
-    pub(crate) obtained: UnixTime,
-    pub(crate) lifetime: Duration,
-}
-
-/// The two keys of one grant in the store.
-pub(crate) struct Names {
-    pub(crate) value: String,
-    pub(crate) lock: String,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -55,6 +41,8 @@ struct Plain<'a> {
     obtained: f64,
     #[serde(rename = "l")]
     lifetime: u64,
+    #[serde(default, rename = "b", skip_serializing_if = "std::ops::Not::not")]
+    is_bound: bool,
 }
 
 impl Seal {
@@ -74,8 +62,8 @@ impl Seal {
 
     /// Names the keys of a grant with this secret.
     ///
-    /// The names depend on the shared secret too: an observer learns nothing that a weak
-    /// client secret could be guessed by.
+    /// The names depend on the shared secret too, so that an observer can't use them to guess a weak client
+    /// secret.
     pub(crate) fn names(&self, distinction: &Digest, fingerprint: &Digest) -> Names {
         let name = Parts::new("name").part(*self.naming).part(distinction).part(fingerprint);
         let name = hex(&name.finish());
@@ -85,13 +73,14 @@ impl Seal {
         }
     }
 
-    /// Encrypts a token for this key; `None` if there are no random numbers.
+    /// Encrypts a token for this key; `None` if no random numbers are available.
     pub(crate) fn seal(&self, key: &str, stored: &Stored) -> Option<Vec<u8>> {
         let plain = Plain {
             access_token: Cow::Borrowed(&stored.access_token),
             scopes: stored.scopes.as_deref().map(Cow::Borrowed),
             obtained: stored.obtained.as_secs_f64(),
             lifetime: stored.lifetime.as_secs(),
+            is_bound: stored.is_bound,
         };
         let plain = Zeroizing::new(serde_json::to_vec(&plain).ok()?);
         let nonce = random::<NONCE>().ok()?;
@@ -106,7 +95,7 @@ impl Seal {
         Some(value)
     }
 
-    /// Decrypts what was found under this key; `None` if it isn't one of ours.
+    /// Decrypts a value that was found under this key; `None` if it wasn't written for it with this secret.
     pub(crate) fn open(&self, key: &str, value: &[u8]) -> Option<Stored> {
         let value = value.strip_prefix(&[VERSION])?;
         let (nonce, value) = value.split_first_chunk::<NONCE>()?;
@@ -123,6 +112,7 @@ impl Seal {
             scopes: plain.scopes.map(Cow::into_owned),
             obtained: UnixTime::from_secs_f64(plain.obtained)?,
             lifetime: Duration::from_secs(plain.lifetime),
+            is_bound: plain.is_bound,
         })
     }
 }
@@ -145,6 +135,7 @@ mod tests {
             scopes: Some("a b".into()),
             obtained: UnixTime::from_secs_f64(1_700_000_000.5).unwrap(),
             lifetime: Duration::from_secs(600),
+            is_bound: false,
         }
     }
 

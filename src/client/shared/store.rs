@@ -1,3 +1,5 @@
+//! The trait of a store that several processes share, and its errors.
+
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -16,13 +18,13 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 /// before they come here. The caller bounds the time of each call, and continues without the store
 /// when a call fails: a store neither retries nor hides a failure.
 ///
-/// Removing and releasing compare and delete in one step. Where a store can't do that, it may do
-/// nothing instead: what was to go then goes when its time is over.
+/// Removing and releasing compare and delete atomically. A store that can't do that may do nothing
+/// instead: the value or the lock then expires.
 ///
 /// # Errors
 ///
-/// Each method fails with a [`StoreError`] if the store couldn't do what was asked. That there is no
-/// value, another value or another's lock is no failure.
+/// Each method fails with a [`StoreError`] if the store couldn't do what was asked. A missing value, a
+/// different value and another process's lock are no failures.
 ///
 /// # Examples
 ///
@@ -61,7 +63,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>>
 ///         Box::pin(async move { self.0.add(key, owner.into(), ttl).await.map_err(failed) })
 ///     }
 ///
-///     // This one can't compare and delete: locks and refused tokens end with their time.
+///     // This store can't compare and delete: locks and refused tokens expire.
 ///     fn remove<'a>(&'a self, _: &'a str, _: &'a [u8]) -> StoreFuture<'a, ()> {
 ///         Box::pin(async { Ok(()) })
 ///     }
@@ -75,7 +77,7 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Returns the value, if there is one.
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>>;
 
-    /// Sets the value, which is gone by itself after `ttl`.
+    /// Sets the value, which expires after `ttl`.
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, ttl: Duration) -> StoreFuture<'a, ()>;
 
     /// Removes the value only if it is still this one (compare and delete).
@@ -132,13 +134,14 @@ pub enum StoreErrorKind {
     Unavailable,
     /// It has no room for another value.
     Full,
-    /// It refuses the user name or password, or wants one.
+    /// It refuses the user name or password, or requires one.
     Authentication,
-    /// It doesn't let this user do it: a command, or a key of this name.
+    /// It doesn't permit this user the command, or a key of this name.
     Permission,
-    /// There is no TLS session with it.
+    /// No TLS session with it could be established.
     Tls,
-    /// It is a node of a cluster, which answers for its own keys only.
+    /// No server of its cluster answers for the key, or it is a server of a cluster and was configured as a
+    /// single server.
     Cluster,
     /// Anything else, such as an answer that can't be understood.
     Other,
@@ -180,10 +183,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Full => "the token store is full",
             StoreErrorKind::Authentication => "the token store refuses the user name or password",
             StoreErrorKind::Permission => "the token store doesn't permit this user to do that",
-            StoreErrorKind::Tls => "there is no TLS session with the token store",
-            StoreErrorKind::Cluster => {
-                "the token store is a node of a cluster, which isn't supported"
-            }
+            StoreErrorKind::Tls => "no TLS session with the token store could be established",
+            StoreErrorKind::Cluster => "no server of the token store's cluster answers for the key",
             StoreErrorKind::Other => "the token store failed",
         })
     }

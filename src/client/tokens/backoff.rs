@@ -1,51 +1,51 @@
-//! How long a failure stands before the server is asked again: a pure function.
+//! How long a failure is cached before the server is asked again, as a pure function.
 
 use std::time::Duration;
 
 use crate::clock::doubled;
 
-/// No wait is longer, whatever `Retry-After` says: the server may be back sooner than it thought.
+/// The longest wait, whatever `Retry-After` says: the server may recover sooner than it expected.
 pub(crate) const LONGEST: Duration = Duration::from_secs(300);
 
-/// The first pause after failures that don't pass by themselves.
+/// The first wait after a permanent failure.
 const FIRST_PERMANENT: Duration = Duration::from_secs(10);
 
-/// Of failures that pass by themselves.
+/// The first wait after a temporary failure.
 const FIRST_TRANSIENT: Duration = Duration::from_millis(500);
 const LONGEST_TRANSIENT: Duration = Duration::from_secs(60);
 
-/// What a failure calls for.
+/// What decides for how long a failure is cached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cause {
     pub(crate) permanent: bool,
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// Returns how long no call asks again after the `count`th failure in a row (from 1).
+/// Returns for how long no call asks again after the `count`th failure in a row (from 1).
 ///
 /// The wait doubles with each failure, up to the longest one. `jitter` (0 to 1) adds up to a half of
-/// it, or a tenth of what the server asked for: it has asked all others for the same.
+/// it, or a tenth of what the server asked for, which it has asked all its clients for.
 pub(crate) fn rest(cause: Cause, count: u32, jitter: f64) -> Duration {
     let (first, longest) = if cause.permanent {
         (FIRST_PERMANENT, LONGEST)
     } else {
         (FIRST_TRANSIENT, LONGEST_TRANSIENT)
     };
-    // The longest wait is spread, too: with the jitter it is no longer than promised.
+    // The longest wait is spread, too, and includes the jitter.
     let doubled = doubled(first, count.saturating_sub(1), longest.mul_f64(2.0 / 3.0));
     let asked = cause.retry_after.unwrap_or_default().min(LONGEST);
     let spread = doubled.mul_f64(0.5).max(asked.mul_f64(0.1)).mul_f64(jitter.clamp(0.0, 1.0));
     doubled.max(asked).saturating_add(spread).min(LONGEST)
 }
 
-/// How often one fetch tries, while callers may be waiting for it.
+/// How many attempts one fetch makes.
 pub(crate) const ATTEMPTS: u32 = 3;
 
-/// A fetch waits no longer than this for a server that said when to come back.
+/// The longest `Retry-After` that a fetch waits for between two attempts.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Returns how long one fetch waits after its `attempt`th try (from 1) before it tries once more;
-/// `None` if it is to give up.
+/// Returns how long one fetch waits after its `attempt`th attempt (from 1) before the next; `None` if it
+/// gives up.
 pub(crate) fn pause(cause: Cause, attempt: u32, jitter: f64) -> Option<Duration> {
     if cause.permanent || attempt >= ATTEMPTS {
         return None;

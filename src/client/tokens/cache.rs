@@ -1,7 +1,7 @@
-//! One token: kept while it serves, replaced before it doesn't, fetched once however many wait.
+//! The state of one grant's token: whether a call uses the token, waits for a fetch, starts one or fails.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,113 +12,111 @@ use tokio::time::Instant;
 
 use crate::client::grant::error::{TokenError, TokenErrorKind};
 use crate::client::tokens::failed::{Failed, RefusedFetch};
+use crate::client::tokens::health::TokenHealth;
 use crate::client::tokens::held::Held;
+use crate::client::tokens::polled::Polled;
 use crate::client::tokens::refusals::{Invalidation, Refusals};
 use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
 use crate::clock::{UnixTime, monotonic};
-use crate::credentials::known::Known;
+use crate::credentials::fingerprinted::FingerprintedSecret;
 
-/// What one grant has: a token, or the reason why not.
+/// The cache entry of one grant: its token, or the failure that stands in its place.
 #[derive(Default)]
 pub(crate) struct Entry {
     held: ArcSwapOption<Held>,
     state: Mutex<State>,
     /// When it was last used, in nanoseconds.
     used: AtomicU64,
+    /// Whether permanent failures are cached for a short while only.
+    brief: bool,
 }
 
 #[derive(Default)]
 struct State {
     flight: Option<Flying>,
-    /// How many fetches were begun.
+    /// How many fetches were started.
     begun: u64,
     failed: Option<Failed>,
-    /// Whether an operator says that what was wrong is fixed, maybe the secret.
+    /// Whether an operator has called `reset`: the secret may have changed.
     reset: bool,
     refusals: Refusals,
     /// The last token that a server has refused.
     rejected: Option<Token>,
-    /// When the newest token that was refused was obtained.
+    /// When the newest refused token was obtained.
     floor: Option<UnixTime>,
 }
 
-/// What a fetch ends with, for all who wait for it.
+/// The result of a fetch, for all calls that wait for it.
 type Arrival = watch::Receiver<Option<Result<Token, TokenError>>>;
 
-/// A fetch under way, for those who wait for it.
+/// The outcome of a fetch: a token and, if it may be kept, its schedule.
+type Fetch = Result<(Token, Option<Held>), RefusedFetch>;
+
+/// A fetch under way, as calls that wait for it see it.
 #[derive(Clone)]
 pub(crate) struct Flying {
     pub(crate) arrival: Arrival,
-    /// Where it runs.
+    /// The runtime that it runs in.
     pub(crate) runtime: Option<Handle>,
     urgency: Urgency,
     number: u64,
 }
 
-/// What is asked for.
+/// What a call needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    /// The token that a server has refused: this one won't do.
+    /// The token that a server has refused: another one is needed.
     pub(crate) unlike: Option<&'a Token>,
     pub(crate) secret_can_change: bool,
-    /// Where a fetch would run.
+    /// The runtime that a fetch would run in.
     pub(crate) runtime: Option<&'a Handle>,
 }
 
-/// What is to be done for a token.
+/// What a call has to do for its token.
 pub(crate) enum Step {
     Serve(Token),
     Fail(TokenError),
     Wait(Flying),
-    /// Fetch; if a token serves meanwhile, no caller need wait.
+    /// Carry out the order; if a token is usable meanwhile, the call returns that at once.
     Fetch(Box<Order>, Flying, Option<Token>),
 }
 
-/// A fetch to be carried out, once.
+/// A fetch that is to be carried out exactly once.
 pub(crate) struct Order {
     entry: Arc<Entry>,
     arrival: watch::Sender<Option<Result<Token, TokenError>>>,
-    /// What is held now.
+    /// The token that is held now.
     pub(crate) held: Option<Arc<Held>>,
-    /// What must not be taken from the shared store.
+    /// The token that must not be taken from the shared store.
     pub(crate) rejected: Option<Token>,
-    /// Nor what was obtained no later than this.
+    /// Tokens obtained at this time or before must not be taken from there either.
     pub(crate) floor: Option<UnixTime>,
-    /// Whether a server has refused what is held.
+    /// Whether a server has refused the token that is held.
     pub(crate) suspect: bool,
-    /// Whether the secret's provider is to be asked first.
+    /// Whether the providers of the secret and of the key have to be asked first.
     pub(crate) reset: bool,
-    /// The error that stands unless there is another secret than these.
-    pub(crate) probe: Option<(TokenError, Vec<Known>)>,
+    /// The cached error, and the secrets that it is for: only another secret is a reason to fetch.
+    pub(crate) probe: Option<(TokenError, Vec<FingerprintedSecret>)>,
     serves: bool,
     number: u64,
     pub(crate) urgency: Urgency,
     pub(crate) polled: Polled,
 }
 
-/// Whether a fetch is being polled. If its order is dropped meanwhile, it unwinds.
-#[derive(Clone, Default)]
-pub(crate) struct Polled(Arc<AtomicBool>);
-
-impl Polled {
-    /// Notes it while `poll` runs.
-    pub(crate) fn during<T>(&self, poll: impl FnOnce() -> T) -> T {
-        self.0.store(true, Ordering::Relaxed);
-        let polled = poll();
-        self.0.store(false, Ordering::Relaxed);
-        polled
-    }
-}
-
 impl Entry {
-    /// Returns the token if nothing need be done for it.
+    /// Creates the entry of one caller.
+    pub(crate) fn for_caller() -> Self {
+        Self { brief: true, ..Self::default() }
+    }
+
+    /// Returns the token if it isn't due yet.
     pub(crate) fn fresh(&self, now: Instant) -> Option<Token> {
         let held = self.held.load();
         held.as_ref().filter(|held| now < held.soft).map(|held| held.token.clone())
     }
 
-    /// Notes a use, `since` some moment that is the same for all entries.
+    /// Records a use, as the time `since` a moment that is the same for all entries.
     pub(crate) fn touch(&self, since: Duration) {
         self.used.store(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -127,15 +125,25 @@ impl Entry {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if what is known here is more than a token: a failure that stands, or a fetch
-    /// under way.
+    /// Returns the health of the grant.
+    pub(crate) fn health(&self, now: Instant) -> TokenHealth {
+        let state = self.lock();
+        let held = self.held.load();
+        let left = held.as_ref().map(|held| held.serves_for(now));
+        TokenHealth {
+            serves_for: left.filter(|left| !left.is_zero()),
+            failure: state.failed.as_ref().map(|failed| (failed.error.clone(), failed.count())),
+        }
+    }
+
+    /// Returns `true` if the entry holds state beside a token: a cached failure, or a fetch under way.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         let state = self.lock();
         let flies = state.flight.as_ref().is_some_and(Flying::is_alive);
         flies || state.failed.as_ref().is_some_and(|failed| failed.is_remembered(now))
     }
 
-    /// Decides what is to be done for a token.
+    /// Decides what a call has to do for its token.
     pub(crate) fn next(self: &Arc<Self>, now: Instant, ask: Ask<'_>) -> Step {
         let mut state = self.lock();
         let held = self.held.load_full();
@@ -190,24 +198,14 @@ impl Entry {
         Step::Fetch(Box::new(order), flying, serving)
     }
 
-    /// Ends a fetch: keeps the token, or the failure, and wakes all who wait.
+    /// Ends a fetch: keeps the token, or the failure, and wakes all calls that wait.
     ///
-    /// A token that can't be held is handed to those who wait, and to no caller after them.
-    pub(crate) fn finish(
-        &self,
-        order: Order,
-        result: Result<(Token, Option<Held>), RefusedFetch>,
-        now: Instant,
-    ) {
+    /// A token that can't be held is given to the calls that wait, and to none after them.
+    pub(crate) fn finish(&self, order: Order, result: Fetch, now: Instant) {
         self.end(&order, result, now);
     }
 
-    fn end(
-        &self,
-        order: &Order,
-        result: Result<(Token, Option<Held>), RefusedFetch>,
-        now: Instant,
-    ) {
+    fn end(&self, order: &Order, result: Fetch, now: Instant) {
         let mut state = self.lock();
         let is_current = state.flight.as_ref().is_some_and(|it| it.number == order.number);
         let result = match result {
@@ -223,7 +221,8 @@ impl Entry {
                 let error = refused.error.clone();
                 if is_current {
                     let before = state.failed.take();
-                    state.failed = Some(Failed::after(before, refused, order.serves, now));
+                    state.failed =
+                        Some(Failed::after(before, refused, order.serves, self.brief, now));
                 }
                 Err(error)
             }
@@ -235,7 +234,7 @@ impl Entry {
         order.arrival.send_replace(Some(result));
     }
 
-    /// Returns `true` if a fetch that was given up has brought something after all.
+    /// Returns `true` if a fetch that was given up has brought a newer token after all.
     fn is_news(&self, held: Option<&Held>) -> bool {
         let before = self.held.load();
         held.is_some_and(|held| {
@@ -243,13 +242,34 @@ impl Entry {
         })
     }
 
-    /// Ends a fetch that found nothing new: the failure stands as it is.
-    pub(crate) fn land_unchanged(&self, order: Order, error: TokenError) {
+    /// Ends a fetch that had only to check whether the held token is still current. Returns `false` if the
+    /// token was refused meanwhile: the updated order then has to be fetched.
+    pub(crate) fn finish_confirmed(&self, order: &mut Order, again: Held) -> bool {
+        let mut state = self.lock();
+        order.suspect = state.refusals.suspects(&again.token);
+        let (held, then) = (self.held.load_full(), order.held.as_ref().map(Arc::as_ptr));
+        if order.suspect || held.as_ref().map(Arc::as_ptr) != then {
+            (order.held, order.floor) = (held, state.floor);
+            order.rejected = state.rejected.clone();
+            return false;
+        }
+        let token = again.token.clone();
+        self.held.store(Some(Arc::new(again)));
+        if state.flight.as_ref().is_some_and(|it| it.number == order.number) {
+            (state.flight, state.failed) = (None, None);
+        }
+        drop(state);
+        order.arrival.send_replace(Some(Ok(token)));
+        true
+    }
+
+    /// Ends a fetch that found no other secret: the cached failure stays as it is.
+    pub(crate) fn finish_unchanged(&self, order: Order, error: TokenError) {
         self.abandon(order.number);
         order.arrival.send_replace(Some(Err(error)));
     }
 
-    /// Gives up a fetch whose runtime isn't run: the next call makes another.
+    /// Gives up a fetch whose runtime isn't run: the next call starts another.
     pub(crate) fn give_up(&self, flying: &Flying) {
         self.abandon(flying.number);
     }
@@ -261,8 +281,8 @@ impl Entry {
         }
     }
 
-    /// Notes that a server has refused a token. If that is the one held, it is due from now on: it
-    /// serves until there is another.
+    /// Records that a server has refused a token. If that is the one held, it is due from now on, and stays
+    /// in use until there is another.
     pub(crate) fn refuse(&self, token: &Token, origin: &str, now: Instant) -> Invalidation {
         let mut state = self.lock();
         let held = self.held.load_full();
@@ -285,9 +305,11 @@ impl Entry {
         verdict
     }
 
-    /// Forgets failures and refusals: the next call for a token that is due asks the server.
+    /// Discards failures and refusals: the next call for a token that is due asks the server. A fetch under
+    /// way may use the old secret: it continues for the calls that wait for it already.
     pub(crate) fn reset(&self) {
         let mut state = self.lock();
+        state.flight = None;
         state.failed = None;
         state.reset = true;
         state.refusals = Refusals::default();
@@ -298,12 +320,15 @@ impl Entry {
     }
 }
 
-/// A fetch in which something panics, the transport, the store or the secret's provider, has failed.
-/// One that is dropped with its runtime hasn't, for whatever reason that ends: the next call makes
-/// another.
+/// A fetch in which the transport, the store or the secret's provider panics has failed. One that is dropped
+/// with its runtime hasn't: the next call starts another.
 impl Drop for Order {
     fn drop(&mut self) {
-        let unwinds = self.polled.0.load(Ordering::Relaxed);
+        // It was never started.
+        if self.reset {
+            self.entry.lock().reset = true;
+        }
+        let unwinds = self.polled.is_under_way();
         let landed = self.arrival.borrow().is_some();
         if unwinds && !landed {
             let error = TokenError::new(TokenErrorKind::NoRuntime);
@@ -313,8 +338,33 @@ impl Drop for Order {
 }
 
 impl Flying {
-    /// Returns `true` unless it ended with its runtime.
+    /// Returns `true` unless it was dropped with its runtime.
     fn is_alive(&self) -> bool {
         self.arrival.has_changed().is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // As in a call without a runtime, which can begin none.
+    #[test]
+    fn fc10_a_fetch_that_is_never_begun_leaves_the_reset_to_the_next() {
+        let entry = Arc::new(Entry::default());
+        let order = || {
+            let ask = Ask { unlike: None, secret_can_change: false, runtime: None };
+            match entry.next(monotonic(), ask) {
+                Step::Fetch(order, ..) => order,
+                _ => panic!("there is nothing else to do"),
+            }
+        };
+        assert!(!order().reset);
+        entry.reset();
+        assert!(order().reset);
+        let mut begun = order();
+        assert!(mem::take(&mut begun.reset));
+        drop(begun);
+        assert!(!order().reset);
     }
 }

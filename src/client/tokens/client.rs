@@ -1,3 +1,5 @@
+//! The token client and its builder: transport, clock, cache bounds and the shared store.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +8,11 @@ use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::discovery::Discoveries;
 use crate::client::grant::error::TokenError;
+#[cfg(feature = "shared-cache")]
 use crate::client::shared::cache::SharedCache;
+#[cfg(feature = "shared-cache")]
 use crate::client::shared::seal::Seal;
+#[cfg(feature = "shared-cache")]
 use crate::client::shared::store::TokenStore;
 use crate::client::tokens::core::Core;
 use crate::client::tokens::pool::Pool;
@@ -16,6 +21,7 @@ use crate::client::tokens::source::TokenSource;
 use crate::client::tokens::token::Token;
 use crate::clock::{Clock, SystemClock, monotonic};
 use crate::error::{ConfigError, within};
+#[cfg(feature = "shared-cache")]
 use crate::secret::Secret;
 use crate::telemetry::describe_metrics;
 use crate::transport::{CONNECT_TIMEOUT, Limits, Transport, default_transport};
@@ -25,14 +31,14 @@ const HOUR: Duration = Duration::from_secs(3_600);
 /// The most bytes of a token endpoint's answer.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Gets and keeps the tokens of any number of grants, kept apart from each other.
+/// Fetches and caches the tokens of any number of grants, kept apart from each other.
 ///
 /// One handle serves all tenants; clones share the cache. For a single grant,
 /// [`TokenSource::new`] is shorter.
 ///
-/// A fetch runs in the Tokio runtime of the call that began it. If that one is kept but not run, such
-/// as one of the current thread after `block_on`, callers elsewhere who want the same token notice
-/// within two seconds, and one of them fetches it instead. A runtime needs timers
+/// A fetch runs in the Tokio runtime of the call that started it. If that runtime exists but isn't driven,
+/// such as a current-thread one after `block_on`, calls elsewhere for the same token notice within two
+/// seconds, and one of them fetches it instead. A runtime needs timers
 /// (`Builder::enable_time`); in one without, a call that has to wait fails.
 ///
 /// ```
@@ -56,10 +62,11 @@ pub struct TokenClient {
 }
 
 /// Builds a [`TokenClient`].
-#[must_use = "a client isn't there until it is built"]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct TokenClientBuilder {
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
+    #[cfg(feature = "shared-cache")]
     shared: Option<(Box<dyn TokenStore>, Secret)>,
     capacity: usize,
     per_tenant: usize,
@@ -74,6 +81,7 @@ impl TokenClient {
         TokenClientBuilder {
             transport: None,
             clock: Arc::new(SystemClock),
+            #[cfg(feature = "shared-cache")]
             shared: None,
             capacity: 1_024,
             per_tenant: 64,
@@ -104,6 +112,10 @@ impl TokenClient {
         self.source(grant).token().await
     }
 
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// Discards, for all grants, cached failures and refusals: see [`TokenSource::reset`].
     pub fn reset(&self) {
         self.pool.reset();
@@ -131,8 +143,10 @@ impl TokenClientBuilder {
     /// Shares tokens with other processes through a store.
     ///
     /// What is put there is encrypted with this key, of at least 32 random bytes, which all the
-    /// processes have. A store that fails costs a fetch a fifth of a second at most, is then left alone
+    /// processes have. A store that fails costs a fetch a fifth of a second at most, is then not called
     /// for a second, and is never the cause of an error.
+    #[cfg(feature = "shared-cache")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "shared-cache")))]
     pub fn shared(mut self, store: impl TokenStore, key: Secret) -> Self {
         self.shared = Some((Box::new(store), key));
         self
@@ -145,7 +159,7 @@ impl TokenClientBuilder {
         self
     }
 
-    /// Sets how many of these one tenant may have, at least one; 64 by default. A tenant that
+    /// Sets how many grants one tenant may have in the cache, at least one; 64 by default. A tenant that
     /// exceeds it evicts its own entries, and no other tenant's.
     pub fn per_tenant(mut self, grants: usize) -> Self {
         self.per_tenant = grants;
@@ -184,20 +198,23 @@ impl TokenClientBuilder {
     pub fn build(self) -> Result<TokenClient, ConfigError> {
         if self.capacity == 0 || self.per_tenant == 0 {
             return Err(ConfigError::new(
-                "the cache must hold at least one grant, and of each tenant",
+                "the cache must hold at least one grant, and one of each tenant",
             ));
         }
         within("timeout", self.timeout, Duration::from_millis(1)..=HOUR)?;
         if !(1..=10_000).contains(&self.concurrent_fetches) {
             return Err(ConfigError::new(format!(
-                "{} concurrent fetches can't be had: name a number from 1 to 10000",
+                "{} concurrent fetches aren't possible: set a number from 1 to 10000",
                 self.concurrent_fetches
             )));
         }
+        #[cfg(feature = "shared-cache")]
         let shared = match self.shared {
             Some((store, key)) => Some(SharedCache::new(store, Seal::new(&key)?)),
             None => None,
         };
+        #[cfg(not(feature = "shared-cache"))]
+        let shared = None;
         let transport = match self.transport {
             Some(transport) => transport,
             None => default_transport(CONNECT_TIMEOUT)?,
@@ -266,12 +283,14 @@ impl fmt::Debug for TokenClient {
 
 impl fmt::Debug for TokenClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenClientBuilder")
+        let mut debug = f.debug_struct("TokenClientBuilder");
+        debug
             .field("capacity", &self.capacity)
             .field("per_tenant", &self.per_tenant)
             .field("timeout", &self.timeout)
-            .field("concurrent_fetches", &self.concurrent_fetches)
-            .field("shared", &self.shared.is_some())
-            .finish_non_exhaustive()
+            .field("concurrent_fetches", &self.concurrent_fetches);
+        #[cfg(feature = "shared-cache")]
+        debug.field("shared", &self.shared.is_some());
+        debug.finish_non_exhaustive()
     }
 }

@@ -1,3 +1,5 @@
+//! What all fetches of one token client share: transport, clock, caches and limits.
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,17 +11,17 @@ use crate::client::tokens::slots::Slots;
 use crate::clock::Clock;
 use crate::transport::{Limits, Transport};
 
-/// What all fetches of one client need.
+/// The parts of a client that all its fetches use.
 pub(crate) struct Core {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shared: Option<SharedCache>,
     pub(crate) discoveries: Discoveries,
     pub(crate) slots: Slots,
-    /// Of one exchange.
+    /// The limits of one HTTP exchange.
     pub(crate) limits: Limits,
-    /// Of one fetch, with all its exchanges.
+    /// The timeout of one fetch, with all its exchanges.
     pub(crate) timeout: Duration,
-    /// What uses are dated from.
+    /// The moment from which uses of entries are counted.
     pub(crate) started: Instant,
 }

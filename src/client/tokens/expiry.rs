@@ -1,8 +1,8 @@
-//! When a token is to be replaced: a pure function.
+//! When a token is replaced and when it is no longer used, as a pure function of its lifetime.
 
 use std::time::Duration;
 
-/// Longer lifetimes are not believed.
+/// The longest lifetime: longer ones are cut.
 pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// The widest margin: a token is used until this long before it expires, or later.
@@ -11,13 +11,13 @@ const WIDEST_MARGIN: Duration = Duration::from_secs(60);
 /// The ages at which a token is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Ages {
-    /// From here on it is replaced in the background, and serves meanwhile.
+    /// From this age on it is replaced in the background, and used meanwhile.
     pub(crate) soft: Duration,
-    /// From here on it serves no more.
+    /// From this age on it is no longer used.
     pub(crate) hard: Duration,
 }
 
-/// Returns how long before it expires a token of this lifetime serves no more.
+/// Returns how long before its expiry a token of this lifetime is no longer used.
 pub(crate) fn margin(lifetime: Duration) -> Duration {
     lifetime.checked_div(10).unwrap_or_default().min(WIDEST_MARGIN)
 }
@@ -25,9 +25,9 @@ pub(crate) fn margin(lifetime: Duration) -> Duration {
 impl Ages {
     /// Returns the ages for a lifetime; `None` if there is none.
     ///
-    /// The margin before expiry is a tenth of the lifetime, at most a minute: a fixed one would
-    /// never let a short-lived token serve. Replacing starts one to two tenths of the lifetime
-    /// before that, by `jitter` (0 to 1), lest all processes come at once.
+    /// The margin before expiry is a tenth of the lifetime, at most a minute: with a fixed one a
+    /// short-lived token could never be used. Replacing starts one to two tenths of the lifetime
+    /// before that, by `jitter` (0 to 1), so that processes don't all fetch at once.
     pub(crate) fn of(lifetime: Duration, jitter: f64) -> Option<Self> {
         let lifetime = lifetime.min(LONGEST);
         if lifetime.is_zero() {

@@ -1,3 +1,5 @@
+//! A failed fetch that is cached: for how long, and which secrets were refused.
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -5,42 +7,49 @@ use tokio::time::Instant;
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::backoff;
 use crate::clock::jitter;
-use crate::credentials::known::Known;
+use crate::credentials::fingerprinted::FingerprintedSecret;
 
-/// While the secret is refused, its provider is asked this often whether there is a new one.
+/// How often a provider is asked for a new secret while the server refuses the old one.
 const PROBE: Duration = Duration::from_secs(1);
+
+/// How long a permanent failure of one caller is cached: short, since the user may fix it at once.
+pub(crate) const BRIEF: Duration = Duration::from_secs(5);
 
 /// A fetch that failed.
 pub(crate) struct RefusedFetch {
     pub(crate) error: TokenError,
     /// The secrets that were refused.
-    pub(crate) secrets: Vec<Known>,
+    pub(crate) secrets: Vec<FingerprintedSecret>,
 }
 
-/// A failure that stands for a while.
+/// A failure that is cached.
 pub(crate) struct Failed {
     pub(crate) error: TokenError,
     /// The secrets that were refused.
-    pub(crate) refused: Vec<Known>,
-    /// How often in a row.
+    pub(crate) refused: Vec<FingerprintedSecret>,
+    /// How many fetches failed in a row.
     count: u32,
     until: Instant,
-    /// No caller noticed: a token served meanwhile.
+    /// Whether no caller noticed, since a token was usable meanwhile.
     unnoticed: bool,
     probed: Instant,
 }
 
 impl Failed {
-    /// Returns what stands after one more failure.
+    /// Returns the cached failure after one more failed fetch.
     pub(crate) fn after(
         before: Option<Self>,
         refused: RefusedFetch,
         unnoticed: bool,
+        brief: bool,
         now: Instant,
     ) -> Self {
         let before = before.filter(|failed| failed.unnoticed == unnoticed);
         let count = before.map_or(1, |failed| failed.count.saturating_add(1));
-        let rest = backoff::rest(refused.error.cause(), count, jitter());
+        let rest = match refused.error.cause().permanent {
+            true if brief => BRIEF,
+            _ => backoff::rest(refused.error.cause(), count, jitter()),
+        };
         Self {
             error: refused.error,
             refused: refused.secrets,
@@ -51,20 +60,24 @@ impl Failed {
         }
     }
 
+    pub(crate) const fn count(&self) -> u32 {
+        self.count
+    }
+
     /// Returns `true` if the server may be asked again.
     pub(crate) fn is_over(&self, now: Instant, token_serves: bool) -> bool {
-        // While a token served, there was time to wait; now a caller needs one. What the server
-        // asked for is kept nevertheless.
+        // While a token was usable, there was time to wait; now a caller needs one. A `Retry-After` is
+        // obeyed nevertheless.
         let urgent = self.unnoticed && !token_serves && self.error.retry_after().is_none();
         urgent || now >= self.until
     }
 
-    /// Returns `true` while it is worth knowing, be it for how often there was one in a row.
+    /// Returns `true` while it has to be kept, be it for the number of failures in a row.
     pub(crate) fn is_remembered(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.until) < backoff::LONGEST
     }
 
-    /// Returns `true` if it is time to see whether there is another secret, and notes that it was.
+    /// Returns `true` if it is time to look for another secret, and records the time.
     pub(crate) fn may_probe(&mut self, now: Instant) -> bool {
         let may =
             self.error.blames_credentials() && now.saturating_duration_since(self.probed) >= PROBE;

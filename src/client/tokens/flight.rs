@@ -1,6 +1,7 @@
-//! A fetch in a task of its own: it goes on when those who wait for it go away.
+//! Runs one fetch in its own task, which continues if its callers are dropped, through the shared cache.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,22 +10,24 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use zeroize::Zeroizing;
 
+use crate::client::dpop::Key;
 use crate::client::grant::definition::Grant;
 use crate::client::grant::error::{TokenError, TokenErrorKind};
-use crate::client::grant::exchange::{Fetched, Gate, fetch};
+use crate::client::grant::fetch::{Fetched, Gate, fetch};
 use crate::client::shared::cache::{Lease, Locked, Sealed, SharedCache};
-use crate::client::shared::seal::{Names, Stored};
+use crate::client::shared::stored::{Names, Stored};
 use crate::client::tokens::cache::{Entry, Order};
 use crate::client::tokens::core::Core;
 use crate::client::tokens::expiry;
 use crate::client::tokens::failed::RefusedFetch;
 use crate::client::tokens::held::Held;
 use crate::client::tokens::slots::Urgency;
+use crate::client::tokens::ties::Ties;
 use crate::client::tokens::token::Token;
 use crate::clock::{jitter, monotonic};
-use crate::credentials::known::Known;
+use crate::credentials::fingerprinted::FingerprintedSecret;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
-use crate::digest::Digest;
+use crate::digest::Parts;
 use crate::scope::ScopeSet;
 use crate::telemetry::{count, event, observe};
 
@@ -48,15 +51,15 @@ pub(crate) fn start(
     runtime.spawn(poll_fn(move |cx| polled.during(|| run.as_mut().poll(cx))));
 }
 
-/// Returns `false` if tasks in this runtime get no time: it is kept, and not run.
+/// Returns `false` if nothing drives this runtime, so that its tasks make no progress.
 pub(crate) async fn is_run(runtime: &Handle) -> bool {
     let (tell, told) = oneshot::channel();
     runtime.spawn(async move { tell.send(()) });
-    // A runtime that has ended has dropped the fetch, which is another matter.
+    // A runtime that has ended has dropped the fetch, which its waiters see by themselves.
     timeout(Duration::from_secs(1), told).await.is_ok()
 }
 
-/// Between two looks at what another process is fetching.
+/// The time between two lookups of a token that another process is fetching.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 fn after(start: Instant, duration: Duration) -> Instant {
@@ -71,22 +74,42 @@ struct Flight {
     urgency: Urgency,
 }
 
-/// What the shared cache gave.
+/// The result of consulting the shared cache.
 enum Consulted {
-    /// A token that another process has fetched.
+    /// There is a token that another process has fetched.
     Found(Held),
-    /// Nothing: fetch, with the right to do so, or without where the store doesn't work.
+    /// There is none: fetch, with a lease, or without where the store doesn't work.
     Nothing(Option<Lease>),
 }
 
 impl Flight {
     async fn run(self, mut order: Order) {
+        if mem::take(&mut order.reset) {
+            self.grant.definition().reset_sources();
+        }
+        let ties = Ties::current(&self.core, self.grant.definition(), self.deadline).await;
+        let ties = match ties {
+            Ok(ties) => ties,
+            Err(error) => {
+                let refused = RefusedFetch { error, secrets: Vec::new() };
+                return self.failed(order, refused);
+            }
+        };
+        // The fetch was only due to check what the token is bound to, and that is unchanged.
+        let now = monotonic();
+        let same = |held: &&Arc<Held>| now < held.due && ties.are_of(held);
+        let again = order.held.as_ref().filter(same).filter(|_| !order.suspect);
+        if let Some(again) = again.map(|held| ties.hold((**held).clone(), now))
+            && self.entry.finish_confirmed(&mut order, again)
+        {
+            return;
+        }
         let known = match self.secret(&order).await {
             Ok(known) => known,
             Err(None) => {
                 let error = order.probe.take().map(|(error, _)| error);
                 let error = error.unwrap_or_else(|| TokenError::new(TokenErrorKind::TimedOut));
-                return self.entry.land_unchanged(order, error);
+                return self.entry.finish_unchanged(order, error);
             }
             Err(Some(error)) => {
                 let refused = RefusedFetch { error, secrets: Vec::new() };
@@ -94,24 +117,22 @@ impl Flight {
             }
         };
         let refused = order.probe.take().map(|(_, refused)| refused).unwrap_or_default();
-        // A token that is bound to this process's certificate is no good to others, nor theirs here.
-        let by_certificate = self.grant.definition().by_certificate;
-        let Some(shared) = self.core.shared.as_ref().filter(|_| !by_certificate) else {
-            match self.fetch(known, refused).await {
+        // Other processes can't use a token that is bound to, or granted for, what only this process has.
+        let Some(shared) = self.core.shared.as_ref().filter(|_| self.grant.is_shareable()) else {
+            match self.fetch(known, &ties, refused).await {
                 Ok(fetched) => {
-                    let held = self.hold(&fetched, None);
+                    let held = self.hold(&fetched, &ties, None);
                     self.entry.finish(order, Ok((fetched.token, held)), monotonic());
                 }
                 Err(refused) => self.failed(order, refused),
             }
             return;
         };
-        let fingerprint = known.as_ref().map(|known| *known.fingerprint()).unwrap_or_default();
-        let names = self.names(shared, &fingerprint);
-        // It serves others until there is another, which takes its place in the store.
+        let names = self.names(shared, known.as_ref(), &ties);
+        // It stays for other processes until the new token replaces it in the store.
         let stale = order.held.as_ref().filter(|_| order.suspect);
         let stale = stale.and_then(|held| held.sealed.clone());
-        let lease = match self.consult(shared, &names, &order).await {
+        let lease = match self.consult(shared, (&names, &ties), &order).await {
             Consulted::Found(held) => {
                 count!("tower_bearer_client_cache_hits_total", "cache" => "l2");
                 let token = held.token.clone();
@@ -119,14 +140,14 @@ impl Flight {
             }
             Consulted::Nothing(lease) => lease,
         };
-        match self.fetch(known, refused).await {
+        match self.fetch(known, &ties, refused).await {
             Ok(fetched) => {
-                // Another secret than the one at first may have been the right one.
-                let key = self.names(shared, &fetched.fingerprint()).value;
-                let sealed = seal(shared, &key, &fetched);
-                let held = self.hold(&fetched, sealed.clone());
+                // The fetch may have succeeded with another secret than the first.
+                let name = self.names(shared, fetched.known.as_ref(), &ties).value;
+                let sealed = seal(shared, &name, &fetched);
+                let held = self.hold(&fetched, &ties, sealed.clone());
                 let ttl = held.as_ref().map(|held| held.serves_for(monotonic()));
-                // Those who wait needn't wait for the store.
+                // Calls that wait needn't wait for the store.
                 self.entry.finish(order, Ok((fetched.token, held)), monotonic());
                 if let (Some(sealed), Some(ttl)) = (&sealed, ttl) {
                     shared.put(sealed, ttl).await;
@@ -145,12 +166,12 @@ impl Flight {
         }
     }
 
-    /// Returns the secret to begin with, if the client has one.
-    async fn secret(&self, order: &Order) -> Result<Option<Known>, Option<TokenError>> {
+    /// Returns the secret for the first attempt, if the client has one.
+    async fn secret(
+        &self,
+        order: &Order,
+    ) -> Result<Option<FingerprintedSecret>, Option<TokenError>> {
         let Some(source) = self.grant.definition().auth.source() else { return Ok(None) };
-        if order.reset {
-            source.reset();
-        }
         if let Some((_, refused)) = &order.probe {
             let other = source.other_than(refused, self.core.limits.timeout);
             let other = timeout_at(self.deadline, other).await.ok().flatten();
@@ -163,27 +184,39 @@ impl Flight {
 
     async fn fetch(
         &self,
-        known: Option<Known>,
-        refused: Vec<Known>,
+        known: Option<FingerprintedSecret>,
+        ties: &Ties,
+        refused: Vec<FingerprintedSecret>,
     ) -> Result<Fetched, RefusedFetch> {
         let started = monotonic();
         let gate = Gate { urgency: &self.urgency, deadline: self.deadline };
-        let fetching = fetch(&self.core, self.grant.definition(), known, refused, gate);
+        let key = ties.key.as_ref();
+        let fetching = fetch(&self.core, &self.grant, known, key, refused, gate);
         let result = within(self.deadline, fetching).await;
         observe!(
             "tower_bearer_client_fetch_duration_seconds",
             monotonic().saturating_duration_since(started).as_secs_f64()
         );
         if result.is_ok() {
-            count!("tower_bearer_client_fetches_total", "result" => "ok");
+            self.count("ok");
         }
         result
+    }
+
+    fn count(&self, result: &'static str) {
+        let [issuer, tenant] = self.grant.party().labels();
+        count!(
+            "tower_bearer_client_fetches_total",
+            "result" => result,
+            "issuer" => issuer,
+            "tenant" => tenant
+        );
     }
 
     fn failed(&self, order: Order, mut refused: RefusedFetch) {
         refused.error = refused.error.about(self.grant.party());
         let error = &refused.error;
-        count!("tower_bearer_client_fetches_total", "result" => error.label());
+        self.count(error.label());
         event!(
             WARN,
             host = self.grant.host(),
@@ -193,35 +226,52 @@ impl Flight {
             endpoint = error.token_endpoint(),
             permanent = error.is_permanent(),
             error = %crate::cause::Report(error),
-            "client_retrieval_failed: no token could be had"
+            "client_retrieval_failed: no token could be obtained"
         );
         self.entry.finish(order, Err(refused), monotonic());
     }
 
-    fn names(&self, shared: &SharedCache, fingerprint: &Digest) -> Names {
-        shared.names(self.grant.distinction(), fingerprint)
+    /// Names the token of this grant, as obtained with this secret and bound to this key.
+    fn names(
+        &self,
+        shared: &SharedCache,
+        known: Option<&FingerprintedSecret>,
+        ties: &Ties,
+    ) -> Names {
+        let holder = self.grant.definition().auth.holder(known);
+        let of_both =
+            |key: &Arc<Key>| Parts::new("bound").part(holder).part(key.thumbprint()).finish();
+        shared.names(self.grant.distinction(), &ties.key.as_ref().map_or(holder, of_both))
     }
 
-    fn hold(&self, fetched: &Fetched, sealed: Option<Sealed>) -> Option<Held> {
+    fn hold(&self, fetched: &Fetched, ties: &Ties, sealed: Option<Sealed>) -> Option<Held> {
         let now = monotonic();
         let age = now.saturating_duration_since(fetched.asked);
         let token = fetched.token.clone();
-        Held::new(token, age, fetched.lifetime?, now, fetched.obtained, sealed)
+        let held = Held::new(token, age, fetched.lifetime?, now, fetched.obtained, sealed)?;
+        let held = if fetched.is_last { held.until_the_end() } else { held };
+        Some(ties.hold(held, now))
     }
 
-    /// Looks for the token that another process has fetched, or is fetching, for a bounded time.
-    async fn consult(&self, shared: &SharedCache, names: &Names, order: &Order) -> Consulted {
-        if let Some(held) = self.find(shared, names, order).await {
+    /// Looks for a token that another process has fetched, or waits for it to do so, for a bounded time.
+    async fn consult(
+        &self,
+        shared: &SharedCache,
+        (names, ties): (&Names, &Ties),
+        order: &Order,
+    ) -> Consulted {
+        let find = async || self.find(shared, &names.value, ties, order).await;
+        if let Some(held) = find().await {
             return Consulted::Found(held);
         }
-        // Long enough for the other's fetch, and leaving time for one of our own.
+        // Long enough for the other's fetch, and leaves time for a fetch by this process.
         let end = self.deadline.checked_sub(self.core.limits.timeout).unwrap_or(self.deadline);
         let mut pause = Duration::from_millis(25);
         loop {
             match shared.lock(&names.lock, self.core.timeout).await {
                 Locked::Taken(lease) => {
-                    // The other may have been done in between.
-                    let Some(held) = self.find(shared, names, order).await else {
+                    // The other process may have finished before the lock was taken.
+                    let Some(held) = find().await else {
                         return Consulted::Nothing(Some(lease));
                     };
                     shared.unlock(&lease).await;
@@ -232,25 +282,38 @@ impl Flight {
             }
             sleep(pause.mul_f64(1.0 + jitter())).await;
             pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-            if let Some(held) = self.find(shared, names, order).await {
+            if let Some(held) = find().await {
                 return Consulted::Found(held);
             }
         }
     }
 
-    /// Returns the token of the shared cache, if it is newer than ours and no server refused it.
-    async fn find(&self, shared: &SharedCache, names: &Names, order: &Order) -> Option<Held> {
-        let (stored, sealed) = shared.get(&names.value).await?;
+    /// Returns the token of the shared cache, if it is newer than the held one and no server refused it.
+    async fn find(
+        &self,
+        shared: &SharedCache,
+        name: &str,
+        ties: &Ties,
+        order: &Order,
+    ) -> Option<Held> {
+        let (stored, sealed) = shared.get(name).await?;
         let (now, wall) = (monotonic(), self.core.clock.now());
-        // The age of a token from the future is unknown; a small difference is within the margin.
+        // A token from the future has an unknown age; a small difference is within the margin.
         if stored.obtained.saturating_since(wall) > expiry::margin(stored.lifetime) {
             return None;
         }
         let age = wall.saturating_since(stored.obtained);
-        let left = stored.lifetime.saturating_sub(age);
+        // It is used no longer than the caller's token that this process has.
+        let caller = self.grant.caller().and_then(|caller| caller.expires);
+        let for_caller = caller.map(|expires| age.saturating_add(expires.saturating_since(wall)));
+        let is_last = for_caller.is_some_and(|longest| longest <= stored.lifetime);
+        let lifetime = for_caller.into_iter().fold(stored.lifetime, Duration::min);
+        let left = lifetime.saturating_sub(age);
         let scopes = stored.scopes.as_deref().map(ScopeSet::parse);
         let begin = now.checked_sub(age).unwrap_or(now);
-        let token = Token::new(stored.access_token.as_bytes(), scopes, begin, after(now, left))?;
+        let (text, end) = (stored.access_token.as_bytes(), after(now, left));
+        let token =
+            Token::new(text, scopes, begin, end, ties.key.clone().filter(|_| stored.is_bound))?;
         let is_ours = order
             .held
             .as_ref()
@@ -260,18 +323,21 @@ impl Flight {
         if is_ours || is_rejected || is_older {
             return None;
         }
-        Held::new(token, age, stored.lifetime, now, stored.obtained, Some(sealed))
+        let held = Held::new(token, age, lifetime, now, stored.obtained, Some(sealed))?;
+        let held = if is_last { held.until_the_end() } else { held };
+        Some(ties.hold(held, now))
     }
 }
 
-fn seal(shared: &SharedCache, key: &str, fetched: &Fetched) -> Option<Sealed> {
+fn seal(shared: &SharedCache, name: &str, fetched: &Fetched) -> Option<Sealed> {
     let stored = Stored {
         access_token: Zeroizing::new(fetched.token.expose_secret().to_owned()),
         scopes: fetched.token.granted_scopes().map(ToString::to_string),
         obtained: fetched.obtained,
         lifetime: fetched.lifetime?,
+        is_bound: fetched.token.bound().is_some(),
     };
-    shared.seal(key, &stored)
+    shared.seal(name, &stored)
 }
 
 async fn within(

@@ -1,4 +1,8 @@
-//! What is kept: tokens, when they end, and who fetches the next one.
+//! Cached tokens: when they end, and which call fetches the next one.
+//!
+//! A `source` or `on_behalf` takes the `cache` entry of a grant (`pool`) or caller (`subjects`), and `wait` does
+//! what the entry decides: use the `held` token, wait, or start a `flight`, which enters through `slots`.
+//! `expiry`, `backoff`, `failed` and `refusals` are the policies.
 
 pub(crate) mod backoff;
 pub(crate) mod cache;
@@ -7,10 +11,16 @@ pub(crate) mod core;
 pub(crate) mod expiry;
 pub(crate) mod failed;
 pub(crate) mod flight;
+pub(crate) mod health;
 pub(crate) mod held;
+pub(crate) mod on_behalf;
+pub(crate) mod polled;
 pub(crate) mod pool;
+pub(crate) mod readiness;
 pub(crate) mod refusals;
 pub(crate) mod slots;
 pub(crate) mod source;
+pub(crate) mod subjects;
+pub(crate) mod ties;
 pub(crate) mod token;
 pub(crate) mod wait;

@@ -1,4 +1,4 @@
-//! The tokens of many tenants, bounded.
+//! The cache entries of grants, bounded in all and for each tenant.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,7 +11,7 @@ use crate::client::tokens::cache::Entry;
 use crate::digest::Digest;
 use crate::telemetry::{change, count};
 
-/// An entry for each grant that was used of late.
+/// An entry for each recently used grant.
 pub(crate) struct Pool {
     capacity: usize,
     per_tenant: usize,
@@ -21,12 +21,12 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Entries {
     kept: HashMap<Digest, Kept>,
-    /// What had to make room while it was being fetched, or has just failed: otherwise more grants
-    /// than there is room for would ask again and again.
+    /// Entries that were evicted during a fetch or shortly after a failure: without them, more grants than
+    /// there is room for would fetch again and again.
     evicted: HashMap<Digest, Arc<Entry>>,
 }
 
-/// So many evicted ones are remembered, or four for each that is kept.
+/// The least number of evicted entries that are remembered; otherwise four for each that is kept.
 const FEWEST_EVICTED: usize = 4_096;
 
 struct Kept {
@@ -39,7 +39,7 @@ impl Pool {
         Self { capacity, per_tenant, entries: RwLock::default() }
     }
 
-    /// Returns the entry of a grant, if need be a new one.
+    /// Returns the entry of a grant, and creates it if there is none.
     pub(crate) fn entry(&self, grant: &Grant, since: Duration, now: Instant) -> Arc<Entry> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = entries.kept.get(grant.key()) {
@@ -61,9 +61,9 @@ impl Pool {
         entry
     }
 
-    /// Removes what was unused for longest: of the same tenant, if it has its quota, else of all.
+    /// Evicts the least recently used entry: of the same tenant, if its quota is used up, else of all.
     ///
-    /// It looks at all entries, but only where a token is about to be fetched.
+    /// It scans all entries, but only when a token is about to be fetched.
     fn make_room(&self, entries: &mut Entries, tenant: &Digest, now: Instant) {
         let own = entries.kept.values().filter(|kept| kept.tenant == *tenant).count();
         let of_tenant = own >= self.per_tenant;
@@ -106,7 +106,7 @@ impl Pool {
         evicted.insert(key, entry);
     }
 
-    /// Has all entries forget their failures.
+    /// Discards the failures of all entries.
     pub(crate) fn reset(&self) {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         entries.kept.values().for_each(|kept| kept.entry.reset());

@@ -1,4 +1,4 @@
-//! How often servers that refuse tokens are believed: a pure function of what they did.
+//! How often a refusal by a resource server causes a new token, as a pure function of earlier refusals.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::client::tokens::token::Token;
 
-/// One server's refusals bring no more than one new token in this time: if the new one is refused
-/// as well, the token isn't what is wrong.
+/// One server's refusals cause at most one new token in this time: if the new one is refused as well, the
+/// token isn't the cause.
 pub(crate) const COOLDOWN: Duration = Duration::from_secs(30);
 
-/// So many servers are told apart; the refusals of more are not believed.
+/// For how many servers refusals are tracked; those of further servers are ignored.
 const MOST_ORIGINS: usize = 1_024;
 
-/// Who refused tokens of late.
+/// The servers that recently refused tokens.
 #[derive(Default)]
 pub(crate) struct Refusals {
     recent: Vec<Refusal>,
@@ -23,16 +23,16 @@ pub(crate) struct Refusals {
 
 struct Refusal {
     origin: Box<str>,
-    /// When it brought a new token; `None` if there is none yet.
+    /// When it caused a new token; `None` if there is none yet.
     replaced: Option<Instant>,
 }
 
-/// What a server's refusal of a token means for the next.
+/// Whether a server's refusal is a reason for another token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Invalidation {
-    /// Another token is to be had, or is there.
+    /// Another token can be fetched, or was fetched already.
     AskAgain,
-    /// It was replaced just now, to no avail.
+    /// The token was replaced a moment ago, and that didn't help.
     Pointless,
 }
 
@@ -42,12 +42,12 @@ impl Refusals {
         self.suspect.as_ref().is_some_and(|suspect| suspect.is_same(token))
     }
 
-    /// Notes that `origin` has refused the token that is held, unless it has had its due.
+    /// Records that `origin` has refused the held token, unless it has caused a new one recently.
     pub(crate) fn note(&mut self, token: &Token, origin: &str, now: Instant) -> Invalidation {
         self.recent.retain(|refusal| !refusal.is_over(now));
         let known = self.recent.iter().find(|refusal| *refusal.origin == *origin);
         if self.suspects(token) {
-            // It is being replaced, or will be: that costs nothing more.
+            // It is being replaced already, or will be: another refusal adds no fetch.
             if known.is_none() && self.recent.len() < MOST_ORIGINS {
                 self.recent.push(Refusal { origin: origin.into(), replaced: None });
             }
@@ -61,7 +61,7 @@ impl Refusals {
         Invalidation::AskAgain
     }
 
-    /// Notes that there is a new token.
+    /// Records that there is a new token.
     pub(crate) fn replaced(&mut self, now: Instant) {
         self.suspect = None;
         for refusal in &mut self.recent {
@@ -86,7 +86,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn token(text: &str) -> Token {
-        Token::new(text.as_bytes(), None, monotonic(), monotonic()).unwrap()
+        Token::new(text.as_bytes(), None, monotonic(), monotonic(), None).unwrap()
     }
 
     #[test]

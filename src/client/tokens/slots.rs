@@ -1,4 +1,4 @@
-//! How many fetches use the network at the same time, and which of those that wait is next.
+//! Bounds the fetches that use the network at the same time, and picks the next of those that wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,24 +10,24 @@ use tokio::time::{Instant, sleep};
 
 use crate::clock::monotonic;
 
-/// A place whose fetch should have ended is free. Those that wait look for such places this often:
-/// a runtime that isn't run gives none back.
+/// How often waiting fetches look for slots whose deadline has passed, which count as free: a runtime that
+/// isn't run never releases its slot.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The bound on what is sent at the same time.
+/// The bound on concurrent fetches.
 pub(crate) struct Slots {
     limit: usize,
-    /// A fetch with less time left isn't let in any more: many end at the same time, and each would
-    /// open a connection only to give it up.
+    /// A fetch with less time left gets no slot: many have the same deadline, and each would open a connection
+    /// only to give it up.
     least: Duration,
     queue: Mutex<Queue>,
 }
 
-/// Whether a caller waits for a fetch. It may become so while the fetch is under way.
+/// Whether a caller waits for a fetch. That may become so while the fetch is under way.
 #[derive(Clone)]
 pub(crate) struct Urgency(Arc<(AtomicBool, Notify)>);
 
-/// A place in the network, until it is dropped.
+/// The right to use the network, until it is dropped.
 pub(crate) struct Slot<'a> {
     slots: &'a Slots,
     ticket: Arc<Ticket>,
@@ -48,7 +48,7 @@ struct Queue {
     background: Ring,
 }
 
-/// Those that wait: the servers take turns, and those that wait for the same one come in order.
+/// Waiting fetches: servers take turns, and fetches from the same server are in order of arrival.
 #[derive(Default)]
 struct Ring {
     turns: VecDeque<Box<str>>,
@@ -60,7 +60,7 @@ impl Urgency {
         Self(Arc::new((AtomicBool::new(urgent), Notify::new())))
     }
 
-    /// Notes that a caller waits.
+    /// Records that a caller waits.
     pub(crate) fn raise(&self) {
         if !self.0.0.swap(true, Ordering::Relaxed) {
             self.0.1.notify_one();
@@ -79,14 +79,14 @@ impl Urgency {
 }
 
 impl Slots {
-    /// Bounds what is sent at the same time. One server gets half of it, so that one that hangs
-    /// leaves places for the others.
+    /// Bounds the concurrent fetches. One server gets half of the slots, so that a server that hangs leaves
+    /// slots for the others.
     pub(crate) fn new(limit: usize, timeout: Duration) -> Self {
         let least = timeout.checked_div(20).unwrap_or_default();
         Self { limit, least, queue: Mutex::default() }
     }
 
-    /// Waits for a place: behind those for which a caller waits, if none waits for this one.
+    /// Waits for a slot: a fetch that no caller waits for comes after those with a waiting caller.
     pub(crate) async fn enter(
         &self,
         server: &str,
@@ -119,7 +119,7 @@ impl Slots {
         slot
     }
 
-    /// Changes who waits or has a place, and gives away what is free then.
+    /// Changes the queue, and grants the slots that are free then.
     fn change(&self, change: impl FnOnce(&mut Queue)) {
         let mut queue = self.lock();
         change(&mut queue);

@@ -1,3 +1,5 @@
+//! The handle for the token of one grant: get it, report a refusal, reset failures.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use crate::client::tokens::core::Core;
 use crate::client::tokens::refusals::Invalidation;
 use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
-use crate::clock::monotonic;
+use crate::clock::{UnixTime, monotonic};
 use crate::telemetry::count;
 use crate::transport::Origin;
 
@@ -20,7 +22,7 @@ use crate::transport::Origin;
 ///
 /// # Examples
 ///
-/// For an HTTP client that no layer fits around:
+/// For an HTTP client that isn't a tower service:
 ///
 /// ```no_run
 /// use http::header::AUTHORIZATION;
@@ -43,6 +45,58 @@ use crate::transport::Origin;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// With the crate `reqwest-middleware`, this is a `Middleware` that adds a token to requests to one origin:
+///
+/// ```
+/// use http::{Extensions, header::AUTHORIZATION};
+/// use reqwest::{Request, Response, Url};
+/// use reqwest_middleware::{ClientBuilder, Error, Middleware, Next, Result};
+/// use tower_bearer::client::TokenSource;
+///
+/// struct WithToken {
+///     tokens: TokenSource,
+///     /// An `https` URL of the only origin that gets a token.
+///     orders: Url,
+/// }
+///
+/// #[async_trait::async_trait]
+/// impl Middleware for WithToken {
+///     async fn handle(
+///         &self,
+///         mut request: Request,
+///         extensions: &mut Extensions,
+///         next: Next<'_>,
+///     ) -> Result<Response> {
+///         if request.url().origin() == self.orders.origin() {
+///             let token = self.tokens.token().await.map_err(Error::middleware)?;
+///             request.headers_mut().insert(AUTHORIZATION, token.header_value());
+///         }
+///         next.run(request, extensions).await
+///     }
+/// }
+///
+/// # fn example(tokens: TokenSource) -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// let with_token = WithToken { tokens, orders: Url::parse("https://orders.example")? };
+/// let http = ClientBuilder::new(reqwest::Client::new()).with(with_token).build();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A program without a runtime, such as a command-line tool, makes one for the call:
+///
+/// ```no_run
+/// use tower_bearer::client::TokenSource;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let tokens = TokenSource::from_env()?;
+///     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+///     let token = runtime.block_on(tokens.token())?;
+///     // … any blocking client sends `token.header_value()`.
+/// #   let _ = token;
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct TokenSource {
     core: Arc<Core>,
@@ -57,21 +111,21 @@ impl TokenSource {
 
     /// Returns a token.
     ///
-    /// As long as one serves, this doesn't wait, even if a newer one is being fetched. Otherwise it
-    /// waits for the one fetch that all callers share; dropping the future doesn't end the fetch.
+    /// While the cached token is usable, this doesn't wait, even if a newer one is being fetched. Otherwise
+    /// it waits for the one fetch that all callers share; dropping the future doesn't end the fetch.
     ///
     /// # Errors
     ///
-    /// If no token can be had. The same error is returned for a while without asking again, the
-    /// longer the less likely it is to pass.
+    /// If no token can be obtained. The same error is returned for a while without asking again, for
+    /// longer if it is permanent.
     pub async fn token(&self) -> Result<Token, TokenError> {
         self.token_until(None).await
     }
 
     /// Returns a token, or [`TokenErrorKind::Deadline`](crate::client::TokenErrorKind::Deadline)
-    /// when the caller's time is over. The fetch goes on then.
+    /// at the caller's deadline. The fetch continues then.
     pub(crate) async fn token_until(&self, deadline: Option<Instant>) -> Result<Token, TokenError> {
-        match self.ready(monotonic()) {
+        match self.cached(monotonic()) {
             Some(token) => Ok(token),
             None => {
                 let token = wait::token(&self.core, &self.grant, &self.entry, None, deadline).await;
@@ -80,8 +134,8 @@ impl TokenSource {
         }
     }
 
-    /// Returns the token if nothing need be done for it.
-    pub(crate) fn ready(&self, now: Instant) -> Option<Token> {
+    /// Returns the cached token if it isn't due yet.
+    pub(crate) fn cached(&self, now: Instant) -> Option<Token> {
         self.entry.touch(now.saturating_duration_since(self.core.started));
         let token = self.entry.fresh(now)?;
         count!("tower_bearer_client_cache_hits_total", "cache" => "l1");
@@ -92,13 +146,12 @@ impl TokenSource {
     /// there is no other, or if that origin refuses new tokens as well.
     ///
     /// If the token was replaced meanwhile, that is the newer one. Otherwise another is fetched, once
-    /// for all callers. Until it is there, and if it can't be had, the refused one keeps serving
-    /// [`token`](Self::token): other servers may accept it.
+    /// for all callers. Until that succeeds, [`token`](Self::token) keeps returning the refused one, which
+    /// other servers may accept.
     ///
-    /// The refusals of one origin, such as `https://orders.example` (what follows in a URL makes no
-    /// difference), cause at most one new token in
-    /// 30 seconds: if the next is refused too, the fault isn't the token's, and the authorization
-    /// server must not pay for it.
+    /// The refusals of one origin, such as `https://orders.example` (the rest of a URL makes no difference),
+    /// cause at most one new token in 30 seconds: if the next is refused too, the token isn't the cause, and
+    /// the authorization server is spared.
     pub async fn renew(&self, refused: &Token, origin: &str) -> Option<Token> {
         let parsed = origin.parse().ok().and_then(|uri| Origin::of(&uri));
         let origin = parsed.map_or_else(|| origin.into(), |it| it.to_string());
@@ -108,7 +161,7 @@ impl TokenSource {
         self.other_than(refused, None).await
     }
 
-    /// Notes that `origin` has refused a token; returns `true` if there is use in another.
+    /// Records that `origin` has refused a token; returns `true` if another one may help.
     pub(crate) fn refuse(&self, token: &Token, origin: &str) -> bool {
         let invalidation = self.entry.refuse(token, origin, monotonic());
         let label = match invalidation {
@@ -137,10 +190,18 @@ impl TokenSource {
     /// Discards cached failures and refusals: the next call that needs a new token queries the
     /// secret's provider and the authorization server at once.
     ///
-    /// For an operator who has fixed what was wrong: without it, an error stands for up to five
-    /// minutes. A token that serves stays.
+    /// For an operator who has fixed the cause: without it, an error is cached for up to five minutes. A
+    /// usable token is kept.
     pub fn reset(&self) {
         self.entry.reset();
+    }
+
+    pub(crate) fn wall_clock(&self) -> UnixTime {
+        self.core.clock.now()
+    }
+
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
     }
 
     /// Returns the grant.

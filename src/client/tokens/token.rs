@@ -1,3 +1,5 @@
+//! An access token that was granted: its header value, scopes, lifetime and key.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,49 +9,67 @@ use http::HeaderValue;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::client::dpop::{Key, token_hash};
 use crate::clock::monotonic;
 use crate::scope::ScopeSet;
 
 /// The value of an `Authorization` field begins with this (RFC 6750 §2.1).
-const SCHEME: &str = "Bearer ";
+const BEARER: &str = "Bearer ";
+
+/// The same for a token that is bound to a key (RFC 9449 §7.1).
+const DPOP: &str = "DPoP ";
 
 /// An access token that the authorization server granted.
 ///
-/// Clones are cheap and share the one text, which is wiped from memory when the last of them and of
-/// the header values made of it is dropped. It is never printed.
+/// Clones are cheap and share one text, which is wiped from memory when the last of them and of
+/// the header values made from it is dropped. It is never printed.
 #[derive(Clone)]
 pub struct Token(Arc<Granted>);
 
 struct Granted {
-    /// `Bearer` and the token, checked, sensitive.
+    /// The scheme and the token, checked, sensitive.
     header: HeaderValue,
+    /// The key that proofs for it are signed with.
+    bound: Option<Bound>,
     scopes: Option<ScopeSet>,
     obtained: Instant,
     expires: Instant,
 }
 
+/// A key that a token is bound to.
+pub(crate) struct Bound {
+    pub(crate) key: Arc<Key>,
+    /// The token's hash, which each proof has.
+    pub(crate) hash: Option<Box<str>>,
+}
+
 impl Token {
-    /// Takes a text; `None` if it isn't `1*VSCHAR` (RFC 6749 appendix A.12): servers in wide use send
-    /// more than the `b64token` of RFC 6750 §2.1 has.
+    /// Takes a text; `None` if it isn't `1*VSCHAR` (RFC 6749 appendix A.12): widely used servers issue
+    /// tokens with characters beyond the `b64token` of RFC 6750 §2.1.
     pub(crate) fn new(
         access_token: &[u8],
         scopes: Option<ScopeSet>,
         obtained: Instant,
         expires: Instant,
+        key: Option<Arc<Key>>,
     ) -> Option<Self> {
         if !is_access_token(access_token) {
             return None;
         }
+        let scheme = if key.is_some() { DPOP } else { BEARER };
         let mut text =
-            Zeroizing::new(Vec::with_capacity(SCHEME.len().saturating_add(access_token.len())));
-        text.extend_from_slice(SCHEME.as_bytes());
+            Zeroizing::new(Vec::with_capacity(scheme.len().saturating_add(access_token.len())));
+        text.extend_from_slice(scheme.as_bytes());
         text.extend_from_slice(access_token);
         let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
         header.set_sensitive(true);
-        Some(Self(Arc::new(Granted { header, scopes, obtained, expires })))
+        let bound = key.map(|key| Bound { key, hash: token_hash(access_token) });
+        Some(Self(Arc::new(Granted { header, bound, scopes, obtained, expires })))
     }
 
-    /// Returns the value of an `Authorization` field: `Bearer`, a space, and the token.
+    /// Returns the value of an `Authorization` field: `Bearer`, a space, and the token; `DPoP` if it is
+    /// bound to a key, and then each request needs a proof besides
+    /// ([`TokenSource::authorize`](crate::client::TokenSource::authorize)).
     ///
     /// It is marked as sensitive, and shares its memory with the token.
     pub fn header_value(&self) -> HeaderValue {
@@ -58,10 +78,11 @@ impl Token {
 
     /// Returns the token itself, for uses that [`header_value`](Self::header_value) doesn't cover.
     ///
-    /// What is made of it from here on is neither hidden nor wiped.
+    /// Copies of the text are neither redacted nor wiped.
     pub fn expose_secret(&self) -> &str {
+        let scheme = if self.0.bound.is_some() { DPOP } else { BEARER };
         // The header was made of ASCII.
-        self.0.header.to_str().ok().and_then(|text| text.get(SCHEME.len()..)).unwrap_or_default()
+        self.0.header.to_str().ok().and_then(|text| text.get(scheme.len()..)).unwrap_or_default()
     }
 
     /// Returns the scopes that were granted, if the server said which; if it didn't, they should be
@@ -73,6 +94,20 @@ impl Token {
     /// Returns the rest of the token's lifetime, as far as the server declared it.
     pub fn remaining(&self) -> Duration {
         self.0.expires.saturating_duration_since(monotonic())
+    }
+
+    /// Returns the thumbprint (RFC 7638) of the key that the token is bound to by DPoP, if it is.
+    pub fn key_thumbprint(&self) -> Option<&str> {
+        self.0.bound.as_ref().map(|bound| bound.key.thumbprint())
+    }
+
+    pub(crate) fn bound(&self) -> Option<&Bound> {
+        self.0.bound.as_ref()
+    }
+
+    /// Returns `true` if the token is bound to this key, or to none if there is none.
+    pub(crate) fn is_bound_to(&self, key: Option<&Key>) -> bool {
+        self.key_thumbprint() == key.map(Key::thumbprint)
     }
 
     pub(crate) fn is_same(&self, other: &Self) -> bool {
@@ -87,7 +122,7 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token")
-            // The server's words, which may repeat a secret.
+            // Scopes are the server's text, which may repeat a secret.
             .field("granted_scopes", &self.0.scopes.as_ref().map(|it| it.iter().count()))
             .field("remaining", &self.remaining())
             .finish_non_exhaustive()
@@ -104,7 +139,7 @@ mod tests {
     use super::*;
 
     fn token(text: &str) -> Option<Token> {
-        Token::new(text.as_bytes(), None, monotonic(), monotonic())
+        Token::new(text.as_bytes(), None, monotonic(), monotonic(), None)
     }
 
     // R4

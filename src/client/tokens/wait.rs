@@ -1,4 +1,4 @@
-//! What a call does for a token: takes the one that serves, or waits for a fetch.
+//! Gets a token for one call: takes the cached one, or starts a fetch and waits for it.
 
 use std::future::pending;
 use std::panic::catch_unwind;
@@ -17,17 +17,17 @@ use crate::client::tokens::token::Token;
 use crate::clock::monotonic;
 use crate::telemetry::count;
 
-/// How long one waits for a fetch in another runtime before one looks whether that is run.
+/// How long a call waits for a fetch in another runtime before it checks whether that is run.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Until when a call waits, and what has run out then.
+/// Until when a call waits, and the error at that time.
 struct Until {
     time: Instant,
     kind: TokenErrorKind,
 }
 
-/// Gets a token, by whatever way is the shortest: any that serves, or another than the one that a
-/// server has refused. The caller may have no time after `deadline`; the fetch goes on then.
+/// Gets a token as fast as possible: any usable one, or another than the one that a server has refused. The
+/// call returns at `deadline`; the fetch continues then.
 pub(crate) async fn token(
     core: &Arc<Core>,
     grant: &Grant,
@@ -60,15 +60,15 @@ pub(crate) async fn token(
 /// Starts to fetch another token than the one that was refused, without waiting for it.
 pub(crate) fn renew(core: &Arc<Core>, grant: &Grant, entry: &Arc<Entry>) {
     let runtime = Handle::try_current().ok();
-    // If it fails, the token that is there serves on.
+    // If it fails, the current token stays in use.
     let _ = step(core, grant, entry, None, runtime.as_ref());
 }
 
 enum Next {
     Serve(Token),
-    /// For the fetch that this call has begun.
+    /// Wait for the fetch that this call has started.
     Wait(Flying),
-    /// For another call's.
+    /// Wait for another call's fetch.
     Join(Flying),
 }
 
@@ -90,7 +90,7 @@ fn step(
             Step::Fail(error) => return Err(error),
             Step::Wait(flying) => return Ok(Next::Join(flying)),
             Step::Fetch(order, flying, serving) => {
-                // Without a runtime the order is dropped, and the next call makes another.
+                // Without a runtime the order is dropped, and the next call creates another.
                 if let Some(runtime) = runtime.filter(|_| has_timers()) {
                     flight::start(core, grant, entry, *order, runtime);
                 }
@@ -100,7 +100,7 @@ fn step(
     Ok(serving.map_or(Next::Wait(flying), Next::Serve))
 }
 
-/// Waits for a fetch; `None` if it doesn't go on, since its runtime isn't run.
+/// Waits for a fetch; `None` if it makes no progress, since its runtime isn't run.
 async fn wait(
     mut flying: Flying,
     here: &Handle,
@@ -113,13 +113,13 @@ async fn wait(
             let result = arrived.ok().and_then(|result| result.clone());
             Some(result.unwrap_or_else(|| Err(TokenError::new(TokenErrorKind::NoRuntime))))
         }
-        () = stands_still(there, here) => None,
+        () = stalled(there, here) => None,
         () = sleep_until(until.time) => Some(Err(TokenError::new(until.kind.clone()))),
     }
 }
 
-/// Ends when `there` turns out not to be run. That which runs the caller is.
-async fn stands_still(there: Option<Handle>, here: &Handle) {
+/// Ends when `there` turns out not to be run. The caller's own runtime is.
+async fn stalled(there: Option<Handle>, here: &Handle) {
     let Some(there) = there.filter(|there| there.id() != here.id()) else {
         return pending().await;
     };
@@ -133,7 +133,7 @@ async fn stands_still(there: Option<Handle>, here: &Handle) {
 
 impl Until {
     fn new(now: Instant, timeout: Duration, deadline: Option<Instant>) -> Self {
-        // The fetch itself ends in time, unless its runtime stands still.
+        // The fetch itself ends in time, unless its runtime isn't run.
         let patience = timeout.saturating_add(Duration::from_secs(1));
         let time = now.checked_add(patience).unwrap_or(now);
         match deadline.filter(|deadline| *deadline < time) {
@@ -143,8 +143,7 @@ impl Until {
     }
 }
 
-/// Returns `true` if the runtime was built with timers. There is no other way to find out than to
-/// see whether `tokio` panics.
+/// Returns `true` if the runtime was built with timers. The only way to find out is whether `tokio` panics.
 fn has_timers() -> bool {
     catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok()
 }

@@ -1,3 +1,5 @@
+//! Verifies signatures with `aws-lc-rs`.
+
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
     self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -28,6 +30,8 @@ impl AwsLcVerifier {
                 Material::Ed25519 { x } => {
                     UnparsedPublicKey::new(&signature::ED25519, x).parse().ok()
                 }
+                Material::MlDsa { set, public } => ml_dsa_algorithm(*set)
+                    .and_then(|it| UnparsedPublicKey::new(it, public).parse().ok()),
             };
             parsed.map(|key| (*algorithm, key)).ok_or(IgnoredReason::InvalidKey)
         };
@@ -42,6 +46,19 @@ impl AwsLcVerifier {
     }
 }
 
+/// Returns `true` if signatures of this algorithm can be verified.
+pub(crate) const fn supports(algorithm: Algorithm) -> bool {
+    let key_type = KeyType::of(algorithm);
+    match key_type {
+        KeyType::Rsa => rsa_parameters(algorithm).is_some(),
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => ec_algorithm(key_type).is_some(),
+        KeyType::Ed25519 => true,
+        KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => {
+            ml_dsa_algorithm(key_type).is_some()
+        }
+    }
+}
+
 const fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     match algorithm {
         Algorithm::RS256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
@@ -50,7 +67,13 @@ const fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> 
         Algorithm::PS256 => Some(&signature::RSA_PSS_2048_8192_SHA256),
         Algorithm::PS384 => Some(&signature::RSA_PSS_2048_8192_SHA384),
         Algorithm::PS512 => Some(&signature::RSA_PSS_2048_8192_SHA512),
-        Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 | Algorithm::EdDSA => None,
+        Algorithm::ES256
+        | Algorithm::ES384
+        | Algorithm::ES512
+        | Algorithm::EdDSA
+        | Algorithm::MlDsa44
+        | Algorithm::MlDsa65
+        | Algorithm::MlDsa87 => None,
     }
 }
 
@@ -59,7 +82,20 @@ const fn ec_algorithm(curve: KeyType) -> Option<&'static signature::EcdsaVerific
         KeyType::P256 => Some(&signature::ECDSA_P256_SHA256_FIXED),
         KeyType::P384 => Some(&signature::ECDSA_P384_SHA384_FIXED),
         KeyType::P521 => Some(&signature::ECDSA_P521_SHA512_FIXED),
-        KeyType::Rsa | KeyType::Ed25519 => None,
+        KeyType::Rsa
+        | KeyType::Ed25519
+        | KeyType::MlDsa44
+        | KeyType::MlDsa65
+        | KeyType::MlDsa87 => None,
+    }
+}
+
+const fn ml_dsa_algorithm(set: KeyType) -> Option<&'static signature::PqdsaVerificationAlgorithm> {
+    match set {
+        KeyType::MlDsa44 => Some(&signature::ML_DSA_44),
+        KeyType::MlDsa65 => Some(&signature::ML_DSA_65),
+        KeyType::MlDsa87 => Some(&signature::ML_DSA_87),
+        KeyType::Rsa | KeyType::P256 | KeyType::P384 | KeyType::P521 | KeyType::Ed25519 => None,
     }
 }
 

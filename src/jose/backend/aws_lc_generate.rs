@@ -1,12 +1,13 @@
+//! Generates keys and random values with `aws-lc-rs`, for tests.
+
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand;
-use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
-use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, PqdsaKeyPair, RsaKeyPair};
 
-use crate::jose::backend::aws_lc_sign::{KeyPair, ecdsa};
+use crate::jose::backend::aws_lc_sign::{KeyPair, ecdsa, ml_dsa};
 use crate::jose::error::CryptoFailure;
 use crate::jose::key_type::KeyType;
-use crate::jose::material::Material;
 
 impl KeyPair {
     /// Makes a new key; one for RSA has 2048 bits.
@@ -17,25 +18,11 @@ impl KeyPair {
                 EcdsaKeyPair::generate(ecdsa(key_type)?).map(Self::Ecdsa)
             }
             KeyType::Ed25519 => Ed25519KeyPair::generate().map(Self::Ed25519),
+            KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => {
+                PqdsaKeyPair::generate(ml_dsa(key_type)?).map(Self::MlDsa)
+            }
         };
         pair.map_err(|_| CryptoFailure)
-    }
-
-    /// Returns the public key, of the type that the pair was made for.
-    pub(crate) fn public(&self, key_type: KeyType) -> Result<Material, CryptoFailure> {
-        Ok(match self {
-            Self::Rsa(pair) => {
-                let public = PublicKeyComponents::<Vec<u8>>::from(pair.public_key());
-                Material::Rsa { n: public.n.into(), e: public.e.into() }
-            }
-            Self::Ecdsa(pair) => {
-                Material::Ec { curve: key_type, point: pair.public_key().as_ref().into() }
-            }
-            Self::Ed25519(pair) => {
-                let x = pair.public_key().as_ref().try_into().map_err(|_| CryptoFailure)?;
-                Material::Ed25519 { x }
-            }
-        })
     }
 
     /// Returns the public key as a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7).
@@ -44,6 +31,7 @@ impl KeyPair {
             Self::Rsa(pair) => pair.public_key().as_der(),
             Self::Ecdsa(pair) => pair.public_key().as_der(),
             Self::Ed25519(pair) => pair.public_key().as_der(),
+            Self::MlDsa(pair) => pair.public_key().as_der(),
         };
         der.map(|der| der.as_ref().to_vec()).map_err(|_| CryptoFailure)
     }

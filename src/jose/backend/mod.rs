@@ -1,3 +1,5 @@
+//! The crypto backends: `choice` picks one, `aws_lc` and `rust_crypto` verify and sign with it.
+
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) mod aws_lc;
 #[cfg(feature = "test-util")]

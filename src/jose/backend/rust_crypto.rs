@@ -1,6 +1,10 @@
+//! Verifies and signs with the RustCrypto crates, through `jsonwebtoken`.
+
 #[cfg(any(feature = "client", feature = "dpop", feature = "introspection"))]
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+#[cfg(all(feature = "client", feature = "dpop"))]
+use jsonwebtoken::jwk::EllipticCurve;
 use jsonwebtoken::{Algorithm as JwtAlgorithm, DecodingKey};
 
 use crate::jose::alg::{Algorithm, HmacAlgorithm};
@@ -34,9 +38,12 @@ impl RustCryptoVerifier {
                 let algorithm = match curve {
                     KeyType::P256 => JwtAlgorithm::ES256,
                     KeyType::P384 => JwtAlgorithm::ES384,
-                    KeyType::P521 | KeyType::Rsa | KeyType::Ed25519 => {
-                        return Err(IgnoredReason::UnsupportedAlgorithm);
-                    }
+                    KeyType::P521
+                    | KeyType::Rsa
+                    | KeyType::Ed25519
+                    | KeyType::MlDsa44
+                    | KeyType::MlDsa65
+                    | KeyType::MlDsa87 => return Err(IgnoredReason::UnsupportedAlgorithm),
                 };
                 let key = DecodingKey::from_ec_der(point);
                 (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key)
@@ -44,6 +51,7 @@ impl RustCryptoVerifier {
                 key
             }
             Material::Ed25519 { x } => DecodingKey::from_ed_der(x),
+            Material::MlDsa { .. } => return Err(IgnoredReason::UnsupportedAlgorithm),
         };
         Ok(Self { key })
     }
@@ -80,8 +88,32 @@ pub(crate) fn sign(
         KeyType::Rsa => EncodingKey::from_rsa_der(der),
         KeyType::P256 | KeyType::P384 | KeyType::P521 => EncodingKey::from_ec_der(der),
         KeyType::Ed25519 => EncodingKey::from_ed_der(der),
+        KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => return Err(CryptoFailure),
     };
     sign_with(jwt_algorithm(algorithm).ok_or(CryptoFailure)?, &key, message)
+}
+
+/// Returns the public half of a private key: PKCS #1 for RSA, PKCS #8 for the others.
+#[cfg(all(feature = "client", feature = "dpop"))]
+pub(crate) fn public(algorithm: Algorithm, der: &[u8]) -> Result<Material, CryptoFailure> {
+    let utils = &DEFAULT_PROVIDER.key_utils;
+    let curve = KeyType::of(algorithm);
+    match curve {
+        KeyType::Rsa => (utils.rsa_pub_components_from_private_key)(der)
+            .map(|(n, e)| Material::Rsa { n: n.into(), e: e.into() }),
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => {
+            let algorithm = jwt_algorithm(algorithm).ok_or(CryptoFailure)?;
+            (utils.ec_pub_components_from_private_key)(der, algorithm)
+                .map(|(_, x, y)| Material::Ec { curve, point: [&[4], &*x, &*y].concat().into() })
+        }
+        KeyType::Ed25519 => {
+            let x = (utils.ed_pub_components_from_private_key)(der, &EllipticCurve::Ed25519);
+            let x = x.map_err(|_| CryptoFailure)?;
+            return Ok(Material::Ed25519 { x: x.try_into().map_err(|_| CryptoFailure)? });
+        }
+        KeyType::MlDsa44 | KeyType::MlDsa65 | KeyType::MlDsa87 => return Err(CryptoFailure),
+    }
+    .map_err(|_| CryptoFailure)
 }
 
 /// Returns the HMAC of a message.
@@ -107,6 +139,11 @@ fn sign_with(
         .map_err(|_| CryptoFailure)
 }
 
+/// Returns `true` if signatures of this algorithm can be verified and made.
+pub(crate) const fn supports(algorithm: Algorithm) -> bool {
+    jwt_algorithm(algorithm).is_some()
+}
+
 const fn jwt_algorithm(algorithm: Algorithm) -> Option<JwtAlgorithm> {
     match algorithm {
         Algorithm::RS256 => Some(JwtAlgorithm::RS256),
@@ -117,7 +154,7 @@ const fn jwt_algorithm(algorithm: Algorithm) -> Option<JwtAlgorithm> {
         Algorithm::PS512 => Some(JwtAlgorithm::PS512),
         Algorithm::ES256 => Some(JwtAlgorithm::ES256),
         Algorithm::ES384 => Some(JwtAlgorithm::ES384),
-        Algorithm::ES512 => None,
+        Algorithm::ES512 | Algorithm::MlDsa44 | Algorithm::MlDsa65 | Algorithm::MlDsa87 => None,
         Algorithm::EdDSA => Some(JwtAlgorithm::EdDSA),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a key source can be what it is set to.
+//! Checks the settings of a key source and builds it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! From an issuer to its `jwks_uri` (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
+//! Finds an issuer's `jwks_uri` in its metadata (RFC 8414 §3, OpenID Connect Discovery 1.0 §4).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,21 +11,22 @@ use crate::clock::{UnixTime, monotonic};
 use crate::issuer::{FaultKind, Network, Refused, Search, read};
 use crate::jwks::fetch::source::Fault;
 use crate::jwks::timing::schedule::after;
-use crate::telemetry::{event, in_span};
+use crate::telemetry::{Repeats, event, in_span};
+use crate::text::Excerpt;
 use crate::transport::{PlainHttp, parse_url};
 
 /// What discovery found.
 #[derive(Clone, Debug)]
 pub(crate) struct JwksMetadata {
     pub(crate) jwks_uri: Uri,
-    /// `None` if it is to be looked up anew.
+    /// `None` if it must be looked up again.
     found: Option<Instant>,
 }
 
 impl JwksMetadata {
     const TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Takes an address from a snapshot, which is to be looked up anew.
+    /// Takes an address from a snapshot, which must be looked up again.
     pub(crate) fn remembered(jwks_uri: Uri) -> Self {
         Self { jwks_uri, found: None }
     }
@@ -41,12 +42,15 @@ pub(crate) struct Discovery {
     search: Search,
     host: Box<str>,
     plain_http: PlainHttp,
+    /// Whether the metadata is looked for by the issuer's name.
+    by_issuer: bool,
     failed: Mutex<Option<Instant>>,
+    warned: Repeats<Box<str>>,
 }
 
 impl Discovery {
-    /// While there is an older address, metadata that can't be had isn't asked for again for so
-    /// long: waiting for it would hold up the keys.
+    /// While an older address is known, unavailable metadata isn't requested again for this
+    /// long: waiting for it would delay the keys.
     const REST: Duration = Duration::from_secs(60 * 60);
 
     /// Takes an issuer whose URL was checked: it has neither query nor fragment.
@@ -55,7 +59,9 @@ impl Discovery {
             search: Search::new(issuer, uri),
             host: uri.host().unwrap_or_default().into(),
             plain_http: plain_http.beyond(uri),
+            by_issuer: true,
             failed: Mutex::default(),
+            warned: Repeats::new(),
         }
     }
 
@@ -65,7 +71,9 @@ impl Discovery {
             host: document.host().unwrap_or_default().into(),
             plain_http: plain_http.beyond(&document),
             search: Search::at(issuer, document),
+            by_issuer: false,
             failed: Mutex::default(),
+            warned: Repeats::new(),
         }
     }
 
@@ -74,22 +82,27 @@ impl Discovery {
         self.search.issuer()
     }
 
-    /// Returns where metadata is first looked for.
+    /// Returns where metadata is looked for first.
     pub(crate) fn first_place(&self) -> Option<&Uri> {
         self.search.first_place()
+    }
+
+    /// Returns `true` if the metadata is looked for by the issuer's name, and not at an address of its own.
+    pub(crate) const fn is_by_issuer(&self) -> bool {
+        self.by_issuer
     }
 
     pub(crate) const fn plain_http(&self) -> PlainHttp {
         self.plain_http
     }
 
-    /// Returns `true` if the last search has failed, and that was just now.
+    /// Returns `true` if the last search has failed less than [`REST`](Self::REST) ago.
     pub(crate) fn rests(&self) -> bool {
         let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.is_some_and(|at| monotonic() < after(at, Self::REST))
     }
 
-    /// Asks in turn wherever metadata may lie.
+    /// Requests each place in turn where metadata may be.
     pub(crate) async fn find(
         &self,
         network: &Network,
@@ -100,13 +113,20 @@ impl Discovery {
         let failed = found.is_err().then(monotonic);
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         match found {
-            Ok(jwks_uri) => Ok(JwksMetadata { jwks_uri, found: Some(monotonic()) }),
+            Ok(jwks_uri) => {
+                self.warned.over();
+                Ok(JwksMetadata { jwks_uri, found: Some(monotonic()) })
+            }
             Err(fault) => {
-                if let FaultKind::IssuerMismatch(_found) = &fault.kind {
+                if let FaultKind::IssuerMismatch(found) = &fault.kind
+                    && let found = Excerpt::new(found)
+                    && let Some(_times) = self.warned.came(found.as_str().into(), monotonic())
+                {
                     event!(
                         WARN,
                         issuer = self.issuer(),
-                        found = crate::text::Excerpt::new(_found).as_str(),
+                        found = found.as_str(),
+                        times = _times,
                         "jwks_issuer_mismatch: metadata of another issuer was found"
                     );
                 }
@@ -122,13 +142,16 @@ impl Discovery {
         }
         let Members { jwks_uri } = read(document)?;
         let jwks_uri = jwks_uri.ok_or(Refused::Unacceptable)?;
-        parse_url(&jwks_uri, self.plain_http).map_err(|_fault| {
-            event!(
-                WARN,
-                issuer = self.issuer(),
-                reason = %_fault,
-                "jwks_uri: the metadata's jwks_uri is refused"
-            );
+        parse_url(&jwks_uri, self.plain_http).map_err(|fault| {
+            if let Some(_times) = self.warned.came(fault.to_string().into(), monotonic()) {
+                event!(
+                    WARN,
+                    issuer = self.issuer(),
+                    reason = %fault,
+                    times = _times,
+                    "jwks_uri: the metadata's jwks_uri is refused"
+                );
+            }
             Refused::Unacceptable
         })
     }

@@ -1,12 +1,15 @@
+//! Why an attempt to fetch keys failed, and what an operator can do about it.
+
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::cause::{Cause, Report};
+use crate::cause::{Cause, Reason, Report};
 use crate::issuer::FaultKind;
 use crate::jose::KeySetError;
+use crate::text::Excerpt;
 use crate::transport::TransportErrorKind;
 
 /// The error of an attempt to fetch an issuer's keys.
@@ -20,7 +23,7 @@ pub struct FetchError {
     cause: Option<Cause>,
 }
 
-/// The reason why an attempt brought no keys.
+/// The reason why an attempt failed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum FetchErrorKind {
@@ -47,8 +50,8 @@ pub enum FetchErrorKind {
     Status(u16),
     /// The answer was a redirect that isn't followed.
     Redirect,
-    /// No address had metadata of an authorization server: what lies there is something else, or
-    /// can't be read. (Where nothing lies, it is `Status(404)`.)
+    /// No address had metadata of an authorization server: what was found there is something else, or
+    /// can't be read. (If nothing was found, it is `Status(404)`.)
     NoMetadata,
     /// The metadata is that of another issuer (RFC 8414 §3.3).
     IssuerMismatch,
@@ -98,39 +101,44 @@ impl FetchErrorKind {
 }
 
 impl FetchErrorKind {
-    /// Returns what can be done about it: one sentence for the operator.
+    /// Returns what can be done about it: one sentence for the operator, in which "the address" is the one that
+    /// was asked.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::Timeout => {
                 "check that a firewall lets the connection pass; JwksBuilder::timeout is how long an \
                  answer may take"
             }
-            Self::UnknownHost => "check the host's name, and that this machine can resolve it",
-            Self::Connect => "check host and port, and that a firewall lets the connection pass",
+            Self::UnknownHost => {
+                "check the host of the address, and that this machine can resolve its name"
+            }
+            Self::Connect => {
+                "check host and port of the address, and that a firewall lets the connection pass"
+            }
             Self::Tls => {
-                "trust the issuer's certificate authority (ReqwestTransport::builder().root_certificates), and \
+                "trust the server's certificate authority (ReqwestTransport::builder().root_certificates), and \
                  use the host's name that the certificate has"
             }
             Self::BlockedAddress => {
-                "the host must resolve to an address that may be dialled; \
-                 JwksBuilder::public_addresses_only allows public ones alone"
+                "the host must resolve to an allowed address; \
+                 JwksBuilder::public_addresses_only allows public ones only"
             }
-            Self::Credentials => "check what the transport's credentials are read from",
+            Self::Credentials => "check where the transport's credentials are read from",
             Self::Exchange => {
-                "check that the address is that of an HTTP server, and a proxy between"
+                "check port and scheme of the address, that an HTTP server answers there, and any proxy in between"
             }
             Self::TooLarge => {
                 "check the address; JwksBuilder::max_bytes is how long an answer may be"
             }
-            Self::ContentEncoding => "have the server, or a proxy between, send identity or gzip",
-            Self::Status(_) => "check the issuer's address, path and all, and what the server logs",
+            Self::ContentEncoding => "have the server, or any proxy, send identity or gzip",
+            Self::Status(_) => "check the address, path and all, and what the server logs",
             Self::Redirect => {
-                "give the address that it leads to; JwksBuilder::redirects follows those within the \
-                 same origin"
+                "give the URL that it leads to as JWKS URL or metadata URL; JwksBuilder::redirects follows \
+                 those within the same origin"
             }
             Self::NoMetadata => {
-                "check the issuer's address, path and all; if it has no metadata, give the key set's \
-                 address to Jwks::url"
+                "check the address, path and all; if the issuer has no metadata, give the key set's URL to \
+                 Jwks::url"
             }
             Self::IssuerMismatch => {
                 "give the issuer exactly as the metadata has it, trailing slash and all"
@@ -138,10 +146,10 @@ impl FetchErrorKind {
             Self::UnacceptableJwksUri => {
                 "have the metadata name an https address as jwks_uri, or give it to Jwks::url"
             }
-            Self::NotAKeySet => "check that the address is that of the key set (jwks_uri)",
+            Self::NotAKeySet => "check the address: it must be that of the key set",
             Self::TooManyKeys => "raise JwksBuilder::max_keys",
             Self::NoUsableKey => {
-                "have the issuer publish a key for signatures that is supported; Jwks::status says \
+                "have the issuer publish a supported signature key; Jwks::status says \
                  why each is ignored"
             }
             Self::Panic => "report it to the authors of the transport",
@@ -167,7 +175,7 @@ impl FetchError {
         self.kind.remedy()
     }
 
-    /// Translates what the issuer's room reports.
+    /// Translates a fault of the room `issuer`.
     pub(crate) fn of(fault: &FaultKind) -> Self {
         let kind = match fault {
             FaultKind::Transport(error) => match error.kind() {
@@ -187,9 +195,13 @@ impl FetchError {
             FaultKind::Unacceptable => FetchErrorKind::UnacceptableJwksUri,
             FaultKind::IssuerMismatch(_) => FetchErrorKind::IssuerMismatch,
         };
-        // The kind has the transport's own sentence.
-        let cause = match fault {
+        let cause: Option<Cause> = match fault {
+            // The kind has the transport's own sentence.
             FaultKind::Transport(error) => error.cause(),
+            FaultKind::IssuerMismatch(found) => {
+                let found = Excerpt::new(found);
+                Some(Arc::new(Reason(format!("its issuer is {found}").into())))
+            }
             _ => None,
         };
         Self { kind, cause }

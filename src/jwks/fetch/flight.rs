@@ -1,4 +1,4 @@
-//! One attempt to bring the set up to date, from discovery to keys that are ready to verify.
+//! One attempt to update the key set, from discovery to keys that are ready to verify.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,36 +19,36 @@ use crate::telemetry::event;
 
 /// Why an attempt is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Purpose {
-    /// It was time.
+pub(crate) enum FetchCause {
+    /// It was due.
     Planned,
-    /// Somebody called `refresh`.
+    /// `refresh` was called.
     Manual,
-    /// A token's `kid` is unknown. The second time, the set is asked for unconditionally.
+    /// A token's `kid` is unknown. The second time, the set is requested unconditionally.
     Forced { number: u64, second: bool },
 }
 
-/// What an attempt needs to know.
+/// The input of an attempt.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    pub(crate) purpose: Purpose,
+    pub(crate) purpose: FetchCause,
     pub(crate) metadata: Option<JwksMetadata>,
-    /// Whether to look for metadata though it is known: where it leads has failed lately.
+    /// Whether to look for metadata although it is known: its address has failed recently.
     pub(crate) rediscover: bool,
     pub(crate) origin: Option<Arc<KeySetAnswer>>,
 }
 
-/// What an attempt came to.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(crate) struct Landed {
-    /// The metadata, if it was found anew.
+    /// The metadata, if it was fetched again.
     pub(crate) metadata: Option<JwksMetadata>,
     pub(crate) result: Result<Fetched, Fault>,
     /// The first keys of a set that has no usable one.
     pub(crate) unusable: Box<[IgnoredKey]>,
 }
 
-/// Why an answer brought no keys.
+/// Why an answer contained no usable keys.
 #[derive(Debug)]
 pub(crate) struct NotFetched {
     fault: Fault,
@@ -61,7 +61,7 @@ impl<E: Into<Fault>> From<E> for NotFetched {
     }
 }
 
-/// So many keys of a set without a usable one are reported.
+/// The most keys of a set without a usable one that are reported.
 pub(crate) const REPORTED: usize = 8;
 
 /// A successful answer.
@@ -72,11 +72,11 @@ pub(crate) struct Fetched {
     pub(crate) remaining: Option<Duration>,
     /// The keys; `None` if they are the same as before.
     pub(crate) parsed: Option<ParsedKeySet>,
-    /// By how many seconds the issuer's clock is ahead of this one, if the answer says what it shows.
+    /// By how many seconds the issuer's clock is ahead of this one, if the answer has a date.
     pub(crate) clock_offset: Option<i64>,
 }
 
-/// Makes the attempt. `now` is asked for only when an answer is there.
+/// Makes the attempt. `now` is called only once an answer has arrived.
 pub(crate) async fn attempt(
     fetching: &Fetching,
     backend: Backend,
@@ -95,7 +95,7 @@ pub(crate) async fn attempt(
     }
 }
 
-/// Returns where the set lies, and the metadata that says so if it was found anew.
+/// Returns the address of the set, and the metadata that names it if it was fetched again.
 async fn locate(
     fetching: &Fetching,
     plan: &Plan,
@@ -114,7 +114,7 @@ async fn locate(
     }
     match (discovery.find(&fetching.network, now()).await, known) {
         (Ok(found), _) => Ok((found.jwks_uri.clone(), Some(found))),
-        // The address from before may still be good, and nothing better is known.
+        // The previous address may still be valid, and no better one is known.
         (Err(_fault), Some(known)) => {
             event!(
                 WARN,
@@ -138,12 +138,12 @@ async fn fetch(
 ) -> Result<Fetched, NotFetched> {
     let url = uri.to_string();
     let before = plan.origin.as_deref().filter(|origin| *origin.url == *url);
-    let second = matches!(plan.purpose, Purpose::Forced { second: true, .. });
+    let second = matches!(plan.purpose, FetchCause::Forced { second: true, .. });
     let conditional =
         |origin: &&KeySetAnswer| origin.etag.is_some() || origin.last_modified.is_some();
     let question = Question {
         uri,
-        no_cache: plan.purpose != Purpose::Planned,
+        no_cache: plan.purpose != FetchCause::Planned,
         unless: before.filter(conditional).filter(|_| !second),
     };
     let asked_at = now();
@@ -179,8 +179,8 @@ async fn fetch(
     Ok(Fetched { origin, remaining, parsed: Some(parsed), clock_offset })
 }
 
-/// Reads the set. One without a usable key is a mistake, unless it is empty and that was declared
-/// to mean something.
+/// Reads the set. One without a usable key is a mistake, unless it is empty and the operator has said
+/// what that means.
 pub(crate) fn parse(
     body: &[u8],
     fetching: &Fetching,

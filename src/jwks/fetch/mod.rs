@@ -1,4 +1,5 @@
-//! How key sets are fetched: discovery, the exchange, and what can go wrong.
+//! How key sets are fetched: `discovery` finds a `target`, `source` requests it, and `flight` is one whole
+//! attempt.
 
 pub(crate) mod discovery;
 pub(crate) mod error;

@@ -1,4 +1,4 @@
-//! One question for the key set.
+//! One request for the key set, conditional where an answer is known.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::kept::store::KeySetAnswer;
 use crate::telemetry::{event, in_span};
 
-/// What is asked for.
+/// A request for the key set.
 #[derive(Debug)]
 pub(crate) struct Question<'a> {
     pub(crate) uri: &'a Uri,
-    /// Whether caches on the way are to be passed by.
+    /// Whether caches on the way must be bypassed.
     pub(crate) no_cache: bool,
-    /// The answer that needn't be sent again if it is still the same.
+    /// The answer that needn't be sent again if it is unchanged.
     pub(crate) unless: Option<&'a KeySetAnswer>,
 }
 
-/// A 200, or the 304 that was asked for.
+/// A 200, or the 304 to a conditional request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) not_modified: bool,
@@ -30,7 +30,7 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// A failed fetch, and how long the server asked us to stay away.
+/// A failed fetch, and its `Retry-After`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
     pub(crate) error: FetchError,
@@ -44,13 +44,13 @@ impl<E: Into<FetchError>> From<E> for Fault {
 }
 
 impl Fault {
-    /// Translates what the issuer's room reports.
+    /// Translates a fault of the room `issuer`.
     pub(crate) fn of(fault: &issuer::Fault) -> Self {
         Self { error: FetchError::of(&fault.kind), retry_after: fault.retry_after }
     }
 }
 
-/// Asks for the set.
+/// Requests the set.
 pub(crate) async fn ask(
     network: &Network,
     question: Question<'_>,

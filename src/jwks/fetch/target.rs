@@ -1,4 +1,4 @@
-//! Where keys are fetched from.
+//! Checks the address that keys or metadata are fetched from.
 
 use crate::error::ConfigError;
 use crate::issuer::check_issuer;
@@ -6,28 +6,28 @@ use crate::jwks::config::KeyLocation;
 use crate::jwks::fetch::discovery::Discovery;
 use crate::transport::{PlainHttp, is_plain_loopback, parse_url, printable};
 
-/// Where keys are to be fetched from, unchecked.
+/// Where keys are fetched from, unchecked.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
-    /// Where the issuer's metadata says, which is found by the issuer's name.
+pub(crate) enum KeysFrom {
+    /// At the address in the issuer's metadata, which is found by the issuer's name.
     Issuer,
-    /// Where the metadata at this URL says.
+    /// At the address in the metadata at this URL.
     Document(String),
     /// At this URL.
     KeySet(String),
 }
 
-/// Checks the address that keys, or the issuer's metadata, are to be fetched from.
+/// Checks the address that keys, or the issuer's metadata, are fetched from.
 pub(crate) fn target(
     issuer: &str,
-    place: &Place,
+    place: &KeysFrom,
     public_addresses_only: bool,
     plain_http: PlainHttp,
 ) -> Result<KeyLocation, ConfigError> {
     let (what, text) = match place {
-        Place::KeySet(url) => ("JWKS URL", &**url),
-        Place::Document(url) => ("metadata URL", &**url),
-        Place::Issuer => ("issuer", issuer),
+        KeysFrom::KeySet(url) => ("JWKS URL", &**url),
+        KeysFrom::Document(url) => ("metadata URL", &**url),
+        KeysFrom::Issuer => ("issuer", issuer),
     };
     if text.trim() != text {
         return Err(ConfigError::new(format!(
@@ -45,11 +45,11 @@ pub(crate) fn target(
         )));
     }
     match place {
-        Place::KeySet(_) => return Ok(KeyLocation::Url(uri)),
-        Place::Document(_) => {
+        KeysFrom::KeySet(_) => return Ok(KeyLocation::Url(uri)),
+        KeysFrom::Document(_) => {
             return Ok(KeyLocation::Discovery(Discovery::at(issuer, uri, plain_http)));
         }
-        Place::Issuer => {}
+        KeysFrom::Issuer => {}
     }
     if uri.query().is_some() {
         // RFC 8414 §2

@@ -1,3 +1,5 @@
+//! The usable keys of an issuer at one time, the lookup by `alg` and `kid`, and the change to the next set.
+
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,10 +10,10 @@ use tokio::time::Instant;
 use crate::jose::{Algorithm, Algorithms, Identity, IgnoredKey, ParsedKeySet, VerificationKey};
 use crate::text::{Excerpt, listed};
 
-/// How many keys are tried on one token.
+/// The most keys that are tried on one token.
 const MAX_TRIED: usize = 4;
 
-/// One issuer's usable keys, as they were at one time. Never changed, only replaced.
+/// An issuer's usable keys at one time. Never changed, only replaced.
 #[derive(Debug, Default)]
 pub(crate) struct KeySet {
     generation: u64,
@@ -19,7 +21,7 @@ pub(crate) struct KeySet {
     keys: Box<[Held]>,
     by_kid: HashMap<Box<str>, Range<usize>, RandomState>,
     ignored: Box<[IgnoredKey]>,
-    /// Those of `keys` that the issuer has removed, and that may serve a while longer.
+    /// Those of `keys` that the issuer has removed, within their grace period.
     retiring: Box<[Retiring]>,
     /// The first few keys, for refusals.
     listed: Arc<str>,
@@ -28,7 +30,7 @@ pub(crate) struct KeySet {
 /// How many keys a refusal names.
 const MAX_LISTED: usize = 8;
 
-/// A key, and what it may be used with: that many don't fit can be told without looking at them.
+/// A key, and the algorithms that it may be used with, by which most keys are skipped.
 #[derive(Debug)]
 struct Held {
     fits: Algorithms,
@@ -49,26 +51,26 @@ struct Retiring {
     until: Instant,
 }
 
-/// What a set became, and what that changed.
+/// The next set, and what it changed.
 #[derive(Debug)]
 pub(crate) struct Succession {
     pub(crate) set: Arc<KeySet>,
-    /// Whether the keys are others than before.
+    /// Whether the keys differ from those before.
     pub(crate) changed: bool,
-    /// The `kid`s that no key has any longer.
+    /// The `kid`s that no longer have a key.
     pub(crate) removed: Vec<Box<str>>,
     /// The `kid`s that have other keys than before, and none of the old ones (RFC 7517 §4.5).
     pub(crate) reused: Vec<Box<str>>,
 }
 
-/// The keys with which a token may have been signed.
+/// The keys that may have signed a token.
 #[derive(Debug)]
 pub(crate) enum Candidates<'a> {
-    /// No key fits.
+    /// No key matches.
     None,
-    /// These fit.
+    /// These match.
     Fitting(Fitting<'a>),
-    /// More fit than are ever tried.
+    /// More keys match than are ever tried.
     TooMany,
 }
 
@@ -122,7 +124,7 @@ impl KeySet {
         &self.listed
     }
 
-    /// Builds the set that follows this one. Keys that the issuer has removed serve until
+    /// Builds the set that follows this one. Keys that the issuer has removed stay until
     /// `grace_ends`, if that is later than `now`; but never beside a new key of the same `kid`.
     pub(crate) fn followed_by(
         &self,
@@ -136,7 +138,7 @@ impl KeySet {
         let gone = |key: &VerificationKey| {
             !published.contains(&key.identity()) && key.kid().is_none_or(|kid| !named.contains(kid))
         };
-        // An empty set gets here only where it revokes all keys.
+        // An empty set arrives here only if it revokes all keys.
         let revoked = keys.is_empty();
         let retiring: Box<[Retiring]> = self
             .keys
@@ -153,7 +155,7 @@ impl KeySet {
         self.replaced_by(keys, parsed.ignored.into(), retiring)
     }
 
-    /// Builds the set without the keys whose grace has ended, if there are any.
+    /// Builds the set without the keys whose grace period has ended, if there are any.
     pub(crate) fn without_retired(&self, now: Instant) -> Option<Succession> {
         let (over, retiring): (Vec<_>, Vec<_>) =
             self.retiring.iter().cloned().partition(|retiring| retiring.until <= now);
@@ -189,12 +191,12 @@ impl KeySet {
         Succession { set: Arc::new(set), changed, removed, reused }
     }
 
-    /// Returns the number of this set: another one whenever the keys are others.
+    /// Returns the number of this set, which changes whenever the keys do.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Returns the keys for a token of this `alg` and `kid`, without those whose grace has ended by
+    /// Returns the keys for a token of this `alg` and `kid`, without those whose grace period has ended by
     /// now, even if they have not been removed yet. Allocates nothing.
     pub(crate) fn candidates(
         &self,
@@ -249,13 +251,13 @@ impl KeySet {
         &self.ignored
     }
 
-    /// Returns until when a key may serve that the issuer has removed.
+    /// Returns until when a key that the issuer has removed stays in use.
     pub(crate) fn retires(&self, key: &VerificationKey) -> Option<Instant> {
         let retiring = self.retiring.iter().find(|it| std::ptr::eq(&*it.key, key));
         retiring.map(|retiring| retiring.until)
     }
 
-    /// Returns when the next key's grace ends.
+    /// Returns when the next key's grace period ends.
     pub(crate) fn next_retirement(&self) -> Option<Instant> {
         self.retiring.iter().map(|retiring| retiring.until).min()
     }

@@ -1,7 +1,9 @@
+//! A bounded map that evicts the least recently used entry.
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// A map of bounded size that forgets what was used longest ago.
+/// A map of bounded size that evicts the least recently used entry.
 #[derive(Debug)]
 pub(crate) struct Lru<V> {
     capacity: usize,
@@ -32,7 +34,7 @@ impl<V> Lru<V> {
         Some(&entry.value)
     }
 
-    /// Puts a value in, replacing the one before.
+    /// Inserts a value, replacing the one before.
     pub(crate) fn insert(&mut self, key: &str, value: V) {
         self.remove(key);
         while self.entries.len() >= self.capacity {

@@ -1,4 +1,4 @@
-//! What is kept: the set in force, the one it replaced, and snapshots.
+//! What is kept: the set in force (`store`, `key_set`), and snapshots to start from (`snapshot`, `seed`).
 
 pub(crate) mod key_set;
 pub(crate) mod lru;

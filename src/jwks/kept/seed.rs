@@ -1,4 +1,4 @@
-//! Starting from a snapshot.
+//! Starts a key source from a snapshot.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::telemetry::event;
 use crate::transport::parse_url;
 use crate::transport::printable;
 
-/// Keys belong to one issuer, and a snapshot's to the place that they came from.
+/// Keys belong to one issuer, and a snapshot's to the address that they came from.
 pub(crate) fn check_origin(
     snapshot: &Snapshot,
     issuer: &str,
@@ -42,8 +42,8 @@ pub(crate) fn check_origin(
     }
 }
 
-/// Makes the snapshot's keys ready, unless they are no good any longer: then it is as if there
-/// were none, since a service that was down for a while must be able to start.
+/// Makes the snapshot's keys ready, unless they are too old or unusable: then it is ignored,
+/// since a service that was down for a while must be able to start.
 pub(crate) fn seed(
     snapshot: &Snapshot,
     fetching: &Fetching,

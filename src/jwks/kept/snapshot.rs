@@ -1,3 +1,5 @@
+//! A key set in the form that another process can start from.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +13,8 @@ use crate::transport::printable;
 /// A key set to start from, before the issuer has answered: see
 /// [`Start::Seeded`](crate::jwks::Start::Seeded).
 ///
-/// [`Jwks::snapshot`](crate::jwks::Jwks::snapshot) takes one. Where it is stored is the caller's
-/// business, and who can write there can make tokens: keep it like configuration.
+/// [`Jwks::snapshot`](crate::jwks::Jwks::snapshot) takes one. The caller decides where it is stored.
+/// Anyone who can write there can forge tokens: protect it like configuration.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     issuer: String,
@@ -71,7 +73,7 @@ impl Snapshot {
         &self.issuer
     }
 
-    /// Returns where they were fetched from.
+    /// Returns the address that they were fetched from.
     pub fn url(&self) -> &str {
         &self.url
     }

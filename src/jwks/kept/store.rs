@@ -1,3 +1,5 @@
+//! Holds the current keys for lock-free readers, and the generation under which tokens are remembered.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,21 +15,21 @@ use crate::jwks::health::State;
 use crate::jwks::kept::key_set::{Candidates, KeySet};
 use crate::jwks::timing::schedule::Serving;
 
-/// Holds the current keys. Readers never lock, and see one whole set or another.
+/// Holds the current keys. Readers never lock, and see either one whole set or another.
 #[derive(Debug)]
 pub(crate) struct Store {
     published: ArcSwap<Published>,
-    /// The generation that serves, 0 while none does.
+    /// The generation that is serving, 0 while none is.
     generation: AtomicU64,
-    /// When, by the wall clock, keys that are fresh should long have been refreshed, in seconds since
-    /// 1970.
+    /// When, by the wall clock, fresh keys should long have been refreshed, in milliseconds
+    /// since 1970.
     overdue: AtomicI64,
 }
 
-/// By how much the wall clock may be ahead of the monotonic one without any consequence.
+/// By how much the wall clock may be ahead of the monotonic one without consequences.
 const WALL_TOLERANCE: Duration = Duration::from_secs(60);
 
-/// The current keys, with all that is known of them.
+/// The current keys, and everything that is known about them.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
     /// The number of the attempt that brought it.
@@ -37,12 +39,12 @@ pub(crate) struct Published {
     pub(crate) origin: Option<Arc<KeySetAnswer>>,
 }
 
-/// How long keys may be relied upon.
+/// How long keys may be used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Tenure {
     /// There are none yet.
     Cold,
-    /// For ever: they are part of the configuration.
+    /// Forever: they are part of the configuration.
     Static,
     /// As long as this says.
     Serving(Serving),
@@ -57,12 +59,12 @@ pub(crate) struct KeySetAnswer {
     pub(crate) body: Bytes,
     pub(crate) etag: Option<HeaderValue>,
     pub(crate) last_modified: Option<HeaderValue>,
-    /// What the answer said about its freshness.
+    /// The freshness lifetime in the answer.
     pub(crate) lifetime: Option<Duration>,
     /// When it was last known to be the issuer's set.
     pub(crate) fetched_at: UnixTime,
     pub(crate) fetched: Instant,
-    /// How old it already was then: a snapshot's age.
+    /// Its age at that time: a snapshot's age.
     pub(crate) age_then: Duration,
 }
 
@@ -79,12 +81,12 @@ impl Published {
         Self { sequence: 0, keys: Arc::default(), tenure: Tenure::Cold, origin: None }
     }
 
-    /// Returns from when on the wall clock contradicts that the keys are fresh.
+    /// Returns from which wall-clock time on the keys can't be fresh.
     fn overdue(&self, now: Instant) -> i64 {
         match (self.tenure, &self.origin) {
             (Tenure::Serving(serving), Some(origin)) if now < serving.fresh_until => {
                 let fresh_for = serving.fresh_until.saturating_duration_since(origin.fetched);
-                origin.fetched_at.plus(fresh_for).plus(WALL_TOLERANCE).as_secs()
+                origin.fetched_at.plus(fresh_for).plus(WALL_TOLERANCE).as_millis()
             }
             _ => i64::MAX,
         }
@@ -112,9 +114,9 @@ impl Store {
         }
     }
 
-    /// Swaps the keys, unless those that are there came from a later attempt. Says whether it did.
+    /// Swaps the keys, unless the current ones came from a later attempt. Returns `true` if it did.
     ///
-    /// [`watched`](Self::watched) is to follow, unless these are the last.
+    /// [`watched`](Self::watched) must follow, unless these are the last.
     pub(crate) fn publish(&self, next: Published) -> bool {
         // First: no reader may see other keys, or none, and still find what was remembered with these.
         let stops = matches!(next.tenure, Tenure::Stopped);
@@ -128,8 +130,8 @@ impl Store {
         before.sequence <= next.sequence
     }
 
-    /// Sets [`generation`](Self::generation) to what serves now. The caller does so again as soon as
-    /// that changes.
+    /// Sets [`generation`](Self::generation) to the set that is serving now. The caller must repeat this as
+    /// soon as that changes.
     pub(crate) fn watched(&self, now: Instant) {
         let published = self.published.load();
         self.overdue.store(published.overdue(now), Ordering::Relaxed);
@@ -148,11 +150,11 @@ impl Store {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Returns `true` if the keys count as fresh by the monotonic clock, though by the wall clock
-    /// they aren't: the machine was suspended, or restored from a snapshot, or the wall clock was
+    /// Returns `true` if the keys are fresh by the monotonic clock but not by the wall clock: the
+    /// machine was suspended, or restored from a snapshot, or the wall clock was
     /// set.
     pub(crate) fn is_overdue(&self, wall: UnixTime) -> bool {
-        wall.as_secs() >= self.overdue.load(Ordering::Relaxed)
+        wall.as_millis() >= self.overdue.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -163,7 +165,7 @@ impl Store {
     }
 }
 
-/// The current keys. Not to be held across an await.
+/// The current keys. Must not be held across an await.
 #[derive(Debug)]
 pub(crate) struct LoadedKeys {
     published: Guard<Arc<Published>>,
@@ -172,7 +174,7 @@ pub(crate) struct LoadedKeys {
     at: Instant,
 }
 
-/// Whether keys may be relied upon.
+/// Whether keys may be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum KeysState {
     /// Fresh, stale within bounds, or static.

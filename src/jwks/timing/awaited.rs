@@ -1,4 +1,4 @@
-//! When a wait for keys is over, and how.
+//! When a wait for keys ends, and with which result.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::jwks::refresher::SharedKeys;
 use crate::jwks::timing::control::{Attempts, SHORTEST_WAIT};
 use crate::refusal::UnavailableReason;
 
-/// The keys to decide by, which serve.
+/// The keys to decide with, which are serving.
 pub(crate) type Outcome = Result<LoadedKeys, UnavailableReason>;
 
 /// What is waited for.
@@ -23,9 +23,9 @@ pub(crate) enum Awaited {
         kid: Box<str>,
         generation: u64,
         number: u64,
-        /// The attempt after whose end that fetch is too far away to be waited for.
+        /// The attempt after whose end that fetch is too far in the future to wait for.
         gives_up: Option<u64>,
-        /// Whether the `kid` was asked for lately, for another token.
+        /// Whether the `kid` was asked for recently, for another token.
         again: bool,
         /// Whether that fetch may not begin at once.
         late: bool,
@@ -68,7 +68,7 @@ impl Awaited {
         }
     }
 
-    /// Returns why the wait ended without a key: the issuer is slow only if it was asked all the while.
+    /// Returns why the wait ended without a key: the issuer is slow only if it was being asked all the time.
     pub(crate) const fn timed_out(&self) -> UnavailableReason {
         match self {
             Self::Key { late: true, .. } => UnavailableReason::RateLimited,
@@ -106,7 +106,7 @@ fn served(loaded: LoadedKeys) -> Outcome {
     }
 }
 
-/// Returns what is missing while the keys don't serve.
+/// Returns what is missing while the keys aren't serving.
 pub(crate) fn reason(state: KeysState) -> UnavailableReason {
     match state {
         KeysState::Cold | KeysState::Serving => UnavailableReason::KeysNotLoaded,

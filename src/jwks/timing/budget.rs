@@ -1,4 +1,4 @@
-//! How often unknown `kid`s may cost a fetch: a function of what happened and of `now`.
+//! How often unknown `kid`s may cause a fetch: a function of past events and of `now`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::jwks::timing::schedule::after;
 
-/// The places of forced fetches. Made-up `kid`s can't be told from those of a rotation, so the time
-/// from one place to the next is how long a flood can hide one.
+/// The places of forced fetches. Made-up `kid`s can't be distinguished from those of a rotation, so the
+/// time from one place to the next is how long a flood can hide one.
 ///
 /// Under any load, at most 10 fetches begin in any 30 seconds, at most 4 once a flood has lasted a
 /// minute, and the next place is never more than 9.5 seconds away.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    /// A flood is over when no unknown `kid` came for this long.
+    /// A flood is over when no unknown `kid` arrived for this long.
     quiet: Duration,
-    /// When the latest fetches began, which count whatever came of them.
+    /// When the latest fetches began, which count whatever their result.
     starts: VecDeque<Instant>,
     /// When an unknown `kid` last wanted a fetch.
     last_miss: Option<Instant>,
@@ -31,7 +31,7 @@ pub(crate) struct Budget {
     fruitless: bool,
     /// How many fetches have failed in a row.
     failures: u32,
-    /// Whether the latest took so long that what is left of ten seconds is scarce.
+    /// Whether the latest took so long that little is left of ten seconds.
     slow: bool,
 }
 
@@ -41,7 +41,7 @@ const fn millis(millis: u64) -> Duration {
 
 impl Budget {
     /// This and an answer within half a second fit into the default `request_wait`, so that no token
-    /// of a new key is turned away at first. Eight places at this distance, which is two less than
+    /// of a new key is refused at first. Eight places at this distance, which is two less than
     /// the most, reach beyond [`BURST`](Self::BURST).
     const NARROW: Duration = millis(1_430);
     /// Five places at this distance span more than 30 seconds. An answer that takes two seconds
@@ -51,18 +51,18 @@ impl Budget {
     const PAIR: Duration = millis(1_800);
     /// How long a prompt answer takes at most.
     const PROMPT: Duration = millis(500);
-    /// The distance while the issuer doesn't answer. A fetch that hangs when the issuer comes back
+    /// The distance while the issuer doesn't answer. A fetch that hangs when the issuer recovers
     /// leaves a rotation hidden for as long.
     const FAILING: Duration = millis(9_000);
 
-    /// The least that ends a flood: one token every so often must not be a new one each time.
+    /// The shortest pause that ends a flood: a token every so often must not start a new one each time.
     const QUIET: Duration = millis(30_000);
     const BURST: Duration = millis(10_000);
     const PAUSE: Duration = millis(12_000);
     const LASTING: Duration = millis(60_000);
 
     /// How long after the start before last, after that before it and so on a fetch may begin.
-    /// The last pair keeps the promise; those before it see to it that keeping the promise never
+    /// The last pair keeps the promised rate; those before it ensure that keeping it never
     /// leads to a long gap.
     const YOUNG: &[(usize, Duration)] = &[(8, millis(14_900)), (9, millis(22_500)), (10, WINDOW)];
     const OLD: &[(usize, Duration)] = &[(2, millis(11_240)), (3, millis(20_670)), (4, WINDOW)];
@@ -98,7 +98,7 @@ impl Budget {
         self.last_miss = Some(now);
         if !self.lasting && self.flood.is_some_and(|flood| after(flood, Self::LASTING) <= now) {
             self.lasting = true;
-            // What was allowed before is no debt.
+            // Fetches that were allowed before don't count against the new flood.
             self.starts.drain(..self.starts.len().saturating_sub(1));
         }
     }
@@ -123,7 +123,7 @@ impl Budget {
         if self.in_burst == 1 && !self.slow { Self::PAIR } else { Self::WIDE }
     }
 
-    /// One failure may be an accident.
+    /// A single failure may be an accident.
     fn backoff(&self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(8);
         Self::NARROW.saturating_mul(1 << doublings).min(Self::FAILING)
@@ -146,7 +146,7 @@ impl Budget {
         self.in_burst = self.in_burst.saturating_sub(1);
     }
 
-    /// Records how a fetch ended: `None` if it failed, else whether it has brought the key of every
+    /// Records how a fetch ended: `None` if it failed, else whether it brought the key of every
     /// `kid` that it was made for. As long as each does, there is no flood.
     pub(crate) fn ended(&mut self, brought_all: Option<bool>, now: Instant) {
         self.slow = self.starts.back().is_some_and(|begun| after(*begun, Self::PROMPT) < now);

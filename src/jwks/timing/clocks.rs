@@ -1,5 +1,5 @@
-//! What is done where the wall clock and the monotonic one disagree: the latter may stand still while
-//! the machine is suspended, and goes on where it was in one that is restored from a snapshot.
+//! Handles a disagreement of the wall clock and the monotonic one, which may stand still while the machine is
+//! suspended, and continues where it was in one that is restored from a snapshot.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::jwks::timing::control::Control;
 use crate::jwks::timing::schedule::Serving;
 
 impl SharedKeys {
-    /// Takes keys as stale that are fresh by the monotonic clock, but not by the wall clock, and
-    /// plans a refresh for now. They expire when they would have: which clock is right isn't known.
+    /// Marks keys as stale that are fresh by the monotonic clock, but not by the wall clock, and
+    /// plans a refresh for now. They expire when they would have: which clock is right is unknown.
     pub(crate) fn compare_clocks(&self, control: &mut Control, now: Instant) {
         if !self.store.is_overdue(self.config.clock.now()) {
             return;
@@ -30,7 +30,7 @@ impl SharedKeys {
         self.report.state(control, self.store.load(now).exact_state());
     }
 
-    /// Compares the clocks for a caller to whom the keys seem overdue, who may have another clock.
+    /// Compares the clocks for a caller to which the keys seem overdue, and which may have another clock.
     #[cold]
     pub(crate) fn suspect(&self) {
         if self.store.is_overdue(self.config.clock.now()) {

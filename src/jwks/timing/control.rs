@@ -9,27 +9,27 @@ use crate::jose::{Algorithm, IgnoredKey};
 use crate::jwks::config::Config;
 use crate::jwks::fetch::discovery::JwksMetadata;
 use crate::jwks::fetch::error::FetchError;
-use crate::jwks::fetch::flight::Purpose;
+use crate::jwks::fetch::flight::FetchCause;
 use crate::jwks::health::State;
 use crate::jwks::kept::key_set::KeySet;
 use crate::jwks::timing::misses::Misses;
 use crate::jwks::timing::schedule::Schedule;
 
-/// The state of one key source, apart from its keys.
+/// The state of one key source, without its keys.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) schedule: Schedule,
     pub(crate) misses: Misses,
     pub(crate) metadata: Option<JwksMetadata>,
     pub(crate) log: Log,
-    /// The first keys of the set that the last attempt brought, if none of them is usable.
+    /// The first keys of the set that the last attempt fetched, if none of them is usable.
     pub(crate) unusable: Box<[IgnoredKey]>,
     /// The number of the latest attempt.
     pub(crate) sequence: u64,
     pub(crate) flying: Option<Flying>,
     /// Whether `refresh` was called.
     pub(crate) refresh: bool,
-    /// The state that was last told to the logs.
+    /// The state that was last logged.
     pub(crate) reported: State,
     /// Whether there is a task.
     pub(crate) alive: bool,
@@ -40,11 +40,11 @@ pub(crate) struct Control {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flying {
     pub(crate) sequence: u64,
-    pub(crate) purpose: Purpose,
+    pub(crate) purpose: FetchCause,
     pub(crate) begun: Instant,
 }
 
-/// How the attempts went.
+/// The history of the attempts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     pub(crate) last_attempt: Option<Instant>,
@@ -55,10 +55,10 @@ pub(crate) struct Log {
     pub(crate) clock_offset: Option<i64>,
 }
 
-/// How far the attempts are: what waiters watch.
+/// The progress of the attempts, which waiters watch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attempts {
-    /// The number of the latest attempt that has ended, and what it failed with.
+    /// The number of the latest attempt that has ended, and its error.
     pub(crate) ended: u64,
     pub(crate) error: Option<FetchError>,
     /// The number of the latest forced fetch that has ended, and whether it failed.
@@ -96,15 +96,15 @@ impl Control {
         }
         let held = self.schedule.held(now);
         let purpose = if let Some(forced) = self.misses.begin(now, held) {
-            Purpose::Forced { number: forced.number, second: forced.second }
+            FetchCause::Forced { number: forced.number, second: forced.second }
         } else if self.refresh {
-            Purpose::Manual
+            FetchCause::Manual
         } else if self.schedule.next().is_some_and(|next| next <= now) {
-            Purpose::Planned
+            FetchCause::Planned
         } else {
             return None;
         };
-        if purpose != Purpose::Planned {
+        if purpose != FetchCause::Planned {
             self.refresh = false;
         }
         self.sequence = self.sequence.saturating_add(1);
@@ -113,11 +113,11 @@ impl Control {
         self.flying
     }
 
-    /// Records that the attempt under way ended with its runtime: it is to be made again.
+    /// Records that the attempt under way ended with its runtime: it must be made again.
     pub(crate) fn abandon(&mut self) {
         let Some(flight) = self.flying.take() else { return };
-        // What was planned is still due, and what was forced still demanded.
-        self.refresh |= flight.purpose == Purpose::Manual;
+        // A planned attempt is still due, and a forced one still demanded.
+        self.refresh |= flight.purpose == FetchCause::Manual;
         self.misses.abandon();
     }
 
@@ -132,15 +132,15 @@ impl Control {
     ) {
         self.log.failures = self.log.failures.saturating_add(1);
         self.log.last_error = Some(error);
-        // What callers or operators asked for doesn't move what is planned: else a flood of
-        // unknown kids would have the fetches of a backoff besides its own.
-        if flight.purpose == Purpose::Planned {
+        // An attempt that a caller or operator asked for doesn't move the planned one: otherwise a flood of
+        // unknown kids would have the fetches of a backoff in addition to its own.
+        if flight.purpose == FetchCause::Planned {
             self.schedule.failed(flight.begun, now, jitter);
         }
         if let Some(retry_after) = retry_after {
             self.schedule.hold(now, retry_after);
         }
-        if flight.purpose != Purpose::Planned {
+        if flight.purpose != FetchCause::Planned {
             self.misses.ended(flight.begun, false);
         }
         self.misses.settle(None::<fn(Algorithm, &str) -> bool>, now);
@@ -151,7 +151,7 @@ impl Control {
         let Log { last_attempt, clock_offset, .. } = self.log;
         let last_success = Some(now);
         self.log = Log { last_attempt, last_success, clock_offset, ..Log::default() };
-        if flight.purpose != Purpose::Planned {
+        if flight.purpose != FetchCause::Planned {
             self.misses.ended(flight.begun, true);
         }
         let has = |algorithm: Algorithm, kid: &str| keys.has(algorithm, kid);
@@ -159,7 +159,7 @@ impl Control {
         self.misses.arrived(has);
     }
 
-    /// Returns when something is to be fetched, if nothing is under way.
+    /// Returns when something must be fetched, if nothing is under way.
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         if self.flying.is_some() {
             return None;

@@ -1,4 +1,4 @@
-//! What an answer's fields say about time (RFC 9111 §4.2).
+//! Reads how long an answer is fresh from its header fields (RFC 9111 §4.2).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use http::header::{AGE, CACHE_CONTROL, DATE, EXPIRES};
 use crate::clock::UnixTime;
 use crate::transport::{date, delta_seconds, text};
 
-/// How long an answer is fresh, and for how long it already was under way.
+/// How long an answer is fresh, and how old it already was.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Freshness {
     /// `None` if the answer doesn't say.
@@ -24,7 +24,7 @@ impl Freshness {
         Self { lifetime, age }
     }
 
-    /// Takes the lifetime from an earlier answer where this one, a 304, doesn't give one
+    /// Takes the lifetime from an earlier answer if this one, a 304, doesn't give one
     /// (RFC 9111 §3.2: the fields that a 304 doesn't have stay as they were).
     pub(crate) fn or_as_before(self, before: Option<Duration>) -> Self {
         Self { lifetime: self.lifetime.or(before), ..self }
@@ -48,7 +48,7 @@ fn cache_control(headers: &HeaderMap) -> Option<Duration> {
                 return Some(Duration::ZERO);
             }
             if name.eq_ignore_ascii_case("max-age") && max_age.is_none() {
-                // RFC 9111 §4.2.1: what can't be understood is stale.
+                // RFC 9111 §4.2.1: a value that can't be read means stale.
                 max_age = Some(delta_seconds(value.trim().trim_matches('"')).unwrap_or_default());
             }
         }
@@ -58,7 +58,7 @@ fn cache_control(headers: &HeaderMap) -> Option<Duration> {
 
 fn expires(headers: &HeaderMap, now: UnixTime) -> Option<Duration> {
     let expires = text(headers, &EXPIRES)?;
-    // RFC 9111 §5.3: an invalid date, "0" above all, has already passed.
+    // RFC 9111 §5.3: an invalid date, in particular "0", has already passed.
     let Some(expires) = date(expires) else { return Some(Duration::ZERO) };
     let date = text(headers, &DATE).and_then(date).unwrap_or(now);
     Some(expires.saturating_since(date))

@@ -1,4 +1,4 @@
-//! What is known about `kid`s that have no key, and which of them may cost a fetch.
+//! What is known about `kid`s without a key, and which of them may cause a fetch.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::jwks::kept::lru::Lru;
 use crate::jwks::timing::budget::Budget;
 use crate::jwks::timing::schedule::after;
 
-/// The memory of kid misses. Bounded in all its parts.
+/// What is known about `kid`s without a key. Bounded in all its parts.
 #[derive(Debug)]
 pub(crate) struct Misses {
     cooldown: Duration,
-    /// The `kid`s that were asked for lately.
+    /// The `kid`s that were asked for recently.
     asked: Lru<Asked>,
     /// The `kid`s of keys that the issuer has removed, and when.
     tombstones: Lru<Instant>,
@@ -22,7 +22,7 @@ pub(crate) struct Misses {
     answered: Option<Instant>,
     /// The number of the latest forced fetch that was demanded.
     demanded: u64,
-    /// The forced fetch that is to be made.
+    /// The forced fetch that must be made.
     pending: Option<Pending>,
     /// The forced fetch under way.
     flying: Option<(Pending, Instant)>,
@@ -30,10 +30,10 @@ pub(crate) struct Misses {
     done: u64,
 }
 
-/// Who asked for a `kid`, and since when.
+/// The token that asked for a `kid`, and since when.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
-    /// A digest of the token. That a forged token's `kid` has no key says nothing about the key
+    /// A digest of the token. A forged token's `kid` without a key says nothing about the key
     /// of a later token: it may have been published meanwhile.
     token: u64,
     at: Instant,
@@ -43,26 +43,26 @@ struct Asked {
 #[derive(Debug)]
 struct Pending {
     number: u64,
-    /// Which keys are waited for. One more than the most: too many to say.
+    /// The keys that requests wait for. One more than the most means too many to list.
     wanted: Vec<(Algorithm, Box<str>)>,
 }
 
 /// What to do about a miss.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ruling {
-    /// The key was removed lately: it doesn't exist.
+    /// The key was removed recently: it doesn't exist.
     Tombstone,
     /// The issuer was asked for it since this token was first seen: it doesn't exist.
     NegativeCached,
-    /// The forced fetch of this number will tell.
+    /// The forced fetch of this number will decide.
     Await {
         number: u64,
-        /// Whether the `kid` was asked for lately, for another token.
+        /// Whether the `kid` was asked for recently, for another token.
         again: bool,
         /// When that fetch may begin, if not yet.
         place: Option<Instant>,
     },
-    /// The same, but it may not begin before that time, which is too far away.
+    /// The same, but it may not begin before that time, which is too far in the future.
     Limited { number: u64, again: bool, place: Instant },
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Ruling {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Forced {
     pub(crate) number: u64,
-    /// Whether it comes so soon after another that a cache on the way is under suspicion.
+    /// Whether it follows another so closely that a cache on the way is suspected.
     pub(crate) second: bool,
 }
 
@@ -84,7 +84,7 @@ impl Pending {
         }
     }
 
-    /// Returns `true` if it is known for whom the fetch is made, and they all have their keys.
+    /// Returns `true` if all tokens for which the fetch is made are known, and have their keys.
     fn has_all(&self, has: impl Fn(Algorithm, &str) -> bool) -> bool {
         self.wanted.len() <= Self::WANTED && self.wanted.iter().all(|(alg, kid)| has(*alg, kid))
     }
@@ -94,7 +94,7 @@ impl Misses {
     const ASKED: usize = 1_024;
     const TOMBSTONES: usize = 64;
 
-    /// For so many cooldowns a key that the issuer was seen to have removed isn't asked for. Then
+    /// For this many cooldowns a key that the issuer was seen to have removed isn't asked for. Then
     /// it is unknown like any other: it may be back after a rollback, or from a server out of step.
     const TOMBSTONE_COOLDOWNS: u32 = 4;
 
@@ -112,8 +112,8 @@ impl Misses {
         }
     }
 
-    /// Rules on a miss: a token with this digest, for whose `algorithm` and `kid` there is no key.
-    /// A request waits until `patience` at most; the server asked us to stay away until `held`.
+    /// Decides about a miss: a token with this digest, for whose `algorithm` and `kid` there is no key.
+    /// A request waits until `patience` at most; the issuer's `Retry-After` ends at `held`.
     pub(crate) fn rule(
         &mut self,
         (algorithm, kid): (Algorithm, &str),
@@ -133,8 +133,8 @@ impl Misses {
         if same.as_ref().is_some_and(was_answered) {
             return Ruling::NegativeCached;
         }
-        // A fetch that has begun may bring the set as it was before this key was added. Only a
-        // token that was there before can rely on it.
+        // A fetch under way may bring the set as it was before this key was added. Only a
+        // token that was seen before it can rely on it.
         if let (Some((flying, begun)), Some(asked)) = (&self.flying, same)
             && asked.at <= *begun
         {
@@ -161,7 +161,7 @@ impl Misses {
     fn is_buried(&mut self, kid: &str, now: Instant) -> bool {
         let answered = self.answered;
         self.tombstones.get(kid).is_some_and(|removed| {
-            // Had that answer brought the key, its tombstone would be gone.
+            // If that answer had brought the key, its tombstone would be gone.
             let missing = answered.map_or(*removed, |answered| answered.max(*removed));
             now < after(missing, self.cooldown.saturating_mul(Self::TOMBSTONE_COOLDOWNS))
         })
@@ -177,7 +177,7 @@ impl Misses {
         self.pending.as_ref().map(|_| self.place(held).unwrap_or(now))
     }
 
-    /// Gives up the forced fetch that hasn't begun if all who wait for it have their keys: another
+    /// Drops the forced fetch that hasn't begun if all tokens that wait for it have their keys: another
     /// fetch has brought them.
     pub(crate) fn arrived(&mut self, has: impl Fn(Algorithm, &str) -> bool) {
         if let Some(pending) = self.pending.take_if(|pending| pending.has_all(has)) {
@@ -196,7 +196,7 @@ impl Misses {
         Some(Forced { number, second: self.budget.begin(now) })
     }
 
-    /// Records how a fetch ended that no cache may have answered, begun at `begun`.
+    /// Records how a fetch ended that bypassed all caches, begun at `begun`.
     pub(crate) fn ended(&mut self, begun: Instant, succeeded: bool) {
         if succeeded {
             self.answered = Some(begun);
@@ -208,13 +208,13 @@ impl Misses {
         let Some((flown, _)) = self.flying.take() else { return };
         self.done = self.done.max(flown.number);
         let brought_all = has.map(|has| {
-            // Those who came meanwhile count, too.
+            // Tokens that arrived meanwhile count, too.
             flown.has_all(&has) && self.pending.as_ref().is_none_or(|next| next.has_all(&has))
         });
         self.budget.ended(brought_all, now);
     }
 
-    /// Records that the forced fetch under way was lost: it is to be made again.
+    /// Records that the forced fetch under way was lost: it must be made again.
     pub(crate) fn abandon(&mut self) {
         let Some((lost, _)) = self.flying.take() else { return };
         self.budget.abandon();
@@ -224,7 +224,7 @@ impl Misses {
         }
     }
 
-    /// Returns the number of the latest forced fetch that needs waiting for no longer.
+    /// Returns the number of the latest forced fetch that needn't be waited for any longer.
     pub(crate) const fn settled(&self) -> u64 {
         self.done
     }

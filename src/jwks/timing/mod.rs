@@ -1,4 +1,5 @@
-//! When key sets are fetched: the schedule, and what requests with unknown keys may demand.
+//! When key sets are fetched: `schedule` plans the regular fetches, `misses` decides within its `budget`
+//! which unknown `kid`s cause another, and `wait` and `awaited` end the wait of a request.
 
 pub(crate) mod awaited;
 pub(crate) mod budget;

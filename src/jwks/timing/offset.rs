@@ -1,4 +1,4 @@
-//! How far the issuer's clock is from this one.
+//! Computes how far the issuer's clock is ahead of this one.
 
 use http::HeaderMap;
 use http::header::{AGE, DATE};
@@ -7,9 +7,9 @@ use crate::clock::UnixTime;
 use crate::transport::{date, delta_seconds, text};
 
 /// Returns by how many seconds the issuer's clock is ahead of this one, by the `Date` of an answer that
-/// was asked for and came at these times. `None` if it has none.
+/// was requested and received at these times. `None` if it has none.
 ///
-/// `Date` has whole seconds, cut off, and says when the answer was made, or last found to be good: a
+/// `Date` has whole seconds, rounded down, and says when the answer was made or last validated: a
 /// cache on the way adds the `Age` since then (RFC 9111 §4.2.3).
 pub(crate) fn clock_offset(headers: &HeaderMap, asked: UnixTime, came: UnixTime) -> Option<i64> {
     let made = text(headers, &DATE).and_then(date)?;

@@ -1,4 +1,4 @@
-//! When to fetch: a function of what happened and of `now`. It neither sleeps nor fetches.
+//! When to fetch: a function of past events and of `now`. It neither sleeps nor fetches.
 
 use std::time::Duration;
 
@@ -6,15 +6,15 @@ use tokio::time::Instant;
 
 use crate::clock::doubled;
 
-/// The settings that have to do with time.
+/// The settings about time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
     /// How long a set is fresh when the answer doesn't say.
     pub(crate) ttl: Duration,
-    /// The bounds for what answers say.
+    /// The bounds for the lifetimes in answers.
     pub(crate) min_ttl: Duration,
     pub(crate) max_ttl: Duration,
-    /// How long a set may serve after it was fresh.
+    /// How long a set may be used after it was fresh.
     pub(crate) max_stale: Duration,
 }
 
@@ -25,7 +25,7 @@ impl Timing {
     }
 }
 
-/// How far the keys may be relied upon.
+/// How long the keys may be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Serving {
     pub(crate) fresh_until: Instant,
@@ -37,14 +37,20 @@ pub(crate) struct Serving {
 pub(crate) struct Schedule {
     timing: Timing,
     next: Option<Instant>,
-    /// The server asked us to stay away until then.
+    /// The end of the issuer's `Retry-After`.
     held_until: Option<Instant>,
     failures: u32,
+    /// How long the last set was to be fresh, or would be if its answer doesn't say.
+    lifetime: Duration,
     /// When the first attempt was due, until one has succeeded.
     cold_since: Option<Instant>,
 }
 
 impl Schedule {
+    /// The part of its lifetime after which a set is refreshed.
+    const REFRESH_AT: f64 = 0.8;
+    /// How much earlier or later, as a fraction of that, so that many services don't fetch at once.
+    const SPREAD: f64 = 0.1;
     const FIRST_BACKOFF: Duration = Duration::from_secs(1);
     const LAST_BACKOFF: Duration = Duration::from_secs(60);
     /// Full jitter may draw nearly nothing; this keeps attempts apart.
@@ -57,7 +63,8 @@ impl Schedule {
 
     /// Creates a schedule that plans nothing yet.
     pub(crate) const fn new(timing: Timing) -> Self {
-        Self { timing, next: None, held_until: None, failures: 0, cold_since: None }
+        let lifetime = timing.ttl;
+        Self { timing, next: None, held_until: None, failures: 0, lifetime, cold_since: None }
     }
 
     /// Plans an attempt for now, unless one is planned already. `cold` says whether no key was
@@ -74,29 +81,36 @@ impl Schedule {
         self.next = Some(self.next.map_or(now, |next| next.min(now)));
     }
 
-    /// Records a success that gave the set `remaining`, and plans the refresh at 80 % of the time
-    /// that it stays fresh, ±10 %. `jitter` is drawn evenly from 0 to 1.
+    /// Records a success that gave the set `remaining`, and plans the refresh at four fifths of the
+    /// time that it stays fresh, give or take a tenth of that. `jitter` is drawn evenly from 0 to 1.
     pub(crate) fn succeeded(
         &mut self,
         now: Instant,
         remaining: Option<Duration>,
         jitter: f64,
     ) -> Serving {
-        let lifetime = self.timing.lifetime(remaining);
+        self.lifetime = self.timing.lifetime(remaining);
         self.failures = 0;
         self.held_until = None;
         self.cold_since = None;
-        self.next = Some(after(now, lifetime.mul_f64(0.8 * (0.9 + 0.2 * jitter))));
-        self.serving(after(now, lifetime))
+        self.next = Some(self.refresh(now, jitter));
+        self.serving(after(now, self.lifetime))
     }
 
-    /// Returns how far a set can be relied upon that is fresh until then.
+    /// Returns when a set that came now is refreshed.
+    fn refresh(&self, now: Instant, jitter: f64) -> Instant {
+        let spread = 1.0 - Self::SPREAD + 2.0 * Self::SPREAD * jitter;
+        after(now, self.lifetime.mul_f64(Self::REFRESH_AT * spread))
+    }
+
+    /// Returns how long a set may be used that is fresh until then.
     pub(crate) fn serving(&self, fresh_until: Instant) -> Serving {
         Serving { fresh_until, stale_until: after(fresh_until, self.timing.max_stale) }
     }
 
     /// Records that a planned attempt, begun at `begun`, failed, and plans the next: after 1 s, 2 s,
-    /// 4 s … 60 s at most, with full jitter, never after the time that a success would give.
+    /// 4 s … 60 s at most, with full jitter. It is never later than if a set as fresh as the last one
+    /// had arrived now: a failure delays no refresh, except by a [`Retry-After`](Self::hold).
     ///
     /// In the first minute, while no key was ever loaded, attempts begin at most two seconds apart.
     pub(crate) fn failed(&mut self, begun: Instant, now: Instant, jitter: f64) {
@@ -108,16 +122,17 @@ impl Schedule {
         } else {
             after(now, most.mul_f64(jitter))
         };
+        let next = next.min(self.refresh(now, jitter));
         self.next = Some(next.max(after(now, Self::SHORTEST_BACKOFF)));
     }
 
-    /// Records that the server asked us to stay away for this long.
+    /// Records a `Retry-After` of this length.
     pub(crate) fn hold(&mut self, now: Instant, retry_after: Duration) {
         let hold = retry_after.clamp(Self::SHORTEST_HOLD, Self::LONGEST_HOLD);
         self.held_until = Some(after(now, hold));
     }
 
-    /// Returns until when the server asked us to stay away.
+    /// Returns until when the issuer's `Retry-After` lasts.
     pub(crate) fn held(&self, now: Instant) -> Option<Instant> {
         self.held_until.filter(|until| now < *until)
     }
@@ -133,7 +148,7 @@ impl Schedule {
     }
 }
 
-/// Adds without overflow, which no setting is large enough to reach.
+/// Adds without overflow; no setting is large enough to cause one.
 pub(crate) fn after(instant: Instant, duration: Duration) -> Instant {
     instant.checked_add(duration).unwrap_or(instant)
 }
@@ -211,6 +226,40 @@ mod tests {
         assert_eq!(schedule.failures(), 0);
         schedule.failed(now, now, 1.0);
         assert_eq!(schedule.next(), Some(now + secs(1)));
+    }
+
+    #[test]
+    fn a_failure_plans_no_attempt_later_than_a_success_would() {
+        let now = now();
+        let planned = |schedule: &Schedule| (schedule.next().unwrap() - now).as_secs_f64();
+        for (ttl, said, latest) in [
+            (1, None, 0.88),
+            (30, None, 26.4),
+            (600, Some(60), 52.8),
+            // The backoff of a longer lifetime stays as it is.
+            (600, None, 60.0),
+            (600, Some(3_600), 60.0),
+        ] {
+            for jitter in [0.0, 0.25, 0.5, 0.75, 1.0] {
+                let mut schedule = Schedule::new(Timing { ttl: secs(ttl), ..TIMING });
+                schedule.succeeded(now, said.map(secs), jitter);
+                let after_success = planned(&schedule);
+                for _ in 0..9 {
+                    schedule.failed(now, now, jitter);
+                    assert!(planned(&schedule) <= after_success, "{ttl} {said:?} {jitter}");
+                    assert!(planned(&schedule) >= 0.1);
+                }
+                if jitter == 1.0 {
+                    assert!((planned(&schedule) - latest).abs() < 0.001, "{ttl} {said:?}");
+                }
+            }
+        }
+        // Before any set came, its lifetime is the one that is set.
+        let mut schedule = Schedule::new(Timing { ttl: secs(30), ..TIMING });
+        for _ in 0..9 {
+            schedule.failed(now, now, 1.0);
+        }
+        assert!((planned(&schedule) - 26.4).abs() < 0.001);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The keys to decide by about a token whose key isn't there: at once, or after one bounded wait.
+//! Returns the keys for a token whose key is unknown: at once, or after one bounded wait.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ impl SharedKeys {
         }
         let loaded = self.store.load(now);
         let generation = loaded.keys().generation();
-        // What came since the caller's look may have the key. If it hasn't, that says nothing: it
-        // was asked for before this token came.
+        // A set that arrived since the caller's look may have the key. If it doesn't, that says nothing: it
+        // was requested before this token arrived.
         if generation != seen.keys().generation() && loaded.keys().has(algorithm, kid) {
             return Progress::Ready(Ok(loaded));
         }
@@ -69,7 +69,7 @@ impl SharedKeys {
             }
             Ruling::Await { number, again, place } => (number, again, place.is_some(), None),
             Ruling::Limited { number, again, place } => match flying {
-                // It may bring the key, though only the next one could tell that there is none.
+                // It may bring the key, though only the next one can show that there is none.
                 Some(sequence) => (number, again, true, Some(sequence)),
                 None => {
                     self.report.kid_miss("rate_limited");
@@ -88,7 +88,7 @@ impl SharedKeys {
     pub(crate) fn wait_cold(self: &Arc<Self>) -> Progress<LoadedKeys> {
         let running = self.ensure_running();
         let now = monotonic();
-        // Keys are swapped under this lock. If they came just now, the next attempt is far away.
+        // Keys are swapped under this lock. If they arrived just now, the next attempt is far away.
         let mut control = self.control();
         let state = self.store.load(now).state();
         if !running || state == KeysState::ShutDown {
@@ -107,7 +107,7 @@ impl SharedKeys {
         self.wait_for(target, now)
     }
 
-    /// Refuses with what the last attempt failed with, if it did.
+    /// Refuses with the error of the last attempt, if it failed.
     fn unavailable(&self, reason: UnavailableReason, wait: Duration) -> Unavailable {
         let error = self.progress.borrow().error.clone();
         let error = error.filter(|_| reason != UnavailableReason::ShutDown);
@@ -136,7 +136,7 @@ impl SharedKeys {
                     if let Some(outcome) = target.outcome(&shared, now) {
                         return outcome;
                     }
-                    // It may have ended, with its runtime.
+                    // The task may have ended, with its runtime.
                     shared.ensure_running();
                     if progress.changed().await.is_err() {
                         return Err(UnavailableReason::ShutDown);
@@ -166,7 +166,7 @@ impl SharedKeys {
         let state = || self.store.load(monotonic()).state();
         let waiting = async {
             loop {
-                // Before the look at the state: what comes after this wakes.
+                // Before the state is read: whatever comes after this wakes.
                 let closed = progress.borrow_and_update().closed;
                 if closed || state() == KeysState::Serving {
                     break;
@@ -189,6 +189,16 @@ impl SharedKeys {
                 Err(self.unavailable(reason(state), wait))
             }
         }
+    }
+
+    /// See [`Jwks::attempted`](crate::jwks::Jwks::attempted).
+    pub(crate) async fn attempted(&self) {
+        let serves = self.store.load(monotonic()).state() == KeysState::Serving;
+        if serves || self.config.fetching.is_none() {
+            return;
+        }
+        let is_over = |it: &Attempts| it.ended > 0 || it.closed || it.stopped;
+        let _ = self.progress.subscribe().wait_for(is_over).await;
     }
 
     /// See [`Jwks::refresh`](crate::jwks::Jwks::refresh).

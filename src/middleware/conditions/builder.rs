@@ -1,3 +1,5 @@
+//! Builds and checks conditions.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,8 @@ impl Conditions {
 }
 
 impl ConditionsBuilder {
-    /// Requires `acr` to be one of these, in order of preference: what the authorization server calls its
-    /// ways to log in, compared as text.
+    /// Requires `acr` to be one of these, in order of preference: the authorization server's names for ways to
+    /// log in, compared as text.
     pub fn acr_values<I>(mut self, values: I) -> Self
     where
         I: IntoIterator,
@@ -39,8 +41,8 @@ impl ConditionsBuilder {
         self
     }
 
-    /// Accepts other values of `acr` than those that are [listed](Self::acr_values), such as stronger ones.
-    /// Clients are told only those that are listed.
+    /// Also accepts values of `acr` that aren't [listed](Self::acr_values), such as stronger ones.
+    /// Challenges name only those that are listed.
     pub fn acr_accepted_by(
         mut self,
         accepts: impl Fn(&str) -> bool + Send + Sync + 'static,
@@ -59,8 +61,8 @@ impl ConditionsBuilder {
     /// Requires a claim with this value, or an array with this element. Types aren't converted: `"true"` isn't
     /// `true`.
     ///
-    /// The validator must [keep](crate::ValidatorBuilder::keep_claims) it. That a token has a claim at all, of
-    /// whatever value, is for the validator to require, which refuses other tokens everywhere:
+    /// The validator must [keep](crate::ValidatorBuilder::keep_claims) it. To require that tokens have a claim
+    /// at all, with any value, use the validator, which refuses other tokens everywhere:
     /// [`require_claim`](crate::ValidatorBuilder::require_claim).
     pub fn claim(self, name: &str, value: impl Serialize) -> Self {
         self.claim_in(name, [value])
@@ -78,7 +80,7 @@ impl ConditionsBuilder {
         self
     }
 
-    /// Requires the token to be one of these clients'.
+    /// Requires the token to belong to one of these clients.
     pub fn clients<I>(mut self, ids: I) -> Self
     where
         I: IntoIterator,
@@ -118,7 +120,7 @@ impl ConditionsBuilder {
         }
         if self.login.also.is_some() && self.login.acr_values.is_empty() {
             return Err(ConfigError::new(
-                "acr_accepted_by decides about values beside those that clients are told: name those with \
+                "acr_accepted_by decides about values beside those that challenges name: name those with \
                  .acr_values([…])",
             ));
         }

@@ -1,3 +1,5 @@
+//! A condition on how, and how long ago, the user logged in (RFC 9470).
+
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, ptr};
@@ -7,13 +9,13 @@ use crate::middleware::conditions::terms::Terms;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::token::{Claims, Told};
 
-/// Decides whether a value of `acr` is good enough.
+/// Decides whether a value of `acr` is accepted.
 pub(crate) type Accepts = dyn Fn(&str) -> bool + Send + Sync;
 
 /// How, and how long ago, the user must have logged in (RFC 9470).
 #[derive(Clone, Default)]
 pub(crate) struct Login {
-    /// In order of preference; empty if any will do.
+    /// In order of preference; empty if any is accepted.
     pub(crate) acr_values: Vec<String>,
     pub(crate) max_age: Option<Duration>,
     /// Decides about values that aren't listed.
@@ -25,7 +27,7 @@ impl Login {
         self.acr_values.is_empty() && self.max_age.is_none()
     }
 
-    /// Checks a token. `None` says that its user has to log in again.
+    /// Checks a token. `None` means that its user must log in again.
     pub(crate) fn check(&self, claims: &Claims, terms: &Terms) -> Result<Option<()>, Rejection> {
         let (acr, auth_time) = claims.login();
         let is_strong =
@@ -38,7 +40,7 @@ impl Login {
         Ok((is_strong && is_recent).then_some(()))
     }
 
-    /// Text equality: which ways are as good as others, only the application knows (RFC 9470 §3).
+    /// Text equality: only the application knows which ways to log in are equivalent (RFC 9470 §3).
     fn is_strong(&self, acr: &str) -> bool {
         self.acr_values.iter().any(|wanted| wanted == acr)
             || self.also.as_ref().is_some_and(|also| also(acr))
@@ -55,7 +57,7 @@ fn told<T>(told: Told<T>, claim: &'static str) -> Result<Option<T>, Rejection> {
     }
 }
 
-/// A login that is yet to come isn't one.
+/// A login in the future isn't one.
 fn is_recent(auth_time: UnixTime, max_age: Duration, terms: &Terms) -> bool {
     let now = terms.clock.now();
     auth_time.minus(terms.leeway) <= now && now <= auth_time.plus(max_age).plus(terms.leeway)

@@ -1,4 +1,5 @@
-//! What a request's token must say beside its scopes.
+//! Conditions on a request's token beside its scopes: `builder` checks them, `set` decides by `claim_rule`
+//! and `login`.
 
 mod builder;
 mod claim_rule;

@@ -1,3 +1,5 @@
+//! The conditions of a route, a guard or a handler, and the order in which they refuse.
+
 use std::sync::Arc;
 #[cfg(feature = "axum")]
 use std::time::Duration;
@@ -7,24 +9,28 @@ use crate::middleware::conditions::login::Login;
 use crate::middleware::conditions::terms::Terms;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::scope::{Requirement, ScopeSet};
-use crate::text::{Excerpt, listed};
+use crate::text::{Excerpt, any_of};
 use crate::token::Claims;
 
-/// What a request's token must say beside its scopes: how and when its user logged in (step-up, RFC 9470),
-/// claims with certain values, the client that got it, and the issuer, where there are several.
+/// How many of the allowed values a refusal names.
+const SHOWN: usize = 8;
+
+/// Conditions on a request's token beside its scopes: how and when its user logged in (step-up, RFC 9470),
+/// claims with certain values, the client that obtained it, and the issuer, if there are several.
 ///
 /// They can be set on a route ([`Access::conditions`](crate::Access::conditions)), on a guard
 /// ([`ScopeGuardLayer::conditions`](crate::ScopeGuardLayer::conditions)), for all requests of a layer
-/// ([`BearerAuthLayer::conditions`](crate::BearerAuthLayer::conditions)), and asked for by a handler
+/// ([`BearerAuthLayer::conditions`](crate::BearerAuthLayer::conditions)), or required by a handler
 /// (`Authorized`, feature `axum`).
 ///
 /// | not met | answer |
 /// |---|---|
-/// | the issuer or the client isn't among those allowed, or a claim has no allowed value | 403 without a challenge: no other token of this kind would do |
+/// | the issuer or the client isn't allowed, or a claim has no allowed value | 403 without a challenge: no other token of this kind would pass |
+/// | a claim isn't [kept](crate::ValidatorBuilder::keep_claims) by the validator | 500, and the log names it: no token could meet the condition |
 /// | the login is too old, or isn't of an accepted kind | 401 `insufficient_user_authentication`, with `acr_values`, `max_age` and the scopes of the request: what one new token must have |
-/// | `acr` or `auth_time` is asked for and isn't of its type | 401 `invalid_token` |
+/// | `acr` or `auth_time` is required and has a wrong type | 401 `invalid_token` |
 ///
-/// A token of the client-credentials grant has no user, and so no login: where one is asked for, it is
+/// A token of the client-credentials grant has no user, and so no login: where a login is required, it is
 /// refused the same way, and no retry can help.
 ///
 /// ```
@@ -101,10 +107,19 @@ impl Conditions {
         }
     }
 
+    /// Returns the one issuer whose tokens are accepted, if there is only one.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match self.inner.issuers.as_deref() {
+            Some([issuer]) => Some(issuer),
+            _ => self.inner.before.as_ref().and_then(Self::issuer),
+        }
+    }
+
     /// Checks a token, of which a request also requires these scopes.
     ///
-    /// What no new token could change comes first; then what a new login would, which names the scopes, so
-    /// that one round trip is enough.
+    /// Conditions that no new token could meet come first; then those that a new login would meet, which name
+    /// the scopes, so that one round trip is enough.
     pub(crate) fn check(
         &self,
         claims: &Claims,
@@ -121,8 +136,9 @@ impl Conditions {
         if let Some(clients) = clients
             && !claims.client_id().is_some_and(|id| clients.iter().any(|allowed| allowed == id))
         {
-            let presented = Excerpt::new(claims.client_id().unwrap_or_default());
-            let detail = Detail::Presented(presented);
+            let allowed = any_of(clients.iter().map(|id| Excerpt::new(id)), SHOWN).into();
+            let presented = claims.client_id().map(Excerpt::new);
+            let detail = Detail::Client { allowed, presented };
             return Err(Rejection::with(RejectionKind::WrongClient, detail));
         }
         rules.iter().try_for_each(|rule| rule.check(claims))?;
@@ -144,7 +160,7 @@ impl Conditions {
     }
 }
 
-/// Refuses a token that rests on none of these issuers.
+/// Refuses a token of none of these issuers.
 pub(crate) fn require_issuer<T: AsRef<str>>(
     claims: &Claims,
     issuers: &[T],
@@ -152,7 +168,7 @@ pub(crate) fn require_issuer<T: AsRef<str>>(
     if issuers.iter().any(|issuer| claims.is_of_issuer(issuer.as_ref())) {
         return Ok(());
     }
-    let known = listed(issuers.iter().map(|issuer| Excerpt::new(issuer.as_ref())), 8).into();
+    let known = any_of(issuers.iter().map(|issuer| Excerpt::new(issuer.as_ref())), SHOWN).into();
     let detail = Detail::Issuer { known, presented: Excerpt::new(claims.issuer()) };
     Err(Rejection::with(RejectionKind::IssuerNotAllowed, detail))
 }

@@ -1,3 +1,5 @@
+//! What a decision depends on beside its rule: the implied scopes, the clock and the leeway.
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use crate::scope::Implications;
 pub(crate) struct Terms {
     pub(crate) implications: Implications,
     pub(crate) clock: Arc<dyn Clock>,
-    /// How far the clocks of others may be off.
+    /// How far other clocks may be off.
     pub(crate) leeway: Duration,
 }
 

@@ -1,3 +1,5 @@
+//! The body that ends when the token expires.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ pin_project! {
             #[pin]
             body: B,
         },
-        // So rare that it may be boxed: each stream has room for the larger.
+        // Rare enough to be boxed: each stream has room for the larger.
         Refusal {
             bytes: Box<Bytes>,
         },
@@ -51,14 +53,14 @@ pub(crate) struct Deadline {
     shared: Arc<Shared>,
 }
 
-/// What all bodies of a layer have in common.
+/// What all bodies of a layer share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) endings: Endings,
     pub(crate) wheel: Arc<Wheel>,
 }
 
-/// Where a body's deadline is kept: on the wheel from the second look on, since most are complete by
+/// Where a body's deadline is kept: on the wheel from the second poll on, since most are complete by
 /// then.
 #[derive(Debug)]
 enum Place {
@@ -95,7 +97,7 @@ impl Deadline {
         self.shared.wheel.now() >= self.until
     }
 
-    /// Has the task woken in time. Returns `true` if that has come.
+    /// Wakes the task in time. Returns `true` if the time has come.
     fn wait(&mut self, cx: &Context<'_>) -> bool {
         if matches!(self.place, Place::First | Place::Second) {
             self.enter();
@@ -150,7 +152,7 @@ impl<B> DeadlineBody<B> {
     }
 }
 
-/// Layers such as that of CORS answer by themselves, with an empty body of the inner type.
+/// Layers such as CORS answer themselves, with an empty body of the inner type.
 impl<B: Default> Default for DeadlineBody<B> {
     fn default() -> Self {
         Self::new(B::default(), None)
@@ -191,7 +193,7 @@ impl<B: Body<Data = Bytes>> Body for DeadlineBody<B> {
                 }
             }
         }
-        // What the handler holds for the stream goes now.
+        // What the handler holds for the stream is dropped now.
         this.kind.set(Kind::Cut);
         Poll::Ready(this.deadline.take().and_then(|deadline| deadline.end()))
     }
@@ -206,7 +208,7 @@ impl<B: Body<Data = Bytes>> Body for DeadlineBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            // An aborted body is shorter than it said, as it should be seen to be.
+            // An aborted body is shorter than announced, as clients should notice.
             Kind::Inner { body }
                 if self.deadline.as_ref().is_none_or(|cut| cut.ending == Ending::Abort) =>
             {

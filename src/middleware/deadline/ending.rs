@@ -1,3 +1,5 @@
+//! How a body ends when its token expires: with trailers, cleanly, or with an error.
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
@@ -13,7 +15,7 @@ pub(crate) enum Ending {
     Abort,
 }
 
-/// How responses end, as the operator set it.
+/// The configured endings of responses.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Endings {
     pub(crate) last_event: Option<Bytes>,
@@ -22,7 +24,7 @@ pub(crate) struct Endings {
 }
 
 impl Endings {
-    /// Returns how such a response ends; `None` if it may go on to its end.
+    /// Returns how such a response ends; `None` if it may be completed.
     pub(crate) fn of(&self, headers: &HeaderMap, is_sized: bool) -> Option<Ending> {
         if is_grpc(headers) {
             return Some(Ending::Grpc);

@@ -1,3 +1,5 @@
+//! The future that wraps a response's body with its deadline.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use pin_project_lite::pin_project;
 use crate::clock::UnixTime;
 use crate::middleware::deadline::body::{Deadline, DeadlineBody, Shared};
 
-/// When the token of a request ends, and what ends then.
+/// When the request's token expires, and the state of the bodies that end then.
 type Term = Option<(UnixTime, Arc<Shared>)>;
 
 pin_project! {

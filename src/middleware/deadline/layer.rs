@@ -1,3 +1,5 @@
+//! The layer and the service that end responses whose token has expired.
+
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
@@ -16,27 +18,27 @@ use crate::middleware::deadline::wheel::Wheel;
 
 /// Ends responses whose access token expires before they are complete.
 ///
-/// A token is checked when a request begins. Streams go on for hours; this layer ends them when
+/// A token is checked when a request begins. Streams continue for hours; this layer ends them when
 /// the token would no longer be accepted: at `exp`, or at the validator's `max_age` if that is earlier,
 /// plus the leeway.
 ///
 /// | response | its end |
 /// |---|---|
-/// | `application/grpc` | the trailers `UNAUTHENTICATED` with the reason `ACCESS_TOKEN_EXPIRED`; the request's body ends with an error, so that a handler that reads it in a task of its own is told |
-/// | `text/event-stream` | a clean end, after [`last_event`](Self::last_event) if that is set: `EventSource` comes back, and meets the 401 |
-/// | of a known length | none: it goes on to its end, but see [`abort_downloads`](Self::abort_downloads) |
+/// | `application/grpc` | the trailers `UNAUTHENTICATED` with the reason `ACCESS_TOKEN_EXPIRED`; the request's body ends with an error, which reaches a handler that reads it in a task of its own |
+/// | `text/event-stream` | a clean end, after [`last_event`](Self::last_event) if that is set: `EventSource` reconnects, and gets the 401 |
+/// | of a known length | none: it is completed, but see [`abort_downloads`](Self::abort_downloads) |
 /// | any other | an error, which resets the stream or closes the connection, since a clean end would look like a complete response; but see [`finish_streams`](Self::finish_streams) |
 ///
 /// What the handler holds for the response is dropped then. WebSockets aren't responses: see
 /// [`AccessToken::expired`](crate::AccessToken::expired).
 ///
 /// It belongs within a [`BearerAuthLayer`](crate::BearerAuthLayer), on the routes that stream, for
-/// instance as a `route_layer` of axum's; without one it answers 500 and logs what is missing. Requests
-/// without a token, where none is needed, pass as they are.
+/// instance as an axum `route_layer`; without one it answers 500 and logs what is missing. Requests
+/// without a token, where none is needed, pass unchanged.
 ///
 /// One task keeps the deadlines of all streams: an idle stream is woken once, at its end. The wall clock
-/// decides, and is looked at every minute, in case it was set or the machine slept. The service
-/// within takes requests with a [`DeadlineBody`], as axum's and tonic's routers do.
+/// decides, and is read every minute, in case it was set or the machine slept. The inner service
+/// takes requests with a [`DeadlineBody`], as axum's and tonic's routers do.
 ///
 /// ```
 /// # fn example(validator: tower_bearer::Validator) {
@@ -86,8 +88,8 @@ impl StreamDeadlineLayer {
         self
     }
 
-    /// Lets responses of an unknown length that are neither gRPC nor event streams go on to their
-    /// end.
+    /// Completes responses of an unknown length that are neither gRPC nor event streams, even if their token
+    /// expires meanwhile.
     #[must_use]
     pub fn finish_streams(mut self) -> Self {
         self.endings.finish_unsized = true;
@@ -114,7 +116,7 @@ pub struct StreamDeadline<S> {
 #[derive(Debug)]
 struct Common {
     endings: Endings,
-    /// Made for the first token, since the clock is its validator's.
+    /// Created for the first token, since the clock is its validator's.
     shared: OnceLock<Arc<Shared>>,
 }
 
@@ -135,7 +137,7 @@ where
         let lifetime = match Context::find(request.extensions()) {
             Ok(context) => context.lifetime(),
             Err(refusal) => {
-                // It isn't called: what it became ready with goes back.
+                // It isn't called: the readiness that it reserved is released.
                 self.inner = self.inner.clone();
                 let response = refuse(refusal, request.extensions(), (&request).into());
                 return DeadlineFuture::refused(response);

@@ -1,4 +1,5 @@
-//! The layer that ends responses whose token has expired.
+//! Ends responses whose token has expired: `layer` wraps the `body`, `ending` says how it is cut, and `wheel`
+//! wakes it in time.
 
 pub(crate) mod body;
 mod ending;

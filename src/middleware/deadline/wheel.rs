@@ -1,3 +1,5 @@
+//! Keeps the deadlines of many streams in one task.
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,7 @@ use crate::token::LONGEST_SLEEP;
 pub(crate) struct Wheel {
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
-    /// A deadline came before all others, or the last one is gone.
+    /// A deadline was added before all others, or the last one was removed.
     changed: Notify,
 }
 
@@ -28,7 +30,7 @@ struct State {
     is_running: bool,
 }
 
-/// When a stream is due, in milliseconds, and a number that tells it from others.
+/// When a stream is due, in milliseconds, and a number that makes it unique.
 type Key = (i64, u64);
 
 /// What the task and a stream share.
@@ -55,7 +57,7 @@ impl Wheel {
         self.clock.now()
     }
 
-    /// Adds a stream; `None` if there is no runtime to keep its time.
+    /// Adds a stream; `None` if there is no runtime for the task.
     pub(crate) fn enter(self: &Arc<Self>, until: UnixTime) -> Option<Entry> {
         let runtime = Handle::try_current().ok()?;
         let slot = Arc::<Slot>::default();
@@ -77,7 +79,7 @@ impl Wheel {
     /// task ends.
     fn turn(&self) -> Option<Duration> {
         loop {
-            // Waking runs code of the runtime's: not under the lock.
+            // Waking runs code of the runtime: not under the lock.
             let due = {
                 let mut state = self.state();
                 let Some(first) = state.streams.first_entry() else {
@@ -140,7 +142,7 @@ impl Entry {
         self.slot.is_due.load(Ordering::Acquire)
     }
 
-    /// Has the task that polls the stream woken when it is due. Returns `true` if it is already.
+    /// Wakes the task that polls the stream when it is due. Returns `true` if it already is.
     pub(crate) fn wait(&self, cx: &Context<'_>) -> bool {
         let mut waker = self.slot.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *waker {

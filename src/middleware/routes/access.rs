@@ -1,7 +1,10 @@
+//! The access rule of a route, and its decision about a token.
+
 use std::sync::Arc;
 
 use crate::answer::Absent;
 use crate::error::ConfigError;
+use crate::middleware::bound::Bound;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
 use crate::middleware::required_scopes::RequiredScopes;
@@ -33,7 +36,7 @@ impl Access {
         Rule::token().into()
     }
 
-    /// Refuses every request. Requests without a valid token are answered 401 all the same, so that
+    /// Refuses every request. Requests without a valid token are still answered 401, so that
     /// they can't tell what is denied from what isn't.
     pub fn denied() -> Self {
         Rule::from(Kind::Denied).into()
@@ -41,8 +44,8 @@ impl Access {
 
     /// Accepts requests whose token has this scope.
     ///
-    /// If it is no scope (see [`Scope::new`](crate::Scope::new)), what this is given to says so
-    /// when it is built.
+    /// If the scope is invalid (see [`Scope::new`](crate::Scope::new)), building the table or the
+    /// layer fails.
     pub fn scope(scope: &str) -> Self {
         match Requirement::scope(scope) {
             Ok(requirement) => Self::requires(requirement),
@@ -60,45 +63,31 @@ impl Access {
         Self::requires(S::requirement())
     }
 
-    /// Requires of every token that is let in that it is bound to a key of the client's, and came with a
-    /// proof of it (RFC 9449): see [`dpop`](mod@crate::dpop).
-    #[cfg(feature = "dpop")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
-    #[must_use]
-    pub fn require_dpop(mut self) -> Self {
-        if let Ok(rule) = &mut self.rule {
-            rule.bound = true;
-        }
-        self
-    }
-
-    /// Answers as if nothing were there in place of 403 (RFC 9110 §15.5.4), so that callers cannot
-    /// tell that the resource exists: as [`Absent::Path`], or as [`Absent::GrpcService`] in
-    /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service). A caller whom the
-    /// layer's [`fallback`](crate::BearerAuthLayer::fallback) refuses gets that refusal: by default, it
-    /// is 401 without a valid token as everywhere.
+    /// Answers as if the route didn't exist, not with 403 (RFC 9110 §15.5.4): as [`Absent::Path`], or in
+    /// [`grpc_service`](crate::middleware::RouteTableBuilder::grpc_service) as [`Absent::GrpcService`].
+    /// A caller that the layer's [`fallback`](crate::BearerAuthLayer::fallback) refuses gets that refusal.
     ///
     /// A hidden resource looks like an absent one, byte for byte, under these conditions:
     ///
-    /// * The layer's access isn't [`public`](Self::public), and what isn't there has no other entry,
-    ///   such as `/{*rest}`, that asks for more than the layer's access.
-    /// * All methods of the path are hidden; a route that is listed by itself answers for itself.
+    /// * The layer's fallback isn't [`public`](Self::public), and absent paths have no other entry,
+    ///   such as `/{*rest}`, that requires more than the fallback.
+    /// * All methods of the path are hidden; a separately listed route has its own answer.
     /// * The layer lies *around* the axum router: `Router::new().fallback_service(layer.layer(app))`.
     ///   Within, as with `app.layer(layer)`, axum adds `allow` to every answer, a 401 too, whose
-    ///   method the route doesn't have, and layers that look at the size of a body, such as one for
-    ///   compression, must lie within this one as well. In a tonic server it lies around anyway.
-    /// * With a fallback of its own, the application has a
+    ///   method the route doesn't have, and layers that read the size of a body, such as
+    ///   compression, must lie within it as well. In a tonic server it always lies around.
+    /// * An application with a fallback of its own has a
     ///   [renderer](crate::answer::Renderer::render_absent) that returns the same.
     /// * With [`allow_preflight`](crate::BearerAuthLayer::allow_preflight), a CORS layer around all
-    ///   routes within answers those requests.
+    ///   inner routes answers those requests.
     #[must_use]
     pub fn hide_existence(self) -> Self {
         self.hide_existence_as(Absent::Path)
     }
 
-    /// Hides as [`hide_existence`](Self::hide_existence) does, with the answer of something else:
+    /// Hides as [`hide_existence`](Self::hide_existence) does, with another answer:
     /// [`Absent::GrpcMethod`] for a method of a gRPC service whose other methods aren't hidden, and
-    /// [`Absent::GrpcService`] for what a layer in a tonic server needs by default.
+    /// [`Absent::GrpcService`] for requests without an entry of a layer in a tonic server.
     #[must_use]
     pub fn hide_existence_as(mut self, absent: Absent) -> Self {
         if let Ok(rule) = &mut self.rule {
@@ -107,7 +96,7 @@ impl Access {
         self
     }
 
-    /// Makes what is hidden look as in a gRPC server.
+    /// Makes a hidden route look as in a gRPC server.
     pub(crate) fn of_grpc_service(self) -> Self {
         let hidden = self.rule.as_ref().ok().and_then(|rule| rule.hidden);
         match hidden {
@@ -116,7 +105,7 @@ impl Access {
         }
     }
 
-    /// Something that can't be built, since what it is for can't.
+    /// A rule whose error is reported when what it is given to is built.
     pub(crate) const fn malformed(error: ConfigError) -> Self {
         Self { rule: Err(error) }
     }
@@ -137,8 +126,8 @@ impl From<Rule> for Access {
 pub(crate) struct Rule {
     pub(crate) kind: Kind,
     pub(crate) hidden: Option<Absent>,
-    /// Whether tokens must be bound to a key.
-    pub(crate) bound: bool,
+    /// What tokens must be bound to.
+    pub(crate) bound: Bound,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +137,7 @@ pub(crate) enum Kind {
     AnyToken,
     Token {
         requirement: Requirement,
-        /// For those who have no token at all.
+        /// For callers without a token.
         needed: Arc<ScopeSet>,
     },
     /// A token that meets conditions, if there is one or it isn't optional.
@@ -163,7 +152,7 @@ pub(crate) enum Kind {
 
 impl From<Kind> for Rule {
     fn from(kind: Kind) -> Self {
-        Self { kind, hidden: None, bound: false }
+        Self { kind, hidden: None, bound: Bound::Nothing }
     }
 }
 
@@ -180,12 +169,12 @@ impl Rule {
         if requirement == Requirement::none() {
             return Self::token();
         }
-        // What would suffice for a token without scopes: no implication changes that.
+        // The scopes that would suffice for a token without any: no implication changes that.
         let needed = requirement.sufficient_for(&ScopeSet::default(), &Implications::default());
         Kind::Token { requirement, needed: Arc::new(needed) }.into()
     }
 
-    /// Returns the scopes that would suffice for a caller who has none.
+    /// Returns the scopes that would suffice for a caller without any.
     pub(crate) fn needed(&self) -> Option<&Arc<ScopeSet>> {
         match &self.kind {
             Kind::Token { needed, .. } => Some(needed),
@@ -198,17 +187,23 @@ impl Rule {
         }
     }
 
-    /// Returns `true` if tokens must be bound to a key.
-    pub(crate) const fn is_for_bound_tokens(&self) -> bool {
-        self.bound
+    /// Returns `true` if it accepts only tokens that are bound.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn is_for_bound_tokens(&self) -> bool {
+        self.bound != Bound::Nothing
     }
 
-    /// Returns `true` if callers mustn't learn what it is for.
+    /// Returns `true` if it accepts only tokens that are bound to a key.
+    pub(crate) const fn needs_key(&self, certificates: bool) -> bool {
+        self.bound.needs_key(certificates)
+    }
+
+    /// Returns `true` if callers must not learn that the route exists.
     pub(crate) const fn hides(&self) -> bool {
         self.hidden.is_some()
     }
 
-    /// Returns a rule that lets in whom both let in.
+    /// Returns a rule that accepts what both accept.
     #[cfg(feature = "mcp")]
     pub(crate) fn and(&self, other: &Self) -> Self {
         let kind = match (&self.kind, &other.kind) {
@@ -223,11 +218,10 @@ impl Rule {
                 Self::requires(Requirement::all([one.clone(), two.clone()])).kind
             }
         };
-        Self { kind, hidden: self.hidden.or(other.hidden), bound: self.bound || other.bound }
+        Self { kind, hidden: self.hidden.or(other.hidden), bound: self.bound.max(other.bound) }
     }
 
-    /// Returns `true` if requests without a token may be let in.
-    #[cfg(feature = "mcp")]
+    /// Returns `true` if requests without a token may be accepted.
     pub(crate) const fn needs_no_token(&self) -> bool {
         matches!(
             self.kind,
@@ -236,7 +230,6 @@ impl Rule {
     }
 
     /// Returns what the token's scopes must meet, if it is about them.
-    #[cfg(feature = "mcp")]
     pub(crate) const fn requirement(&self) -> Option<&Requirement> {
         match &self.kind {
             Kind::Token { requirement, .. } | Kind::Conditioned { requirement, .. } => {
@@ -246,9 +239,15 @@ impl Rule {
         }
     }
 
+    /// Returns `true` if every valid token meets it.
     #[inline]
+    const fn lets_any_token_in(&self) -> bool {
+        matches!(self.kind, Kind::Public | Kind::Optional | Kind::AnyToken)
+            && matches!(self.bound, Bound::Nothing)
+    }
+
     fn admit(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), Rejection> {
-        if self.bound && token.is_some_and(|claims| claims.key_thumbprint().is_none()) {
+        if token.is_some_and(|claims| !self.bound.is_met_by(claims)) {
             return Err(Rejection::new(RejectionKind::TokenNotBound));
         }
         match (&self.kind, token) {
@@ -258,7 +257,7 @@ impl Rule {
                 Err(Rejection::new(RejectionKind::NoCredentials))
             }
             (Kind::Denied, Some(_)) => Err(Rejection::new(RejectionKind::Denied)),
-            // To name scopes would tell that there is something.
+            // Naming scopes would disclose that the route exists.
             (Kind::Token { .. }, None) if self.hidden.is_some() => {
                 Err(Rejection::new(RejectionKind::NoCredentials))
             }
@@ -303,11 +302,16 @@ impl<'a> Rules<'a> {
     /// Decides about a caller with a valid token, or without any.
     #[inline]
     pub(crate) fn admit(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), NotAdmitted> {
+        // The common case: one rule, which any valid token meets.
+        let is_met = token.is_some() && self.others.is_empty() && self.first.lets_any_token_in();
+        if is_met { Ok(()) } else { self.admit_by_each(token, terms) }
+    }
+
+    fn admit_by_each(&self, token: Option<&Claims>, terms: &Terms) -> Result<(), NotAdmitted> {
         let admit = |at: usize, rule: &Rule| {
-            let hidden = rule.hidden;
             rule.admit(token, terms).map_err(|rejection| NotAdmitted {
                 rejection,
-                hidden,
+                hidden: rule.hidden,
                 by: u8::try_from(at).unwrap_or(u8::MAX),
             })
         };
@@ -335,12 +339,12 @@ impl<'a> From<&'a Rule> for Rules<'a> {
     }
 }
 
-/// Why a caller isn't let in.
+/// Why a caller isn't admitted.
 #[derive(Debug)]
 pub(crate) struct NotAdmitted {
     pub(crate) rejection: Rejection,
-    /// What a caller with a valid token is told that there is.
+    /// The answer for a caller with a valid token, if the route is hidden.
     pub(crate) hidden: Option<Absent>,
-    /// The place of the rule that refuses. A reference would make every result larger.
+    /// The index of the rule that refuses. A reference would make every result larger.
     by: u8,
 }

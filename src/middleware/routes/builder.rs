@@ -1,3 +1,5 @@
+//! Builds the route table, and refuses entries that are ambiguous or could never match.
+
 use std::collections::BTreeMap;
 
 use http::Method;
@@ -44,9 +46,9 @@ impl RouteTableBuilder {
     }
 
     /// Lists a path and all below it, for all methods that aren't listed with the same pattern:
-    /// `subtree("/admin", …)` is for `/admin`, `/admin/` and `/admin/{*rest}`.
+    /// `subtree("/admin", …)` covers `/admin`, `/admin/` and `/admin/{*rest}`.
     ///
-    /// `subtree("/", …)` is for all paths.
+    /// `subtree("/", …)` covers all paths.
     #[must_use]
     pub fn subtree(mut self, path: &str, access: Access) -> Self {
         if path.contains("{*") {
@@ -70,8 +72,8 @@ impl RouteTableBuilder {
     /// Accepts paths with encoded slashes (`%2F`), such as names of npm packages, Git URLs and object
     /// keys in one segment, which are refused with 400 otherwise.
     ///
-    /// Such a path must be allowed both with the slash as a part of its segment and as the end of it,
-    /// whichever the router behind makes of it.
+    /// Such a path must be allowed both with the slash as a part of its segment and with the slash as the end
+    /// of it, since the router behind may read it either way.
     ///
     /// ```
     /// use tower_bearer::{Access, RouteTable};
@@ -91,7 +93,7 @@ impl RouteTableBuilder {
     /// Lists all methods of a gRPC service, such as `grpc.health.v1.Health`, that aren't listed by
     /// themselves. A single method is [`any`](Self::any)`("/package.Service/Method", …)`.
     ///
-    /// An access that [hides](Access::hide_existence) answers as a tonic server without that
+    /// An access rule that [hides](Access::hide_existence) answers as a tonic server without that
     /// service does, and a single method that hides as
     /// [`Absent::GrpcMethod`](crate::answer::Absent::GrpcMethod) like one without that method.
     #[must_use]
@@ -115,13 +117,13 @@ impl RouteTableBuilder {
     ///
     /// # Errors
     ///
-    /// If a pattern or scope is malformed, an entry is there twice, two patterns can't be told apart, a
+    /// If a pattern or scope is malformed, an entry is duplicate, two patterns conflict, a
     /// pattern has more than 25 parameters, or `/path/{*rest}` is listed and `/path` isn't.
     pub fn build(self) -> Result<RouteTable, ConfigError> {
         let mut index = Index::default();
         let mut entries = Vec::with_capacity(self.listed.len());
         for (at, Listed { method, pattern, access }) in self.listed.into_iter().enumerate() {
-            // A scope or a name that can't be comes first: it stands for the whole entry.
+            // An invalid scope or name comes first: it stands for the whole entry.
             let rule = access.into_rule()?;
             check_pattern(&pattern)?;
             let for_method = method.is_some();
@@ -135,7 +137,7 @@ impl RouteTableBuilder {
     }
 }
 
-/// What is listed, by the forms of patterns: decoded, and without the names of parameters.
+/// The listed entries, by the forms of patterns: decoded, and without the names of parameters.
 #[derive(Default)]
 struct Index {
     forms: BTreeMap<String, Form>,
@@ -151,7 +153,7 @@ impl Index {
         if twice {
             let method = method.as_ref().map_or("all methods", Method::as_str);
             return Err(ConfigError::new(format!(
-                "the route table lists {method} {pattern:?} twice: take one of the entries out \
+                "the route table lists {method} {pattern:?} twice: remove one of the entries \
                  (names of parameters make no difference)"
             )));
         }
@@ -178,8 +180,8 @@ impl Index {
         let (base, _) = pattern.split_once("{*")?;
         let base = base.strip_suffix('/').filter(|base| !base.is_empty()).unwrap_or(base);
         Some(ConfigError::new(format!(
-            "the route table lists {pattern:?}, which isn't for {base:?} itself: take \
-             subtree({base:?}, …) in its place, or list {base:?} as well"
+            "the route table lists {pattern:?}, which doesn't cover {base:?} itself: use \
+             subtree({base:?}, …) instead, or list {base:?} as well"
         )))
     }
 
@@ -208,7 +210,7 @@ impl Index {
     }
 }
 
-/// What `matchit` can hold in one pattern; it panics where there are more.
+/// The most parameters that `matchit` accepts in one pattern; it panics if there are more.
 const MAX_PARAMETERS: usize = 25;
 
 fn check_pattern(pattern: &str) -> Result<(), ConfigError> {
@@ -223,7 +225,7 @@ fn check_pattern(pattern: &str) -> Result<(), ConfigError> {
     } else if path::decode_needless(pattern) != pattern {
         "write characters that need no percent-encoding without it"
     } else if path::form(pattern).matches("{}").count() > MAX_PARAMETERS {
-        "take at most 25 parameters"
+        "use at most 25 parameters"
     } else {
         return Ok(());
     };

@@ -1,8 +1,12 @@
+//! Access rules with conditions, and the combination of two rules.
+
 use std::sync::Arc;
 
 use crate::error::ConfigError;
 use crate::middleware::conditions::Conditions;
 use crate::middleware::conditions::terms::Terms;
+#[cfg(feature = "introspection")]
+use crate::middleware::routes::access::Rules;
 use crate::middleware::routes::access::{Access, Kind, Rule};
 use crate::middleware::routes::missing::{insufficient_scope, no_credentials};
 use crate::refusal::{Rejection, RejectionKind};
@@ -12,15 +16,15 @@ use crate::scope::{Implications, ScopeSet};
 use crate::token::Claims;
 
 impl Access {
-    /// Adds conditions that the token must meet besides, for those who are let in only with a token; without
-    /// one, those who need none are let in.
+    /// Adds conditions that the token must also meet. They apply to requests with a token; a request without
+    /// one, where none is needed, is accepted.
     ///
-    /// If this lets everybody in, what this is given to says so when it is built: no token is looked at.
+    /// If the rule is public, building the table or the layer fails, since no token is read.
     #[must_use]
     pub fn conditions(self, conditions: &Conditions) -> Self {
         let rule = self.rule.and_then(|rule| match rule.kind {
             Kind::Public => Err(ConfigError::new(
-                "what is public looks at no token: conditions need Access::token(), or optional()",
+                "a public route reads no token: conditions need Access::token(), or optional()",
             )),
             _ => Ok(rule.with_conditions(conditions)),
         });
@@ -29,7 +33,7 @@ impl Access {
 }
 
 impl Access {
-    /// Lets only tokens of this issuer in, by the name that it is configured with. A valid token of
+    /// Accepts only tokens of this issuer, by the name that it is configured with. A valid token of
     /// another issuer is answered 403. For one of several issuers, see
     /// [`ConditionsBuilder::issuers`](crate::middleware::ConditionsBuilder::issuers).
     ///
@@ -46,7 +50,7 @@ impl Access {
 
 #[cfg(feature = "mcp")]
 impl Kind {
-    /// Returns what lets in whom both let in, of which one has conditions.
+    /// Returns the rule that accepts what both accept, of which one has conditions.
     pub(crate) fn merged(&self, other: &Self) -> Self {
         let parts = |kind: &Self| match kind {
             Self::Token { requirement, .. } => (requirement.clone(), None, false),
@@ -70,7 +74,7 @@ impl Kind {
 }
 
 impl Rule {
-    /// Returns all scopes that it is about, unless it hides what it is for.
+    /// Returns all scopes of the rule, unless it hides the route.
     pub(crate) fn shown_scopes(&self) -> Vec<&str> {
         match &self.kind {
             Kind::Token { requirement, .. } | Kind::Conditioned { requirement, .. }
@@ -82,7 +86,7 @@ impl Rule {
         }
     }
 
-    /// Adds conditions. What is public or denied stays so.
+    /// Adds conditions. A public or denied rule stays so.
     pub(crate) fn with_conditions(self, conditions: &Conditions) -> Self {
         let optional =
             matches!(self.kind, Kind::Optional | Kind::Conditioned { optional: true, .. });
@@ -104,6 +108,15 @@ impl Rule {
             }
         };
         Self { kind, ..self }
+    }
+
+    /// Returns the one issuer whose tokens are accepted, if there is only one.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Conditioned { conditions, .. } => conditions.issuer(),
+            _ => None,
+        }
     }
 
     /// Decides about a caller by the conditions.
@@ -129,5 +142,14 @@ impl Rule {
                 }
             }
         }
+    }
+}
+
+#[cfg(feature = "introspection")]
+impl Rules<'_> {
+    /// Returns the one issuer whose tokens are accepted, if there is only one. A rule that hides the route
+    /// returns none: for an absent path, no issuer is asked either.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.iter().filter(|rule| rule.hidden.is_none()).find_map(Rule::issuer)
     }
 }

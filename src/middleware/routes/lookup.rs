@@ -1,3 +1,5 @@
+//! Finds the rules of a path in all ways in which a router may read it.
+
 use std::borrow::Cow;
 
 use http::Method;
@@ -22,24 +24,24 @@ pub(crate) struct Table {
     pub(crate) encoded_slashes: bool,
 }
 
-/// A pattern, and who may do what it stands for.
+/// A pattern, and its access rule.
 pub(crate) struct Entry {
     pub(crate) pattern: String,
     pub(crate) rule: Rule,
-    /// Whether it is for a method by name, and not for all that aren't listed.
+    /// Whether it lists its method, and isn't for all that aren't listed.
     pub(crate) for_method: bool,
 }
 
-/// What is listed for patterns that differ only in the names of parameters and in escapes.
+/// The entries of patterns that differ only in the names of parameters and in escapes.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
-    /// The patterns as they are written, each once.
+    /// The patterns as they are written, without duplicates.
     pub(crate) patterns: Vec<String>,
     pub(crate) any: Option<usize>,
     pub(crate) listed: Vec<(Method, usize)>,
-    /// The form without its slash at the end, if that is listed too.
+    /// The form without its trailing slash, if that is listed too.
     pub(crate) bare: Option<usize>,
-    /// Whether the form without the slash says the same, and fits the same paths but for that slash.
+    /// Whether the form without the slash has the same entries, and matches the same paths but for it.
     pub(crate) same_as_bare: bool,
     /// Whether it ends with `{*name}`.
     pub(crate) is_catch_all: bool,
@@ -84,7 +86,7 @@ struct Matchers {
     empty: bool,
 }
 
-/// How a path is spelled that is looked for.
+/// The spelling of a path that is looked up.
 #[derive(Clone, Copy, Debug)]
 enum Spelling {
     AsWritten,
@@ -131,6 +133,13 @@ impl Table {
             other_methods,
             encoded_slashes,
         })
+    }
+
+    /// Returns `true` if an entry is for a method and a path, and not only for another method.
+    pub(crate) fn covers(&self, method: &Method, path: &str) -> bool {
+        let listed = self.by_method.iter().find(|(listed, _)| listed == method);
+        let matchers = listed.map_or(&self.other_methods, |(_, matchers)| matchers);
+        matchers.at(Spelling::AsWritten, path).is_some()
     }
 }
 
@@ -186,7 +195,7 @@ fn explain(pattern: &str, error: &InsertError) -> ConfigError {
     ConfigError::new(format!("the route table can't hold {pattern:?}: {advice}"))
 }
 
-/// The rules that a request has been found to need.
+/// The rules that a request was found to need.
 #[derive(Debug, Default)]
 pub(crate) struct Needed<'a> {
     rules: Option<Rules<'a>>,
@@ -205,22 +214,22 @@ impl<'a> Needed<'a> {
     }
 }
 
-/// A look into a table, for one request.
+/// The lookup of one request in a table.
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a, 'r> {
     pub(crate) table: &'a Table,
     pub(crate) methods: Methods<'r>,
     /// The rule where there is no entry.
     pub(crate) otherwise: &'a Rule,
-    /// Whether that is needed where nothing is listed.
+    /// Whether the fallback isn't added where nothing is listed.
     pub(crate) entries_only: bool,
 }
 
 impl<'a> Look<'a, '_> {
-    /// Adds the rules of all ways to read a path. Returns what is listed for it as it is written.
+    /// Adds the rules of all readings of a path. Returns what is listed for it as it is written.
     pub(crate) fn readings(self, path: &str, needed: &mut Needed<'a>) -> Option<&'a Form> {
         let form = self.spellings(path, needed);
-        // Some take the parameters off a segment before they look for its route (RFC 3986 §3.3).
+        // Some routers remove the parameters of a segment before they match (RFC 3986 §3.3).
         if path.contains(';') {
             self.spellings(&path::without_parameters(path), needed);
         }
@@ -250,9 +259,9 @@ impl<'a> Look<'a, '_> {
         form
     }
 
-    /// Adds what a path needs, and what it needs with or without a slash at its end: routers differ
-    /// about it, and some take it away or append it. Where both are listed, by patterns that differ in
-    /// nothing else, what was asked for is meant, and so it is where the other has but a catch-all.
+    /// Adds what a path needs, and what it needs with or without a trailing slash: some routers remove or
+    /// append it. If both are listed, by patterns that differ in nothing else, only the requested one counts,
+    /// and so it does if the other has only a catch-all.
     fn slashes(self, as_: Spelling, path: &str, needed: &mut Needed<'a>) -> Option<&'a Form> {
         let found = self.table.all.at(as_, path);
         let form = found.and_then(|at| self.table.forms.get(at));
@@ -285,7 +294,7 @@ impl<'a> Look<'a, '_> {
         form
     }
 
-    /// Returns `true` if there is an entry for the request's method, and that alone decides.
+    /// Returns `true` if there is an entry for the request's method, which alone decides.
     fn says(self, form: &Form) -> bool {
         form.any.is_some() || form.by_name(self.methods.first()).is_some()
     }
@@ -316,7 +325,7 @@ impl<'a> Look<'a, '_> {
     }
 
     /// Adds the rules of a path that is listed, but not for the request's method: a handler for any
-    /// method may lie behind what is listed for another. So nothing that is listed is weakened.
+    /// method may be behind what is listed for another. So nothing that is listed is weakened.
     fn other_method(self, as_: Spelling, path: &str, needed: &mut Needed<'a>) {
         let table = self.table;
         match table.other_methods.at(as_, path) {

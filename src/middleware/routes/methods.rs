@@ -1,6 +1,8 @@
-use http::Method;
+//! The methods that a request counts as: an extended CONNECT counts as `GET` too.
 
-/// The methods that a request counts as: one, but for an extended CONNECT, which asks for what `GET`
+use http::{Method, Request, Version};
+
+/// The methods that a request counts as: one, except for an extended CONNECT, which requests what `GET`
 /// does (RFC 8441 §4, RFC 9220 §3).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Methods<'a> {
@@ -9,6 +11,15 @@ pub(crate) enum Methods<'a> {
 }
 
 impl<'a> Methods<'a> {
+    /// Returns the methods that a request counts as. `CONNECT` has a path only if it is extended, and only
+    /// HTTP/2 and HTTP/3 extend it.
+    pub(crate) fn of<B>(request: &'a Request<B>) -> Self {
+        let extended = *request.method() == Method::CONNECT
+            && matches!(request.version(), Version::HTTP_2 | Version::HTTP_3)
+            && !request.uri().path().is_empty();
+        if extended { Self::ExtendedConnect } else { Self::One(request.method()) }
+    }
+
     pub(crate) const fn first(self) -> &'a Method {
         match self {
             Self::One(method) => method,

@@ -1,8 +1,12 @@
-//! What a route needs: the table, and how a request is looked up in it.
+//! What a route needs: `builder` makes the `table` of `access` rules, and `lookup` finds those of a request,
+//! by its `path`, its `methods` and the `nesting` of axum routers.
 
 pub(crate) mod access;
+#[cfg(any(feature = "dpop", feature = "mtls"))]
+mod binding;
 pub(crate) mod builder;
 mod conditioned;
+pub(crate) mod listing;
 pub(crate) mod lookup;
 pub(crate) mod methods;
 pub(crate) mod missing;

@@ -1,8 +1,10 @@
+//! Reads request paths and patterns: ambiguity, escapes, parameters and segments.
+
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What a segment can't hold: all but `pchar` (RFC 3986 §3.3).
+/// What a segment can't contain: all but `pchar` (RFC 3986 §3.3).
 const NO_SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -28,12 +30,12 @@ const NO_PATH: &AsciiSet = &NO_SEGMENT.remove(b'/');
 ///
 /// Such are empty segments, dot segments (also with parameters, or in percent-encoding), the
 /// backslash, a backslash, NUL or, unless `encoded_slashes` are allowed, slash in percent-encoding,
-/// and broken escapes. Escapes that leave the segments alone are no doubt, only another spelling
+/// and broken escapes. Escapes that don't affect the segments aren't ambiguous, only another spelling
 /// (RFC 3986 §2.3).
 pub(crate) fn is_ambiguous(path: &str, encoded_slashes: bool) -> bool {
     let mut rest = path.as_bytes();
     let mut escapes_matter = false;
-    // One pass over the bytes: most paths have none of these but slashes.
+    // One pass over the bytes: most paths contain none of these but slashes.
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'%' | b'\\' | b'/')) {
         let (found, after) = match rest.get(at..).and_then(<[u8]>::split_first) {
             Some((found, after)) => (*found, after),
@@ -83,7 +85,7 @@ fn is_odd(segment: &[u8], last: bool) -> bool {
     matches!(name, b"." | b"..") || (name.is_empty() && !last)
 }
 
-/// Takes the parameters off a path's segments: what follows a semicolon (RFC 3986 §3.3).
+/// Removes the parameters of a path's segments: what follows a semicolon (RFC 3986 §3.3).
 pub(crate) fn without_parameters(path: &str) -> String {
     let names = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
     names.collect::<Vec<_>>().join("/")
@@ -94,7 +96,7 @@ pub(crate) fn decode(path: &str) -> Cow<'_, str> {
     decode_if(path, |_| true)
 }
 
-/// Decodes the escapes of a path but for encoded slashes.
+/// Decodes the escapes of a path except for encoded slashes.
 pub(crate) fn decode_within_segments(path: &str) -> Cow<'_, str> {
     decode_if(path, |byte| byte != b'/')
 }
@@ -123,18 +125,18 @@ fn decode_if(path: &str, wanted: impl Fn(u8) -> bool) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
 }
 
-/// Appends a parameter's decoded value to a path: what a segment can't hold is percent-encoded.
+/// Appends a parameter's decoded value to a path: what a segment can't contain is percent-encoded.
 pub(crate) fn push_encoded(path: &mut String, value: &str, slashes: bool) {
     path.extend(utf8_percent_encode(value, if slashes { NO_PATH } else { NO_SEGMENT }));
 }
 
-/// Returns what is left of a path without its first segment; `/` if that was all.
+/// Returns a path without its first segment; `/` if that was all.
 pub(crate) fn without_first_segment(path: &str) -> &str {
     let rest = path.strip_prefix('/').unwrap_or(path);
     rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
 }
 
-/// Returns a path, and what is left of it without one segment after the other.
+/// Returns a path, then the path without one leading segment after the other.
 pub(crate) fn suffixes(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| {
         let rest = without_first_segment(path);
@@ -156,10 +158,10 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Returns `true` if a path is of the form of an axum pattern: `{name}` is a part of a segment up to
-/// its end, `{*name}` the rest of the path, and `{{` is a brace. Slashes at the end don't matter: where
+/// Returns `true` if a path matches an axum pattern: `{name}` is a part of a segment up to
+/// its end, `{*name}` the rest of the path, and `{{` is a brace. Trailing slashes don't matter: where
 /// axum nests a service, its pattern has one more. What a nested router appended to `{*name}` makes
-/// that a pattern which fits nothing.
+/// it a pattern that matches nothing.
 pub(crate) fn fits(pattern: &str, path: &str) -> bool {
     let (mut pattern, mut path) = (pattern.trim_end_matches('/'), path.trim_end_matches('/'));
     loop {

@@ -1,3 +1,5 @@
+//! How a rule reads in logs and listings.
+
 use std::fmt;
 
 use crate::middleware::routes::access::{Kind, Rule};

@@ -1,3 +1,5 @@
+//! The route table, and the selection of the rules for a request.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,40 +12,40 @@ use crate::middleware::routes::path;
 /// A table of access rules: `(method, path pattern) → access`.
 ///
 /// Patterns are those of axum: `/users/{id}`, and `/files/{*rest}` for all below `/files/`, but not
-/// `/files` or `/files/` themselves, which [`subtree`] is for. Of several patterns that fit a path, the
-/// most specific one decides. A request that no entry is for needs what the layer's
-/// [`fallback`](crate::BearerAuthLayer::fallback) says.
+/// `/files` or `/files/` themselves, for which there is [`subtree`]. Of several patterns that match a path,
+/// the most specific one decides. A request without an entry needs the layer's
+/// [`fallback`](crate::BearerAuthLayer::fallback).
 ///
 /// # Methods
 ///
-/// `GET` is also for `HEAD`, unless that is listed. An extended CONNECT, which opens a WebSocket over
-/// HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), counts as `GET`: so an entry for `GET /live` is for the
-/// WebSockets of a route with axum's `any`, whichever version they come by. If `CONNECT` is listed,
+/// `GET` also covers `HEAD`, unless that is listed. An extended CONNECT, which opens a WebSocket over
+/// HTTP/2 and HTTP/3 (RFC 8441, RFC 9220), counts as `GET`: so an entry for `GET /live` covers the
+/// WebSockets of a route with axum's `any`, in every version of HTTP. If `CONNECT` is listed,
 /// that entry must be met, too.
 ///
-/// For a path that is listed, a method that isn't must meet the layer's access *and* every entry for
-/// that path. If a wider pattern has an entry for all methods ([`any`]), that takes the place of the
-/// layer's access; if it has one for just this method, that decides.
+/// For a path that is listed, a method that isn't must meet the layer's fallback *and* every entry for
+/// that path. If a wider pattern has an entry for all methods ([`any`]), it replaces the fallback; if it
+/// has one for just this method, that decides.
 ///
 /// # Paths
 ///
-/// A path is the full path of the request, before any router of axum's has taken a prefix away: the
+/// A path is the full path of the request, before any axum router has removed a prefix: the
 /// table is the same wherever the layer lies (feature `axum`). If there is no entry for the full path,
-/// or only one whose pattern doesn't begin with that of the nesting (`/{id}` for what is nested at
-/// `/orders`), but one for the path within what is nested, that entry must be met, too: an app with a
+/// or only one whose pattern doesn't begin with that of the nesting (`/{id}` for a router that is nested at
+/// `/orders`), but one for the path within the nested router, that entry must be met, too: an app with a
 /// table of its own keeps it when it is nested elsewhere. Parameters of the nesting have the same names
 /// in a pattern that begins with it.
 ///
-/// If something else rewrites the path on the way, before the layer, then the entries for where it
-/// leads must be met as well as those for the full path. Where that can't be told, the request is
-/// refused with 400. What is rewritten behind the layer, the layer can't see.
+/// If something else rewrites the path on the way, before the layer, then the entries for the rewritten
+/// path must be met as well as those for the full path. If the rewritten path is unclear, the request is
+/// refused with 400. The layer can't see what is rewritten behind it.
 ///
-/// Routers don't agree about a slash at the end, parameters of a segment (`/a;b=c`), and escapes. With
+/// Routers read a trailing slash, parameters of a segment (`/a;b=c`), and escapes differently. With
 /// a table, a request must be allowed however its path is read: with that slash and without it, where
-/// either is listed, unless both are, for its method; without parameters; with all escapes decoded, and with only the
-/// needless ones decoded (`/%7Eme` is `/~me`, RFC 3986 §2.3). A path whose readings differ in their
-/// segments is refused with 400: empty segments (`//`), dot segments, an encoded backslash or NUL, a
-/// backslash, a broken escape, and an encoded slash unless [`allow_encoded_slashes`] is set.
+/// either is listed, unless both are, for its method; without parameters; with all escapes decoded, and
+/// with only the needless ones decoded (`/%7Eme` is `/~me`, RFC 3986 §2.3). A path whose readings differ
+/// in their segments is refused with 400: empty segments (`//`), dot segments, an encoded backslash or NUL,
+/// a backslash, a broken escape, and an encoded slash unless [`allow_encoded_slashes`] is set.
 ///
 /// ```
 /// use http::Method;
@@ -76,6 +78,10 @@ impl RouteTable {
         Self { table: Arc::new(table) }
     }
 
+    pub(crate) fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Returns the rules of all entries.
     pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.table.entries.iter().map(|entry| &entry.rule)
@@ -102,11 +108,11 @@ impl RouteTable {
     }
 }
 
-/// How many segments a path may have that was rewritten after it had been matched.
+/// The most segments of a path that was rewritten after it had been matched.
 const MAX_SEGMENTS: usize = 64;
 
 impl<'a> Look<'a, '_> {
-    /// Adds what is needed since the path was changed on the way: by nesting, or by something else.
+    /// Adds what is needed because the path was changed on the way: by nesting, or by something else.
     fn on_the_way(
         self,
         paths: Paths<'_>,
@@ -117,7 +123,7 @@ impl<'a> Look<'a, '_> {
         for prefix in paths.prefixes()? {
             if !paths.are_whole_with(&prefix) {
                 rewritten.push(format!("{prefix}{}", paths.current));
-                // The root of what is nested is reached with the slash and without.
+                // The root of a nested router is reached with the slash and without.
                 if paths.current == "/" && !prefix.is_empty() {
                     rewritten.push(prefix.into_owned());
                 }
@@ -138,7 +144,7 @@ impl<'a> Look<'a, '_> {
         self.matched(paths, &rewritten, needed)
     }
 
-    /// Adds the entries for what is left of a path without its first segments, one after the other.
+    /// Adds the entries for a path without its first segments, one after the other.
     fn within(self, path: &str, depth: usize, needed: &mut Needed<'a>) -> Result<(), Doubt> {
         let look = Self { entries_only: true, ..self };
         let mut rest = path;
@@ -149,7 +155,7 @@ impl<'a> Look<'a, '_> {
         Ok(())
     }
 
-    /// Adds what was matched, if it isn't where the path leads now, nor where it led at first: then the
+    /// Adds what was matched, if it is neither the current path nor the original one: then the
     /// path was rewritten after it had been matched.
     fn matched(
         self,
@@ -167,12 +173,12 @@ impl<'a> Look<'a, '_> {
             {
                 continue;
             }
-            // Each suffix is read by itself: in all, that mustn't be quadratic.
+            // Each suffix is read by itself: in total, that must not be quadratic.
             let all = rewritten.iter().chain([&matched]);
             if all.into_iter().any(|path| path::segments(path) > MAX_SEGMENTS) {
                 return Err(Doubt::Ambiguous);
             }
-            // Routers within others put their patterns behind those of the outer ones.
+            // Nested routers append their patterns to those of the outer ones.
             let appended = rewritten.iter().flat_map(|path| path::suffixes(path));
             let appended = appended.map(|rest| format!("{full}{}", slashless(rest)));
             let entries_only = appended.into_iter().any(|path| same(&matched, &path));
@@ -184,7 +190,7 @@ impl<'a> Look<'a, '_> {
         Ok(())
     }
 
-    /// Adds the rules of all ways to read a path which isn't that of the request.
+    /// Adds the rules of all readings of a path that isn't the request's.
     fn known(self, path: &str, needed: &mut Needed<'a>) -> Result<(), Doubt> {
         if path::is_ambiguous(path, self.table.encoded_slashes) {
             return Err(Doubt::Ambiguous);
@@ -535,7 +541,7 @@ mod tests {
                 let claims = Rules::from(rule).admit(None, &Terms::default());
                 match claims.map_err(|not_admitted| not_admitted.rejection.detail().clone()) {
                     Ok(()) => "public".to_owned(),
-                    Err(Detail::Scopes { needed }) => needed.to_string(),
+                    Err(Detail::Scopes { needed, presented: None }) => needed.to_string(),
                     Err(_) if *rule == Rule::token() => "a token".to_owned(),
                     Err(_) => "denied".to_owned(),
                 }

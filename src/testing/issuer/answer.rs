@@ -1,9 +1,12 @@
+//! Routes a request to an endpoint of the embedded issuer, with the fault that is in force.
+
 use bytes::Bytes;
 use http::header::{ALLOW, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use crate::testing::issuer::client::AuthMethod;
+use crate::testing::issuer::delegation::{EXCHANGE, JWT_BEARER};
 use crate::testing::issuer::endpoint::Endpoint;
 use crate::testing::issuer::fault::{Delivery, Effect};
 use crate::testing::issuer::introspection_endpoint;
@@ -12,17 +15,23 @@ use crate::testing::issuer::state::{Discovery, State};
 use crate::testing::issuer::token_endpoint;
 use crate::testing::misuse::lock;
 
-/// What goes back for one request.
+/// The outcome of one request.
 pub(crate) enum Answer {
     Response(Response<Bytes>, Delivery),
-    /// Nothing but a reset.
+    /// The connection is reset without a response.
     Reset,
 }
 
 /// Answers a request, with the fault that is in force.
 pub(crate) async fn answer(state: &State, request: Request<Bytes>) -> Answer {
-    let Some(endpoint) = endpoint(state, request.uri().path()) else {
-        return Answer::Response(empty(StatusCode::NOT_FOUND), Delivery::Whole);
+    let path = request.uri().path();
+    let Some(endpoint) = endpoint(state, path) else {
+        let realms = lock(&state.realms).clone();
+        let Some(realm) = realms.iter().find(|realm| endpoint(realm, path).is_some()) else {
+            return Answer::Response(empty(StatusCode::NOT_FOUND), Delivery::Whole);
+        };
+        // The path may belong to a realm.
+        return Box::pin(answer(realm, request)).await;
     };
     let Some(fault) = state.arrived(endpoint, request.clone()) else {
         return Answer::Response(regular(state, endpoint, &request), Delivery::Whole);
@@ -38,7 +47,7 @@ pub(crate) async fn answer(state: &State, request: Request<Bytes>) -> Answer {
         Effect::None => Delivery::Whole,
         Effect::Hang => {
             let mut faults = state.faults.subscribe();
-            // An error means that the issuer is gone, and this task is about to be.
+            // An error means that the issuer was dropped, and this task ends with it.
             let _ = faults.wait_for(|faults| !faults.hangs(endpoint)).await;
             Delivery::Whole
         }
@@ -49,14 +58,14 @@ pub(crate) async fn answer(state: &State, request: Request<Bytes>) -> Answer {
 fn endpoint(state: &State, path: &str) -> Option<Endpoint> {
     let config = &state.config;
     let discovery = config.discovery;
-    // RFC 8414 §3.1: inserted before the issuer's path, whose last slash is taken away.
+    // RFC 8414 §3.1: inserted before the issuer's path, whose last slash is removed.
     let inserted = path.strip_prefix("/.well-known/oauth-authorization-server");
     if inserted == Some(config.path.as_str()) {
         let served = matches!(discovery, Discovery::Both | Discovery::OAuth);
         return served.then_some(Endpoint::OAuthMetadata);
     }
     match path.strip_prefix(config.path.as_str())? {
-        // OpenID Connect Discovery §4.1: appended, likewise.
+        // OpenID Connect Discovery §4.1: appended to the issuer without its last slash.
         "/.well-known/openid-configuration" => {
             let served = matches!(discovery, Discovery::Both | Discovery::OpenId);
             served.then_some(Endpoint::OpenIdMetadata)
@@ -88,8 +97,12 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     let config = &state.config;
     let algorithms: Vec<_> =
         lock(&state.ring).algorithms().iter().map(|algorithm| algorithm.name()).collect();
-    let methods =
-        [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost, AuthMethod::PrivateKeyJwt];
+    let methods = [
+        AuthMethod::ClientSecretBasic,
+        AuthMethod::ClientSecretPost,
+        AuthMethod::PrivateKeyJwt,
+        AuthMethod::None,
+    ];
     let offered =
         |method: &AuthMethod| config.clients.iter().any(|client| client.auth.contains(method));
     let methods: Vec<_> = methods.iter().filter(|m| offered(m)).map(|m| m.name()).collect();
@@ -101,7 +114,7 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     put("token_endpoint_auth_methods_supported", json!(methods));
     put("introspection_endpoint", json!(config.url("introspect")));
     put("introspection_endpoint_auth_methods_supported", json!(methods));
-    put("grant_types_supported", json!(["client_credentials"]));
+    put("grant_types_supported", json!(["client_credentials", EXCHANGE, JWT_BEARER]));
     // Required by RFC 8414 §2, and there is no authorization endpoint.
     put("response_types_supported", json!([]));
     if methods.contains(&AuthMethod::PrivateKeyJwt.name()) {
@@ -153,7 +166,7 @@ fn key_set(state: &State, headers: &HeaderMap) -> Response<Bytes> {
     response
 }
 
-/// Holds `If-None-Match` against an entity tag, weakly (RFC 9110 §13.1.2).
+/// Compares `If-None-Match` with an entity tag, weakly (RFC 9110 §13.1.2).
 fn matches(headers: &HeaderMap, etag: &str) -> bool {
     headers
         .get_all(IF_NONE_MATCH)

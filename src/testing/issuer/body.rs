@@ -1,3 +1,5 @@
+//! A response body that can be truncated, endless or slow.
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,12 +12,12 @@ use tokio::time::{Sleep, sleep};
 
 use crate::testing::issuer::fault::Delivery;
 
-/// The end of a truncated body waits this long, so that what came before it is sent.
+/// The pause before a truncated body ends the connection, so that its first half is sent.
 const BEFORE_THE_END: Duration = Duration::from_millis(20);
 
 static SPACES: [u8; 8_192] = [b' '; 8_192];
 
-/// A response body that may be delivered badly.
+/// A response body with the delivery that a fault sets.
 pub(crate) struct AnswerBody {
     length: u64,
     rest: Bytes,

@@ -1,3 +1,5 @@
+//! The builder of the embedded issuer: address, keys, clients, shapes of what it serves.
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -44,10 +46,10 @@ use crate::testing::misuse::misuse;
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "an issuer is not there until it is started"]
+#[must_use = "an issuer does nothing until it is started"]
 pub struct TestIssuerBuilder {
-    listen: SocketAddr,
-    public_url: Option<String>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) public_url: Option<String>,
     issuer_path: String,
     algorithms: Vec<Algorithm>,
     jwks_headers: Vec<(String, String)>,
@@ -61,7 +63,7 @@ impl TestIssuer {
     ///
     /// # Errors
     ///
-    /// If no port of the loopback address can be had.
+    /// If no port of the loopback address can be bound.
     pub async fn start() -> Result<Self, ConfigError> {
         Self::builder().start().await
     }
@@ -92,7 +94,7 @@ impl TestIssuerBuilder {
         self
     }
 
-    /// Sets what clients write for scheme, host and port, where it isn't the address listened on:
+    /// Sets the scheme, host and port that clients use, if these differ from the address that is listened on:
     /// `http://localhost:8080`, `http://issuer` in a network of containers.
     pub fn public_url(mut self, url: &str) -> Self {
         self.public_url = Some(url.trim_end_matches('/').into());
@@ -101,8 +103,8 @@ impl TestIssuerBuilder {
 
     /// Sets the issuer's path, such as `/realms/shop`, or `/` for a slash at the end.
     ///
-    /// It is none by default. A slash at its end stays in the issuer identifier, and is left out of
-    /// all other addresses, as RFC 8414 §3.1 and OpenID Connect Discovery §4.1 have it.
+    /// There is none by default. A slash at its end is part of the issuer identifier, and is left out of
+    /// all other URLs, as RFC 8414 §3.1 and OpenID Connect Discovery §4.1 require.
     pub fn issuer_path(mut self, path: &str) -> Self {
         self.issuer_path = path.into();
         self
@@ -116,8 +118,8 @@ impl TestIssuerBuilder {
 
     /// Sets the algorithms, each of which gets a key; ES256 by default.
     ///
-    /// The first is what the issuer signs with, unless a token is made with another. RSA keys
-    /// (RS256 to PS512) take a tenth of a second each to make.
+    /// The issuer signs with the first, unless a token is built with another. Generating an RSA key
+    /// (RS256 to PS512) takes a tenth of a second.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Vec::new();
         for algorithm in algorithms {
@@ -144,7 +146,7 @@ impl TestIssuerBuilder {
         self
     }
 
-    /// Sets the `aud` of tokens for which no other is asked; [`TestIssuer::AUDIENCE`] by default.
+    /// Sets the `aud` of tokens that are requested without one; [`TestIssuer::AUDIENCE`] by default.
     pub fn audience(mut self, audience: &str) -> Self {
         self.config.audience = audience.into();
         self
@@ -162,7 +164,7 @@ impl TestIssuerBuilder {
         self
     }
 
-    /// Adds a header, such as `cache-control`, to the key set's answers, those with 304 included.
+    /// Adds a header, such as `cache-control`, to the key set's answers, including those with 304.
     pub fn jwks_header(mut self, name: &str, value: &str) -> Self {
         self.jwks_headers.push((name.into(), value.into()));
         self
@@ -183,19 +185,19 @@ impl TestIssuerBuilder {
         self
     }
 
-    /// Sets the clock that tokens and assertions are dated by; the system's by default.
+    /// Sets the clock for dating tokens and checking assertions; the system's by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.config.clock = Arc::new(clock);
         self
     }
 
-    /// Sets a member of the metadata, in both documents; `null` takes it away.
+    /// Sets a member of the metadata, in both documents; `null` removes it.
     pub fn metadata(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.metadata.insert(name.into(), value.into());
         self
     }
 
-    /// Adds any JSON to the key set: the key of another, one of an unknown type, a broken one.
+    /// Adds any JSON to the key set: a foreign key, one of an unknown type, a broken one.
     pub fn publish_jwk(mut self, jwk: impl Into<Value>) -> Self {
         self.foreign_keys.push(jwk.into());
         self
@@ -241,7 +243,7 @@ impl TestIssuerBuilder {
     ///
     /// ```
     /// # use tower_bearer::testing::TestIssuer;
-    /// // Scopes as Okta writes them: an array, by another name.
+    /// // Scopes as in Okta's tokens: an array named `scp`.
     /// let builder = TestIssuer::builder().shape_claims(|claims| {
     ///     if let Some(scope) = claims.remove("scope") {
     ///         let scopes: Vec<&str> = scope.as_str().unwrap_or_default().split(' ').collect();
@@ -257,13 +259,23 @@ impl TestIssuerBuilder {
         self
     }
 
-    /// Starts the issuer, in whatever runtime this is called from, or none.
+    /// Starts the issuer. This may be called in any runtime, or in none.
     ///
     /// # Errors
     ///
     /// If the address can't be listened on, if there is no algorithm, or if the path, the public
-    /// URL or a header can't be what they are set to.
+    /// URL or a header isn't valid.
     pub async fn start(mut self) -> Result<TestIssuer, ConfigError> {
+        self.check()?;
+        let listen = self.listen;
+        let state = move |address| Arc::new(self.into_state(address));
+        let (server, state, address) = Server::start(listen, state).await.map_err(|error| {
+            ConfigError::new(format!("the embedded issuer can't listen on {listen}")).because(error)
+        })?;
+        Ok(TestIssuer::new(state, server, address))
+    }
+
+    pub(crate) fn check(&mut self) -> Result<(), ConfigError> {
         if self.algorithms.is_empty() {
             return Err(ConfigError::new("name at least one algorithm for the embedded issuer"));
         }
@@ -283,15 +295,10 @@ impl TestIssuerBuilder {
             self.config.clients.push(default);
         }
         self.config.jwks_headers = headers(&self.jwks_headers)?;
-        let listen = self.listen;
-        let state = move |address| Arc::new(self.into_state(address));
-        let (server, state, address) = Server::start(listen, state).await.map_err(|error| {
-            ConfigError::new(format!("the embedded issuer can't listen on {listen}")).because(error)
-        })?;
-        Ok(TestIssuer::new(state, server, address))
+        Ok(())
     }
 
-    fn into_state(mut self, address: SocketAddr) -> State {
+    pub(crate) fn into_state(mut self, address: SocketAddr) -> State {
         let root = self.public_url.unwrap_or_else(|| format!("http://{address}"));
         self.config.issuer = format!("{root}{}", self.issuer_path);
         self.config.path = self.issuer_path.trim_end_matches('/').into();

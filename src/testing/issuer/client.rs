@@ -1,10 +1,14 @@
+//! Clients that are registered with the embedded issuer.
+
 use serde_json::{Value, json};
 
+#[cfg(feature = "mtls")]
+use crate::binding::mtls::Certificate;
 use crate::scope::ScopeSet;
 use crate::secret::Secret;
 use crate::testing::tokens::key::TestKey;
 
-/// Identifier and secret of the client that is registered where no other is.
+/// The identifier and secret of the client that is registered by default.
 pub(crate) const DEFAULT_ID: &str = "test-client";
 pub(crate) const DEFAULT_SECRET: &str = "test-secret";
 
@@ -14,12 +18,14 @@ pub(crate) const DEFAULT_SECRET: &str = "test-secret";
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum AuthMethod {
-    /// HTTP Basic; identifier and secret form-encoded before they are joined (RFC 6749 §2.3.1).
+    /// HTTP Basic, with identifier and secret form-encoded before they are joined (RFC 6749 §2.3.1).
     ClientSecretBasic,
     /// `client_id` and `client_secret` in the body (RFC 6749 §2.3.1).
     ClientSecretPost,
     /// A signed assertion (RFC 7523 §2.2).
     PrivateKeyJwt,
+    /// None: the client is public, and gets tokens only by an exchange or for an assertion.
+    None,
 }
 
 impl AuthMethod {
@@ -28,6 +34,7 @@ impl AuthMethod {
             Self::ClientSecretBasic => "client_secret_basic",
             Self::ClientSecretPost => "client_secret_post",
             Self::PrivateKeyJwt => "private_key_jwt",
+            Self::None => "none",
         }
     }
 }
@@ -38,7 +45,7 @@ impl AuthMethod {
 /// use tower_bearer::jose::Algorithm;
 /// use tower_bearer::testing::{AuthMethod, TestClient, TestKey};
 ///
-/// // May authenticate by Basic only, and get these two scopes for this one audience.
+/// // May authenticate only by Basic, and get only these two scopes for this audience.
 /// let billing = TestClient::secret("billing", "s3cret")
 ///     .auth([AuthMethod::ClientSecretBasic])
 ///     .scopes(["orders:read", "orders:write"])
@@ -55,8 +62,13 @@ pub struct TestClient {
     pub(crate) secret: Option<Secret>,
     pub(crate) jwks: Value,
     pub(crate) auth: Vec<AuthMethod>,
+    /// The `iss` and `sub` of the client's assertions, if a platform signs them and not the client
+    /// itself.
+    pub(crate) platform: Option<(String, String)>,
     pub(crate) scopes: Option<ScopeSet>,
     pub(crate) audiences: Option<Vec<String>>,
+    #[cfg(feature = "mtls")]
+    pub(crate) certificate: Option<Certificate>,
 }
 
 impl TestClient {
@@ -76,14 +88,22 @@ impl TestClient {
         Self { jwks, auth: vec![AuthMethod::PrivateKeyJwt], ..Self::new(id) }
     }
 
+    /// Creates a client that doesn't authenticate.
+    pub fn public(id: &str) -> Self {
+        Self { auth: vec![AuthMethod::None], ..Self::new(id) }
+    }
+
     fn new(id: &str) -> Self {
         Self {
             id: id.into(),
             secret: None,
             jwks: Value::Null,
             auth: Vec::new(),
+            platform: None,
             scopes: None,
             audiences: None,
+            #[cfg(feature = "mtls")]
+            certificate: None,
         }
     }
 
@@ -95,16 +115,25 @@ impl TestClient {
 
     /// Sets which scopes the client may have; it gets all of them if it asks for none.
     ///
-    /// Without this, it gets what it asks for.
+    /// By default, it gets the scopes that it asks for.
     pub fn scopes<'a>(mut self, scopes: impl IntoIterator<Item = &'a str>) -> Self {
         self.scopes = Some(scopes.into_iter().collect());
         self
     }
 
-    /// Sets for which audiences the client may get tokens; the first is what it gets if it names
-    /// none.
+    /// Binds the client's tokens to its certificate (`cnf.x5t#S256`, RFC 8705 §3). The embedded issuer has no
+    /// TLS, and assumes that the client has presented it.
+    #[cfg(feature = "mtls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mtls")))]
+    pub fn bound_to_certificate(mut self, certificate: &Certificate) -> Self {
+        self.certificate = Some(*certificate);
+        self
+    }
+
+    /// Sets the audiences for which the client may get tokens; without an audience in the request, it gets
+    /// the first.
     ///
-    /// Without this, it gets what it asks for, or else the issuer's own default.
+    /// By default, it gets the audience that it asks for, or else the issuer's default.
     pub fn audiences<'a>(mut self, audiences: impl IntoIterator<Item = &'a str>) -> Self {
         self.audiences = Some(audiences.into_iter().map(Into::into).collect());
         self

@@ -1,3 +1,5 @@
+//! Checks DPoP proofs of token requests, and binds tokens to their keys.
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 

@@ -1,3 +1,5 @@
+//! The endpoints of the embedded issuer, and the counts of their requests.
+
 use std::collections::HashMap;
 
 /// The addresses at which the embedded issuer answers.
@@ -24,9 +26,9 @@ impl Endpoint {
         &[Self::OAuthMetadata, Self::OpenIdMetadata, Self::Jwks, Self::Token, Self::Introspection];
 }
 
-/// How many requests the embedded issuer has had.
+/// The number of requests that the embedded issuer has had.
 ///
-/// Those that a [`Fault`](crate::testing::Fault) answered count like any others.
+/// Requests that were answered by a [`Fault`](crate::testing::Fault) are counted as well.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
     requests: HashMap<Endpoint, u64>,

@@ -1,3 +1,5 @@
+//! Faults that tests inject into endpoints of the embedded issuer.
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::testing::issuer::endpoint::Endpoint;
 
-/// What an endpoint of the embedded issuer does instead of answering as it should.
+/// A fault of an endpoint: what it does instead of answering correctly.
 ///
 /// A fault is set with [`TestIssuer::inject`](crate::testing::TestIssuer::inject) and lasts until
 /// [`TestIssuer::clear_faults`](crate::testing::TestIssuer::clear_faults), or for as many requests
@@ -19,7 +21,7 @@ use crate::testing::issuer::endpoint::Endpoint;
 /// use http::StatusCode;
 /// use tower_bearer::testing::Fault;
 ///
-/// // Twice 503 after a tenth of a second, asking to come back in two seconds; then healthy.
+/// // Twice 503 after a tenth of a second, with a `Retry-After` of two seconds; then healthy.
 /// let fault = Fault::status(StatusCode::SERVICE_UNAVAILABLE)
 ///     .retry_after(Duration::from_secs(2))
 ///     .after(Duration::from_millis(100))
@@ -35,13 +37,13 @@ pub struct Fault {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
-    /// The true answer.
+    /// The regular answer.
     None,
-    /// No answer as long as the fault lasts, then the true one.
+    /// No answer while the fault lasts, then the regular one.
     Hang,
-    /// Another answer, whole.
+    /// Another answer, delivered completely.
     Answer(Response<Bytes>),
-    /// The true answer, badly delivered.
+    /// The regular answer, with a faulty delivery.
     Deliver(Delivery),
     /// No answer: the connection is reset.
     Reset,
@@ -51,11 +53,11 @@ pub(crate) enum Effect {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Delivery {
     Whole,
-    /// Half of what `Content-Length` promises, then the end of the connection.
+    /// Half of the body that `Content-Length` declares, then the connection ends.
     Truncated,
-    /// The whole, then spaces for ever.
+    /// The whole body, then spaces without end.
     Endless,
-    /// One byte, a pause, one byte …
+    /// Byte by byte, with a pause before each.
     Slow(Duration),
 }
 
@@ -64,12 +66,12 @@ impl Fault {
         Self { effect, delay: Duration::ZERO, times: None }
     }
 
-    /// Answers correctly, but late.
+    /// Delays the regular answer.
     pub const fn delay(delay: Duration) -> Self {
         Self::new(Effect::None).after(delay)
     }
 
-    /// Doesn't answer. Once the fault is cleared, requests that still wait get the true answer.
+    /// Doesn't answer. Once the fault is cleared, requests that still wait get the regular answer.
     pub const fn hang() -> Self {
         Self::new(Effect::Hang)
     }
@@ -81,7 +83,7 @@ impl Fault {
         Self::answer(response)
     }
 
-    /// Answers with this response, whatever it is.
+    /// Answers with this response.
     pub const fn answer(response: Response<Bytes>) -> Self {
         Self::new(Effect::Answer(response))
     }
@@ -91,7 +93,7 @@ impl Fault {
         Self::typed(HeaderValue::from_static("application/json"), body.into())
     }
 
-    /// Answers 200 with a body that says it is JSON and isn't even text.
+    /// Answers 200 with a body that is declared as JSON and isn't even text.
     pub fn garbage() -> Self {
         Self::json(Bytes::from_static(b"\x00\xff{\"keys\":[}\xfe"))
     }
@@ -111,24 +113,24 @@ impl Fault {
 
     /// Answers 302 with this `Location`.
     ///
-    /// What can't be written in a header is left out of it.
+    /// Characters that a header can't have are left out.
     pub fn redirect(location: &str) -> Self {
         Self::status(StatusCode::FOUND).header(LOCATION, HeaderValue::from_str(location).ok())
     }
 
-    /// Sends the true answer's head and half of its body, then closes the connection.
+    /// Sends the head of the regular answer and half of its body, then closes the connection.
     pub const fn truncated() -> Self {
         Self::new(Effect::Deliver(Delivery::Truncated))
     }
 
-    /// Sends the true answer, then spaces without end and without `Content-Length`.
+    /// Sends the regular answer without `Content-Length`, followed by spaces without end.
     ///
     /// A client that truncates the body at its limit, instead of refusing it, reads a valid answer.
     pub const fn endless() -> Self {
         Self::new(Effect::Deliver(Delivery::Endless))
     }
 
-    /// Sends the true answer's body byte by byte, with a pause before each.
+    /// Sends the body of the regular answer byte by byte, with a pause before each.
     pub const fn slow(pause: Duration) -> Self {
         Self::new(Effect::Deliver(Delivery::Slow(pause)))
     }
@@ -138,18 +140,18 @@ impl Fault {
         Self::new(Effect::Reset)
     }
 
-    /// Waits this long first.
+    /// Delays the fault.
     pub const fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Adds `Retry-After`, in whole seconds, to an answer that the fault makes up.
+    /// Adds `Retry-After`, in whole seconds, to the fault's own answer.
     pub fn retry_after(self, delay: Duration) -> Self {
         self.header(RETRY_AFTER, Some(HeaderValue::from(delay.as_secs())))
     }
 
-    /// Lets the fault meet this many requests, and then end.
+    /// Ends the fault after this many requests.
     pub const fn times(mut self, requests: u32) -> Self {
         self.times = Some(requests);
         self
@@ -184,7 +186,7 @@ impl Faults {
         self.0.clear();
     }
 
-    /// Returns the fault that the next request meets, and counts it down.
+    /// Returns the fault for the next request, and counts it down.
     pub(crate) fn take(&mut self, endpoint: Endpoint) -> Option<Fault> {
         let fault = self.0.get_mut(&endpoint)?;
         match &mut fault.times {

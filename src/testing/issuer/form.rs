@@ -1,7 +1,9 @@
+//! Reads form-encoded bodies of token requests.
+
 /// Reads `application/x-www-form-urlencoded` (RFC 6749 appendix B).
 ///
-/// Parameters without a value are left out, as if they weren't sent (RFC 6749 §3.2). `None` if an
-/// escape is broken or the text isn't UTF-8.
+/// Parameters without a value are ignored (RFC 6749 §3.2). Returns `None` if an escape is broken or the text
+/// isn't UTF-8.
 pub(crate) fn parse(body: &[u8]) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();
     for pair in body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -24,7 +26,7 @@ pub(crate) fn decode(encoded: &[u8]) -> Option<String> {
             b'+' => b' ',
             b'%' => {
                 let hex = [*rest.next()?, *rest.next()?];
-                // `from_str_radix` would allow a sign.
+                // `from_str_radix` would accept a sign.
                 if !hex.iter().all(u8::is_ascii_hexdigit) {
                     return None;
                 }

@@ -1,3 +1,5 @@
+//! The handle of a running embedded issuer: make tokens, rotate keys, inject faults, read counters.
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -19,25 +21,27 @@ use crate::testing::tokens::token::TokenBuilder;
 
 /// An authorization server on loopback, for tests and examples.
 ///
-/// It serves metadata, a key set and the client-credentials grant over plain HTTP, from a thread of
-/// its own, until it is dropped. It must not be used in production; see the [module](crate::testing).
+/// It serves metadata, a key set and the client-credentials grant over plain HTTP, from its own
+/// thread, until it is dropped. It must not be used in production; see the [module](crate::testing).
 #[derive(Debug)]
 pub struct TestIssuer {
-    state: Arc<State>,
-    server: Server,
-    address: SocketAddr,
+    pub(crate) state: Arc<State>,
+    /// The server, which this issuer may share with the one that it was added to.
+    pub(crate) served: Arc<State>,
+    pub(crate) server: Arc<Server>,
+    pub(crate) address: SocketAddr,
 }
 
 impl TestIssuer {
-    /// The client that is registered where no other is.
+    /// The identifier of the client that is registered by default.
     pub const CLIENT_ID: &str = client::DEFAULT_ID;
     /// The secret of that client.
     pub const CLIENT_SECRET: &str = client::DEFAULT_SECRET;
-    /// The audience of tokens where no other is set.
+    /// The default audience of tokens.
     pub const AUDIENCE: &str = DEFAULT_AUDIENCE;
 
     pub(crate) fn new(state: Arc<State>, server: Server, address: SocketAddr) -> Self {
-        Self { state, server, address }
+        Self { served: Arc::clone(&state), state, server: Arc::new(server), address }
     }
 
     /// Returns the issuer identifier: the `iss` of its tokens, and where discovery starts.
@@ -45,25 +49,25 @@ impl TestIssuer {
         &self.state.config.issuer
     }
 
-    /// Returns the address of the key set.
+    /// Returns the URL of the key set.
     pub fn jwks_uri(&self) -> String {
         self.state.config.url("jwks")
     }
 
-    /// Returns the address of the token endpoint.
+    /// Returns the URL of the token endpoint.
     pub fn token_endpoint(&self) -> String {
         self.state.config.url("token")
     }
 
-    /// Returns the address of the introspection endpoint.
+    /// Returns the URL of the introspection endpoint.
     pub fn introspection_endpoint(&self) -> String {
         self.state.config.url("introspect")
     }
 
-    /// Makes the introspection endpoint call a token inactive from now on, one that it never made
-    /// included.
+    /// Makes the introspection endpoint report a token as inactive from now on, even one that the issuer
+    /// never made.
     ///
-    /// A JWT stays good for those who check its signature.
+    /// A JWT stays valid for services that check its signature.
     pub fn revoke(&self, token: &str) {
         lock(&self.state.revoked).insert(token.into());
     }
@@ -73,18 +77,18 @@ impl TestIssuer {
         self.address
     }
 
-    /// Returns the audience of tokens for which no other is asked.
+    /// Returns the audience of tokens that are requested without one.
     pub fn audience(&self) -> &str {
         &self.state.config.audience
     }
 
     /// Returns a [`Transport`](crate::transport::Transport) that asks this issuer without a network,
-    /// and so works under tokio's paused time.
+    /// and therefore works under tokio's paused time.
     pub fn transport(&self) -> IssuerTransport {
-        IssuerTransport::new(Arc::clone(&self.state))
+        IssuerTransport::new(Arc::clone(&self.served))
     }
 
-    /// Starts to make a token, without a request to the token endpoint.
+    /// Starts building a token, without a request to the token endpoint.
     pub fn token(&self) -> TokenBuilder<'_> {
         TokenBuilder::new(&self.state)
     }
@@ -103,7 +107,7 @@ impl TestIssuer {
         lock(&self.state.ring).signing(algorithm).cloned()
     }
 
-    /// Returns the key of this `kid`, one that is no longer published included.
+    /// Returns the key of this `kid`, even if it is no longer published.
     pub fn key(&self, kid: &str) -> Option<TestKey> {
         lock(&self.state.ring).find(kid).cloned()
     }
@@ -115,7 +119,7 @@ impl TestIssuer {
 
     /// Publishes a new key for each algorithm next to the old ones, and signs with the new.
     ///
-    /// Tokens of the old keys stay good until [`retire_old_keys`](Self::retire_old_keys). Returns
+    /// Tokens of the old keys stay valid until [`retire_old_keys`](Self::retire_old_keys). Returns
     /// the `kid` of the new key for the first algorithm.
     pub fn rotate_overlapping(&self) -> String {
         let kid = self.prepublish_keys();
@@ -123,7 +127,7 @@ impl TestIssuer {
         kid
     }
 
-    /// Publishes a new key for each algorithm, and goes on to sign with the old ones.
+    /// Publishes a new key for each algorithm, and continues to sign with the old ones.
     ///
     /// Returns the `kid` of the new key for the first algorithm.
     pub fn prepublish_keys(&self) -> String {
@@ -148,7 +152,7 @@ impl TestIssuer {
         kid
     }
 
-    /// Replaces all keys at once, each under the `kid` of the old one: what a server does that
+    /// Replaces all keys at once, each under the `kid` of the old one, as a server does that
     /// names its key `default`.
     pub fn rotate_same_kid(&self) {
         let keys = self.state.new_keys();
@@ -167,12 +171,12 @@ impl TestIssuer {
         lock(&self.state.ring).retire(kid)
     }
 
-    /// Adds any JSON to the key set: the key of another, one of an unknown type, a broken one.
+    /// Adds any JSON to the key set: a foreign key, one of an unknown type, a broken one.
     pub fn publish_jwk(&self, jwk: impl Into<Value>) {
         lock(&self.state.ring).publish_foreign(jwk.into());
     }
 
-    /// Sets a member of the metadata, in both documents; `null` takes it away.
+    /// Sets a member of the metadata, in both documents; `null` removes it.
     pub fn set_metadata(&self, name: &str, value: impl Into<Value>) {
         lock(&self.state.metadata).insert(name.into(), value.into());
     }
@@ -187,7 +191,7 @@ impl TestIssuer {
         self.state.faults.send_modify(|faults| faults.clear());
     }
 
-    /// Returns how many requests there have been.
+    /// Returns the counters of requests.
     pub fn counters(&self) -> Counters {
         self.state.counters.borrow().clone()
     }
@@ -203,7 +207,7 @@ impl TestIssuer {
     /// is neither slow nor flaky; put a timeout around it, since it waits without bound.
     pub async fn wait_for_requests(&self, endpoint: Endpoint, count: u64) {
         let mut counters = self.state.counters.subscribe();
-        // It can't fail: the sender lives as long as `self` does.
+        // This can't fail, since the sender lives as long as `self`.
         let _ = counters.wait_for(|counters| counters.requests(endpoint) >= count).await;
     }
 
@@ -215,7 +219,7 @@ impl TestIssuer {
     /// Stops serving, as if the process were killed: open connections break, new ones are refused.
     ///
     /// The port stays reserved. Keys, faults and counters stay as they are, and
-    /// [`token`](Self::token) goes on to work.
+    /// [`token`](Self::token) continues to work.
     pub async fn stop(&self) {
         self.server.stop().await;
     }

@@ -1,3 +1,5 @@
+//! A transport that asks the embedded issuer in process, for tests under paused time.
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -11,11 +13,11 @@ use crate::testing::issuer::body::AnswerBody;
 use crate::testing::issuer::state::State;
 use crate::transport::{Limits, Transport, TransportError, TransportErrorKind, TransportFuture};
 
-/// A [`Transport`] that asks the embedded issuer without a network.
+/// A [`Transport`] to the embedded issuer without a network.
 ///
-/// It is made by [`TestIssuer::transport`](crate::testing::TestIssuer::transport). Faults, counters
-/// and [`TestIssuer::stop`](crate::testing::TestIssuer::stop) act on it as on real requests, and all
-/// waiting is done by tokio's clock, which a test may have paused. Addresses other than the issuer's
+/// It is created by [`TestIssuer::transport`](crate::testing::TestIssuer::transport). Faults, counters
+/// and [`TestIssuer::stop`](crate::testing::TestIssuer::stop) affect it as they affect real requests, and all
+/// waiting uses tokio's clock, which a test may have paused. Addresses other than the issuer's
 /// can't be reached.
 #[derive(Clone, Debug)]
 pub struct IssuerTransport {

@@ -1,3 +1,5 @@
+//! Settings of the embedded issuer for opaque tokens.
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -22,7 +24,7 @@ impl TestIssuerBuilder {
         self
     }
 
-    /// Lets the token endpoint grant opaque tokens in place of JWTs.
+    /// Makes the token endpoint grant opaque tokens instead of JWTs.
     pub fn opaque_tokens(mut self) -> Self {
         self.config.opaque_tokens = true;
         self

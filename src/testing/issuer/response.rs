@@ -1,3 +1,5 @@
+//! Responses of the embedded issuer.
+
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};

@@ -1,9 +1,11 @@
+//! The keys of the embedded issuer, and their rotation.
+
 use serde_json::Value;
 
 use crate::jose::Algorithm;
 use crate::testing::tokens::key::TestKey;
 
-/// The issuer's keys, those that it no longer publishes included.
+/// The issuer's keys, including those that it no longer publishes.
 pub(crate) struct KeyRing {
     algorithms: Vec<Algorithm>,
     entries: Vec<Entry>,
@@ -19,11 +21,11 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Role {
-    /// What new tokens of its algorithm are signed with; there is one for each.
+    /// Signs new tokens of its algorithm; there is one such key for each.
     Signing,
     /// Signs after the next activation.
     Next,
-    /// Signs no more, or never will.
+    /// Doesn't sign any more, or never will.
     Old,
 }
 
@@ -58,7 +60,7 @@ impl KeyRing {
         self.entries.iter().filter(|entry| entry.published).map(|entry| &entry.key)
     }
 
-    /// Returns the JWKs that are not of this ring's making.
+    /// Returns the JWKs that a test has added.
     pub(crate) fn foreign(&self) -> &[Value] {
         &self.foreign
     }
@@ -79,12 +81,12 @@ impl KeyRing {
         self.algorithms.first().and_then(|algorithm| self.signing(*algorithm))
     }
 
-    /// Returns the newest key of this name, a retired one included.
+    /// Returns the newest key with this `kid`, even if it is retired.
     pub(crate) fn find(&self, kid: &str) -> Option<&TestKey> {
         self.entries.iter().rev().map(|entry| &entry.key).find(|key| key.kid() == kid)
     }
 
-    /// Returns the name of the first key.
+    /// Publishes new keys that don't sign yet, and returns the `kid` of the first.
     pub(crate) fn prepublish(&mut self, keys: NewKeys) -> String {
         let mut first = None;
         for key in keys.0 {
@@ -101,7 +103,7 @@ impl KeyRing {
         first.unwrap_or_default()
     }
 
-    /// Lets the keys that were published ahead sign; of several for one algorithm, the newest.
+    /// Makes the prepublished keys sign; of several for one algorithm, the newest.
     pub(crate) fn activate(&mut self) {
         for algorithm in &self.algorithms {
             let of_it = |entry: &Entry| entry.key.algorithm() == *algorithm;
@@ -121,7 +123,7 @@ impl KeyRing {
         }
     }
 
-    /// Replaces the material of every signing key, under the same name.
+    /// Replaces the material of every signing key, under the same `kid`.
     pub(crate) fn replace_material(&mut self, keys: NewKeys) {
         for key in keys.0 {
             let algorithm = key.algorithm();
@@ -138,7 +140,7 @@ impl KeyRing {
         self.changed();
     }
 
-    /// Withdraws every key that signs no more.
+    /// Withdraws every key that no longer signs.
     pub(crate) fn retire_old(&mut self) {
         for entry in self.entries.iter_mut().filter(|entry| entry.role == Role::Old) {
             entry.published = false;
@@ -146,7 +148,7 @@ impl KeyRing {
         self.changed();
     }
 
-    /// Withdraws the keys of this name, including one that signs. Returns `true` if there were any.
+    /// Withdraws the keys with this `kid`, including one that signs. Returns `true` if there were any.
     pub(crate) fn retire(&mut self, kid: &str) -> bool {
         let mut found = false;
         for entry in self.entries.iter_mut().filter(|entry| entry.key.kid() == kid) {

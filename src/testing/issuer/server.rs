@@ -1,3 +1,5 @@
+//! The HTTP server of the embedded issuer, in its own thread and runtime.
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -22,7 +24,7 @@ use crate::testing::issuer::answer::{Answer, answer};
 use crate::testing::issuer::body::AnswerBody;
 use crate::testing::issuer::state::State;
 
-/// The most that a request's body may have.
+/// The most bytes of a request's body.
 const MAX_REQUEST_BYTES: usize = 64 * 1_024;
 
 /// How long to wait after a connection could not be accepted.
@@ -30,8 +32,8 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(10);
 
 /// The issuer's HTTP server.
 ///
-/// It has a thread and a runtime of its own: it serves whatever runtime the test uses, if any, goes
-/// on while the test blocks, and may outlive the test that started it.
+/// It has its own thread and runtime: it works whatever runtime the test uses, if any, continues
+/// while the test blocks, and may outlive the test that started it.
 pub(crate) struct Server {
     commands: mpsc::UnboundedSender<Command>,
     thread: Option<JoinHandle<()>>,
@@ -43,7 +45,7 @@ enum Command {
 }
 
 impl Server {
-    /// Starts to serve what `state` makes, on the server's thread, out of the listener's address.
+    /// Starts the server on its thread; `state` is made from the address that it listens on.
     pub(crate) async fn start(
         address: SocketAddr,
         state: impl FnOnce(SocketAddr) -> Arc<State> + Send + 'static,
@@ -77,7 +79,7 @@ impl Server {
     pub(crate) async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Stop(done)).is_ok() {
-            // An error means that the server is gone, which is as well.
+            // An error means that the server has ended already.
             let _ = stopped.await;
         }
     }
@@ -100,7 +102,7 @@ impl Drop for Server {
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
         {
-            // It has panicked, or it hasn't: in either case it is gone.
+            // Even if the thread has panicked, it has ended.
             let _ = thread.join();
         }
     }
@@ -124,8 +126,8 @@ async fn run(
         let Some(done) = serve(&listener, &state, &mut inbox).await else { return };
         state.set_running(false);
         drop(listener);
-        // Bound and not listening: connections are refused, and the system gives the port to no one
-        // who asks for any.
+        // Bound and not listening: connections are refused, and the system doesn't assign the port to
+        // others.
         let mut place = reserve(address).ok();
         let _ = done.send(());
         listener = loop {
@@ -155,7 +157,7 @@ fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-/// Serves until told to stop; `None` when the handle is gone. Open connections end with it.
+/// Serves until stopped; `None` if the handle was dropped. Open connections end with it.
 async fn serve(
     listener: &TcpListener,
     state: &Arc<State>,
@@ -171,7 +173,7 @@ async fn serve(
             },
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => drop(connections.spawn(connection(stream, Arc::clone(state)))),
-                // Such as too many open files: it passes, and mustn't be asked for in a tight loop.
+                // A temporary error, such as too many open files, must not cause a busy loop.
                 Err(_) => sleep(AFTER_REFUSAL).await,
             },
             Some(_) = connections.join_next() => {}
@@ -182,14 +184,14 @@ async fn serve(
 }
 
 async fn connection(stream: TcpStream, state: Arc<State>) {
-    // Small answers must not wait for the acknowledgement of the head.
+    // Without this, small bodies would wait for the acknowledgement of the head.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| Box::pin(respond(Arc::clone(&state), request)));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let stream = connection.into_parts().io.into_inner();
     if served.is_err_and(|error| error.is_user()) {
-        // With nothing to linger for, closing sends a reset.
+        // With a linger of zero, closing sends a reset.
         let _ = stream.set_zero_linger();
     }
 }
@@ -204,7 +206,7 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Reset> {
     let (head, body) = request.into_parts();
-    // A body that breaks off or is too long ends the connection, as it may.
+    // A body that breaks off or is too long ends the connection.
     let body = Limited::new(body, MAX_REQUEST_BYTES).collect().await.map_err(|_| Reset)?;
     match answer(&state, Request::from_parts(head, body.to_bytes())).await {
         Answer::Reset => Err(Reset),

@@ -1,3 +1,5 @@
+//! The configuration and state of the embedded issuer.
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +24,7 @@ use crate::testing::issuer::fault::{Fault, Faults};
 use crate::testing::issuer::ring::{KeyRing, NewKeys};
 use crate::testing::misuse::lock;
 
-/// The audience of tokens where no other is set.
+/// The default audience of tokens.
 pub(crate) const DEFAULT_AUDIENCE: &str = "https://api.test";
 
 /// Changes a JSON object before it is used.
@@ -32,20 +34,20 @@ pub(crate) type Shape = Arc<dyn Fn(&mut Map<String, Value>) + Send + Sync>;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Discovery {
-    /// Both: most servers do.
+    /// Both documents, as with most servers.
     #[default]
     Both,
     /// Only that of RFC 8414; the other is 404.
     OAuth,
     /// Only that of OpenID Connect Discovery; the other is 404.
     OpenId,
-    /// None; the key set must be found by its address.
+    /// None: clients must know the URL of the key set.
     None,
 }
 
-/// What doesn't change as long as the issuer lives.
+/// The configuration, which doesn't change while the issuer exists.
 pub(crate) struct Config {
-    /// The issuer identifier, letter by letter.
+    /// The issuer identifier.
     pub(crate) issuer: String,
     /// Scheme, host and port.
     pub(crate) root: String,
@@ -102,24 +104,26 @@ impl Config {
     }
 }
 
-/// All that the issuer knows, shared by its handle, its server and its token builders.
+/// The issuer's state, which its handle, its server and its token builders share.
 pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) ring: Mutex<KeyRing>,
-    /// Members of the metadata that a test has set; `null` takes one away.
+    /// Members of the metadata that a test has set; `null` removes one.
     pub(crate) metadata: Mutex<Map<String, Value>>,
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) faults: watch::Sender<Faults>,
     pub(crate) last: Mutex<HashMap<Endpoint, Request<Bytes>>>,
     /// The assertions that were used, until they expire: client and `jti`.
     pub(crate) assertions: Mutex<HashMap<(String, String), UnixTime>>,
-    /// `None` if it can't be: a client that sends a proof is told so.
+    /// The checker of DPoP proofs; `None` if the issuer's URL has no origin, and proofs are refused.
     #[cfg(feature = "dpop")]
     pub(crate) proofs: Option<Checker>,
     /// The claims of opaque tokens.
     pub(crate) opaque: Mutex<HashMap<String, Map<String, Value>>>,
     pub(crate) revoked: Mutex<HashSet<String>>,
-    running: AtomicBool,
+    running: Arc<AtomicBool>,
+    /// Other issuers at the same address.
+    pub(crate) realms: Mutex<Vec<Arc<Self>>>,
 }
 
 impl State {
@@ -144,7 +148,8 @@ impl State {
             assertions: Mutex::default(),
             opaque: Mutex::default(),
             revoked: Mutex::default(),
-            running: AtomicBool::new(true),
+            running: Arc::new(AtomicBool::new(true)),
+            realms: Mutex::default(),
         }
     }
 
@@ -152,10 +157,16 @@ impl State {
         self.config.clock.now()
     }
 
-    /// Makes a new key for each algorithm. The ring stays free meanwhile, since it takes a while.
+    /// Generates a key for each algorithm, without locking the ring, since that takes a while.
     pub(crate) fn new_keys(&self) -> NewKeys {
         let algorithms = lock(&self.ring).algorithms().to_vec();
         NewKeys::generate(&algorithms)
+    }
+
+    /// Runs and stops together with another issuer from now on.
+    pub(crate) fn run_with(mut self, other: &Self) -> Self {
+        self.running = Arc::clone(&other.running);
+        self
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -166,7 +177,7 @@ impl State {
         self.running.store(running, Ordering::Release);
     }
 
-    /// Counts a request, keeps it for the test to look at, and returns the fault that it meets.
+    /// Counts a request, keeps it for `last_request`, and returns the fault for it.
     pub(crate) fn arrived(&self, endpoint: Endpoint, request: Request<Bytes>) -> Option<Fault> {
         lock(&self.last).insert(endpoint, request);
         let mut fault = None;
@@ -174,7 +185,7 @@ impl State {
             fault = faults.take(endpoint);
             false
         });
-        // Last: a test that waits for this request finds all of the above done.
+        // Notified last, so that a test that waits for this request sees all of the above.
         self.counters.send_modify(|counters| counters.count(endpoint));
         fault
     }

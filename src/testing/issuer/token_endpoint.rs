@@ -1,3 +1,7 @@
+//! The token endpoint of the embedded issuer: authenticates clients and grants tokens.
+
+use std::time::Duration;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA, WWW_AUTHENTICATE};
@@ -7,6 +11,7 @@ use serde_json::json;
 use crate::scope::ScopeSet;
 use crate::testing::issuer::assertion;
 use crate::testing::issuer::client::{AuthMethod, TestClient};
+use crate::testing::issuer::delegation::{self, Subject};
 #[cfg(feature = "dpop")]
 use crate::testing::issuer::dpop;
 use crate::testing::issuer::form;
@@ -52,20 +57,32 @@ pub(crate) fn refuse(state: &State, TokenError(code, description): TokenError) -
 fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, TokenError> {
     let parameters = Parameters::read(request)?;
     let client = authenticate(state, request.headers(), &parameters)?;
-    match parameters.get("grant_type") {
-        Some("client_credentials") => {}
-        Some(_) => {
-            return Err(TokenError("unsupported_grant_type", "only client_credentials is"));
+    let subject = match parameters.get("grant_type") {
+        Some("client_credentials") if client.auth.contains(&AuthMethod::None) => {
+            return Err(TokenError("unauthorized_client", "the client is public"));
         }
+        Some("client_credentials") => None,
+        Some(delegation::EXCHANGE) => Some(delegation::exchange(state, client, &parameters)?),
+        Some(delegation::JWT_BEARER) => Some(delegation::bearer(state, &parameters)?),
+        Some(_) => return Err(TokenError("unsupported_grant_type", "there is no such grant")),
         None => return Err(TokenError(INVALID_REQUEST, "grant_type is missing")),
-    }
+    };
     let scopes = scopes(client, parameters.get("scope"))?;
     let audiences = audiences(state, client, &parameters)?;
+    let lifetime = lifetime(state, subject.as_ref());
     let token = TokenBuilder::new(state)
-        .subject(&client.id)
+        .subject(subject.as_ref().map_or(&client.id, |subject| &subject.sub))
+        .expires_in(lifetime)
         .client_id(&client.id)
         .audiences(audiences.iter().map(String::as_str))
         .scope(scopes.as_str());
+    #[cfg(feature = "mtls")]
+    let token = match &client.certificate {
+        Some(certificate) => token.bound_to_certificate(certificate),
+        None => token,
+    };
+    let act = subject.as_ref().and_then(|subject| subject.act.clone());
+    let token = act.into_iter().fold(token, |token, act| token.claim("act", act));
     #[cfg(feature = "dpop")]
     let (token, token_type) = dpop::bind(state, request, token)?;
     #[cfg(not(feature = "dpop"))]
@@ -73,8 +90,12 @@ fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, Tok
     let mut answer = json!({
         "access_token": if state.config.opaque_tokens { token.opaque() } else { token.sign() },
         "token_type": token_type,
-        "expires_in": state.config.lifetime.as_secs(),
+        "expires_in": lifetime.as_secs(),
     });
+    let issued = subject.and_then(|subject| subject.issued);
+    if let (Some(issued), Some(answer)) = (issued, answer.as_object_mut()) {
+        answer.insert("issued_token_type".into(), json!(issued));
+    }
     if let (false, Some(answer)) = (scopes.is_empty(), answer.as_object_mut()) {
         answer.insert("scope".into(), json!(scopes.as_str()));
     }
@@ -82,7 +103,15 @@ fn grant(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>, Tok
     Ok(json_response(StatusCode::OK, &answer))
 }
 
-/// Finds out who asks: by exactly one method (RFC 6749 §2.3).
+/// Returns the lifetime of a token: no longer than that of the token it is granted for.
+fn lifetime(state: &State, subject: Option<&Subject>) -> Duration {
+    let expires = subject.and_then(|subject| subject.expires);
+    let left = expires.map(|expires| (expires - state.now().as_secs_f64()).max(0.0).floor());
+    let left = left.and_then(|left| Duration::try_from_secs_f64(left).ok());
+    left.unwrap_or(Duration::MAX).min(state.config.lifetime)
+}
+
+/// Authenticates the client, by exactly one method (RFC 6749 §2.3).
 pub(crate) fn authenticate<'s>(
     state: &'s State,
     headers: &HeaderMap,
@@ -98,10 +127,15 @@ pub(crate) fn authenticate<'s>(
         return Err(TokenError(INVALID_REQUEST, "the client authenticates in more than one way"));
     }
     if let Some(header) = header {
-        let (id, secret) = basic(header)
-            .ok_or(TokenError(INVALID_CLIENT, "the Authorization header isn't good Basic"))?;
+        let (id, secret) = basic(header).ok_or(TokenError(
+            INVALID_CLIENT,
+            "the Authorization header isn't valid Basic authentication",
+        ))?;
         if parameters.get("client_id").is_some_and(|other| other != id) {
-            return Err(TokenError(INVALID_REQUEST, "client_id is another than in the header"));
+            return Err(TokenError(
+                INVALID_REQUEST,
+                "client_id differs from the one in the header",
+            ));
         }
         return with_secret(state, &id, &secret, AuthMethod::ClientSecretBasic);
     }
@@ -111,7 +145,10 @@ pub(crate) fn authenticate<'s>(
     }
     match assertion {
         Some(assertion) => assertion::authenticate(state, assertion, parameters),
-        None => Err(TokenError(INVALID_CLIENT, "the client doesn't authenticate")),
+        None => match parameters.get("client_id") {
+            Some(id) => find_client(state, id, AuthMethod::None),
+            None => Err(TokenError(INVALID_CLIENT, "the client doesn't authenticate")),
+        },
     }
 }
 

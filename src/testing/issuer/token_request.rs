@@ -1,4 +1,4 @@
-//! What a token request says, before it is known who sent it.
+//! The parameters of a token request, and its errors, before the client is authenticated.
 
 use bytes::Bytes;
 use http::Request;
@@ -12,6 +12,7 @@ use crate::testing::issuer::state::State;
 pub(crate) struct TokenError(pub(crate) &'static str, pub(crate) &'static str);
 
 pub(crate) const INVALID_REQUEST: &str = "invalid_request";
+pub(crate) const INVALID_GRANT: &str = "invalid_grant";
 pub(crate) const INVALID_CLIENT: &str = "invalid_client";
 
 /// The parameters of the request's body.
@@ -26,8 +27,8 @@ impl Parameters {
         }
         let parameters = form::parse(request.body())
             .ok_or(TokenError(INVALID_REQUEST, "the body's encoding is broken"))?;
-        // RFC 6749 §3.2: none more than once. RFC 8707 §2 lets `resource` repeat, and what takes
-        // `audience` does the same.
+        // RFC 6749 §3.2: no parameter more than once. RFC 8707 §2 allows several `resource`s, and servers
+        // that take `audience` allow several of those.
         let repeats = parameters.iter().enumerate().any(|(at, (name, _))| {
             name != "resource"
                 && name != "audience"

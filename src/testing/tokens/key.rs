@@ -1,3 +1,5 @@
+//! Key pairs for tests.
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -5,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::jose::{Algorithm, SigningKey};
 use crate::testing::misuse::misuse;
 
-/// A key pair, made for a test.
+/// A key pair for tests.
 ///
 /// The embedded issuer signs with such keys; so does a client that authenticates with
 /// `private_key_jwt`, and so does an attacker who has a key that the issuer never published.
@@ -25,7 +27,7 @@ pub struct TestKey {
 }
 
 impl TestKey {
-    /// Makes a new key pair. RSA keys have 2048 bits and take about a tenth of a second to make.
+    /// Generates a key pair. RSA keys have 2048 bits and take about a tenth of a second.
     ///
     /// # Panics
     ///
@@ -37,7 +39,7 @@ impl TestKey {
         }
     }
 
-    /// Returns the same key pair under another `kid`; it is `test-key` at first.
+    /// Returns the same key pair under another `kid`; the default is `test-key`.
     #[must_use]
     pub fn with_kid(self, kid: &str) -> Self {
         Self { kid: kid.into(), ..self }
@@ -78,7 +80,7 @@ impl TestKey {
 
     /// Signs any two texts as the header and payload of a compact JWS (RFC 7515 §3.1).
     ///
-    /// Neither is looked at. For access tokens,
+    /// Neither is checked. For access tokens,
     /// [`TestIssuer::token`](crate::testing::TestIssuer::token) is more convenient; this is for
     /// other JWTs, such as the assertions of RFC 7523.
     ///
@@ -88,7 +90,7 @@ impl TestKey {
     pub fn sign(&self, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
         match self.material.sign(header.as_ref(), payload.as_ref()) {
             Ok(jws) => jws,
-            Err(_) => misuse("nothing could be signed: out of memory or of random numbers"),
+            Err(_) => misuse("signing failed: out of memory or random numbers"),
         }
     }
 }
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
     use crate::jose::{Backend, Compact, decode_segment, key_from_pem, parse_jwk_set};
 
-    // What a validator is given, as a key set or as PEM, checks what the key signs.
+    // The public key, as a key set or as PEM, verifies what the key signs.
     #[test]
     fn published_keys_check_what_is_signed() {
         let other = TestKey::generate(Algorithm::ES256);

@@ -1,3 +1,5 @@
+//! Makes tokens from the issuer's settings and the changes that a test asks for.
+
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use serde_json::{Map, Value};
 
@@ -7,10 +9,10 @@ use crate::testing::issuer::state::State;
 use crate::testing::misuse::{lock, misuse};
 use crate::testing::tokens::key::TestKey;
 
-/// How one token differs from the usual one.
+/// The changes by which one token differs from the default one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recipe {
-    /// Claims that the issuer's settings may still give another shape.
+    /// Claims that are set before the issuer's shape function changes them.
     pub(crate) usual: Map<String, Value>,
     pub(crate) claims: Map<String, Value>,
     pub(crate) without_claims: Vec<String>,
@@ -24,13 +26,13 @@ pub(crate) struct Recipe {
     pub(crate) seal: Seal,
 }
 
-/// What comes after the second dot.
+/// How a token is signed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Seal {
     #[default]
     Good,
     Broken,
-    /// Nothing.
+    /// No signature.
     Unsecured,
     /// An HMAC with the public key's PEM as the secret.
     PublicKeyHmac,
@@ -54,7 +56,7 @@ pub(crate) fn mint(state: &State, recipe: &Recipe) -> String {
     }
 }
 
-/// Makes an opaque token, and has the introspection endpoint know its claims.
+/// Makes an opaque token, and registers its claims for the introspection endpoint.
 #[track_caller]
 pub(crate) fn register(state: &State, recipe: &Recipe) -> String {
     let claims = make_claims(state, recipe);
@@ -109,7 +111,7 @@ pub(crate) fn seal(seal: Seal, key: &TestKey, header: &str, payload: &str) -> St
             let token = key.sign(header, payload);
             let (input, signature) = token.rsplit_once('.').unwrap_or_default();
             let mut signature = BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap_or_default();
-            // Far from both ends of a number, so that it stays in its range.
+            // Not in the first or last byte of a number, so that it stays in its range.
             let at = signature.len() / 3;
             if let Some(byte) = signature.get_mut(at) {
                 *byte ^= 1;

@@ -1,4 +1,4 @@
-//! The tokens that it mints.
+//! Builders of access tokens and DPoP proofs for tests, valid or invalid in one respect.
 
 pub(crate) mod key;
 pub(crate) mod mint;

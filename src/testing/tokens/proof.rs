@@ -1,3 +1,5 @@
+//! The builder of a DPoP proof, valid or invalid in one respect.
+
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -9,11 +11,11 @@ use crate::testing::misuse::misuse;
 use crate::testing::tokens::key::TestKey;
 use crate::testing::tokens::mint::{Seal, seal};
 
-/// Makes one DPoP proof (RFC 9449 §4.2), good or bad.
+/// Builds one DPoP proof (RFC 9449 §4.2), valid or invalid.
 ///
-/// With [`method`](Self::method), [`uri`](Self::uri) and [`token`](Self::token) of the request that it is
-/// for, [`sign`](Self::sign) yields a good one, with a `jti` of its own. Every other step makes one thing
-/// wrong, or may.
+/// With [`method`](Self::method), [`uri`](Self::uri) and [`token`](Self::token) of its request,
+/// [`sign`](Self::sign) yields a valid proof with a random `jti`. Every other method may make one thing
+/// invalid.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -53,7 +55,7 @@ pub struct TestProof {
 }
 
 impl TestProof {
-    /// Begins a proof that is signed by this key.
+    /// Starts building a proof that is signed by this key.
     pub fn by(key: &TestKey) -> Self {
         let mut header = Map::new();
         header.insert("typ".into(), json!("dpop+jwt"));
@@ -77,7 +79,7 @@ impl TestProof {
         self.claim("htm", method)
     }
 
-    /// Sets `htu`, letter by letter.
+    /// Sets `htu`, verbatim.
     pub fn uri(self, uri: &str) -> Self {
         self.claim("htu", uri)
     }
@@ -97,7 +99,7 @@ impl TestProof {
         self.claim("jti", jti)
     }
 
-    /// Takes this for the current time, in place of the system's clock.
+    /// Sets the current time, instead of that of the system's clock.
     pub fn now(mut self, now: UnixTime) -> Self {
         self.now = Some(now);
         self
@@ -134,7 +136,7 @@ impl TestProof {
         self.header("typ", typ)
     }
 
-    /// Sets the header's `alg`, whatever the key that signs is for.
+    /// Sets the header's `alg`, regardless of the algorithm of the signing key.
     pub fn alg(self, alg: &str) -> Self {
         self.header("alg", alg)
     }
@@ -159,18 +161,18 @@ impl TestProof {
         self
     }
 
-    /// Shows the public key of another one than the one that signs.
+    /// Sets `jwk` to the public key of another pair than the one that signs.
     pub fn jwk_of(self, other: &TestKey) -> Self {
         self.header("jwk", Value::Object(bare_jwk(other)))
     }
 
-    /// Takes this text for the header, letter by letter.
+    /// Uses this text as the header, verbatim.
     pub fn raw_header(mut self, header: &str) -> Self {
         self.raw_header = Some(header.into());
         self
     }
 
-    /// Takes this text for the payload, letter by letter.
+    /// Uses this text as the payload, verbatim.
     pub fn raw_payload(mut self, payload: &str) -> Self {
         self.raw_payload = Some(payload.into());
         self
@@ -182,7 +184,7 @@ impl TestProof {
         self
     }
 
-    /// Makes an unsecured JWS: `alg` is `none`, the signature is empty.
+    /// Makes it an unsecured JWS: `alg` is `none`, the signature is empty.
     pub fn unsecured(mut self) -> Self {
         self.seal = Seal::Unsecured;
         self.alg("none")
@@ -194,7 +196,7 @@ impl TestProof {
         self.alg(HmacAlgorithm::HS256.name())
     }
 
-    /// Makes the proof.
+    /// Builds the proof.
     ///
     /// # Panics
     ///
@@ -213,7 +215,7 @@ impl TestProof {
     }
 }
 
-/// Returns the members of a public key that every JWK of its kind has (RFC 7638 §3.2).
+/// Returns the required members of a public key's JWK (RFC 7638 §3.2).
 fn bare_jwk(key: &TestKey) -> Map<String, Value> {
     let required = ["crv", "e", "kty", "n", "x", "y"];
     key.jwk().into_iter().filter(|(name, _)| required.contains(&&**name)).collect()

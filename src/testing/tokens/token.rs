@@ -1,7 +1,11 @@
+//! The builder of an access token, valid or invalid in one respect.
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+#[cfg(feature = "mtls")]
+use crate::binding::mtls::Certificate;
 use crate::jose::{Algorithm, HmacAlgorithm};
 use crate::testing::issuer::state::State;
 use crate::testing::misuse::{lock, misuse};
@@ -10,11 +14,11 @@ use crate::testing::tokens::mint::{Recipe, Seal, mint, register};
 #[cfg(feature = "dpop")]
 use crate::testing::tokens::proof::thumbprint;
 
-/// Makes one access token, good or bad, without a request to the token endpoint.
+/// Builds one access token, valid or invalid, without a request to the token endpoint.
 ///
 /// [`sign`](Self::sign) alone yields a valid token of the profile of RFC 9068, with `iss`,
 /// `sub`, `aud`, `client_id`, `iat`, `exp` and `jti`. Every other method changes one thing.
-/// [`claim`](Self::claim) and [`header`](Self::header), and their opposites, have the last word.
+/// [`claim`](Self::claim) and [`header`](Self::header), and their opposites, override the others.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -54,7 +58,7 @@ impl<'a> TokenBuilder<'a> {
         self.usual("client_id", client_id)
     }
 
-    /// Sets `scope`, a space-delimited list. An empty one takes the claim away.
+    /// Sets `scope`, a space-delimited list. An empty one removes the claim.
     pub fn scope(mut self, scopes: &str) -> Self {
         if scopes.is_empty() {
             self.recipe.usual.remove("scope");
@@ -68,7 +72,7 @@ impl<'a> TokenBuilder<'a> {
         self.usual("aud", audience)
     }
 
-    /// Sets `aud` to a string if it is one, else to an array.
+    /// Sets `aud` to a string if there is one audience, else to an array.
     pub fn audiences<'b>(self, audiences: impl IntoIterator<Item = &'b str>) -> Self {
         let audiences: Vec<&str> = audiences.into_iter().collect();
         match audiences.as_slice() {
@@ -77,13 +81,13 @@ impl<'a> TokenBuilder<'a> {
         }
     }
 
-    /// Lets the token expire this long from now.
+    /// Sets `exp` to this long from now.
     pub fn expires_in(self, lifetime: Duration) -> Self {
         let expires = self.state.now().plus(lifetime).as_secs();
         self.usual("exp", expires)
     }
 
-    /// Makes a token that expired this long ago, and was issued a lifetime before that.
+    /// Sets `exp` to this long ago, and `iat` to a lifetime before that.
     pub fn expired_for(self, ago: Duration) -> Self {
         let expired = self.state.now().minus(ago);
         let issued = expired.minus(self.state.config.lifetime);
@@ -102,7 +106,7 @@ impl<'a> TokenBuilder<'a> {
         self.usual("iat", issued)
     }
 
-    /// Binds the token to a key of the client's (`cnf.jkt`, RFC 9449 §6.1).
+    /// Binds the token to a key of the client (`cnf.jkt`, RFC 9449 §6.1).
     #[cfg(feature = "dpop")]
     #[cfg_attr(docsrs, doc(cfg(feature = "dpop")))]
     pub fn bound_to(self, key: &TestKey) -> Self {
@@ -111,7 +115,24 @@ impl<'a> TokenBuilder<'a> {
 
     #[cfg(feature = "dpop")]
     pub(crate) fn bound_to_thumbprint(self, jkt: &str) -> Self {
-        self.usual("cnf", json!({ "jkt": jkt }))
+        self.confirmed("jkt", jkt)
+    }
+
+    /// Binds the token to a certificate of the client (`cnf.x5t#S256`, RFC 8705 §3.1), in addition to a key if
+    /// it is bound to one.
+    #[cfg(feature = "mtls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "mtls")))]
+    pub fn bound_to_certificate(self, certificate: &Certificate) -> Self {
+        self.confirmed("x5t#S256", certificate.thumbprint())
+    }
+
+    #[cfg(any(feature = "dpop", feature = "mtls"))]
+    fn confirmed(mut self, name: &str, thumbprint: &str) -> Self {
+        let cnf = self.recipe.usual.entry("cnf").or_insert_with(|| json!({}));
+        if let Some(cnf) = cnf.as_object_mut() {
+            cnf.insert(name.into(), thumbprint.into());
+        }
+        self
     }
 
     fn usual(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -138,7 +159,7 @@ impl<'a> TokenBuilder<'a> {
         self.header("typ", typ)
     }
 
-    /// Sets the header's `kid`, whatever key signs.
+    /// Sets the header's `kid`, regardless of the signing key.
     pub fn kid(self, kid: &str) -> Self {
         self.header("kid", kid)
     }
@@ -148,9 +169,9 @@ impl<'a> TokenBuilder<'a> {
         self.without_header("kid")
     }
 
-    /// Sets the header's `alg`, whatever the key that signs is for.
+    /// Sets the header's `alg`, regardless of the algorithm of the signing key.
     ///
-    /// `Ed25519` is the other valid name of EdDSA (RFC 9864); any other is false.
+    /// `Ed25519` is the other valid name of EdDSA (RFC 9864); any other is wrong.
     pub fn alg(self, name: &str) -> Self {
         self.header("alg", name)
     }
@@ -199,13 +220,13 @@ impl<'a> TokenBuilder<'a> {
         self
     }
 
-    /// Takes this text for the header, letter by letter.
+    /// Uses this text as the header, verbatim.
     pub fn raw_header(mut self, header: &str) -> Self {
         self.recipe.raw_header = Some(header.into());
         self
     }
 
-    /// Takes this text for the payload, letter by letter: a claim named twice, a number of a
+    /// Uses this text as the payload, verbatim: a claim named twice, a number of a
     /// thousand digits, no JSON at all.
     pub fn raw_payload(mut self, payload: &str) -> Self {
         self.recipe.raw_payload = Some(payload.into());
@@ -224,7 +245,7 @@ impl<'a> TokenBuilder<'a> {
         self
     }
 
-    /// Makes an unsecured JWS (RFC 7515 appendix A.5): `alg` is `none`, the signature is empty.
+    /// Makes it an unsecured JWS (RFC 7515 appendix A.5): `alg` is `none`, the signature is empty.
     pub fn unsecured(mut self) -> Self {
         self.recipe.seal = Seal::Unsecured;
         self.alg("none")
@@ -237,7 +258,7 @@ impl<'a> TokenBuilder<'a> {
         self.alg(HmacAlgorithm::HS256.name())
     }
 
-    /// Makes an opaque token with these claims, which nobody but the introspection endpoint knows.
+    /// Builds an opaque token with these claims, which only the introspection endpoint knows.
     ///
     /// Settings of the header and the signature have no effect on it.
     ///
@@ -249,7 +270,7 @@ impl<'a> TokenBuilder<'a> {
         register(self.state, &self.recipe)
     }
 
-    /// Makes the token.
+    /// Builds the token.
     ///
     /// # Panics
     ///

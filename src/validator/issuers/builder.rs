@@ -1,9 +1,12 @@
+//! The builder of a validator for several issuers, and the changes to its list while it runs.
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::jwks::Jwks;
 use crate::token::NoClaims;
@@ -13,14 +16,15 @@ use crate::validator::handle::Validator;
 use crate::validator::issuers::issuer::Issuer;
 use crate::validator::issuers::readiness::Readiness;
 use crate::validator::issuers::tenants::Tenants;
-use crate::validator::list::List;
+use crate::validator::list::{List, Listed};
 use crate::validator::plan::realm;
 use crate::validator::realms::{Many, Realms};
-use crate::validator::settings::{Settings, Shared, shared_setters};
+use crate::validator::settings::Settings;
+use crate::validator::shared::{Common, Shared, shared_setters};
 
 /// Builds a [`Validator`] for the tokens of several issuers.
 ///
-/// What is set here is common to all of them: the cache, the clock, the application's claims.
+/// What is set here applies to all of them: the cache, the clock, the application's claims.
 pub struct IssuersBuilder<C = NoClaims> {
     issuers: Vec<Issuer>,
     tenants: Vec<Tenants>,
@@ -32,7 +36,7 @@ pub struct IssuersBuilder<C = NoClaims> {
 impl Validator {
     /// Starts building a validator for the tokens of several issuers, each with its own settings.
     ///
-    /// A token is held against the one issuer whose name its `iss` is, character by character, and
+    /// A token is checked against the one issuer that its `iss` names, character by character, and
     /// against no other: keys, audiences, budgets and outages never cross. See
     /// [`issuers`](crate::issuers).
     ///
@@ -60,14 +64,14 @@ impl Validator {
 }
 
 impl<C> IssuersBuilder<C> {
-    /// Reads the application's own claims as `D`, of the tokens of all issuers; see
+    /// Reads the application's own claims as `D`, from the tokens of all issuers; see
     /// [`ValidatorBuilder::claims`](crate::ValidatorBuilder::claims).
     pub fn claims<D: DeserializeOwned>(self) -> IssuersBuilder<D> {
         let Self { issuers, tenants, readiness, shared, claims: _ } = self;
         IssuersBuilder { issuers, tenants, readiness, shared, claims: PhantomData }
     }
 
-    /// Accepts the tokens of tenants as well, which are asked for when their first token comes. It may
+    /// Also accepts the tokens of tenants, which are resolved when their first token arrives. It may
     /// be called several times, for several patterns; the list of issuers comes first, and then the
     /// tenants in the order in which they are given.
     #[must_use]
@@ -93,33 +97,52 @@ impl<C> IssuersBuilder<C> {
     ///
     /// # Errors
     ///
-    /// If a setting can't work, there is no issuer, or one is there twice. The error says which, and
+    /// If a setting can't work, there is no issuer, or one is listed twice. The error says which, and
     /// what to change.
     pub fn build(self) -> Result<Validator<C>, ConfigError> {
-        let (clock, proofs) = (&self.shared.clock, self.shared.accepts_proofs());
-        let settings = self.issuers.into_iter().map(|Issuer { settings }| settings);
-        let realms = settings.map(|it| realm(Settings { proofs, ..it }, clock, None));
-        let list = List::new(realms.collect::<Result<_, _>>()?)?;
-        let directory = |tenants| Directory::new(tenants, clock, proofs).map(Arc::new);
+        let (clock, common) = (&self.shared.clock, self.shared.common());
+        let list = list(self.issuers, clock, common, None)?;
+        let directory = |tenants| Directory::new(tenants, clock, common).map(Arc::new);
         let directories = self.tenants.into_iter().map(directory).collect::<Result<_, _>>()?;
         let many = Many::new(list, directories, self.readiness)?;
         validator(Realms::Many(Arc::new(many)), self.shared)
     }
 }
 
+/// Builds a list that keeps the entries with unchanged settings, and their keys.
+fn list(
+    issuers: Vec<Issuer>,
+    clock: &Arc<dyn Clock>,
+    common: Common,
+    before: Option<&List>,
+) -> Result<List, ConfigError> {
+    let mut listed: Vec<Listed> = Vec::with_capacity(issuers.len());
+    for Issuer { settings, by_audience } in issuers {
+        let audience = settings.audiences.first().map(String::as_str).unwrap_or_default();
+        let same = before.and_then(|before| before.entry(&settings.issuer, audience));
+        // Several entries of one issuer share the keys that are found by discovery.
+        let sibling = listed.iter().filter(|_| by_audience).map(|it| &it.realm);
+        let mut sibling = sibling.filter(|it| *it.policy.name() == *settings.issuer);
+        let same = same.or_else(|| sibling.next()).cloned();
+        let realm = realm(Settings { common, ..settings }, clock, same.as_ref())?;
+        listed.push(Listed { realm, by_audience });
+    }
+    List::new(listed)
+}
+
 impl<C> Validator<C> {
     /// Replaces the list of issuers while requests are served, for all clones of the validator at
     /// once.
     ///
-    /// The tokens of an issuer that isn't in the new list are refused from then on, remembered ones
-    /// too. An issuer that is in both lists with the same settings goes on as it was; with other
-    /// settings, its tokens are verified anew. Its keys needn't be fetched again if they are found by
+    /// The tokens of an issuer that isn't in the new list are refused from then on, including remembered
+    /// ones. An issuer that is in both lists with the same settings is unaffected; with other
+    /// settings, its tokens are verified again. Its keys needn't be fetched again if they are found by
     /// discovery, or if the same [`Jwks`] is given.
     ///
     /// # Errors
     ///
-    /// If the list couldn't be built, or the validator is one for a single issuer
-    /// ([`Validator::builder`](crate::Validator::builder)). The list from before is kept.
+    /// If the list can't be built, or the validator is one for a single issuer
+    /// ([`Validator::builder`](crate::Validator::builder)). The previous list is kept.
     pub fn set_issuers(
         &self,
         issuers: impl IntoIterator<Item = Issuer>,
@@ -131,21 +154,14 @@ impl<C> Validator<C> {
             ));
         };
         let issuers: Vec<Issuer> = issuers.into_iter().collect();
-        many.replace(|before| {
-            let next = issuers.into_iter().map(|Issuer { settings }| {
-                let same = before.named(&settings.issuer).cloned();
-                let same = same.filter(|it| *it.policy.name() == *settings.issuer);
-                let settings = Settings { proofs: self.inner.accepts_proofs(), ..settings };
-                realm(settings, &self.inner.clock, same.as_ref())
-            });
-            List::new(next.collect::<Result<_, _>>()?)
-        })?;
+        let (clock, common) = (&self.inner.clock, self.inner.common);
+        many.replace(|before| list(issuers, clock, common, Some(before)))?;
         self.inner.summary.attend();
         Ok(())
     }
 
-    /// Forgets a tenant of [`Tenants`], by its issuer. Remembered tokens of it end at once, and the
-    /// [`Resolver`](crate::issuers::Resolver) is asked anew when its next token comes.
+    /// Forgets a tenant of [`Tenants`], by its issuer. Its remembered tokens become invalid at once, and the
+    /// [`Resolver`](crate::issuers::Resolver) is asked again when its next token arrives.
     pub fn forget_tenant(&self, issuer: &str) {
         if let Realms::Many(many) = &self.inner.realms {
             many.forget(issuer);
@@ -154,7 +170,7 @@ impl<C> Validator<C> {
 
     /// Returns the key source of this issuer; `None` if it isn't configured, or has a shared secret.
     ///
-    /// Keep no clone beyond the issuer's time: the task of its keys ends with the last one.
+    /// Keep no clone after the issuer was removed: the task of its keys ends with the last one.
     pub fn jwks_of(&self, issuer: &str) -> Option<Jwks> {
         match &self.inner.realms {
             Realms::One(realm) => realm.jwks().filter(|_| realm.policy.is_called(issuer)).cloned(),

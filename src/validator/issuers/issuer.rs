@@ -1,3 +1,5 @@
+//! One issuer of several, with its settings.
+
 use std::fmt;
 
 use crate::validator::settings::{Kind, Settings, issuer_setters};
@@ -19,6 +21,8 @@ use crate::validator::settings::{Kind, Settings, issuer_setters};
 /// ```
 pub struct Issuer {
     pub(crate) settings: Settings,
+    /// Whether other entries may have the same name.
+    pub(crate) by_audience: bool,
 }
 
 impl Issuer {
@@ -26,7 +30,33 @@ impl Issuer {
     ///
     /// Both are as for [`Validator::builder`](crate::Validator::builder).
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
-        Self { settings: Settings::new(issuer.into(), audience.into(), Kind::AccessToken) }
+        let settings = Settings::new(issuer.into(), audience.into(), Kind::AccessToken);
+        Self { settings, by_audience: false }
+    }
+
+    /// Lets the list have several entries for this issuer, of which the token's `aud` selects one: for
+    /// a service with several names, and other rules for each.
+    ///
+    /// Each of these entries must call this, and have other audiences than the rest. A token whose `aud` names
+    /// the audiences of two of them is refused, since it is unclear which rules apply. Entries whose keys are
+    /// found by discovery share them.
+    ///
+    /// ```
+    /// # use tower_bearer::{ConfigError, Validator};
+    /// use tower_bearer::issuers::Issuer;
+    /// use tower_bearer::token::ScopeSource;
+    ///
+    /// # fn validator() -> Result<Validator, ConfigError> {
+    /// let login = "https://login.example";
+    /// let current = Issuer::new(login, "https://orders.example").by_audience();
+    /// let legacy = Issuer::new(login, "orders").by_audience().scope_source(ScopeSource::claim("perms")?);
+    /// Validator::issuers([current, legacy]).build()
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn by_audience(mut self) -> Self {
+        self.by_audience = true;
+        self
     }
 
     issuer_setters!();

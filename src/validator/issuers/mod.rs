@@ -18,41 +18,46 @@
 //! # }
 //! ```
 //!
-//! # Which issuer a token is held against
+//! # Which issuer a token is checked against
 //!
-//! The `iss` of a token is read before its signature is checked. It does no more than to select among
-//! what is configured, character by character (RFC 8725 §3.8): a slash at the end makes another
+//! The `iss` of a token is read before its signature is checked. It only selects among the configured
+//! issuers, character by character (RFC 8725 §3.8): a trailing slash makes another
 //! issuer. Then the token must have the selected issuer's signature, audience and so on, and its
 //! `iss` is compared again with that issuer's name.
 //!
-//! An `iss` that isn't configured is refused with 401, after the same work whichever it is; nothing is
-//! fetched because of it. One that is absent, there twice, not a string, or longer than 2 KiB is
+//! An `iss` that isn't configured is refused with 401, after the same work whatever it is; nothing is
+//! fetched because of it. One that is absent, duplicate, not a string, or longer than 2 KiB is
 //! refused as well.
+//!
+//! A token that isn't a JWT says nothing about its issuer. It belongs to the issuer for which
+//! [`Issuer::introspection`] is set; if several have it, `token_prefix` or `by_route` decides.
 //!
 //! # What never crosses
 //!
 //! * **Keys.** Each issuer's tokens are verified with its own keys only, also where two issuers use the
 //!   same `kid`. They come from the configuration or from the issuer's own metadata.
-//! * **Outages.** While one issuer's keys can't be had, its tokens are answered 503, those of the
-//!   others as ever, also at start.
-//! * **Budgets.** Made-up `kid`s in tokens of one issuer use up its own fetches only.
+//! * **Outages.** While one issuer's keys are unavailable, its tokens are answered 503, and those of the
+//!   others are unaffected, also at start.
+//! * **Budgets.** Made-up `kid`s in tokens of one issuer use up only its own fetches. The memory of tokens
+//!   is shared, but each issuer has an equal part of it: what others don't use may be borrowed, and a flood
+//!   of valid or of forged tokens evicts only its own issuer's.
 //! * **Identities.** A user is an issuer *and* a subject:
 //!   [`Claims::identity`](crate::token::Claims::identity).
 //!
 //! # Tenants
 //!
-//! Where each tenant has an issuer of its own, there are three ways, which can be mixed:
+//! If each tenant has an issuer of its own, there are three ways, which can be mixed:
 //!
 //! | the tenants | their keys | use |
 //! |---|---|---|
 //! | are few and known | one set each | a list of [`Issuer`]s, such as [`Issuer::keycloak`] |
-//! | are told apart by an id in `iss` and `tid` | one set for all | [`Issuer::entra_v2`], [`Issuer::entra_v1`], [`Issuer::template`] |
-//! | come and go | one set each | [`Tenants`]: a pattern, and a [`Resolver`] that is asked once a tenant |
+//! | have an id in `iss` and `tid` that distinguishes them | one set for all | [`Issuer::entra_v2`], [`Issuer::entra_v1`], [`Issuer::template`] |
+//! | come and go | one set each | [`Tenants`]: a pattern, and a [`Resolver`] that is asked once per tenant |
 //!
 //! # Users of one issuer and workloads of a Kubernetes cluster
 //!
-//! The cluster's API server answers with its keys only who authenticates, by a token from a file that
-//! is replaced all the time, and its certificate is of a private authority:
+//! The cluster's API server returns its keys only to authenticated clients, by a token from a file that
+//! is replaced all the time, and its certificate is issued by a private authority:
 //!
 //! ```no_run
 //! # #[cfg(feature = "reqwest")]
@@ -97,16 +102,18 @@
 //!
 //! [`Validator::health`](crate::Validator::health) and [`Validator::ready`](crate::Validator::ready)
 //! are about all issuers; a [`Readiness`] says how many must be able to check tokens.
-//! [`Validator::issuer_status`](crate::Validator::issuer_status) tells about each, for a status page;
-//! [`Validator::jwks_of`](crate::Validator::jwks_of) returns each one's key source.
+//! [`Validator::issuer_status`](crate::Validator::issuer_status) returns the status of each, for a status
+//! page; [`Validator::jwks_of`](crate::Validator::jwks_of) returns each one's key source.
 //!
 //! # Changes while the service runs
 //!
 //! [`Validator::set_issuers`](crate::Validator::set_issuers) replaces the list atomically: the tokens of
-//! a removed issuer are refused at once, remembered ones too. The metadata that
-//! [`BearerAuthLayer::resource`](crate::BearerAuthLayer::resource) serves names the issuers of the time
-//! when the layer was built. [`Validator::forget_tenant`](crate::Validator::forget_tenant) ends one
-//! tenant.
+//! a removed issuer are refused at once, including remembered ones, and the metadata that
+//! [`BearerAuthLayer::resource`](crate::BearerAuthLayer::resource) serves names the new list.
+//! [`Validator::forget_tenant`](crate::Validator::forget_tenant) forgets one tenant.
+
+// `builder` takes each `issuer`, for which there are `presets`, and the `tenants`, whose names must match a `pattern`.
+// `readiness` and `status` are for operators.
 
 mod builder;
 pub(crate) mod issuer;

@@ -1,10 +1,10 @@
-//! Texts with placeholders that an issuer's name must match before anybody is asked about it.
+//! Patterns with placeholders that an `iss` must match before a resolver is asked about it.
 
 use std::sync::Arc;
 
 use crate::error::ConfigError;
 
-/// The longest text that a placeholder stands for, in bytes.
+/// The longest text that a placeholder may match, in bytes.
 const MAX_NAME: usize = 128;
 
 /// The most placeholders of a pattern.
@@ -25,7 +25,7 @@ struct Name {
     after: Box<str>,
 }
 
-/// What a placeholder may stand for.
+/// What a placeholder may match.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
     /// A whole host: letters, digits, `-` and `.`.
@@ -53,8 +53,8 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// If it isn't an `https` URL with one to four placeholders, or a placeholder stands where it can't
-    /// be told what it stands for.
+    /// If it isn't an `https` URL with one to four placeholders, or it is unclear where a placeholder
+    /// ends.
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
         let wrong = |what: &str| ConfigError::new(format!("the issuer pattern {text:?} {what}"));
         let Some(rest) = text.strip_prefix("https://") else {
@@ -85,7 +85,7 @@ impl Pattern {
             };
             if after.bytes().next().is_some_and(|next| place.allows(next)) {
                 return Err(wrong(
-                    "has a placeholder whose end can't be told: let it end where the text or a part \
+                    "has a placeholder whose end is unclear: let it end where the text or a part \
                      of the host or path ends",
                 ));
             }
@@ -113,7 +113,7 @@ impl Pattern {
         &self.text
     }
 
-    /// Returns what the placeholders stand for; `None` if the text doesn't match.
+    /// Returns the texts that match the placeholders; `None` if the text doesn't match.
     pub(crate) fn capture<'a>(&self, iss: &'a str) -> Option<Vec<&'a str>> {
         let mut captured = Vec::with_capacity(self.names.len());
         let mut rest = iss.strip_prefix(&*self.first)?;
@@ -130,7 +130,7 @@ impl Pattern {
     }
 }
 
-/// Refuses what a path or a host would read as something else.
+/// Refuses text that would have another meaning in a path or a host.
 fn is_name(name: &str) -> bool {
     let edge = |c: char| c == '-' || c == '.';
     (1..=MAX_NAME).contains(&name.len()) && !name.starts_with(edge) && !name.contains("..")
@@ -222,7 +222,73 @@ mod tests {
         }
     }
 
+    /// Pieces of patterns, good and bad ones.
+    fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
+        let pieces = [
+            "https://",
+            "{a}",
+            "{b1}",
+            "kc.example",
+            ".",
+            "-",
+            "/",
+            "realms",
+            "{",
+            "}",
+            "{}",
+            "?",
+            "@",
+            ":8443",
+            "\u{e9}",
+            " ",
+            "%2f",
+            "\0",
+            "..",
+            "{a}/{b}",
+        ];
+        proptest::collection::vec(proptest::sample::select(pieces.to_vec()), 0..10)
+    }
+
+    /// The pattern with these texts in place of its placeholders.
+    fn filled<'a>(pattern: &str, mut names: impl Iterator<Item = &'a str>) -> String {
+        let mut parts = pattern.split('{');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            text.push_str(names.next().unwrap_or_default());
+            text.push_str(part.split_once('}').map_or(part, |(_, after)| after));
+        }
+        text
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_096))]
+
+        /// For any text: no panic, and what matches is the pattern with plain names filled in.
+        #[test]
+        fn n23_any_pattern_and_any_iss(
+            rest in pieces(),
+            names in proptest::collection::vec("[a-z0-9.~-]{0,4}|[ -~]{0,6}|.{0,3}", 4),
+            garbage in proptest::option::of(".{0,40}"),
+            whole in proptest::bool::weighted(0.1),
+        ) {
+            let begin = if whole { "" } else { "https://" };
+            let pattern = format!("{begin}{}", rest.concat());
+            let iss = filled(&pattern, names.iter().map(String::as_str));
+            let iss = garbage.filter(|_| names[0].len() % 3 == 0).unwrap_or(iss);
+            if let Ok(parsed) = Pattern::parse(&pattern) {
+                prop_assert!(pattern.starts_with("https://"));
+                if let Some(captured) = parsed.capture(&iss) {
+                    prop_assert_eq!(filled(&pattern, captured.iter().copied()), iss.clone());
+                    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+                    for name in captured {
+                        prop_assert!(!name.is_empty() && name.chars().all(is_plain), "{}", name);
+                        prop_assert!(!name.contains("..") && !name.starts_with(['.', '-']));
+                    }
+                    prop_assert!(!iss.contains(['?', '#', '@', '\\', ' ']), "{}", iss);
+                }
+            }
+        }
+
         /// What matches is the pattern with the captured texts put in, and nothing else.
         #[test]
         fn what_is_captured_put_in_is_the_text_again(

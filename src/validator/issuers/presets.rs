@@ -1,4 +1,4 @@
-//! Issuers of authorization servers in wide use.
+//! Settings for the issuers of widely used authorization servers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ impl Issuer {
     /// Microsoft Entra, many tenants, tokens of version 2, with `iss` like
     /// `https://login.microsoftonline.com/<tenant id>/v2.0`.
     ///
-    /// All tenants have one key set. A token is accepted only if its `tid` is a tenant's id and, put
-    /// into the template, gives its `iss`; and if its key may sign for that tenant, as the key's own
-    /// member `issuer` says. Which tenants are accepted must be said, by
-    /// [`allow_tenants`](Self::allow_tenants) or one of its relatives:
+    /// All tenants share one key set. A token is accepted only if its `tid` is a tenant's id and, put
+    /// into the template, gives its `iss`; and if its key may sign for that tenant, by the key's own
+    /// member `issuer`. The accepted tenants must be named, by
+    /// [`allow_tenants`](Self::allow_tenants) or a similar setting:
     ///
     /// ```
     /// use tower_bearer::issuers::Issuer;
@@ -32,7 +32,7 @@ impl Issuer {
     /// ```
     ///
     /// Scopes are those of `scp`, and of `roles`, which are application permissions; the client's id is
-    /// `azp`. For one tenant, [`Issuer::entra_tenant`] does.
+    /// `azp`. For a single tenant, use [`Issuer::entra_tenant`].
     pub fn entra_v2(audience: impl Into<String>) -> Self {
         Self::template(ENTRA_V2, ENTRA_V2_DOCUMENT, audience).entra()
     }
@@ -43,7 +43,7 @@ impl Issuer {
     pub fn entra_v1(audience: impl Into<String>) -> Self {
         let mut issuer = Self::template(ENTRA_V1, ENTRA_V1_DOCUMENT, audience).entra();
         if let Some(template) = &mut issuer.settings.template {
-            // Keys that are published for both versions bear the name of version 2.
+            // Keys that are published for both versions have the name of version 2.
             template.key_issuers.push(ENTRA_V2.into());
         }
         issuer
@@ -86,7 +86,7 @@ impl Issuer {
             allowed: None,
             key_issuers: Vec::new(),
         });
-        Self { settings }
+        Self { settings, by_audience: false }
     }
 
     /// Accepts the tokens of these tenants of a [template](Self::template), by their ids.
@@ -106,8 +106,8 @@ impl Issuer {
         self.allow(Allowed::Where(Arc::new(allowed)))
     }
 
-    /// Accepts the tokens of all tenants of a [template](Self::template): everybody can have one, and
-    /// make tokens for this service's audience in it. The application must look at
+    /// Accepts the tokens of all tenants of a [template](Self::template): anyone can create a tenant, and
+    /// issue tokens for this service's audience in it. The application must check
     /// [`Claims::issuer`](crate::token::Claims::issuer) itself.
     #[must_use]
     pub fn dangerous_any_tenant(self) -> Self {
@@ -124,7 +124,7 @@ impl Issuer {
 
     /// A realm of Keycloak, whose server is at `server`, such as `https://login.example`.
     ///
-    /// The client's id is `azp`. Roles are scopes only with a
+    /// The client's id is `client_id` where a mapper adds it, or else `azp`. Roles are scopes only with a
     /// [`scope_source`](Self::scope_source) such as
     /// [`ScopeSource::keycloak_realm_roles`](crate::token::ScopeSource::keycloak_realm_roles).
     pub fn keycloak(server: &str, realm: &str, audience: impl Into<String>) -> Self {
@@ -135,7 +135,7 @@ impl Issuer {
     /// A user pool of Amazon Cognito.
     ///
     /// Only tokens with `token_use` `access` are accepted. They have no `aud` unless a resource was
-    /// asked for: see
+    /// requested: see
     /// [`dangerous_clients_without_audience`](Self::dangerous_clients_without_audience).
     pub fn cognito(region: &str, pool: &str, audience: impl Into<String>) -> Self {
         Self::new(format!("https://cognito-idp.{region}.amazonaws.com/{pool}"), audience)

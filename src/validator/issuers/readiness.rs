@@ -1,3 +1,5 @@
+//! Which of several issuers a readiness probe requires.
+
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use crate::validator::realm::Realm;
 
 /// Which of several issuers must be able to check tokens for the service to be ready.
 ///
-/// An issuer that isn't costs its own tokens 503, whatever this says, and no other's.
+/// An issuer that isn't able to has its own tokens answered 503, whatever this says, and no other's.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Readiness(Needed);
 
@@ -24,7 +26,7 @@ enum Needed {
 }
 
 impl Readiness {
-    /// At least one issuer: the default. Where others can't check tokens, the service is degraded.
+    /// At least one issuer: the default. If others can't check tokens, the service is degraded.
     pub const fn any() -> Self {
         Self(Needed::Any)
     }
@@ -34,12 +36,12 @@ impl Readiness {
         Self(Needed::All)
     }
 
-    /// These issuers. Where others can't check tokens, the service is degraded.
+    /// These issuers. If others can't check tokens, the service is degraded.
     pub fn of(issuers: impl IntoIterator<Item: Into<String>>) -> Self {
         Self(Needed::Named(issuers.into_iter().map(Into::into).collect()))
     }
 
-    /// Checks that the issuers which it names are in the list.
+    /// Checks that the issuers that it names are in the list.
     pub(crate) fn check(&self, list: &List) -> Result<(), ConfigError> {
         let Needed::Named(names) = &self.0 else { return Ok(()) };
         if names.is_empty() {
@@ -63,7 +65,7 @@ impl Readiness {
     }
 
     pub(crate) fn health(&self, list: &List) -> Health {
-        // Tenants alone: each is as ready as its own issuer.
+        // Only tenants: each is as ready as its own issuer.
         if list.is_empty() {
             return Health::Ready;
         }
@@ -97,7 +99,7 @@ fn wait(realm: Arc<Realm>, deadline: Duration) -> Wait {
     Box::pin(async move { realm.ready(deadline).await })
 }
 
-/// Waits for all at once until so many are good, or that can't be any longer.
+/// Waits for all at once until enough of them are ready, or no longer can be.
 async fn first(mut waits: Vec<Wait>, mut enough: usize) -> Result<(), NotReady> {
     let mut failed = None;
     poll_fn(|cx| {

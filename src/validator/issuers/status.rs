@@ -1,3 +1,5 @@
+//! The status of each issuer, for a status page.
+
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -9,17 +11,17 @@ use crate::validator::handle::Validator;
 use crate::validator::realm::Realm;
 use crate::validator::realms::Realms;
 
-/// How things stand with one issuer. It serializes, for a status page.
+/// The status of one issuer. It serializes, for a status page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct IssuerStatus {
-    /// What the issuer is configured as.
+    /// The configured name of the issuer.
     pub issuer: String,
     /// Whether its tokens can be checked now.
     pub health: Health,
-    /// Everything about its keys; `None` for a shared secret, or where it is asked about every token.
+    /// Everything about its keys; `None` for a shared secret, or if it is asked about every token.
     pub keys: Option<Status>,
-    /// How its introspection endpoint fares; `None`, and then not serialized, if it isn't asked.
+    /// The status of its introspection endpoint; `None`, and then not serialized, if it isn't asked.
     #[cfg(feature = "introspection")]
     #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,8 +42,8 @@ impl IssuerStatus {
 }
 
 impl<C> Validator<C> {
-    /// Returns how things stand with each issuer, in the order in which they were given. A validator
-    /// for one issuer returns that.
+    /// Returns the status of each issuer, in the order in which they were given. A validator
+    /// for one issuer returns that one.
     pub fn issuer_status(&self) -> Vec<IssuerStatus> {
         match &self.inner.realms {
             Realms::One(realm) => vec![IssuerStatus::of(realm)],

@@ -1,3 +1,5 @@
+//! The settings of tenants that are resolved when their first token arrives, and the resolver's trait.
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -9,8 +11,8 @@ use crate::validator::issuers::issuer::Issuer;
 
 /// Issuers that aren't known when the service starts: each tenant has one.
 ///
-/// An `iss` that isn't in the list of issuers, but matches the pattern, is handed to a [`Resolver`],
-/// which says how its tokens are to be verified, or that there is no such tenant.
+/// An `iss` that isn't in the list of issuers, but matches the pattern, is passed to a [`Resolver`],
+/// which returns how its tokens are verified, or that there is no such tenant.
 ///
 /// ```
 /// use tower_bearer::issuers::{Issuer, Tenant, Tenants};
@@ -36,12 +38,12 @@ use crate::validator::issuers::issuer::Issuer;
 /// # What is bounded
 ///
 /// Only a text that matches the pattern reaches the resolver, once for all requests that wait for it.
-/// The first request of a tenant waits until its keys are there, for [`wait`](Self::wait) at most;
-/// then it is answered 503. That there is no such tenant is remembered for a while, in a list of 1 024;
-/// that the resolver failed, hung or panicked is answered 503, and isn't remembered. Requests of
-/// tenants that are live never wait for any of this.
+/// The first request of a tenant waits until its keys are loaded, for [`wait`](Self::wait) at most;
+/// then it is answered 503. Unknown tenants are remembered for a while, in a list of 1 024;
+/// a resolver that failed, hung or panicked is answered 503, and isn't remembered. Requests of
+/// live tenants never wait for any of this.
 ///
-/// The least recently used tenant is evicted when there are too many, and those that are idle at the
+/// The least recently used tenant is evicted when there are too many, and idle ones with the
 /// next token that isn't remembered. The task that keeps a tenant's keys fresh ends with that.
 ///
 /// Keys are fetched from public addresses only, and with https, unless
@@ -63,8 +65,8 @@ impl Tenants {
     ///
     /// The pattern is an `https` URL with one to four placeholders, such as
     /// `https://{tenant}.login.example/` or `https://login.example/realms/{realm}`. In a host, a
-    /// placeholder stands for letters, digits and `-`, and for `.` too if it is the whole host; in a
-    /// path, for letters, digits, `-`, `.`, `_` and `~`, at most 128 of them.
+    /// placeholder matches letters, digits and `-`, and also `.` if it is the whole host; in a
+    /// path, letters, digits, `-`, `.`, `_` and `~`, at most 128 of them.
     pub fn new(pattern: impl Into<String>, resolver: impl Resolver) -> Self {
         Self {
             pattern: pattern.into(),
@@ -86,14 +88,14 @@ impl Tenants {
         self
     }
 
-    /// Sets for how long a tenant is kept that no token comes from.
+    /// Sets how long a tenant without tokens is kept.
     #[must_use]
     pub fn idle(mut self, idle: Duration) -> Self {
         self.idle = idle;
         self
     }
 
-    /// Sets for how long it is remembered that there is no such tenant.
+    /// Sets how long it is remembered that there is no such tenant.
     #[must_use]
     pub fn remember_unknown(mut self, time: Duration) -> Self {
         self.remember_unknown = time;
@@ -121,7 +123,7 @@ impl Tenants {
         self
     }
 
-    /// Fetches keys from private, link-local and loopback addresses as well. Whoever can add a tenant
+    /// Fetches keys from private, link-local and loopback addresses as well. Anyone who can add a tenant
     /// can then make this service send requests into its own network.
     #[must_use]
     pub fn dangerous_private_addresses(mut self) -> Self {
@@ -142,27 +144,27 @@ impl Tenant {
         Self { issuer, names }
     }
 
-    /// Returns the `iss` of the token, which matches the pattern. Nothing says yet that the token is
-    /// genuine.
+    /// Returns the `iss` of the token, which matches the pattern. The token isn't verified
+    /// yet.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// Returns what the first placeholder stands for.
+    /// Returns the text that matches the first placeholder.
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
 
-    /// Returns what each placeholder stands for.
+    /// Returns the text that matches each placeholder.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.names.iter().map(String::as_str)
     }
 }
 
-/// Says how the tokens of a tenant are to be verified: an async closure, or a type that implements this.
+/// Decides how the tokens of a tenant are verified: an async closure, or a type that implements this.
 ///
-/// It returns an [`Issuer`] of that very `iss`, with a key source or without; `None` if there is no
-/// such tenant; an error if that can't be told now.
+/// It returns an [`Issuer`] of exactly that `iss`, with or without a key source; `None` if there is no
+/// such tenant; an error if that is unknown at the moment.
 pub trait Resolver: Send + Sync + 'static {
     /// Returns the tenant's issuer.
     fn resolve(&self, tenant: Tenant) -> ResolveFuture;
@@ -181,7 +183,7 @@ where
     }
 }
 
-/// A [`Resolver`] couldn't tell whether there is such a tenant.
+/// A [`Resolver`] couldn't determine whether there is such a tenant.
 #[derive(Debug)]
 pub struct ResolveError {
     source: Box<dyn std::error::Error + Send + Sync>,
@@ -196,7 +198,7 @@ impl ResolveError {
 
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it can't be told whether there is such a tenant")
+        f.write_str("it is unknown whether there is such a tenant")
     }
 }
 

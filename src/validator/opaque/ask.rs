@@ -1,5 +1,6 @@
-//! The way of a token whose issuer is asked about it.
+//! Decides about a token by asking its issuer, or by what was remembered of an earlier answer.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,54 +16,68 @@ use crate::syntax::is_b64token;
 use crate::token::{Evidence, Lifetime, RawClaims, Times, Verified};
 use crate::validator::handle::Validator;
 use crate::validator::opaque::asked::Asked;
+use crate::validator::opaque::judge::same_binding;
+use crate::validator::opaque::memory::{Decided, Keeping};
 use crate::validator::opaque::shape::is_jwt;
 use crate::validator::realm::Realm;
 use crate::validator::realms::Realms;
 use crate::validator::unreadable::read_extra;
 
-type Verdict<C> = Result<Arc<Verified<C>>, Refusal>;
-
-/// How long a caller is asked to wait where nothing else is known.
+/// The `Retry-After` if nothing else is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl<C> Validator<C> {
     /// Returns the issuer whose answer alone decides about a token; `None` if the token is a JWT that is
-    /// checked, or no issuer takes it.
+    /// checked, or no issuer accepts it.
     pub(crate) fn judged_by_asking(&self, token: &[u8]) -> Option<Arc<Realm>> {
         let is_jwt = is_jwt(token);
-        let realm = self.whom_it_concerns(token, is_jwt)?;
+        let realm = self.whom_it_concerns(token, is_jwt, None)?;
         let asked = realm.asked.as_ref()?;
         let alone = if is_jwt { realm.has_no_keys() } else { asked.takes(token) };
-        alone.then_some(realm)
+        alone.then(|| realm.into_owned())
     }
 
-    /// Returns the issuer to ask about a token, if it is asked about any.
-    fn whom_it_concerns(&self, token: &[u8], is_jwt: bool) -> Option<Arc<Realm>> {
+    /// Returns the issuer to ask about a token, if it is asked about any. `issuer` is the one that the
+    /// token's route names.
+    fn whom_it_concerns(
+        &self,
+        token: &[u8],
+        is_jwt: bool,
+        issuer: Option<&str>,
+    ) -> Option<Cow<'_, Arc<Realm>>> {
         match &self.inner.realms {
-            Realms::One(realm) => Some(Arc::clone(realm)),
+            Realms::One(realm) => Some(Cow::Borrowed(realm)),
             Realms::Many(many) if is_jwt => match many.select(token).ok()? {
-                Progress::Ready(realm) => Some(realm),
-                // A tenant that isn't known yet isn't asked.
+                Progress::Ready(realm) => Some(Cow::Owned(realm)),
+                // A tenant that isn't resolved yet isn't asked.
                 Progress::Pending(_) => None,
             },
-            Realms::Many(many) => many.list().of_opaque(token).cloned(),
+            Realms::Many(many) => many.list().of_opaque(token, issuer).cloned().map(Cow::Owned),
         }
     }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
-    /// Verifies a token whose issuer is asked about it; `None` if none is, of such tokens.
+    /// Verifies a token by asking its issuer; `None` if no issuer is asked about such tokens.
     #[inline]
-    pub(crate) fn verify_by_asking(&self, token: &[u8]) -> Option<Progress<Arc<Verified<C>>>> {
+    pub(crate) fn verify_by_asking(
+        &self,
+        token: &[u8],
+        issuer: Option<&str>,
+    ) -> Option<Progress<Arc<Verified<C>>>> {
         if !self.inner.realms.ask() {
             return None;
         }
-        self.ask_whom_it_concerns(token)
+        self.ask_whom_it_concerns(token, issuer)
     }
 
-    fn ask_whom_it_concerns(&self, token: &[u8]) -> Option<Progress<Arc<Verified<C>>>> {
+    fn ask_whom_it_concerns(
+        &self,
+        token: &[u8],
+        issuer: Option<&str>,
+    ) -> Option<Progress<Arc<Verified<C>>>> {
         let is_jwt = is_jwt(token);
-        let realm = self.whom_it_concerns(token, is_jwt)?;
+        let realm = self.whom_it_concerns(token, is_jwt, issuer)?;
         let asked = realm.asked.as_ref()?;
         if !is_jwt {
             return asked.takes(token).then(|| self.ask(&realm, asked, token, None));
@@ -73,7 +88,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         asked.rules.jwts.then(|| self.verify_and_ask(&realm, asked, token))
     }
 
-    /// Asks about a JWT, whose signature and claims must be good first.
+    /// Asks about a JWT, whose signature and claims must be valid first.
     fn verify_and_ask(
         &self,
         realm: &Arc<Realm>,
@@ -83,31 +98,42 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if let Some(decided) = self.remembered(realm, asked, &asked.key(token), token, true) {
             return Progress::Ready(decided);
         }
+        let keys = self.keys_of(realm);
         match self.verify_by(realm, token) {
-            Progress::Ready(Ok(verified)) => self.ask(realm, asked, token, Some(verified)),
+            Progress::Ready(Ok(verified)) => {
+                self.ask(realm, asked, token, Some(Jwt { verified, keys }))
+            }
             Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
             Progress::Pending(verified) => {
                 let (validator, realm, token) = (self.clone(), Arc::clone(realm), token.to_vec());
                 Progress::Pending(Pending::new(async move {
-                    let verified = verified.await?;
-                    let Some(asked) = &realm.asked else { return Ok(verified) };
-                    match validator.ask(&realm, asked, &token, Some(verified)) {
-                        Progress::Ready(decided) => decided,
-                        Progress::Pending(decided) => decided.await,
-                    }
+                    verified.await?;
+                    let Some(asked) = &realm.asked else { return Err(no_longer_asked()) };
+                    // Once more, with keys whose number is known.
+                    let keys = validator.keys_of(&realm);
+                    let verified = validator.verify_by(&realm, &token).settled().await?;
+                    validator
+                        .ask(&realm, asked, &token, Some(Jwt { verified, keys }))
+                        .settled()
+                        .await
                 }))
             }
         }
     }
 
-    /// Decides about a token by what is remembered, or by asking its issuer. `jwt` is what it says by
-    /// itself, if it is a JWT that was verified.
+    /// Returns the number of an issuer's keys.
+    fn keys_of(&self, realm: &Realm) -> u64 {
+        realm.watch.generation_at(self.inner.clock.now())
+    }
+
+    /// Decides about a token by what is remembered, or by asking its issuer. `jwt` holds its own claims,
+    /// if it is a JWT that was verified.
     fn ask(
         &self,
         realm: &Arc<Realm>,
         asked: &Asked,
         token: &[u8],
-        jwt: Option<Arc<Verified<C>>>,
+        jwt: Option<Jwt<C>>,
     ) -> Progress<Arc<Verified<C>>> {
         let key = asked.key(token);
         if let Some(decided) = self.remembered(realm, asked, &key, token, jwt.is_some()) {
@@ -116,7 +142,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if token.len() > realm.policy.max_token_bytes {
             return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
         }
-        // What no client can have been given isn't sent on.
+        // Text that can't be an access token isn't sent on.
         if !is_b64token(token) {
             return Progress::Ready(Err(RejectionKind::MalformedToken.into()));
         }
@@ -127,12 +153,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             let waiting = report.map(Waiting::new);
             let decided = flight.await;
             drop(waiting);
-            // Removed meanwhile, or replaced by the same issuer with other rules.
+            // Removed meanwhile, or replaced by an entry of the same issuer with other rules.
             if realm.has_ended() {
-                return match validator.verify(&token) {
-                    Progress::Ready(decided) => decided,
-                    Progress::Pending(decided) => decided.await,
-                };
+                return validator.verify(&token, Some(&realm.policy.name())).settled().await;
             }
             decided.unwrap_or_else(|| Err(unavailable(IntrospectionError::NoRuntime.into())))
         }))
@@ -143,8 +166,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         realm: &Arc<Realm>,
         key: Digest,
         token: &[u8],
-        jwt: Option<Arc<Verified<C>>>,
-    ) -> Landing<Verdict<C>> {
+        jwt: Option<Jwt<C>>,
+    ) -> Landing<Decided<C>> {
         self.inner.opaque.memory().flights.join(key, |ticket| {
             let (validator, realm) = (self.clone(), Arc::clone(realm));
             let token = Zeroizing::new(token.to_vec());
@@ -152,7 +175,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         })
     }
 
-    /// Returns what was decided about a token, if that still holds.
+    /// Returns what was decided about a token, if that is still valid.
     #[inline]
     fn remembered(
         &self,
@@ -161,19 +184,22 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         key: &Digest,
         token: &[u8],
         is_jwt: bool,
-    ) -> Option<Verdict<C>> {
+    ) -> Option<Decided<C>> {
         let (memory, now) = (self.inner.opaque.memory(), self.inner.clock.now());
-        let term = asked.term(is_jwt.then(|| realm.watch.generation_at(now)));
-        if let Some((verified, renew)) = memory.accepted(key, now, term) {
-            asked.introspector.report.found(Found::Accepted);
-            if renew {
-                drop(self.start(realm, *key, token, is_jwt.then(|| Arc::clone(&verified))));
+        let keys = is_jwt.then(|| realm.watch.generation_at(now));
+        let term = asked.term(keys);
+        let (decided, renew) = memory.decided(key, now, term)?;
+        match &decided {
+            Ok(verified) => {
+                asked.introspector.report.found(Found::Accepted);
+                if renew {
+                    let jwt = keys.map(|keys| Jwt { verified: Arc::clone(verified), keys });
+                    drop(self.start(realm, *key, token, jwt));
+                }
             }
-            return Some(Ok(verified));
+            Err(_) => asked.introspector.report.found(Found::Refused),
         }
-        let rejection = memory.refused(key, now, term)?;
-        asked.introspector.report.found(Found::Refused);
-        Some(Err(rejection.into()))
+        Some(decided)
     }
 
     async fn ask_and_remember(
@@ -181,13 +207,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         realm: &Arc<Realm>,
         key: &Digest,
         token: &[u8],
-        jwt: Option<Arc<Verified<C>>>,
-        ticket: &Ticket<Verdict<C>>,
-    ) -> Verdict<C> {
-        let Some(asked) = &realm.asked else { return Err(RejectionKind::WrongIssuer.into()) };
+        jwt: Option<Jwt<C>>,
+        ticket: &Ticket<Decided<C>>,
+    ) -> Decided<C> {
+        let Some(asked) = &realm.asked else { return Err(no_longer_asked()) };
         let (memory, clock) = (self.inner.opaque.memory(), &self.inner.clock);
-        let keys = jwt.as_ref().map(|_| realm.watch.generation_at(clock.now()));
-        let term = asked.term(keys);
+        let term = asked.term(jwt.as_ref().map(|jwt| jwt.keys));
+        // Another request's answer may have arrived between this one's lookup and its start.
+        if let Some((decided, _)) =
+            memory.decided(key, clock.now(), term).filter(|(_, renew)| !renew)
+        {
+            return decided;
+        }
         let answer = match asked.introspector.ask(token).await {
             Ok(answer) => answer,
             Err(trouble) => {
@@ -197,31 +228,32 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             }
         };
         let now = clock.now();
+        let keeping = Keeping { now, quotas: realm.quotas() };
         match self.judge(realm, asked, (token, &answer), jwt, now) {
             Ok(Accepted { verified, times, bytes }) => {
                 let lease = asked.lease(times, realm.policy.times.too_old_at(times), now, term);
                 if !realm.has_ended() {
-                    ticket.if_attached(|| memory.accept(key, lease, bytes, &verified));
+                    ticket.if_attached(|| memory.accept(key, lease, bytes, &verified, keeping));
                 }
                 Ok(verified)
             }
             Err(Refusal::Rejection(rejection)) => {
                 let lease = asked.negative_lease(now, term);
-                ticket.if_attached(|| memory.refuse(key, lease, &rejection));
+                ticket.if_attached(|| memory.refuse(key, lease, &rejection, keeping));
                 Err(rejection.into())
             }
             Err(refusal) => Err(refusal),
         }
     }
 
-    /// Holds an answer against the policy. One that can't be read is the issuer's fault; claims that
+    /// Checks an answer against the policy. One that can't be read is the issuer's fault; claims that
     /// the application can't read are the token's, as they are a JWT's.
     fn judge(
         &self,
         realm: &Realm,
         asked: &Asked,
         (token, answer): (&[u8], &Answer),
-        jwt: Option<Arc<Verified<C>>>,
+        jwt: Option<Jwt<C>>,
         now: UnixTime,
     ) -> Result<Accepted<C>, Refusal> {
         let Answer::Active(json) = answer else { return Err(RejectionKind::Inactive.into()) };
@@ -231,14 +263,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         };
         let claims = RawClaims::parse(json, &realm.policy.sources).map_err(malformed)?;
         asked.rules.check(&realm.policy, &claims, json, now)?;
-        if let Some(verified) = jwt {
+        if let Some(Jwt { verified, .. }) = jwt {
+            same_binding(&claims, &verified.claims)?;
             let ends = [claims.times.exp, verified.claims.expires_at()];
             let exp = ends.into_iter().flatten().reduce(UnixTime::min);
             let times = Times { exp, ..verified.claims.times() };
-            // What it holds is estimated by what was said about it.
+            // Its size is estimated from the answer's.
             return Ok(Accepted { verified, times, bytes: (json.len(), json.len()) });
         }
-        let own = realm.claims_of(&claims, json, Evidence::Introspection).map_err(malformed)?;
+        let scopes = claims.scopes(json, &realm.policy.sources.scope).map_err(malformed)?;
+        let own = realm.claims(&claims, scopes, Evidence::Introspection);
         let (extra, held) = read_extra(json)?;
         let until = realm.policy.times.ends(claims.times);
         let lifetime = Lifetime::new(until, Arc::clone(&self.inner.clock));
@@ -247,11 +281,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     }
 }
 
-/// A token that was accepted by an answer.
+/// A JWT's own claims.
+struct Jwt<C> {
+    verified: Arc<Verified<C>>,
+    /// The number of the issuer's keys, from before they were used: if it changes meanwhile, the
+    /// decision isn't remembered for the new one.
+    keys: u64,
+}
+
+/// A token that was accepted because of an answer.
 struct Accepted<C> {
     verified: Arc<Verified<C>>,
     times: Times,
-    /// Those of the answer, and what the application's claims hold.
+    /// The sizes of the answer and of the application's claims.
     bytes: (usize, usize),
 }
 
@@ -269,6 +311,10 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waits(-1.0);
     }
+}
+
+fn no_longer_asked() -> Refusal {
+    RejectionKind::WrongIssuer.into()
 }
 
 fn unavailable(trouble: Trouble) -> Refusal {

@@ -1,3 +1,5 @@
+//! An issuer that is asked about tokens, and how long its answers are remembered.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -7,16 +9,16 @@ use crate::introspection::{Introspection, Introspector};
 use crate::token::Times;
 use crate::validator::policy::RequiredClaim;
 
-/// A token that names no end is remembered no longer than this.
+/// A token without `exp` is remembered no longer than this.
 const WITHOUT_EXP: Duration = Duration::from_secs(30);
 
-/// A clock that is set back ends what was remembered later than this before.
+/// A clock that is set back by more than this invalidates what was remembered.
 const SET_BACK: Duration = Duration::from_secs(1);
 
-/// An opaque token doesn't rest on keys.
+/// An opaque token doesn't depend on keys.
 const OPAQUE: u64 = 0;
 
-/// An issuer that is asked about tokens, and what is made of its answers.
+/// An issuer that is asked about tokens, and the rules for its answers.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) introspector: Introspector,
@@ -27,7 +29,7 @@ pub(crate) struct Asked {
     settings: Digest,
 }
 
-/// What an answer must say beside what a JWT must.
+/// What an answer must contain beyond the claims of a JWT.
 #[derive(Debug)]
 pub(crate) struct AnswerRules {
     pub(crate) accept_missing_aud: bool,
@@ -35,6 +37,8 @@ pub(crate) struct AnswerRules {
     pub(crate) required: Box<[RequiredClaim]>,
     pub(crate) jwts: bool,
     pub(crate) prefix: Option<Box<str>>,
+    /// It is asked about opaque tokens only for routes that name it.
+    pub(crate) by_route: bool,
     ttl: Duration,
     negative_ttl: Duration,
     max_stale: Duration,
@@ -46,7 +50,7 @@ struct Key(Parts);
 /// While a decision about a token is remembered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
-    /// Not before: the clock was set back, or `nbf` lies ahead.
+    /// Not before: the clock was set back, or `nbf` is in the future.
     from: UnixTime,
     renew: UnixTime,
     until: UnixTime,
@@ -54,8 +58,8 @@ pub(crate) struct Lease {
     term: Term,
 }
 
-/// What must still be the same for a decision to hold: the number of what the issuer was asked for
-/// since it was last forgotten and, of a JWT, that of the issuer's keys.
+/// What must be unchanged for a decision to be valid: the issuer's generation, which changes when it is
+/// forgotten, and for a JWT that of the issuer's keys.
 pub(crate) type Term = (u64, u64);
 
 impl Asked {
@@ -70,6 +74,7 @@ impl Asked {
             required,
             jwts: settings.jwts,
             prefix: settings.prefix.as_deref().map(Into::into),
+            by_route: settings.by_route,
             ttl: settings.ttl,
             negative_ttl: settings.negative_ttl,
             max_stale: settings.max_stale,
@@ -85,7 +90,7 @@ impl Asked {
         self.settings == settings.identity()
     }
 
-    /// Returns what a token of this issuer is remembered by.
+    /// Returns the key under which a token of this issuer is remembered.
     #[inline]
     pub(crate) fn key(&self, token: &[u8]) -> Digest {
         self.key.0.clone().part(token).finish()
@@ -96,13 +101,13 @@ impl Asked {
         self.rules.prefix.as_deref().is_none_or(|prefix| token.starts_with(prefix.as_bytes()))
     }
 
-    /// Returns what decisions of now rest on. `keys` is the number of the issuer's keys, for a JWT.
+    /// Returns what current decisions depend on. `keys` is the number of the issuer's keys, for a JWT.
     #[inline]
     pub(crate) fn term(&self, keys: Option<u64>) -> Term {
         (self.generation.load(Ordering::Acquire), keys.unwrap_or(OPAQUE))
     }
 
-    /// Ends what was remembered, and what is being asked for.
+    /// Invalidates what was remembered, and what is being asked.
     pub(crate) fn forget(&self) {
         self.generation.store(next_generation(), Ordering::Release);
     }
@@ -115,7 +120,7 @@ impl Asked {
         let end = times.exp.unwrap_or(until).min(until);
         let ttl = if times.exp.is_some() { rules.ttl } else { rules.ttl.min(WITHOUT_EXP) };
         let fresh = now.plus(ttl);
-        // What ends with the token can't be renewed.
+        // A lease that ends with the token can't be renewed.
         let renews = rules.refresh_ahead && fresh < end;
         let renew = if renews { now.plus(ttl.mul_f64(0.8)) } else { end };
         Lease {
@@ -141,7 +146,7 @@ impl Lease {
         self.term == term && self.from <= now && now < self.until
     }
 
-    /// Returns `true` if it may hold where the issuer can't be asked.
+    /// Returns `true` if it may be used while the issuer can't be asked.
     pub(crate) fn holds_stale(&self, now: UnixTime, term: Term) -> bool {
         self.term == term && self.from <= now && now < self.stale_until
     }
@@ -151,13 +156,18 @@ impl Lease {
         now >= self.renew
     }
 
-    /// Returns `true` if it holds at no time.
+    /// Returns `true` if it can't be valid again.
+    pub(crate) fn is_over(&self, now: UnixTime) -> bool {
+        now >= self.stale_until
+    }
+
+    /// Returns `true` if it is never valid.
     pub(crate) fn is_empty(&self) -> bool {
         self.stale_until <= self.from.plus(SET_BACK)
     }
 }
 
-/// Every issuer that is asked, and every time that one is forgotten, has a number of its own.
+/// Every issuer that is asked has a number, and a new one each time that it is forgotten.
 fn next_generation() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! From settings to an issuer that is asked.
+//! Builds the part of an issuer that asks about tokens, and refuses settings that contradict each other.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::validator::realm::Realm;
 use crate::validator::settings::{Kind, Settings};
 use crate::validator::trust::Trust;
 
-/// Returns how the issuer is asked, beside its keys or in their place.
+/// Returns how the issuer is asked, beside its keys or instead of them.
 pub(crate) fn introspection(settings: &Settings) -> Result<Option<Introspection>, ConfigError> {
     let in_place_of_keys = match &settings.keys {
         Some(KeySource(Source::Introspection(introspection))) => Some(&**introspection),
@@ -30,13 +30,13 @@ pub(crate) fn introspection(settings: &Settings) -> Result<Option<Introspection>
         )),
         (None, None) => Ok(None),
         _ if settings.kind == Kind::JwtSvid => Err(ConfigError::new(
-            "nobody can be asked about JWT-SVIDs: leave the introspection out",
+            "no issuer can be asked about JWT-SVIDs: leave the introspection out",
         )),
         (one, other) => Ok(one.or(other.as_ref()).cloned()),
     }
 }
 
-/// Builds what asks the issuer with this policy and these keys.
+/// Builds the part that asks the issuer, with this policy and these keys.
 pub(crate) fn asked(
     introspection: Option<&Introspection>,
     policy: &Policy,

@@ -1,3 +1,5 @@
+//! Forgets what issuers have answered, after a revocation.
+
 use std::sync::Arc;
 
 use crate::introspection::IntrospectionStatus;
@@ -6,10 +8,10 @@ use crate::validator::realm::Realm;
 use crate::validator::realms::Realms;
 
 impl<C: Send + Sync + 'static> Validator<C> {
-    /// Forgets what an issuer has answered about this token, so that it is asked anew: after a
-    /// revocation of which the service was told.
+    /// Forgets what an issuer has answered about this token, so that it is asked again: after a
+    /// revocation that the service was notified of.
     ///
-    /// What is being asked at the moment is forgotten as well: requests that wait for it get its
+    /// Questions that are under way are forgotten as well: requests that wait for one get its
     /// answer, later ones a new one.
     #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
     pub fn invalidate(&self, token: &str) {
@@ -30,12 +32,18 @@ impl<C: Send + Sync + 'static> Validator<C> {
         self.inner.opaque.memory().flights.detach_all();
     }
 
-    /// Returns how the introspection endpoint of this issuer fares; `None` if it isn't asked.
+    /// Returns the status of this issuer's introspection endpoint; `None` if it isn't asked.
     #[cfg_attr(docsrs, doc(cfg(feature = "introspection")))]
     pub fn introspection_status(&self, issuer: &str) -> Option<IntrospectionStatus> {
         let realms = self.asking();
         let realm = realms.iter().find(|realm| realm.policy.is_called(issuer))?;
         Some(realm.asked.as_ref()?.introspector.status())
+    }
+
+    /// Returns `true` if a route may name the issuer to ask.
+    #[inline]
+    pub(crate) fn asks_by_route(&self) -> bool {
+        self.inner.realms.ask_by_route()
     }
 
     /// Returns the issuers that are asked.

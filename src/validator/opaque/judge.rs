@@ -1,4 +1,4 @@
-//! What an answer about a token must say for the token to be accepted.
+//! Checks an answer about a token: its claims, its token type and its binding.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::clock::UnixTime;
 use crate::json;
 use crate::refusal::{Detail, Excerpt, Rejection, RejectionKind};
-use crate::token::RawClaims;
+use crate::token::{Binding, Claims, Confirmation, RawClaims};
 use crate::validator::opaque::asked::AnswerRules;
 use crate::validator::policy::{Policy, missing_claim};
 
@@ -15,7 +15,7 @@ const AUD: &str =
     "aud, which answers may do without after Introspection::dangerous_accept_missing_aud";
 
 impl AnswerRules {
-    /// Holds an answer's claims against the policy, as a JWT's are.
+    /// Checks an answer's claims against the policy, as those of a JWT are.
     pub(crate) fn check(
         &self,
         policy: &Policy,
@@ -34,11 +34,14 @@ impl AnswerRules {
             return Err(missing_claim(missing.name()));
         }
         policy.check_issuer(claims)?;
+        if let Some(template) = &policy.template {
+            template.check(claims.iss.as_deref().unwrap_or_default(), json)?;
+        }
         policy.times.check(claims.times, now)?;
         if claims.aud.is_some() || !self.accept_missing_aud {
             policy.check_audience(claims)?;
         }
-        // The issuer has called the token active: a type that isn't known is no reason to doubt that.
+        // The issuer has called the token active: an unknown type is no reason to doubt that.
         if let Some(rejection) = claims.mark.as_ref().and_then(|mark| mark.refusal(true)) {
             return Err(rejection);
         }
@@ -51,7 +54,29 @@ impl AnswerRules {
     }
 }
 
-/// What servers call other tokens in members of which JWTs have none.
+/// Compares what an answer binds a JWT to with what the JWT itself names, which its sender must prove
+/// (RFC 9449 §6.2, RFC 8705 §3.2).
+pub(crate) fn same_binding(answer: &RawClaims<'_>, jwt: &Claims) -> Result<(), Rejection> {
+    match &answer.confirmation {
+        Confirmation::None => Ok(()),
+        Confirmation::Bound(Binding { key, certificate })
+            if is_same(key.as_deref(), jwt.key_thumbprint())
+                && is_same(certificate.as_deref(), jwt.certificate_thumbprint()) =>
+        {
+            Ok(())
+        }
+        Confirmation::Bound(_) | Confirmation::Other => {
+            let detail = Detail::Note("its issuer binds it to something else than its own cnf");
+            Err(Rejection::with(RejectionKind::SenderConstrained, detail))
+        }
+    }
+}
+
+fn is_same(answered: Option<&str>, named: Option<&str>) -> bool {
+    answered.is_none() || answered == named
+}
+
+/// The names of other tokens, in members that JWTs don't have.
 const OTHER_TYPES: [&str; 6] = [
     "refresh_token",
     "refresh",
@@ -61,8 +86,8 @@ const OTHER_TYPES: [&str; 6] = [
     "urn:ietf:params:oauth:token-type:id_token",
 ];
 
-/// Returns the member that says that the token is no access token: `token_type`, or `token_usage`, as
-/// OpenIddict writes it.
+/// Returns the member that shows that the token isn't an access token: `token_type`, or `token_usage`, as
+/// OpenIddict calls it.
 fn other_token_type(json: &[u8]) -> Option<(&'static str, String)> {
     #[derive(Deserialize)]
     struct Members {

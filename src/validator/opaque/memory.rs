@@ -1,3 +1,5 @@
+//! Remembers decisions that follow from an issuer's answers, by the digest of the token.
+
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::UnixTime;
@@ -6,17 +8,18 @@ use crate::introspection::Flights;
 use crate::refusal::{Refusal, Rejection};
 use crate::token::Verified;
 use crate::validator::opaque::asked::{Lease, Term};
+use crate::validator::quota::Quotas;
 use crate::validator::table::Table;
 
-/// How many refused tokens are remembered, and how many bytes of them. Everybody can make some, so they
-/// are apart from the accepted ones.
+/// How many refused tokens are remembered, and how many bytes of them. Any caller can cause some, so their
+/// bounds are separate from those of the accepted ones.
 const REFUSED_ENTRIES: usize = 4_096;
 const REFUSED_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// What an accepted token's claims hold beyond the answer's length and the places of its audiences.
+/// The size of an accepted token's claims beyond the answer's length and the places of its audiences.
 const CLAIMS_BYTES: usize = 512;
 
-/// Makes room for what issuers answer, once one is asked.
+/// The memory for answers, which is allocated once an issuer is asked.
 pub(crate) struct Remembering<C> {
     memory: OnceLock<Memory<C>>,
     max_entries: usize,
@@ -37,13 +40,15 @@ impl<C> Remembering<C> {
     }
 }
 
-/// What was decided about tokens once their issuer was asked, and what is being asked. Tokens are
+/// The decisions about tokens after their issuer was asked, and the questions under way. Tokens are
 /// known by their digests: they themselves aren't kept.
 pub(crate) struct Memory<C> {
     accepted: Table<Known<Arc<Verified<C>>>>,
     refused: Table<Known<Rejection>>,
-    pub(crate) flights: Flights<Result<Arc<Verified<C>>, Refusal>>,
+    pub(crate) flights: Flights<Decided<C>>,
 }
+
+pub(crate) type Decided<C> = Result<Arc<Verified<C>>, Refusal>;
 
 struct Known<T> {
     lease: Lease,
@@ -62,22 +67,27 @@ impl<C: Send + Sync + 'static> Memory<C> {
         }
     }
 
-    /// Returns a token that was accepted, if that still holds, and whether it is to be asked about
-    /// anew meanwhile.
+    /// Returns what was decided about a token, if that is still valid, and whether it must be asked about
+    /// again meanwhile.
     #[inline]
-    pub(crate) fn accepted(
+    pub(crate) fn decided(
         &self,
         key: &Digest,
         now: UnixTime,
         term: Term,
-    ) -> Option<(Arc<Verified<C>>, bool)> {
-        self.accepted.find(key, |known| {
+    ) -> Option<(Decided<C>, bool)> {
+        let accepted = self.accepted.find(key, |known| {
             let holds = known.lease.holds(now, term);
-            holds.then(|| (Arc::clone(&known.what), known.lease.is_to_be_renewed(now)))
+            holds.then(|| (Ok(Arc::clone(&known.what)), known.lease.is_to_be_renewed(now)))
+        });
+        accepted.or_else(|| {
+            let holds = |known: &Known<Rejection>| known.lease.holds(now, term);
+            self.refused
+                .find(key, |known| holds(known).then(|| (Err(known.what.clone().into()), false)))
         })
     }
 
-    /// Returns a token that was accepted a while ago, for when its issuer can't be asked.
+    /// Returns a token that was accepted earlier, for when its issuer can't be asked.
     pub(crate) fn stale(
         &self,
         key: &Digest,
@@ -88,11 +98,6 @@ impl<C: Send + Sync + 'static> Memory<C> {
             .find(key, |known| known.lease.holds_stale(now, term).then(|| Arc::clone(&known.what)))
     }
 
-    /// Returns why a token was refused, if that still holds.
-    pub(crate) fn refused(&self, key: &Digest, now: UnixTime, term: Term) -> Option<Rejection> {
-        self.refused.find(key, |known| known.lease.holds(now, term).then(|| known.what.clone()))
-    }
-
     /// Remembers a token that was accepted by an answer of this many bytes, whose application claims
     /// hold this many bytes outside of themselves.
     pub(crate) fn accept(
@@ -101,20 +106,34 @@ impl<C: Send + Sync + 'static> Memory<C> {
         lease: Lease,
         (answer, held): (usize, usize),
         what: &Arc<Verified<C>>,
+        keeping: Keeping<'_>,
     ) {
         if lease.is_empty() {
             return self.forget(key);
         }
         let claims = [answer, what.claims.places_bytes(), CLAIMS_BYTES, size_of::<C>()];
+        let held = held.saturating_add(what.proving_bytes());
         let bytes = claims.into_iter().fold(held, usize::saturating_add);
-        self.accepted.insert(key, bytes, Known { lease, what: Arc::clone(what) });
+        let quota = keeping.quotas.map(|quotas| &quotas.answers);
+        let known = Known { lease, what: Arc::clone(what) };
+        let is_over = |known: &Known<_>| known.lease.is_over(keeping.now);
+        self.accepted.insert(key, bytes, known, quota, is_over);
     }
 
-    /// Remembers that a token was refused, in place of that it was accepted before.
-    pub(crate) fn refuse(&self, key: &Digest, lease: Lease, rejection: &Rejection) {
+    /// Remembers that a token was refused, replacing that it was accepted before.
+    pub(crate) fn refuse(
+        &self,
+        key: &Digest,
+        lease: Lease,
+        rejection: &Rejection,
+        keeping: Keeping<'_>,
+    ) {
         self.accepted.remove(key);
         if !lease.is_empty() {
-            self.refused.insert(key, 0, Known { lease, what: rejection.clone() });
+            let quota = keeping.quotas.map(|quotas| &quotas.denials);
+            let known = Known { lease, what: rejection.clone() };
+            let is_over = |known: &Known<_>| known.lease.is_over(keeping.now);
+            self.refused.insert(key, 0, known, quota, is_over);
         }
     }
 
@@ -122,4 +141,11 @@ impl<C: Send + Sync + 'static> Memory<C> {
         self.accepted.remove(key);
         self.refused.remove(key);
     }
+}
+
+/// When a decision is kept, and within which quotas, if there are several issuers.
+#[derive(Clone, Copy)]
+pub(crate) struct Keeping<'a> {
+    pub(crate) now: UnixTime,
+    pub(crate) quotas: Option<&'a Quotas>,
 }

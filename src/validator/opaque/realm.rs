@@ -1,3 +1,5 @@
+//! What a realm knows about asking its issuer.
+
 use crate::validator::opaque::asked::Asked;
 use crate::validator::realm::Realm;
 use crate::validator::trust::Trust;

@@ -1,3 +1,5 @@
+//! The setters for introspection on both builders.
+
 use crate::introspection::Introspection;
 use crate::validator::builder::ValidatorBuilder;
 use crate::validator::issuers::Issuer;

@@ -1,4 +1,4 @@
-//! Counts that many threads add to.
+//! Counters that many threads add to without contention.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use crate::refusal::{Refusal, RejectionKind, UnavailableReason};
 
 const PARTS: usize = 8;
 
-/// A count to which each thread adds in a cache line of its own, so that they don't wait for each other.
+/// A counter to which each thread adds in a cache line of its own, so that they don't contend.
 #[derive(Debug, Default)]
 pub(crate) struct Spread([Part; PARTS]);
 
@@ -31,14 +31,14 @@ impl Spread {
         }
     }
 
-    /// Returns the count, which begins anew.
+    /// Returns the count, and resets it.
     pub(crate) fn take(&self) -> u64 {
         let sum = self.0.iter().map(|part| part.0.swap(0, Ordering::Relaxed));
         sum.fold(0_i64, i64::saturating_add).try_into().unwrap_or_default()
     }
 }
 
-/// How often each reason came, with one refusal as an example.
+/// How often each reason occurred, with one refusal as an example.
 #[derive(Debug)]
 pub(crate) struct Reasons(Box<[Reason]>);
 
@@ -48,7 +48,7 @@ struct Reason {
     example: Mutex<Option<Refusal>>,
 }
 
-/// What came with one reason.
+/// The count and the example of one reason.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) example: Refusal,
@@ -75,7 +75,7 @@ impl Reasons {
         };
         let reason = self.0.get(at)?;
         let before = reason.count.fetch_add(1, Ordering::Relaxed);
-        // Seldom, and the more seldom the more there are; a caller who is first can't choose it.
+        // Less often the more there are; a caller can't choose to be the one.
         if before & before.saturating_add(1) == 0
             && let Ok(mut example) = reason.example.try_lock()
         {
@@ -84,7 +84,7 @@ impl Reasons {
         Some(before)
     }
 
-    /// Returns what was counted, the commonest reason first. The counts begin anew.
+    /// Returns what was counted, the commonest reason first, and resets the counts.
     pub(crate) fn take(&self) -> Vec<Tally> {
         let taken = self.0.iter().filter_map(|reason| {
             if reason.count.load(Ordering::Relaxed) == 0 {

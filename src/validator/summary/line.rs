@@ -1,4 +1,4 @@
-//! What a summary says.
+//! The text of a summary: the counts, the commonest reasons, and what would help.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -9,19 +9,19 @@ use crate::text::{Span, listed, one_line};
 use crate::transport::printable;
 use crate::validator::summary::counts::Tally;
 
-/// How many reasons are told with what can be done about them.
+/// How many reasons are listed with their remedies.
 const TOLD: usize = 3;
 
-/// How many key sources are told that have no keys.
+/// How many key sources without keys are listed.
 const SOURCES: usize = 3;
 
 /// The most characters of an error and its causes.
 const MAX_ERROR: usize = 500;
 
-/// A smaller difference may be the network's.
+/// A smaller difference may come from the network.
 const NOTABLE_OFFSET: u64 = 5;
 
-/// What came in a period.
+/// The counts of a period.
 #[derive(Debug)]
 pub(crate) struct Period {
     /// By reason, the commonest first.
@@ -30,6 +30,8 @@ pub(crate) struct Period {
     pub(crate) lasted: Duration,
     /// No request was ever accepted.
     pub(crate) never_accepted: bool,
+    /// The log was told that nothing was accepted, and not yet that something is.
+    pub(crate) alarmed: bool,
 }
 
 impl Period {
@@ -43,7 +45,7 @@ impl Period {
         self.accepted == 0 && !self.refused.iter().all(bare)
     }
 
-    /// Returns the line, without a line end, and nothing in it that a caller could forge a line by.
+    /// Returns the line, without a line end or anything with which a caller could forge one.
     pub(crate) fn line(&self, sources: &[&Jwks]) -> String {
         let refused = self.refused();
         let all = refused.saturating_add(self.accepted);
@@ -52,6 +54,7 @@ impl Period {
         match (self.accepted, self.never_accepted) {
             (0, true) => line.push_str(", and none was accepted so far"),
             (0, false) => line.push_str(", and none was accepted"),
+            _ if self.alarmed => line.push_str(", and requests are accepted now"),
             _ => {}
         }
         for Tally { example, count } in self.refused.iter().take(TOLD) {
@@ -71,7 +74,7 @@ impl Period {
     }
 }
 
-/// What the key sources have to do with a refusal.
+/// What the key sources contribute to a refusal.
 struct Context<'a> {
     example: &'a Refusal,
     sources: &'a [&'a Jwks],
@@ -80,11 +83,11 @@ struct Context<'a> {
 impl fmt::Display for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.example {
-            Refusal::Unavailable(_) => {
-                let missing =
-                    self.sources.iter().filter_map(|source| source.trouble()).take(SOURCES);
+            Refusal::Unavailable(unavailable) => {
+                let said = Some(unavailable.reason());
+                let missing = self.sources.iter().filter_map(|source| source.trouble(said));
                 missing
-                    .into_iter()
+                    .take(SOURCES)
                     .try_for_each(|missing| write!(f, "; {}", one_line(&missing, MAX_ERROR)))
             }
             Refusal::Rejection(rejection)
@@ -101,8 +104,13 @@ impl fmt::Display for Context<'_> {
 }
 
 fn clock(source: &Jwks, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(offset) = source.clock_offset() else { return Ok(()) };
     let issuer = printable(source.issuer());
+    let Some(offset) = source.clock_offset() else {
+        if !source.is_fetched() {
+            return Ok(());
+        }
+        return write!(f, "; what the clock of {issuer:?} shows isn't known yet");
+    };
     let by = offset.unsigned_abs();
     if by <= NOTABLE_OFFSET {
         return write!(f, "; the clock of {issuer:?} agrees with this one");

@@ -4,6 +4,9 @@ Its metadata is that of RFC 8414 only, and its issuer has a path. It issues JWT 
 (RFC 9068) for the client-credentials grant, with an array as audience. The client chooses what
 they look like, and how it authenticates; see CLIENTS.
 
+Token exchange (RFC 8693) is a grant of this script's own, which takes an access token of this server. JWT
+bearer (RFC 7523) is Authlib's; it takes assertions that a client has signed, about itself or `alice`.
+
 Environment:
   PORT             the port to listen on; 0, the default, lets the system choose
   STATE_FILE       keeps the keys there, so that a restarted server signs with the same ones
@@ -27,9 +30,10 @@ from pathlib import Path
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"  # plain HTTP, on loopback only
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.oauth2.rfc6749 import ClientMixin, grants
+from authlib.oauth2.rfc6749 import BaseGrant, ClientMixin, TokenEndpointMixin, grants
+from authlib.oauth2.rfc6749.errors import InvalidRequestError, InvalidScopeError
 from authlib.oauth2.rfc6749.util import list_to_scope, scope_to_list
-from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
+from authlib.oauth2.rfc7523 import JWTBearerClientAssertion, JWTBearerGrant
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from authlib.oauth2.rfc9068 import JWTBearerTokenGenerator
 from flask import Flask, Response, abort, jsonify, request
@@ -39,6 +43,10 @@ from werkzeug.serving import make_server
 
 AUDIENCE = "https://api.example"
 SCOPES = ["api:read", "api:write", "api:admin"]
+ALGORITHMS = ["EdDSA", "ES256", "RS256"]
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+GRANTS = ["client_credentials", EXCHANGE, JWTBearerGrant.GRANT_TYPE]
 STATE_FILE = os.environ.get("STATE_FILE")
 
 
@@ -82,7 +90,7 @@ class Client(ClientMixin):
         return method == self.method
 
     def check_grant_type(self, grant_type):
-        return grant_type == "client_credentials"
+        return grant_type in GRANTS
 
 
 AWKWARD = "p%:+/ &=s"  # characters that are often encoded wrongly
@@ -217,6 +225,60 @@ class Grant(grants.ClientCredentialsGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = ["client_secret_basic", "client_secret_post", JWT]
 
 
+class User(str):
+    """A subject, as Authlib's token generators ask for one."""
+
+    def get_user_id(self):
+        return str(self)
+
+
+class Exchange(BaseGrant, TokenEndpointMixin):
+    GRANT_TYPE = EXCHANGE
+    TOKEN_ENDPOINT_AUTH_METHODS = Grant.TOKEN_ENDPOINT_AUTH_METHODS
+
+    def validate_token_request(self):
+        self.request.client = self.authenticate_token_endpoint_client()
+        form = self.request.form
+        if form.get("subject_token_type") != ACCESS_TOKEN:
+            raise InvalidRequestError("only access tokens are exchanged")
+        try:
+            published = KeySet(keys.published)
+            subject = jwt.decode(form["subject_token"], published, algorithms=ALGORITHMS).claims
+            rules = {"iss": {"essential": True, "value": ISSUER}, "exp": {"essential": True}}
+            jwt.JWTClaimsRegistry(**rules).validate(subject)
+        except Exception:
+            raise InvalidRequestError("the subject_token is not acceptable") from None
+        if not set(scope_to_list(form.get("scope", ""))) <= set(SCOPES):
+            raise InvalidScopeError()
+        self.request.user = User(subject["sub"])
+
+    def create_token_response(self):
+        token = self.generate_token(
+            user=self.request.user,
+            scope=self.request.form.get("scope"),
+            grant_type=EXCHANGE,
+            include_refresh_token=False,
+        )
+        return 200, {**token, "issued_token_type": ACCESS_TOKEN}, self.TOKEN_RESPONSE_HEADER
+
+
+class JwtBearer(JWTBearerGrant):
+    def get_audiences(self):
+        return [ISSUER]
+
+    def resolve_issuer_client(self, issuer):
+        return CLIENTS.get(issuer)
+
+    def resolve_client_public_key(self, client):
+        return client.public_key()
+
+    def authenticate_user(self, subject):
+        return User(subject)
+
+    def has_granted_permission(self, client, user):
+        return user in ["alice", client.get_client_id()]
+
+
 app = Flask(__name__)
 counters = {"jwks": 0, "metadata": 0, "token": 0}
 
@@ -230,7 +292,7 @@ def metadata():
         jwks_uri=f"{ISSUER}/jwks",
         scopes_supported=SCOPES,
         response_types_supported=[],
-        grant_types_supported=["client_credentials"],
+        grant_types_supported=GRANTS,
         token_endpoint_auth_methods_supported=[
             "client_secret_basic",
             "client_secret_post",
@@ -278,12 +340,14 @@ ISSUER = f"http://127.0.0.1:{http.port}/tenant"
 server = AuthorizationServer(app, CLIENTS.get, lambda token, request: None)
 server.scopes_supported = SCOPES
 server.register_client_auth_method(JWT, Assertions())
-server.register_grant(Grant)
+for grant in [Grant, Exchange, JwtBearer]:
+    server.register_grant(grant)
 GENERATORS = {client_id: TokenGenerator(ISSUER, client) for client_id, client in CLIENTS.items()}
-server.register_token_generator(
-    "client_credentials",
-    lambda client, **kw: GENERATORS[client.get_client_id()](client=client, **kw),
-)
+for grant_type in GRANTS:
+    server.register_token_generator(
+        grant_type,
+        lambda client, **kw: GENERATORS[client.get_client_id()](client=client, **kw),
+    )
 if os.environ.get("EXIT_WITH_STDIN") == "1":
     threading.Thread(target=exit_with_stdin, daemon=True).start()
 print(json.dumps({"issuer": ISSUER}), flush=True)

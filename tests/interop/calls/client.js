@@ -86,9 +86,10 @@ async function connectCall(transport, name, headers) {
   }
 }
 
-// Over HTTP/2: with HTTP/1.1, a server that answers before it has read the body closes the connection, and
-// Node, if it still writes, reports that in place of the answer.
+// With HTTP/1.1, a server that answers before it has the whole request closes the connection, and Node, if
+// it still writes, reports that in place of the answer: this one reads on.
 const transports = {
+  "connect-http1": createConnectTransport({ baseUrl: base, httpVersion: "1.1" }),
   connect: createConnectTransport({ baseUrl: base, httpVersion: "2" }),
   "connect-json": createConnectTransport({ baseUrl: base, httpVersion: "2", useBinaryFormat: false }),
   "connect-get": createConnectTransport({ baseUrl: base, httpVersion: "2", useHttpGet: true }),
@@ -96,7 +97,7 @@ const transports = {
   "connect-grpc-web": createGrpcWebTransport({ baseUrl: base, httpVersion: "2" }),
 };
 
-const streaming = ["connect-http2", "connect-grpc-web"];
+const streaming = ["connect-http1", "connect-http2", "connect-grpc-web"];
 
 for (const [call, headers] of [
   ["without", {}],
@@ -107,8 +108,6 @@ for (const [call, headers] of [
   }
   for (const [client, transport] of Object.entries(transports)) {
     tell(client, call, await connectCall(transport, "List", headers));
-    // Over HTTP/1.1, a server that answers before it has the whole request closes the connection, and Node
-    // may find that before it reads the answer.
     if (streaming.includes(client)) {
       tell(`${client}-stream`, call, await connectCall(transport, "Watch", headers));
     }

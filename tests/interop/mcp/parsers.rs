@@ -12,14 +12,16 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
+use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest};
 use tower::{Layer as _, Service as _, service_fn};
 use tower_bearer::jwks::Jwks;
-use tower_bearer::mcp::{McpGuardLayer, OperationTable, RequestBody};
+use tower_bearer::mcp::{McpGuardLayer, OperationTable, OperationTableBuilder, RequestBody};
 use tower_bearer::{Access, BearerAuthLayer, Validator};
+use url::Url;
 
 const SET: &str =
     r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
@@ -34,19 +36,21 @@ type Headers = Vec<(&'static str, String)>;
 impl Guarded {
     /// Lets through what is called `safe`, whoever asks.
     fn new(trusts_headers: bool) -> Self {
-        let keys = Jwks::static_set("https://issuer.example", SET).unwrap();
-        let validator = Validator::builder("https://issuer.example", "https://api.example");
-        let auth = BearerAuthLayer::new(validator.keys(keys).build().unwrap());
         let operations = OperationTable::builder(Access::public())
             .tool("safe", Access::public())
             .other_tools(Access::denied())
             .prompt("safe", Access::public())
             .other_prompts(Access::denied())
             .resource_prefix("file:///safe", Access::public())
-            .other_resources(Access::denied())
-            .build()
-            .unwrap();
-        let guard = McpGuardLayer::new(operations).unwrap();
+            .other_resources(Access::denied());
+        Self::by(operations, trusts_headers)
+    }
+
+    fn by(operations: OperationTableBuilder, trusts_headers: bool) -> Self {
+        let keys = Jwks::static_set("https://issuer.example", SET).unwrap();
+        let validator = Validator::builder("https://issuer.example", "https://api.example");
+        let auth = BearerAuthLayer::new(validator.keys(keys).build().unwrap());
+        let guard = McpGuardLayer::new(operations.build().unwrap()).unwrap();
         let guard = if trusts_headers { guard.dangerous_trust_headers() } else { guard };
         let through = Arc::new(Mutex::new(None));
         let seen = Arc::clone(&through);
@@ -317,4 +321,164 @@ fn mc21_fields_decide_only_where_rmcp_checks_them() {
     result.unwrap();
     // By chance there are some 170 and 20.
     assert!(passed.get() > 60 && by_fields.get() > 2, "{passed:?} {by_fields:?}");
+}
+
+/// Parts of which URIs are made that readers could read differently.
+const SCHEMES: &[&str] =
+    &["file", "file", "FILE", "https", "https", "HTTPS", "http", "db", "db", "Db", "d%62"];
+const SLASHES: &[&str] =
+    &["://", "://", "://", ":", ":/", ":///", ":////", ":%2f/", ":\\\\", "://\t"];
+const USERS: &[&str] = &[
+    "",
+    "",
+    "",
+    "u@",
+    "u:p@",
+    "safe.example@",
+    "safe@",
+    "safe?@",
+    "safe#@",
+    "safe%2f@",
+    "a@safe@",
+];
+const HOSTS: &[&str] = &[
+    "",
+    "safe",
+    "secret",
+    "safe.example",
+    "secret.example",
+    "Secret.example",
+    "secret%2eexample",
+    "secret.example.",
+    "s\u{ff45}cret.example",
+    "localhost",
+    "10.0.0.1",
+    "10.1",
+    "0xa.1",
+    "167772161",
+    "safe.example\\",
+    "safe%40secret",
+];
+const PORTS: &[&str] = &["", "", "", ":", ":443", ":0443", ":80", ":8443", ":x"];
+const SEGMENTS: &[&str] = &[
+    "a",
+    "a",
+    "safe",
+    "safe",
+    "secret",
+    "secret",
+    "..",
+    ".",
+    "",
+    "%2e%2e",
+    ".%2E",
+    "%252e%252e",
+    "%2e",
+    "s%61fe",
+    "secre%74",
+    "SECRET",
+    "x?",
+    "x#",
+    "?",
+    "#",
+    "..?",
+    ".#",
+    "x%3f",
+    "a%2fb",
+    "a%2f..",
+    "%2f",
+    "..;",
+    "a;x",
+    "c|",
+    "c:",
+    "\\",
+    "..\\",
+    " ",
+    "\t..",
+    ".\n.",
+];
+
+fn uri() -> impl Strategy<Value = String> {
+    let authority = (select(USERS), select(HOSTS), select(PORTS));
+    let path = proptest::collection::vec(select(SEGMENTS), 0..6);
+    (select(SCHEMES), select(SLASHES), authority, path).prop_map(
+        |(scheme, slashes, (user, host, port), path)| {
+            let path: String = path.iter().map(|segment| format!("/{segment}")).collect();
+            format!("{scheme}{slashes}{user}{host}{port}{path}")
+        },
+    )
+}
+
+/// Where `url`, which reads as browsers do, finds a URI: its scheme and host, its port, and its path's
+/// segments.
+fn as_url_reads_it(uri: &str) -> Option<(String, Option<u16>, Vec<String>)> {
+    let url = Url::parse(uri).ok()?;
+    let host = url.host_str().unwrap_or_default().to_ascii_lowercase();
+    let decoded = |it: &str| percent_decode_str(it).decode_utf8_lossy().into_owned();
+    let segments = url.path().split('/').filter(|it| !it.is_empty()).map(decoded).collect();
+    Some((format!("{} {}", url.scheme(), decoded(&host)), url.port_or_known_default(), segments))
+}
+
+fn is_within(uri: &str, prefixes: &[&str]) -> bool {
+    as_url_reads_it(uri).is_some_and(|(host, port, path)| {
+        prefixes.iter().any(|prefix| {
+            let (of_prefix, its_port, segments) = as_url_reads_it(prefix).unwrap();
+            // A prefix that ends with a host is for all of its ports.
+            let is_port = segments.is_empty() || its_port == port;
+            of_prefix == host && is_port && path.starts_with(&segments)
+        })
+    })
+}
+
+// MC20: what passes as a resource of one place is none of another's for `url`.
+#[test]
+fn mc20_a_uri_that_passes_is_read_by_url_as_the_guard_reads_it() {
+    const SAFE: &[&str] = &[
+        "file:///safe",
+        "https://safe.example/a",
+        "https://10.0.0.1",
+        "db://safe/a",
+        "db://secret",
+    ];
+    const SECRET: &[&str] =
+        &["file:///secret", "https://secret.example", "https://10.0.0.1/a", "db://secret/a"];
+    let table = || OperationTable::builder(Access::public());
+    let allowing = SAFE
+        .iter()
+        .fold(table(), |table, prefix| table.resource_prefix(*prefix, Access::public()))
+        .other_resources(Access::denied());
+    let denying = SECRET
+        .iter()
+        .fold(table(), |table, prefix| table.resource_prefix(*prefix, Access::denied()));
+    let (allowing, denying) =
+        (Mutex::new(Guarded::by(allowing, false)), Mutex::new(Guarded::by(denying, false)));
+    let counts = [const { Cell::new(0) }; 4];
+    let count = |at: usize| counts[at].set(counts[at].get() + 1);
+    let result = runner().run(&uri(), |uri| {
+        let params = serde_json::json!({ "uri": uri });
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{params}}}"#);
+        let passes = |guarded: &Mutex<Guarded>| {
+            let body = body.clone().into_bytes();
+            (guarded.lock().unwrap().send)(body, Vec::new()).is_some()
+        };
+        let (is_allowed, is_secret) = (passes(&allowing), is_within(&uri, SECRET));
+        if is_allowed {
+            count(0);
+            prop_assert!(Url::parse(&uri).is_err() || is_within(&uri, SAFE), "{:?}", uri);
+        }
+        if passes(&denying) {
+            count(1);
+            prop_assert!(!is_secret, "{:?}", uri);
+        } else if is_secret {
+            count(2);
+        }
+        if is_within(&uri, SAFE) && !is_allowed {
+            count(3);
+        }
+        Ok(())
+    });
+    result.unwrap();
+    // Or nothing was shown.
+    assert!(counts.iter().all(|it| it.get() > 5), "{counts:?}");
 }

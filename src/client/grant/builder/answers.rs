@@ -1,12 +1,15 @@
+//! Settings for servers whose answers deviate from RFC 6749 §5.1.
+
 use crate::client::grant::builder::GrantBuilder;
 
-/// What answers of servers that deviate from RFC 6749 §5.1 are accepted.
+/// Which answers are accepted that deviate from RFC 6749 §5.1.
 impl GrantBuilder {
     /// Accepts tokens of another `token_type` besides `Bearer`, and sends them as bearer tokens; may be
     /// called for several. Letter case makes no difference.
     ///
-    /// Apigee says `BearerToken`, and eBay `Application Access Token`. A type that needs more than the
-    /// token to be sent, such as `DPoP`, is refused when the grant is built.
+    /// Apigee sends `BearerToken`, and eBay `Application Access Token`. A type that needs more than the
+    /// token to be sent, such as `DPoP`, is refused when the grant is built: `DPoP` is what
+    /// `GrantBuilder::dpop` is for (feature `dpop`).
     pub fn accept_token_type(mut self, token_type: &str) -> Self {
         self.answers.token_types.push(token_type.to_ascii_lowercase());
         self
@@ -19,7 +22,7 @@ impl GrantBuilder {
         self
     }
 
-    /// Accepts a token with status 201. By default only 200 is one that grants a token (RFC 6749
+    /// Accepts a token with status 201. By default only a response with 200 grants a token (RFC 6749
     /// §5.1).
     pub fn accept_created(mut self) -> Self {
         self.answers.created = true;

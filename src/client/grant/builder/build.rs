@@ -1,11 +1,13 @@
-//! Whether a grant can be what it is set to.
+//! Checks the settings of a grant against each other, and builds it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::dpop::Dpop;
 use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::builder::parameters::check_token_type;
 use crate::client::grant::definition::{Definition, Grant, Server};
+use crate::client::grant::kind::Kind;
 use crate::client::grant::party::Party;
 use crate::digest::Parts;
 use crate::error::{ConfigError, within};
@@ -24,7 +26,7 @@ impl GrantBuilder {
     ///
     /// # Errors
     ///
-    /// If an address, a scope, a parameter or the way of authentication can't be what it is set to.
+    /// If an address, a scope, a parameter or the way of authentication isn't valid.
     pub fn build(mut self) -> Result<Grant, ConfigError> {
         within("default_lifetime", self.default_lifetime, SECOND..=MONTH)?;
         if self.tenant.as_deref() == Some("") {
@@ -32,7 +34,18 @@ impl GrantBuilder {
         }
         let server = self.server()?;
         self.auth.check().map_err(ConfigError::new)?;
-        let needs_issuer = self.auth.assertion().is_some_and(|it| it.needs_issuer());
+        if self.auth.is_none() && matches!(self.kind, Kind::ClientCredentials) {
+            return Err(ConfigError::new(
+                "client credentials need a client that authenticates (RFC 6749 section 4.4): choose \
+                 another way than ClientAuth::none",
+            ));
+        }
+        let signed = self.kind.signed();
+        if let Some(assertion) = signed {
+            assertion.check(false).map_err(ConfigError::new)?;
+        }
+        let mut assertions = self.auth.assertion().into_iter().chain(signed);
+        let needs_issuer = assertions.any(|it| it.needs_issuer());
         if needs_issuer && matches!(server, Server::Endpoint { issuer: None, .. }) {
             return Err(ConfigError::new(
                 "an assertion's audience is the issuer: name it with .issuer(\"…\"), or choose \
@@ -49,28 +62,55 @@ impl GrantBuilder {
         }
         self.answers.token_types.sort_unstable();
         self.answers.token_types.dedup();
+        let dpop = self.bind()?;
         let (distinction, tenant) = self.digests();
-        let secret = self.auth.source().map(|source| source.identity());
-        let key = Parts::new("grant").part(distinction).part(secret.unwrap_or_default()).finish();
+        let key = Parts::new("grant").part(distinction).part(self.auth.identity());
+        let key = key.part(dpop.as_ref().map(Dpop::identity).unwrap_or_default());
+        let key = key.part(self.kind.identity()).finish();
         let party = Arc::new(self.party());
         let by_certificate = self.certificate_bound || self.auth.is_by_certificate();
-        Ok(Grant(Arc::new(Definition {
+        Ok(Grant::new(Definition {
             server,
             party,
             auth: self.auth,
             scopes,
             resources: self.resources,
-            audience: self.audiences.pop(),
+            audiences: self.audiences,
+            kind: self.kind,
+            wider_scope: self.wider_scope,
             parameters: self.parameters,
             all_scopes_required: self.all_scopes_required,
             default_lifetime: self.default_lifetime,
             bounded_by_jwt: self.bounded_by_jwt,
             by_certificate,
+            root_endpoint: self.root_endpoint,
             answers: self.answers,
+            dpop,
             distinction,
             key,
             tenant,
-        })))
+        }))
+    }
+
+    /// Checks the DPoP key, and creates the binding of the tokens to it.
+    fn bind(&mut self) -> Result<Option<Dpop>, ConfigError> {
+        #[cfg(feature = "dpop")]
+        match self.dpop.take() {
+            Some(key) => {
+                let registration = Parts::new("registration").part(&self.address);
+                key.check(registration.part(self.auth.client_id()).finish())?;
+                self.answers.proved = true;
+                return Ok(Some(Dpop::new(key)));
+            }
+            None if self.answers.bearer_for_proof => {
+                return Err(ConfigError::new(
+                    "without .dpop(…), every token is a bearer token: leave \
+                     .dangerous_accept_bearer() out",
+                ));
+            }
+            None => {}
+        }
+        Ok(None)
     }
 
     fn party(&self) -> Party {
@@ -110,7 +150,7 @@ impl GrantBuilder {
         }
         if self.issuer.is_some() {
             return Err(ConfigError::new(
-                "the issuer is what the grant is discovered from: leave .issuer(…) out",
+                "the grant is discovered from its issuer already: leave .issuer(…) out",
             ));
         }
         Ok(Server::Issuer { uri, issuer: self.address.clone() })
@@ -145,7 +185,7 @@ mod tests {
     // E5
     #[test]
     fn e5_whatever_differs_makes_another_key() {
-        use crate::credentials::authentication::BasicEncoding;
+        use crate::credentials::basic::BasicEncoding;
         let endpoint = |url, auth| Grant::endpoint(url, auth);
         let url = "https://as.example/token";
         let different = [
@@ -207,7 +247,7 @@ mod tests {
         let one = builder().scope("a b").resource("x:1").resource("y:2").parameter("p", "1");
         let two = builder().scope("b").scope("a a").resource("y:2").resource("x:1").resource("x:1");
         assert_eq!(key(one.parameter("q", "2")), key(two.parameter("q", "2").parameter("p", "1")));
-        // T5: empty values are as good as none.
+        // T5: empty values count as absent.
         assert_eq!(key(builder()), key(builder().scope("").audience("").parameter("p", "")));
     }
 
@@ -251,7 +291,7 @@ mod tests {
         assert!(discover("https://as.example/realms/a/").build().is_ok());
     }
 
-    // L1: an address that was put together wrongly may hold a password.
+    // L1: a malformed address may contain a password.
     #[test]
     fn l1_addresses_are_shown_without_passwords_and_queries() {
         for url in ["https://me:canary@as.example/token", "https://me:can#ary@as.example/canary"] {
@@ -338,7 +378,7 @@ mod tests {
             ]),
             key(Grant::endpoint(endpoint, basic()).issuer(issuer))
         );
-        // Empty ones are none.
+        // Empty values count as absent.
         assert_eq!(
             of_vars(&[
                 ("OAUTH_TOKEN_ENDPOINT", "https://as.example/token"),

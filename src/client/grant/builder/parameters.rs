@@ -1,10 +1,10 @@
-//! What may be asked for.
+//! Checks the parameters of a token request: resources, audiences, additional parameters and token types.
 
 use crate::client::grant::builder::GrantBuilder;
 use crate::error::ConfigError;
 
-/// What RFC 6749 and its extensions give a meaning to; these have setters of their own.
-pub(crate) const RESERVED: [&str; 9] = [
+/// Parameters that RFC 6749 and its extensions define, and that have setters of their own.
+pub(crate) const RESERVED: [&str; 14] = [
     "grant_type",
     "scope",
     "client_id",
@@ -14,6 +14,11 @@ pub(crate) const RESERVED: [&str; 9] = [
     "resource",
     "audience",
     "assertion",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
 ];
 
 impl GrantBuilder {
@@ -34,14 +39,17 @@ impl GrantBuilder {
         }
         self.audiences.retain(|audience| !audience.is_empty());
         self.audiences.dedup();
-        if self.audiences.len() > 1 {
-            return Err(ConfigError::new("only one audience can be asked for"));
+        // Only RFC 8693 §2.1 allows several.
+        if self.audiences.len() > 1 && self.kind.exchange().is_none() {
+            return Err(ConfigError::new(
+                "only a token exchange can ask for more than one audience",
+            ));
         }
         self.parameters.retain(|(_, value)| !value.is_empty());
         for (at, (name, _)) in self.parameters.iter().enumerate() {
             if RESERVED.contains(&name.as_str()) || name.is_empty() {
                 return Err(ConfigError::new(format!(
-                    "the parameter {name:?} can't be set in this way: use its own method"
+                    "the parameter {name:?} can't be set by .parameter(…): use its own method"
                 )));
             }
             if self.parameters.iter().take(at).any(|(earlier, _)| earlier == name) {
@@ -52,7 +60,7 @@ impl GrantBuilder {
     }
 }
 
-/// Refuses types whose tokens aren't sent as bearer tokens.
+/// Refuses token types that can't be sent as bearer tokens.
 pub(crate) fn check_token_type(token_type: &str) -> Result<(), ConfigError> {
     if token_type.is_empty() {
         return Err(ConfigError::new(
@@ -65,4 +73,32 @@ pub(crate) fn check_token_type(token_type: &str) -> Result<(), ConfigError> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::clock::UnixTime;
+    use crate::credentials::audience::Recipient;
+    use crate::credentials::authentication::ClientAuth;
+
+    #[test]
+    fn what_a_client_authenticates_with_is_reserved() {
+        let issuer = Some("https://as.example");
+        let recipient = Recipient { issuer, token_endpoint: "https://as.example/token" };
+        let mut sent = Vec::new();
+        for (client, known) in ClientAuth::one_of_each() {
+            let proof =
+                client.prove(Some(&known), recipient, UnixTime::from_secs(0), Duration::ZERO);
+            let proof = proof.now_or_never().unwrap().unwrap();
+            sent.extend(proof.parameters.iter().map(|parameter| parameter.pair().0.to_owned()));
+        }
+        let open: Vec<_> = sent.iter().filter(|name| !RESERVED.contains(&name.as_str())).collect();
+        assert!(sent.len() > open.len());
+        assert!(open.is_empty(), "parameters may set what the client authenticates with: {open:?}");
+    }
 }

@@ -1,3 +1,5 @@
+//! A token store in Redis or Valkey.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,86 +11,76 @@ use crate::client::shared::store::{StoreError, StoreErrorKind, StoreFuture, Toke
 use crate::digest::{hex, random};
 use crate::error::ConfigError;
 use crate::redis_link::{
-    COMMAND_FORBIDDEN, Failure, FailureKind, Link, MAX_VALUE, RedisTarget, User, ask, millis,
+    COMMAND_FORBIDDEN, Failure, FailureKind, MAX_VALUE, Redis, Servers, User, ask, keys_for_each,
+    millis,
 };
 
 /// How long each step of [`RedisStore::check`] may take.
 const CHECK: Duration = Duration::from_secs(5);
 
-/// Deletes a key only if it has this value, in one step. It is sent whole each time: Redis knows it
-/// again, and a Redis that was restarted doesn't have to be taught it.
+/// Deletes a key only if it has this value, atomically. The whole script is sent each time: Redis caches it,
+/// and a Redis that was restarted needs no `SCRIPT LOAD`.
 const DELETE_IF: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 /// A cache in Redis (or Valkey), which several processes share.
 ///
-/// One connection, made when it is first needed, carries all requests. When it fails it is made
-/// anew, after a pause of 100 milliseconds that doubles up to a second while the failures go on;
-/// until then every request fails at once. So a Redis that is slow or gone costs each request at
-/// most the [timeout](Self::timeout) and most requests nothing, and one that is there again is in
-/// use a second later. Nothing is sent twice, and an empty value is none.
+/// [`Redis`] sets the address, and describes how connections are kept up. A Redis that is slow or down delays
+/// a request by at most the [timeout](Self::timeout), and most requests not at all; once it is up again, it is
+/// used within a second. No command is sent twice, and an empty value counts as no value.
 ///
-/// The Redis may be one server, a primary behind a name that follows a failover, or a proxy; not a
-/// cluster's node, which answers for its own keys only. The commands are `GETRANGE`, `SET`, `EVAL`
-/// and, from within the script, `GET` and `DEL`. Set its `maxmemory-policy` to an `allkeys-…` one:
-/// with the default, a full Redis takes no more tokens until some have expired.
+/// Each command is about one key. The commands are `GETRANGE`, `SET`, `EVAL` and, from within the script,
+/// `GET` and `DEL`. Set its `maxmemory-policy` to an `allkeys-…` one: with the default, a full Redis stores
+/// no more tokens until some have expired.
 ///
 /// # Examples
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use tower_bearer::client::RedisStore;
+/// use tower_bearer::client::{Redis, RedisStore};
 ///
-/// let store = RedisStore::new("rediss://:secret@cache.example:6379/0")?
+/// let one = RedisStore::new("rediss://:secret@cache.example:6379/0")?
 ///     .timeout(Duration::from_millis(100));
+/// let sentinels = ["rediss://sentinel-0.example", "rediss://sentinel-1.example"];
+/// let followed = RedisStore::new(Redis::sentinel("mymaster", sentinels))?;
 /// # Ok::<(), tower_bearer::ConfigError>(())
 /// ```
 #[derive(Clone)]
 pub struct RedisStore {
-    link: Arc<Link>,
+    servers: Servers,
     timeout: Duration,
     prefix: Arc<str>,
 }
 
 impl RedisStore {
-    /// Creates a store from a URL, without connecting.
-    ///
-    /// The URL is `redis://[[user]:password@]host[:port][/database]`, `rediss://…` with TLS, or
-    /// `redis+unix:///path/to/socket[?db=…&user=…&pass=…]`; `valkey` may stand for `redis`. TLS
-    /// trusts the system's certificates, and always checks the server's.
+    /// Creates a store from a URL or a [`Redis`], without connecting. TLS trusts the system's
+    /// certificates if no others are set, and always checks the server's.
     ///
     /// # Errors
     ///
-    /// If the URL is not one of these, has a fragment (`#insecure` among them) or an unknown
-    /// parameter, or if it asks for TLS and there is no provider of it. The error repeats nothing of
-    /// the URL.
-    pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let link = Link::new(RedisTarget::parse(url)?, User::TokenCache);
-        Ok(Self { link, timeout: Duration::from_millis(150), prefix: "".into() })
+    /// If a URL can't be read, has a fragment (`#insecure` among them) or an unknown parameter; if URLs
+    /// or settings don't fit together; if a certificate can't be used; or if it asks for TLS and there is
+    /// no provider of it. The error repeats nothing of a URL.
+    pub fn new(redis: impl Into<Redis>) -> Result<Self, ConfigError> {
+        let redis = redis.into();
+        let prefix = redis.prefix();
+        let servers = redis.open(User::TokenCache)?;
+        Ok(Self { servers, timeout: Duration::from_millis(150), prefix })
     }
 
     /// Sets how long a request may take, the wait for a connection included. It is 150 milliseconds
-    /// if not set. A token client waits for 200 milliseconds at most.
+    /// by default. A token client waits for 200 milliseconds at most.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets a prefix for all keys, such as `app:` if the Redis ACL permits `~app:*`. The default is
-    /// no prefix; the token client's keys begin with `tower-bearer:`.
-    ///
-    /// Processes that share tokens have the same prefix.
-    #[must_use]
-    pub fn key_prefix(mut self, prefix: &str) -> Self {
-        self.prefix = prefix.into();
-        self
-    }
-
     /// Runs each operation of a token client once, on a separate key, so that a service can fail at
-    /// start if the cache is unusable. Each of its steps may take 5 seconds.
+    /// start if the cache is unusable. Each of its steps may take 5 seconds. In a cluster, it does so at
+    /// each server that has slots, and each slot must be assigned to a server.
     ///
-    /// A token client gets on without its store, so no start needs to call this.
+    /// A token client works without its store, so calling this is optional.
     ///
     /// # Errors
     ///
@@ -98,44 +90,44 @@ impl RedisStore {
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_bearer::client::RedisStore;
+    /// use tower_bearer::client::{Redis, RedisStore};
     ///
-    /// let store = RedisStore::new("redis://svc:secret@cache.example")?.key_prefix("app:");
+    /// let redis = Redis::server("redis://svc:secret@cache.example").key_prefix("app:");
+    /// let store = RedisStore::new(redis)?;
     /// store.check().await?;
     /// # Ok(())
     /// # }
     /// ```
     pub async fn check(&self) -> Result<(), StoreError> {
-        let name = random::<16>().map_err(|_| StoreError::new(StoreErrorKind::Other))?;
-        let key = format!("tower-bearer:check:{}", hex(&name));
+        let name = || Some(format!("tower-bearer:check:{}", hex(&random::<16>().ok()?)));
+        let keys = keys_for_each(&self.servers, &self.prefix, CHECK, name).await.map_err(error)?;
+        if keys.is_empty() {
+            return Err(StoreError::new(StoreErrorKind::Other));
+        }
+        for key in keys {
+            self.check_with(&key).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_with(&self, key: &str) -> Result<(), StoreError> {
         let patient = Self { timeout: CHECK, ..self.clone() };
         let life = CHECK.saturating_mul(2);
-        let taken = patient.lock(&key, "check", life).await?;
-        patient.put(&key, b"check".to_vec(), life).await?;
-        let found = patient.get(&key).await?;
-        patient.remove(&key, b"check").await?;
-        let left = patient.get(&key).await?;
+        let taken = patient.lock(key, "check", life).await?;
+        patient.put(key, b"check".to_vec(), life).await?;
+        let found = patient.get(key).await?;
+        patient.remove(key, b"check").await?;
+        let left = patient.get(key).await?;
         if taken && found.as_deref() == Some(b"check") && left.is_none() {
             return Ok(());
         }
-        let why = Reason("the Redis doesn't keep what it is given".into());
+        let why = Reason("the Redis doesn't return the value that was stored".into());
         Err(StoreError::new(StoreErrorKind::Other).with_source(why))
     }
 
-    /// Trusts the certificates in this PEM instead of the system's, for a Redis with a certificate
-    /// of a private authority.
-    ///
-    /// # Errors
-    ///
-    /// If there is no certificate in it, or the URL doesn't ask for TLS.
-    pub fn root_certificates(mut self, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        self.link = self.link.with_roots(pem.as_ref())?;
-        Ok(self)
-    }
-
-    /// Sends a command once, and has its answer in time or not at all.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        ask(&self.link, command, self.timeout).await.map_err(error)
+    /// Sends a command about the key of this name once, and returns its answer or, in time, an error.
+    async fn ask<T: FromRedisValue>(&self, name: &str, command: &Cmd) -> Result<T, StoreError> {
+        ask(&self.servers, name, command, self.timeout).await.map_err(error)
     }
 
     fn name(&self, key: &str) -> String {
@@ -143,8 +135,10 @@ impl RedisStore {
     }
 
     async fn delete_if(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        let _how_many: u64 =
-            self.ask(cmd("EVAL").arg(DELETE_IF).arg(1).arg(self.name(key)).arg(value)).await?;
+        let name = self.name(key);
+        let mut command = cmd("EVAL");
+        command.arg(DELETE_IF).arg(1).arg(&name).arg(value);
+        let _how_many: u64 = self.ask(&name, &command).await?;
         Ok(())
     }
 }
@@ -152,11 +146,13 @@ impl RedisStore {
 impl TokenStore for RedisStore {
     fn get<'a>(&'a self, key: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
         Box::pin(async move {
-            // One byte more than there may be tells what is too large from what just fits.
-            let value: Vec<u8> =
-                self.ask(cmd("GETRANGE").arg(self.name(key)).arg(0).arg(MAX_VALUE)).await?;
+            let name = self.name(key);
+            let mut command = cmd("GETRANGE");
+            // One byte more than the limit distinguishes values that are too large.
+            command.arg(&name).arg(0).arg(MAX_VALUE);
+            let value: Vec<u8> = self.ask(&name, &command).await?;
             match value.len() {
-                // What Redis says of a key that isn't there.
+                // Redis returns this for a key that doesn't exist.
                 0 => Ok(None),
                 1..=MAX_VALUE => Ok(Some(value)),
                 _ => Err(StoreError::new(StoreErrorKind::Other)),
@@ -169,10 +165,10 @@ impl TokenStore for RedisStore {
             if value.len() > MAX_VALUE {
                 return Err(StoreError::new(StoreErrorKind::Other));
             }
-            match self
-                .ask(cmd("SET").arg(self.name(key)).arg(value).arg("PX").arg(millis(ttl)))
-                .await?
-            {
+            let name = self.name(key);
+            let mut command = cmd("SET");
+            command.arg(&name).arg(value).arg("PX").arg(millis(ttl));
+            match self.ask(&name, &command).await? {
                 Value::Okay => Ok(()),
                 _ => Err(StoreError::new(StoreErrorKind::Other)),
             }
@@ -185,8 +181,10 @@ impl TokenStore for RedisStore {
 
     fn lock<'a>(&'a self, key: &'a str, owner: &'a str, ttl: Duration) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            self.ask(cmd("SET").arg(self.name(key)).arg(owner).arg("NX").arg("PX").arg(millis(ttl)))
-                .await
+            let name = self.name(key);
+            let mut command = cmd("SET");
+            command.arg(&name).arg(owner).arg("NX").arg("PX").arg(millis(ttl));
+            self.ask(&name, &command).await
         })
     }
 
@@ -207,7 +205,10 @@ fn error(failure: Failure) -> StoreError {
         FailureKind::Other => StoreErrorKind::Other,
     };
     let why = match failure.why {
-        COMMAND_FORBIDDEN => "the ACL of the Redis must permit GETRANGE, SET, EVAL, GET and DEL",
+        COMMAND_FORBIDDEN => {
+            "the ACL of the Redis must permit GETRANGE, SET, EVAL, GET and DEL, and in a cluster \
+             CLUSTER SLOTS and ASKING"
+        }
         why => why,
     };
     StoreError::new(kind).with_source(Reason(why.into()))
@@ -216,7 +217,7 @@ fn error(failure: Failure) -> StoreError {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("target", self.link.target())
+            .field("target", &self.servers)
             .field("timeout", &self.timeout)
             .field("key_prefix", &self.prefix)
             .finish_non_exhaustive()

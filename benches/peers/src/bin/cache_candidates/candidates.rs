@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use foldhash::fast::RandomState;
 
 use crate::draft::{Entry, Locked, Swapped};
-use crate::table::Table;
+use crate::generations::Clear;
+use crate::validator::table::Table;
 
 const SHARDS: usize = 64;
 
@@ -106,7 +106,7 @@ impl Cache for Table<Arc<Claims>> {
     }
 
     fn insert(&self, token: &[u8], claims: Claims) {
-        self.insert(token, size_of::<Claims>(), Arc::new(claims));
+        self.insert(token, size_of::<Claims>(), Arc::new(claims), None, |_| false);
     }
 }
 
@@ -319,54 +319,5 @@ impl Cache for Papaya {
 impl Clear for Papaya {
     fn clear(&self) {
         self.pin().clear();
-    }
-}
-
-pub trait Clear {
-    fn clear(&self);
-}
-
-/// The least code that bounds a map: a young and an old generation. What is found in the old one
-/// moves to the young one; when that is full, the old one is emptied and they change places.
-pub struct Generations<M> {
-    maps: [M; 2],
-    young: AtomicUsize,
-    inserted: AtomicUsize,
-    each: usize,
-}
-
-impl<M> Generations<M> {
-    pub fn new(each: usize, map: impl Fn() -> M) -> Self {
-        Self {
-            maps: [map(), map()],
-            young: AtomicUsize::new(0),
-            inserted: AtomicUsize::new(0),
-            each,
-        }
-    }
-}
-
-impl<M: Cache<Hit = Arc<Claims>> + Clear> Cache for Generations<M> {
-    shares_claims!();
-
-    fn get(&self, token: &[u8]) -> Option<Arc<Claims>> {
-        let young = self.young.load(Relaxed);
-        if let Some(claims) = self.maps[young].get(token) {
-            return Some(claims);
-        }
-        let claims = self.maps[1 - young].get(token)?;
-        self.insert(token, Claims::clone(&claims));
-        Some(claims)
-    }
-
-    fn insert(&self, token: &[u8], claims: Claims) {
-        let mut young = self.young.load(Relaxed);
-        if self.inserted.fetch_add(1, Relaxed) + 1 == self.each {
-            young = 1 - young;
-            self.maps[young].clear();
-            self.young.store(young, Relaxed);
-            self.inserted.store(0, Relaxed);
-        }
-        self.maps[young].insert(token, claims);
     }
 }

@@ -1,0 +1,194 @@
+//! Tokens on behalf of callers: fetched by exchange or assertion, and cached for each caller's token.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::client::grant::builder::GrantBuilder;
+use crate::client::grant::definition::{Caller, Grant};
+use crate::client::grant::error::{TokenError, TokenErrorKind};
+use crate::client::grant::kind::OnBehalfOf;
+use crate::client::grant::on_behalf_error::{OnBehalfError, is_about_client};
+use crate::client::tokens::client::TokenClient;
+use crate::client::tokens::core::Core;
+use crate::client::tokens::failed::BRIEF;
+use crate::client::tokens::subjects::Subjects;
+use crate::client::tokens::token::Token;
+use crate::client::tokens::wait;
+use crate::clock::monotonic;
+use crate::error::ConfigError;
+use crate::telemetry::count;
+use crate::token::CallerToken;
+
+/// The default of how many callers' tokens are remembered.
+const CAPACITY: usize = 10_000;
+
+/// Gets tokens for one target on behalf of callers: by an exchange of their tokens (RFC 8693), or with
+/// them as assertions (RFC 7523).
+///
+/// A token that was obtained for a caller's token is used only for requests with that very token, and only
+/// while both are valid. It is fetched once however many such requests wait. The caller's token is sent to the
+/// authorization server of the grant and nowhere else, and the token in return is never replaced by one that
+/// the service has for itself. Clones share the cache.
+///
+/// A refusal is cached for five seconds: one that is about the caller for that caller, and one that is about
+/// this client (its secret or its permissions) for all callers.
+///
+/// ```
+/// # #[cfg(feature = "axum")]
+/// # fn example(validator: tower_bearer::Validator) -> Result<(), tower_bearer::ConfigError> {
+/// use axum::{Router, extract::State, routing::get};
+/// use tower_bearer::BearerAuthLayer;
+/// use tower_bearer::client::{ClientAuth, Grant, OnBehalf, OnBehalfOf, TokenExchange};
+/// use tower_bearer::middleware::{Authorized, TokenRejection};
+///
+/// let orders = Grant::discover("https://issuer.example", ClientAuth::basic("shop", "s3cret"))
+///     .audience("orders")
+///     .scope("orders:read")
+///     .on_behalf(OnBehalfOf::token_exchange(TokenExchange::new()))?;
+///
+/// async fn list(
+///     State(orders): State<OnBehalf>,
+///     caller: Authorized,
+/// ) -> Result<String, TokenRejection> {
+///     let token = caller.on_behalf(&orders).await?; // answers 401, 403 or 503 if there is none
+///     // … a request with `token.header_value()` to the one service that it is for.
+/// #   let _ = token;
+///     Ok("orders".into())
+/// }
+///
+/// let app: Router = Router::new()
+///     .route("/orders", get(list))
+///     .layer(BearerAuthLayer::new(validator).keep_for_exchange())
+///     .with_state(orders);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct OnBehalf {
+    core: Arc<Core>,
+    grant: Grant,
+    subjects: Arc<Subjects>,
+    /// The refusal that applies to all callers, and until when.
+    refused: Arc<Mutex<Option<(TokenError, Instant)>>>,
+}
+
+impl OnBehalf {
+    /// Sets how many callers' tokens are remembered, at least one; 10,000 by default. Least recently used
+    /// entries are evicted. Tokens that were fetched before this call are discarded.
+    #[must_use]
+    pub fn capacity(self, callers: usize) -> Self {
+        Self { subjects: Arc::new(Subjects::new(callers.max(1))), ..self }
+    }
+
+    /// Returns a token on behalf of the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`OnBehalfError::CallerRefused`], [`Forbidden`](OnBehalfError::Forbidden) or
+    /// [`Unavailable`](OnBehalfError::Unavailable), whose [`status`](OnBehalfError::status) is the status to
+    /// answer with.
+    pub async fn token(&self, caller: &CallerToken) -> Result<Token, OnBehalfError> {
+        let (digest, now) = (caller.digest(), monotonic());
+        let since = now.saturating_duration_since(self.core.started);
+        if let Some(token) = self.subjects.fresh(digest, since, now) {
+            count!("tower_bearer_client_cache_hits_total", "cache" => "l1");
+            return Ok(token);
+        }
+        self.fetch(caller, since, now)
+            .await
+            .map_err(|error| OnBehalfError::from(error.about(self.grant.party())))
+    }
+
+    #[cold]
+    async fn fetch(
+        &self,
+        caller: &CallerToken,
+        since: Duration,
+        now: Instant,
+    ) -> Result<Token, TokenError> {
+        // A handler may have kept the caller's token for a while.
+        let expires = caller.expires_at();
+        if expires.is_some_and(|expires| expires <= self.core.clock.now()) {
+            return Err(TokenError::new(TokenErrorKind::CallerExpired));
+        }
+        if let Some(error) = self.refused(now) {
+            return Err(error);
+        }
+        let entry = self.subjects.entry(caller.digest(), since);
+        let grant = self.grant.for_caller(Caller::new(&self.grant, caller));
+        let token = wait::token(&self.core, &grant, &entry, None, None).await;
+        if let Err(error) = &token
+            && is_about_client(error)
+        {
+            let until = monotonic().checked_add(BRIEF);
+            *self.lock() = until.map(|until| (error.clone(), until));
+        }
+        token
+    }
+
+    fn refused(&self, now: Instant) -> Option<TokenError> {
+        let mut refused = self.lock();
+        let stands = refused.as_ref().is_some_and(|(_, until)| now < *until);
+        if !stands {
+            *refused = None;
+        }
+        refused.as_ref().map(|(error, _)| error.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(TokenError, Instant)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Discards refusals, as [`TokenSource::reset`](crate::client::TokenSource::reset) does.
+    pub fn reset(&self) {
+        *self.lock() = None;
+        self.subjects.reset();
+    }
+
+    /// Returns how many callers' tokens are remembered.
+    pub fn cached_callers(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// Returns the grant, without any caller.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+impl fmt::Debug for OnBehalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnBehalf").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+impl TokenClient {
+    /// Returns an [`OnBehalf`], which gets tokens of this grant on behalf of callers. It has its own cache, and
+    /// uses this client's settings for its fetches.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`GrantBuilder::build`].
+    pub fn on_behalf(&self, grant: GrantBuilder, how: OnBehalfOf) -> Result<OnBehalf, ConfigError> {
+        Ok(OnBehalf {
+            core: Arc::clone(self.core()),
+            grant: grant.for_callers(how).build()?,
+            subjects: Arc::new(Subjects::new(CAPACITY)),
+            refused: Arc::default(),
+        })
+    }
+}
+
+impl GrantBuilder {
+    /// Builds the grant, and an [`OnBehalf`] that gets its tokens on behalf of callers.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build) and of [`TokenSource::new`](crate::client::TokenSource::new).
+    pub fn on_behalf(self, how: OnBehalfOf) -> Result<OnBehalf, ConfigError> {
+        TokenClient::builder().capacity(1).build()?.on_behalf(self, how)
+    }
+}
