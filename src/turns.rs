@@ -8,6 +8,16 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::monotonic;
 
+/// Work that takes this much longer than its timeout is on a runtime that isn't driven.
+#[cfg(any(feature = "client", feature = "introspection"))]
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Returns how long work with this timeout may take before it is passed over.
+#[cfg(any(feature = "client", feature = "introspection"))]
+pub(crate) const fn longest(timeout: Duration) -> Duration {
+    timeout.saturating_add(GRACE)
+}
+
 /// A lock for one task at a time.
 ///
 /// A task may be on a runtime that exists but is no longer driven. There is no queue, since such a task would keep

@@ -549,7 +549,8 @@ async fn servers_that_refer_to_each_other_for_ever_are_given_up_on() {
         // One connection each, and those over which it was asked who has which slots.
         let connections = first.connections() + second.connections();
         assert!(connections < 40, "{word}: {connections}");
-        assert!(complaint(&store).await.contains("redirect a request in a circle"));
+        let complaint = complaint(&store).await;
+        assert!(complaint.contains("redirect a request in a circle"), "{word}: {complaint}");
     }
     // To itself, to nowhere, and to what is no address.
     for reference in [

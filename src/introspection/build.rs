@@ -16,6 +16,7 @@ use crate::issuer::{Network, check_issuer};
 use crate::jose::Algorithm;
 use crate::jwks::Jwks;
 use crate::transport::{Limits, PlainHttp, default_transport, parse_url, printable};
+use crate::turns::longest;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const TENTH: Duration = Duration::from_millis(100);
@@ -71,7 +72,7 @@ impl Introspection {
             signed,
             network: Network { transport, limits, redirects: 0, plain_http },
             clock: Arc::clone(owner.clock),
-            slots: Slots::new(self.concurrent, self.waiting),
+            slots: Slots::new(self.concurrent, self.waiting, longest(self.timeout)),
             record: Mutex::default(),
             report: Report::new(owner.issuer),
         })

@@ -6,10 +6,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
+use crate::clock::monotonic;
 use crate::digest::Digest;
 
 /// Introspections under way. Each runs in its own task, so that it continues if the requests that wait for it
@@ -19,12 +22,15 @@ pub(crate) struct Flights<T> {
     next: AtomicU64,
 }
 
-/// The result of a flight: `None` if there was no runtime, or it ended.
+/// The result of a flight: `None` if there was no runtime, or it ended or isn't driven.
 pub(crate) type Landing<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;
 
+#[derive(Clone)]
 struct Flight<T> {
     number: u64,
     landed: watch::Receiver<Option<T>>,
+    /// Until when it is waited for.
+    until: Instant,
 }
 
 /// A flight's entry in the map, which is removed when the flight ends.
@@ -35,38 +41,47 @@ pub(crate) struct Ticket<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
-    /// Joins the flight with this key, or starts it at once.
-    pub(crate) fn join<F>(&self, key: Digest, start: impl FnOnce(Arc<Ticket<T>>) -> F) -> Landing<T>
+    /// Joins the flight with this key, or starts it at once. One that takes longer than `longest` is on a runtime
+    /// that exists but isn't driven: nobody waits for it any more, and whoever comes later starts another.
+    pub(crate) fn join<F>(
+        &self,
+        key: Digest,
+        longest: Duration,
+        start: impl FnOnce(Arc<Ticket<T>>) -> F,
+    ) -> Landing<T>
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let landed = self.landing(key, start);
+        let flight = self.flight(key, longest, start);
         Box::pin(async move {
-            let mut landed = landed?;
-            let landed = landed.wait_for(Option::is_some).await.ok()?;
+            let Flight { mut landed, until, .. } = flight?;
+            let landed = timeout_at(until, landed.wait_for(Option::is_some)).await.ok()?.ok()?;
             landed.clone()
         })
     }
 
-    fn landing<F>(
+    fn flight<F>(
         &self,
         key: Digest,
+        longest: Duration,
         start: impl FnOnce(Arc<Ticket<T>>) -> F,
-    ) -> Option<watch::Receiver<Option<T>>>
+    ) -> Option<Flight<T>>
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let runtime = Handle::try_current().ok()?;
+        let (runtime, now) = (Handle::try_current().ok()?, monotonic());
         let mut under_way = lock(&self.under_way);
         // The sender is dropped only if the runtime of the flight ended.
-        if let Some(flight) =
-            under_way.get(&key).filter(|flight| flight.landed.has_changed().is_ok())
-        {
-            return Some(flight.landed.clone());
+        let is_joined =
+            |flight: &&Flight<T>| flight.landed.has_changed().is_ok() && now < flight.until;
+        if let Some(flight) = under_way.get(&key).filter(is_joined) {
+            return Some(flight.clone());
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (land, landed) = watch::channel(None);
-        under_way.insert(key, Flight { number, landed: landed.clone() });
+        let until = now.checked_add(longest).unwrap_or(now);
+        let joined = Flight { number, landed, until };
+        under_way.insert(key, joined.clone());
         drop(under_way);
         let ticket = Arc::new(Ticket { under_way: Arc::clone(&self.under_way), key, number });
         let flight = start(Arc::clone(&ticket));
@@ -75,7 +90,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
             land.send_replace(Some(result));
             drop(ticket);
         });
-        Some(landed)
+        Some(joined)
     }
 
     /// Detaches the flight with this key: later requests start another, and its result isn't cached.
@@ -133,17 +148,20 @@ mod tests {
     use super::*;
 
     const KEY: Digest = [7; 32];
+    const LONGEST: Duration = Duration::from_secs(6);
 
     #[tokio::test]
     async fn i31_however_many_ask_it_is_asked_once_and_the_first_may_go_away() {
         let (flights, asked) = (Flights::<u8>::default(), Arc::new(AtomicUsize::new(0)));
         let (tell, told) = oneshot::channel();
-        let first = flights.join(KEY, |_| {
+        let first = flights.join(KEY, LONGEST, |_| {
             asked.fetch_add(1, Ordering::Relaxed);
             async move { told.await.unwrap() }
         });
         let others: Vec<_> = (0..1_000)
-            .map(|_| tokio::spawn(flights.join(KEY, |_| async { panic!("it is under way") })))
+            .map(|_| {
+                tokio::spawn(flights.join(KEY, LONGEST, |_| async { panic!("it is under way") }))
+            })
             .collect();
         tokio::task::yield_now().await;
         drop(first);
@@ -152,7 +170,7 @@ mod tests {
             assert_eq!(other.await.unwrap(), Some(9));
         }
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        assert_eq!(flights.join(KEY, |_| async { 1 }).await, Some(1), "then it is over");
+        assert_eq!(flights.join(KEY, LONGEST, |_| async { 1 }).await, Some(1), "then it is over");
         assert!(lock(&flights.under_way).is_empty());
     }
 
@@ -162,7 +180,7 @@ mod tests {
         let (tell, told) = oneshot::channel();
         let remembered = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&remembered);
-        let waiting = tokio::spawn(flights.join(KEY, |ticket| async move {
+        let waiting = tokio::spawn(flights.join(KEY, LONGEST, |ticket| async move {
             let told = told.await.unwrap();
             ticket.if_attached(|| {
                 counter.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +190,7 @@ mod tests {
         tokio::task::yield_now().await;
         flights.detach(&KEY);
         let next = Arc::clone(&remembered);
-        let later = flights.join(KEY, |ticket| async move {
+        let later = flights.join(KEY, LONGEST, |ticket| async move {
             ticket.if_attached(|| {
                 next.fetch_add(10, Ordering::Relaxed);
             });
@@ -187,18 +205,41 @@ mod tests {
     #[test]
     fn i31_without_a_runtime_nothing_is_asked_and_one_that_ended_holds_nobody_up() {
         let flights = Flights::<u8>::default();
-        let nowhere = flights.join(KEY, |_| async { panic!("nowhere") });
-        let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let nowhere = flights.join(KEY, LONGEST, |_| async { panic!("nowhere") });
+        let runtime =
+            || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let first = runtime();
         assert_eq!(first.block_on(nowhere), None);
         let mut stuck = None;
         first.block_on(async {
-            stuck = Some(flights.join(KEY, |_| std::future::pending()));
+            stuck = Some(flights.join(KEY, LONGEST, |_| std::future::pending()));
             tokio::task::yield_now().await;
         });
         drop(first);
         let second = runtime();
         assert_eq!(second.block_on(stuck.unwrap()), None);
-        assert_eq!(second.block_on(async { flights.join(KEY, |_| async { 3 }).await }), Some(3));
+        assert_eq!(
+            second.block_on(async { flights.join(KEY, LONGEST, |_| async { 3 }).await }),
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn i31_a_flight_on_a_runtime_that_is_kept_and_not_run_is_passed_over() {
+        let flights = Flights::<u8>::default();
+        let runtime = || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            runtime.enable_time().start_paused(true).build().unwrap()
+        };
+        let (kept, other) = (runtime(), runtime());
+        let parked = kept.block_on(async { flights.join(KEY, LONGEST, |_| async { 1 }) });
+        other.block_on(async {
+            let began = monotonic();
+            let joined = flights.join(KEY, LONGEST, |_| async { panic!("it is under way") });
+            assert_eq!(joined.await, None);
+            assert_eq!(monotonic() - began, LONGEST);
+            assert_eq!(flights.join(KEY, LONGEST, |_| async { 2 }).await, Some(2));
+        });
+        assert_eq!(kept.block_on(parked), Some(1));
     }
 }

@@ -22,6 +22,7 @@ use crate::introspection::status::IntrospectionStatus;
 use crate::issuer::Network;
 use crate::jwks::Health;
 use crate::transport::{Limits, printable};
+use crate::turns::longest;
 
 /// One issuer's introspection endpoint, with the settings and state of its use.
 #[derive(Debug)]
@@ -189,6 +190,11 @@ impl Introspector {
         if is_open != was_open {
             self.report.circuit(is_open);
         }
+    }
+
+    /// Returns how long an introspection may take, including the wait for a slot.
+    pub(crate) const fn longest(&self) -> Duration {
+        longest(self.network.limits.timeout)
     }
 
     /// Returns the health for a readiness probe: never `NotReady`, since cached tokens are still accepted.

@@ -322,12 +322,19 @@ impl Drop for Question {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
     use tokio::runtime::Builder;
     use tokio_test::task;
 
     use super::*;
     use crate::redis_link::address::Address;
     use crate::redis_link::outage::User;
+    use crate::redis_link::request::keys_for_each;
+    use crate::redis_link::servers::Servers;
+    use crate::redis_link::slots::slot_of;
 
     fn cluster() -> Arc<Cluster> {
         let Address { place, login, .. } = Address::parse("redis://seed:1", 1).unwrap();
@@ -374,6 +381,39 @@ mod tests {
         cluster.settle(None, Ok(answer(&["1", "2"], &[(0, 9, "a:1")])));
         assert!(is_own(&["1"]) && is_own(&["2", "3"]), "servers come and go");
         assert!(!is_own(&["3"]) && !is_own(&[]));
+    }
+
+    /// Answers each command on the first connection with `+OK`, and returns its own port.
+    async fn agreeing() -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                let commands = buffer.iter().take(read).filter(|byte| **byte == b'*').count();
+                stream.write_all("+OK\r\n".repeat(commands).as_bytes()).await.unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_check_does_not_look_for_a_server_that_lost_its_slots_meanwhile() {
+        let (cluster, port) = (cluster(), agreeing().await);
+        let first = format!("127.0.0.1:{port}");
+        cluster.settle(None, Ok(answer(&["1"], &[(0, 9, "b:1"), (10, 16_383, &first)])));
+        let (servers, tried) = (Servers::Cluster(Arc::clone(&cluster)), Cell::new(0));
+        let key = || {
+            tried.set(tried.get() + 1);
+            if tried.get() == 5 {
+                cluster.settle(None, Ok(answer(&["1"], &[(0, 16_383, &first)])));
+            }
+            (0..).map(|number: u32| number.to_string()).find(|key| slot_of(key) > 9)
+        };
+        let keys = keys_for_each(&servers, "", CONNECT, key).await.unwrap();
+        assert_eq!(keys.len(), 1);
+        assert!((5..5_000).contains(&tried.get()), "{} keys", tried.get());
     }
 
     #[test]

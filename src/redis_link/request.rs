@@ -36,6 +36,9 @@ const MAX_REDIRECTS: usize = 4;
 /// How many keys are tried to find one for each server, which misses hardly any with a single slot.
 const MAX_KEYS: usize = 32 * 16_384;
 
+/// After how many keys without an unmet server the map is looked at again.
+const KEYS_PER_LOOK: usize = 1024;
+
 const UNMET: Failure = Failure::passing(
     FailureKind::Cluster,
     "a server of the cluster has too few slots to be checked",
@@ -172,22 +175,24 @@ pub(crate) async fn keys_for_each(
     owners().await?;
     let is_one_slot = slot_of(&format!("{prefix}a")) == slot_of(&format!("{prefix}b"));
     let (mut keys, mut met): (_, Vec<ServerAddress>) = (Vec::new(), Vec::new());
-    for _ in 0..MAX_KEYS {
+    for tried in 1..=MAX_KEYS {
         let Some(key) = key() else { break };
         let slot = slot_of(&format!("{prefix}{key}"));
         let mut node = cluster.owner(slot).await?;
-        if met.contains(&node.place) {
+        if !met.contains(&node.place) {
+            // `ASKING`, which is needed while slots move, must be permitted, too.
+            let permitted = async {
+                let mut connection = reached(cluster, slot, &mut node).await?;
+                let answer = asking(&mut connection.requests, redis::cmd("HELLO")).await;
+                answer.map(drop).map_err(|error| Failure::of(&error))
+            };
+            tokio::time::timeout(timeout, permitted).await.unwrap_or(Err(Failure::SLOW))?;
+            met.push(node.place);
+            keys.push(key);
+        } else if !tried.is_multiple_of(KEYS_PER_LOOK) {
             continue;
         }
-        // `ASKING`, which is needed while slots move, must be permitted, too.
-        let permitted = async {
-            let mut connection = reached(cluster, slot, &mut node).await?;
-            let answer = asking(&mut connection.requests, redis::cmd("HELLO")).await;
-            answer.map(drop).map_err(|error| Failure::of(&error))
-        };
-        tokio::time::timeout(timeout, permitted).await.unwrap_or(Err(Failure::SLOW))?;
-        met.push(node.place);
-        keys.push(key);
+        // The map may have changed meanwhile: a server that lost its slots can't be met any more.
         if is_one_slot || owners().await?.iter().all(|owner| met.contains(owner)) {
             return Ok(keys);
         }

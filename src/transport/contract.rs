@@ -181,18 +181,3 @@ impl From<TransportErrorKind> for TransportError {
         Self::new(kind)
     }
 }
-
-/// A transport that never answers its first request, and makes no connection for the others.
-#[cfg(all(test, any(feature = "client", feature = "introspection")))]
-#[derive(Default)]
-pub(crate) struct HangsOnce(std::sync::atomic::AtomicBool);
-
-#[cfg(all(test, any(feature = "client", feature = "introspection")))]
-impl Transport for HangsOnce {
-    fn send(&self, _: http::Request<Bytes>, _: Limits) -> TransportFuture {
-        if !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            return Box::pin(std::future::pending());
-        }
-        Box::pin(async { Err(TransportErrorKind::Connect.into()) })
-    }
-}

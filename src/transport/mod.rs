@@ -50,8 +50,6 @@ pub(crate) use self::address::is_forbidden;
 pub use self::builder::ReqwestTransportBuilder;
 pub(crate) use self::coding::Coding;
 pub(crate) use self::contract::CONNECT_TIMEOUT;
-#[cfg(all(test, any(feature = "client", feature = "introspection")))]
-pub(crate) use self::contract::HangsOnce;
 pub use self::contract::{
     Limits, Transport, TransportError, TransportErrorKind, TransportFuture, VersionFuture,
 };

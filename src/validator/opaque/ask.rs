@@ -146,12 +146,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if !is_b64token(token) {
             return Progress::Ready(Err(RejectionKind::MalformedToken.into()));
         }
-        let flight = self.start(realm, key, token, jwt);
+        let flight = self.start(realm, asked, key, token, jwt.clone());
         let (validator, realm, token) = (self.clone(), Arc::clone(realm), token.to_vec());
         Progress::Pending(Pending::new(async move {
-            let report = realm.asked.as_ref().map(|asked| &asked.introspector.report);
-            let waiting = report.map(Waiting::new);
-            let decided = flight.await;
+            let Some(asked) = &realm.asked else { return Err(no_longer_asked()) };
+            let waiting = Waiting::new(&asked.introspector.report);
+            let mut decided = flight.await;
+            if decided.is_none() {
+                // The runtime of whoever asked first ended, or isn't driven.
+                decided = validator.start(&realm, asked, key, &token, jwt).await;
+            }
             drop(waiting);
             // Removed meanwhile, or replaced by an entry of the same issuer with other rules.
             if realm.has_ended() {
@@ -164,11 +168,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     fn start(
         &self,
         realm: &Arc<Realm>,
+        asked: &Asked,
         key: Digest,
         token: &[u8],
         jwt: Option<Jwt<C>>,
     ) -> Landing<Decided<C>> {
-        self.inner.opaque.memory().flights.join(key, |ticket| {
+        let longest = asked.introspector.longest();
+        self.inner.opaque.memory().flights.join(key, longest, |ticket| {
             let (validator, realm) = (self.clone(), Arc::clone(realm));
             let token = Zeroizing::new(token.to_vec());
             async move { validator.ask_and_remember(&realm, &key, &token, jwt, &ticket).await }
@@ -194,7 +200,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
                 asked.introspector.report.found(Found::Accepted);
                 if renew {
                     let jwt = keys.map(|keys| Jwt { verified: Arc::clone(verified), keys });
-                    drop(self.start(realm, *key, token, jwt));
+                    drop(self.start(realm, asked, *key, token, jwt));
                 }
             }
             Err(_) => asked.introspector.report.found(Found::Refused),
@@ -287,6 +293,12 @@ struct Jwt<C> {
     /// The number of the issuer's keys, from before they were used: if it changes meanwhile, the
     /// decision isn't remembered for the new one.
     keys: u64,
+}
+
+impl<C> Clone for Jwt<C> {
+    fn clone(&self) -> Self {
+        Self { verified: Arc::clone(&self.verified), keys: self.keys }
+    }
 }
 
 /// A token that was accepted because of an answer.
