@@ -11,7 +11,7 @@ use http::Response;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::{Layer as _, ServiceExt as _};
-use tower_bearer::jose::Algorithm;
+use tower_bearer::jose::{Algorithm, HmacAlgorithm};
 use tower_bearer::jwks::{FetchError, FetchErrorKind, Jwks};
 use tower_bearer::refusal::{Detail, UnavailableReason};
 use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport, TestKey};
@@ -20,7 +20,7 @@ use tower_bearer::transport::{
     Limits, Transport, TransportError, TransportErrorKind, TransportFuture,
 };
 use tower_bearer::{
-    BearerAuthLayer, Refusal, Rejection, RejectionKind, RequiredClaim, UnixTime, Validator,
+    BearerAuthLayer, Refusal, Rejection, RejectionKind, RequiredClaim, Secret, UnixTime, Validator,
     ValidatorBuilder,
 };
 use world::log::Log;
@@ -223,6 +223,22 @@ async fn an_operator_sees_what_the_keys_are_missing_for_and_callers_do_not() {
     assert!(!answer.body().contains("certificate") && !answer.body().contains("TLS"));
     let logged = logs.take();
     assert!(logged.iter().any(|line| line.contains(&all)), "{logged:#?}");
+}
+
+#[test]
+fn keys_and_a_shared_secret_are_refused_together_in_any_order() {
+    let secret = || Secret::new([7; 64]);
+    let builder = || Validator::builder("https://issuer.example", "api");
+    let keys = || Jwks::discover("https://issuer.example");
+    for builder in [
+        builder().keys(keys()).dangerous_shared_secret(HmacAlgorithm::HS256, secret()),
+        builder().dangerous_shared_secret(HmacAlgorithm::HS256, secret()).keys(keys()),
+    ] {
+        let error = builder.build().unwrap_err().to_string();
+        assert!(error.contains("both keys and a shared secret"), "{error}");
+    }
+    let alone = builder().dangerous_shared_secret(HmacAlgorithm::HS256, secret());
+    assert!(alone.build().is_ok());
 }
 
 #[test]

@@ -20,7 +20,7 @@
 //! | keys unavailable | 503 | – (body: `temporarily_unavailable`) | `UNAVAILABLE` | `AUTH_UNAVAILABLE` |
 //! | misconfigured | 500 | – (body: `server_error`) | `INTERNAL` | – |
 //!
-//! Which form an answer has, the request says:
+//! The request determines the form of the response:
 //!
 //! | told by | answered as |
 //! |---|---|

@@ -27,7 +27,7 @@ use crate::validator::shared::{Shared, shared_setters};
 /// | [`cache_entries`](Self::cache_entries) | 10 000 tokens |
 /// | [`cache_bytes`](Self::cache_bytes) | 32 MiB |
 ///
-/// Settings that can be given several times add up, and their order never matters.
+/// `also_`, `require_` and `keep_` settings add up, in any order. Of any other setting, the last value counts.
 pub struct ValidatorBuilder<C = NoClaims> {
     pub(crate) settings: Settings,
     pub(crate) shared: Shared,

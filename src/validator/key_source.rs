@@ -26,6 +26,10 @@ impl KeySource {
         Self(Source::SharedSecret(algorithm, secret))
     }
 
+    pub(crate) const fn is_shared_secret(&self) -> bool {
+        matches!(self.0, Source::SharedSecret(..))
+    }
+
     /// Returns `true` if the issuer is asked about every token.
     #[cfg(feature = "introspection")]
     pub(crate) const fn is_introspection(&self) -> bool {

@@ -88,6 +88,13 @@ fn plan(
     check_names(&settings)?;
     check_bounds(&settings)?;
     let settings = if settings.common.fapi2 { fapi::hold(settings)? } else { settings };
+    if settings.keys_and_secret {
+        return Err(ConfigError::new(format!(
+            "the issuer {:?} has both keys and a shared secret: leave .keys(…) or \
+             .dangerous_shared_secret(…) out",
+            settings.issuer
+        )));
+    }
     check_sources(&settings.sources)?;
     #[cfg(feature = "introspection")]
     let (introspection, of_answers) = (introspection(&settings)?, settings.required.clone());

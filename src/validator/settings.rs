@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) are_resources: bool,
     pub(crate) without_audience: Option<Vec<String>>,
     pub(crate) keys: Option<KeySource>,
+    /// Both keys and a shared secret were given.
+    pub(crate) keys_and_secret: bool,
     #[cfg(feature = "introspection")]
     pub(crate) introspection: Option<crate::introspection::Introspection>,
     pub(crate) algorithms: Option<Vec<Algorithm>>,
@@ -53,6 +55,7 @@ impl Settings {
             are_resources: false,
             without_audience: None,
             keys: None,
+            keys_and_secret: false,
             #[cfg(feature = "introspection")]
             introspection: None,
             algorithms: None,
@@ -69,6 +72,13 @@ impl Settings {
             no_template: false,
         }
     }
+
+    pub(crate) fn replace_keys(&mut self, keys: KeySource) {
+        let is_secret = keys.is_shared_secret();
+        self.keys_and_secret |=
+            self.keys.as_ref().is_some_and(|before| before.is_shared_secret() != is_secret);
+        self.keys = Some(keys);
+    }
 }
 
 /// The setters of one issuer's settings, for a builder with `settings`.
@@ -78,7 +88,7 @@ macro_rules! issuer_setters {
         /// [`JwksBuilder`](crate::jwks::JwksBuilder) of the same issuer.
         #[must_use]
         pub fn keys(mut self, keys: impl Into<$crate::validator::key_source::KeySource>) -> Self {
-            self.settings.keys = Some(keys.into());
+            self.settings.replace_keys(keys.into());
             self
         }
 
@@ -93,8 +103,9 @@ macro_rules! issuer_setters {
             algorithm: $crate::jose::HmacAlgorithm,
             secret: $crate::secret::Secret,
         ) -> Self {
-            self.settings.keys =
-                Some($crate::validator::key_source::KeySource::shared_secret(algorithm, secret));
+            self.settings.replace_keys($crate::validator::key_source::KeySource::shared_secret(
+                algorithm, secret,
+            ));
             self
         }
 
