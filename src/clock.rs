@@ -3,10 +3,12 @@
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
 
 /// A source of wall-clock time, against which `exp`, `nbf` and `iat` are checked.
 ///
@@ -38,6 +40,11 @@ impl Clock for SystemClock {
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
 pub(crate) fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Returns `true` if there is a runtime, and it has timers. The only way to find out is whether `tokio` panics.
+pub(crate) fn has_timers() -> bool {
+    Handle::try_current().is_ok() && catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok()
 }
 
 /// Draws evenly from 0 to below 1: good enough to spread a fleet's requests over time.

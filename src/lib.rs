@@ -126,6 +126,7 @@ mod redis_link;
 pub mod refusal;
 mod scope;
 mod secret;
+mod slots;
 mod syntax;
 mod telemetry;
 #[cfg(feature = "test-util")]

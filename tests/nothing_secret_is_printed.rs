@@ -383,6 +383,8 @@ async fn introspection(printed: &mut Printed, issuer: &TestIssuer) {
     let asking = Introspection::endpoint(url, own);
     printed.debug(&asking);
     printed.debug(&KeySource::from(asking.clone()));
+    let one = Issuer::new(issuer.issuer(), issuer.audience()).introspection(asking.clone());
+    printed.debug(&Validator::issuers([one]).build().unwrap());
     let builder = Validator::builder(issuer.issuer(), issuer.audience()).introspection(asking);
     printed.debug(&builder);
     let validator = builder.build().unwrap();

@@ -11,10 +11,10 @@ use crate::introspection::report::Report;
 use crate::introspection::request::Form;
 use crate::introspection::settings::Introspection;
 use crate::introspection::signed::Signed;
-use crate::introspection::slots::Slots;
 use crate::issuer::{Network, check_issuer};
 use crate::jose::Algorithm;
 use crate::jwks::Jwks;
+use crate::slots::Slots;
 use crate::transport::{Limits, PlainHttp, default_transport, parse_url, printable};
 use crate::turns::longest;
 

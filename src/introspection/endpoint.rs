@@ -1,5 +1,6 @@
 //! Finds the introspection endpoint: a configured URL, or the one in the issuer's metadata (RFC 8414 §2).
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Uri;
@@ -10,12 +11,11 @@ use crate::introspection::error::IntrospectionError;
 use crate::issuer::{Fault, FaultKind, Kept, Network, Refused, Search, read};
 use crate::telemetry::{Repeats, event};
 use crate::text::Excerpt;
-use crate::transport::{PlainHttp, parse_url};
+use crate::transport::{PlainHttp, parse_url, printable};
 
 /// How long metadata is fresh.
 const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
-#[derive(Debug)]
 pub(crate) enum EndpointFrom {
     Fixed(Uri),
     Discovered(Discovery),
@@ -27,6 +27,13 @@ pub(crate) struct Discovery {
     by_certificate: bool,
     endpoint: Kept<Uri, IntrospectionError>,
     warned: Repeats<Box<str>>,
+}
+
+impl fmt::Debug for EndpointFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = self.known().map(|uri| printable(&uri.to_string()));
+        f.debug_struct("EndpointFrom").field("known", &known).finish_non_exhaustive()
+    }
 }
 
 impl EndpointFrom {

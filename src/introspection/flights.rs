@@ -12,13 +12,17 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::monotonic;
+use crate::clock::{has_timers, monotonic};
 use crate::digest::Digest;
+
+/// The digest of a token, and the generation of the issuer's settings: an answer that is judged by those of an
+/// entry decides for no other one.
+pub(crate) type Key = (Digest, u64);
 
 /// Introspections under way. Each runs in its own task, so that it continues if the requests that wait for it
 /// are dropped.
 pub(crate) struct Flights<T> {
-    under_way: Arc<Mutex<HashMap<Digest, Flight<T>>>>,
+    under_way: Arc<Mutex<HashMap<Key, Flight<T>>>>,
     next: AtomicU64,
 }
 
@@ -35,8 +39,8 @@ struct Flight<T> {
 
 /// A flight's entry in the map, which is removed when the flight ends.
 pub(crate) struct Ticket<T> {
-    under_way: Arc<Mutex<HashMap<Digest, Flight<T>>>>,
-    key: Digest,
+    under_way: Arc<Mutex<HashMap<Key, Flight<T>>>>,
+    key: Key,
     number: u64,
 }
 
@@ -45,7 +49,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     /// that exists but isn't driven: nobody waits for it any more, and whoever comes later starts another.
     pub(crate) fn join<F>(
         &self,
-        key: Digest,
+        key: Key,
         longest: Duration,
         start: impl FnOnce(Arc<Ticket<T>>) -> F,
     ) -> Landing<T>
@@ -62,14 +66,15 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 
     fn flight<F>(
         &self,
-        key: Digest,
+        key: Key,
         longest: Duration,
         start: impl FnOnce(Arc<Ticket<T>>) -> F,
     ) -> Option<Flight<T>>
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let (runtime, now) = (Handle::try_current().ok()?, monotonic());
+        let runtime = Handle::try_current().ok().filter(|_| has_timers())?;
+        let now = monotonic();
         let mut under_way = lock(&self.under_way);
         // The sender is dropped only if the runtime of the flight ended.
         let is_joined =
@@ -94,7 +99,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     }
 
     /// Detaches the flight with this key: later requests start another, and its result isn't cached.
-    pub(crate) fn detach(&self, key: &Digest) {
+    pub(crate) fn detach(&self, key: &Key) {
         lock(&self.under_way).remove(key);
     }
 
@@ -147,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: Digest = [7; 32];
+    const KEY: Key = ([7; 32], 1);
     const LONGEST: Duration = Duration::from_secs(6);
 
     #[tokio::test]

@@ -17,10 +17,10 @@ use crate::introspection::reply::check;
 use crate::introspection::report::Report;
 use crate::introspection::request::Form;
 use crate::introspection::signed::Signed;
-use crate::introspection::slots::Slots;
 use crate::introspection::status::IntrospectionStatus;
 use crate::issuer::Network;
 use crate::jwks::Health;
+use crate::slots::Slots;
 use crate::transport::{Limits, printable};
 use crate::turns::longest;
 

@@ -81,8 +81,8 @@
 //! issuer. Neither a token nor what the server sent is among it, but for the `issuer` of metadata, cut and
 //! made printable.
 
-// `build` makes an `introspector` from the `settings`. Each token joins one of the `flights`, which takes one of
-// the `slots`, passes the `circuit`, finds the `endpoint`, sends the `request` and reads the response: `reply`,
+// `build` makes an `introspector` from the `settings`. Each token joins one of the `flights`, which takes a
+// slot, passes the `circuit`, finds the `endpoint`, sends the `request` and reads the response: `reply`,
 // then `signed` or `answer`.
 
 mod answer;
@@ -98,7 +98,6 @@ mod report;
 mod request;
 mod settings;
 mod signed;
-mod slots;
 mod status;
 
 pub(crate) use self::answer::Answer;

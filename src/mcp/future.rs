@@ -15,10 +15,11 @@ use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
 use crate::mcp::body::{NotRead, ReadBody, Reader, RequestBody};
+use crate::mcp::event_ids::{ResponseBody, bound};
 use crate::mcp::operation::Operation;
 use crate::mcp::session::SESSION_ID;
 use crate::mcp::settings::Settings;
-use crate::middleware::{Context as Found, ResponseBody, refuse};
+use crate::middleware::{self, Context as Found, refuse};
 use crate::refusal::{Misconfigured, Refusal, RejectionKind};
 use crate::token::ErasedToken;
 
@@ -80,12 +81,12 @@ impl Watch {
         {
             sessions.close(response.headers_mut(), self.token.as_ref().map(ErasedToken::claims));
         }
-        response.map(ResponseBody::inner)
+        bound(response, self.settings.sessions.as_ref(), self.token.as_ref())
     }
 }
 
 fn refused<R>(response: Response<Bytes>) -> Response<ResponseBody<R>> {
-    response.map(|bytes| ResponseBody::refusal(bytes.into()))
+    response.map(|bytes| ResponseBody::refusal(middleware::ResponseBody::refusal(bytes.into())))
 }
 
 struct Waiting<S, B> {

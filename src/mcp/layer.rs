@@ -29,9 +29,11 @@ use crate::secret::Secret;
 /// # Sessions
 ///
 /// A session is bound to the principal that started it: the token's issuer and subject, or its client if it
-/// has no subject. The guard appends a tag to each `Mcp-Session-Id` that the server issues, and strips it
-/// from requests; the server sees its own ids. A request with the session of another principal is answered
-/// 404, and so is one with a tag made by another key. By default each layer generates a key, so sessions
+/// has no subject. The guard appends a tag to each `Mcp-Session-Id` that the server issues, and to each `id` of
+/// events in its responses (`text/event-stream`), and strips it from `Mcp-Session-Id` and `Last-Event-ID` of
+/// requests; the server sees its own ids. A request with the session of another principal, or with the id of an
+/// event that another one received, is answered 404, and so is one with a tag made by another key. A stream that
+/// the server sends with a content coding can't be resumed. By default each layer generates a key, so sessions
 /// end with the process. Processes that share sessions must share a [key](Self::session_key) as well.
 #[derive(Clone, Debug)]
 pub struct McpGuardLayer {
@@ -96,9 +98,10 @@ impl McpGuardLayer {
         Ok(self.set(|settings| settings.sessions = Some(sessions)))
     }
 
-    /// Disables the binding of sessions to principals, for a server that binds them itself.
+    /// Disables the binding of sessions and events to principals, for a server that binds them itself.
     ///
-    /// Otherwise any caller with a valid token and the session id of another can continue that session.
+    /// Otherwise any caller with a valid token and the session id of another can continue that session, and
+    /// read another's stream from any event whose id it guesses.
     #[must_use]
     pub fn dangerous_unbound_sessions(self) -> Self {
         self.set(|settings| settings.sessions = None)

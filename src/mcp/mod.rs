@@ -88,11 +88,12 @@
 
 // A request passes these files in this order: `service` asks `settings`, which checks the session (`session`) and
 // reads the operation from the `head` if it may. Otherwise `future` waits for the `body`, from which `call` reads it.
-// `table` has the rules, with resources compared by `uri`; `operation` decides, also for what a tool requires later.
+// `event_ids` marks the events of its answer. `table` has the rules, with resources compared by `uri`; `operation` decides, also for what a tool requires later.
 
 mod body;
 mod call;
 mod cors;
+mod event_ids;
 mod future;
 mod head;
 mod layer;
@@ -106,6 +107,7 @@ mod uri;
 
 pub use self::body::RequestBody;
 pub use self::cors::{cors_exposed_headers, cors_methods, cors_request_headers};
+pub use self::event_ids::ResponseBody;
 pub use self::future::McpGuardFuture;
 pub use self::layer::McpGuardLayer;
 pub use self::operation::{Shortfall, require};

@@ -9,10 +9,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::mcp::body::{Reader, RequestBody};
+use crate::mcp::event_ids::ResponseBody;
 use crate::mcp::future::{McpGuardFuture, Watch};
 use crate::mcp::operation::Operation;
 use crate::mcp::settings::{Head, Settings};
-use crate::middleware::{ResponseBody, refuse};
+use crate::middleware::refuse;
 use crate::refusal::Refusal;
 
 /// The service that an [`McpGuardLayer`](crate::mcp::McpGuardLayer) makes.

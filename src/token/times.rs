@@ -38,7 +38,10 @@ impl TimeRules {
 
     /// Returns when a token with these times is no longer accepted; `None` if it always is.
     pub(crate) fn ends(self, times: Times) -> Option<UnixTime> {
-        times.exp.map(|_| self.term(times).1)
+        let expires = times.exp.map(|exp| exp.plus(self.leeway));
+        let too_old = self.max_age.zip(times.iat);
+        let too_old = too_old.map(|(max_age, iat)| iat.plus(max_age).plus(self.leeway));
+        expires.into_iter().chain(too_old).min()
     }
 
     /// Returns when a token with these times is too old, if ever.

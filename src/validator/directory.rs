@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::clock::{Clock, monotonic};
+use crate::clock::{Clock, has_timers, monotonic};
 use crate::error::{ConfigError, within};
 use crate::jwks::Jwks;
 use crate::progress::Pending;
 use crate::refusal::{Refusal, RejectionKind, Unavailable, UnavailableReason};
-use crate::telemetry::event;
+use crate::slots::Slots;
+use crate::telemetry::{Repeats, event};
 use crate::transport::{CONNECT_TIMEOUT, Transport, default_transport};
 use crate::validator::issuers::issuer::Issuer;
 use crate::validator::issuers::pattern::Pattern;
@@ -38,9 +39,13 @@ pub(crate) struct Directory {
     private_addresses: bool,
     /// Whether tokens may be bound to a key.
     common: Common,
-    first: Arc<Semaphore>,
+    first: Slots,
     state: Mutex<State>,
+    warned: Repeats<&'static str>,
 }
+
+/// How long a key source may take for one attempt, beyond the time that its tenant waits.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(60);
 
 /// What is known of a tenant.
 pub(crate) enum Found {
@@ -62,6 +67,7 @@ impl Directory {
         within("remember_unknown", tenants.remember_unknown, secs(1)..=secs(3_600))?;
         within("wait", tenants.wait, Duration::from_millis(100)..=secs(30))?;
         within("first_fetches", tenants.first_fetches, 1..=64)?;
+        let longest = tenants.wait.saturating_mul(2).saturating_add(LONGEST_ATTEMPT);
         // One for all tenants: each transport reads the system's certificates.
         let transport = tenants.transport.or_else(|| default_transport(CONNECT_TIMEOUT).ok());
         Ok(Self {
@@ -75,8 +81,9 @@ impl Directory {
             wait: tenants.wait,
             private_addresses: tenants.private_addresses,
             common,
-            first: Arc::new(Semaphore::new(tenants.first_fetches)),
+            first: Slots::new(tenants.first_fetches, usize::MAX, longest),
             state: Mutex::default(),
+            warned: Repeats::new(),
         })
     }
 
@@ -102,10 +109,12 @@ impl Directory {
             Known::OnItsWay(landing) => landing,
             Known::TooMany => return Some(unavailable()),
             Known::Nothing => {
-                let Ok(runtime) = Handle::try_current() else { return Some(unavailable()) };
+                let runtime = Handle::try_current().ok().filter(|_| has_timers());
+                let Some(runtime) = runtime else { return Some(unavailable()) };
                 let issuer: Arc<str> = iss.into();
                 let (told, landing) = watch::channel(None);
-                let number = state.begin(&issuer, landing.clone());
+                let until = now.checked_add(self.longest()).unwrap_or(now);
+                let number = state.begin(&issuer, landing.clone(), until);
                 drop(state);
                 let names = names.into_iter().map(str::to_owned).collect();
                 let flight = Flight { directory: Arc::clone(self), issuer, number, told };
@@ -115,6 +124,12 @@ impl Directory {
             }
         };
         Some(Found::Later(Pending::new(arrival(landing, self.wait))))
+    }
+
+    /// Returns how long the resolution of a tenant may take: the waits for a slot, the resolver and the keys. One
+    /// that takes longer is on a runtime that exists but isn't driven.
+    const fn longest(&self) -> Duration {
+        self.wait.saturating_mul(4)
     }
 
     /// Returns the live tenant of an `iss`.
@@ -157,11 +172,11 @@ struct Flight {
 
 impl Flight {
     async fn run(self, names: Vec<String>) {
-        let Directory { first, wait, .. } = &*self.directory;
-        let permit = timeout(*wait, Arc::clone(first).acquire_owned()).await;
-        let outcome = match &permit {
-            Ok(Ok(_)) => self.fly(names).await,
-            Ok(Err(_)) | Err(_) => Outcome::Unavailable,
+        let directory = Arc::clone(&self.directory);
+        let slot = timeout(directory.wait, directory.first.enter()).await;
+        let outcome = match &slot {
+            Ok(Some(_)) => self.fly(names).await,
+            Ok(None) | Err(_) => Outcome::Unavailable,
         };
         // Waiting requests are notified before others begin again.
         self.told.send_replace(Some(outcome.clone()));
@@ -172,20 +187,26 @@ impl Flight {
         {
             jwks.attempted().await;
         }
-        drop(permit);
+        drop(slot);
     }
 
     async fn fly(&self, names: Vec<String>) -> Outcome {
-        let Directory { resolver, wait, .. } = &*self.directory;
+        let Directory { resolver, wait, warned, .. } = &*self.directory;
+        // Anyone can send a token of a tenant that can't be resolved.
+        let times = |what| warned.came(what, monotonic());
         let tenant = Tenant::new(Arc::clone(&self.issuer), names);
         let resolved = match timeout(*wait, async { resolver.resolve(tenant).await }).await {
             Ok(Ok(resolved)) => resolved,
             Ok(Err(_error)) => {
-                event!(WARN, error = ?_error, "tenant_resolver: the resolver failed");
+                if let Some(_times) = times("failed") {
+                    event!(WARN, error = ?_error, times = _times, "tenant_resolver: the resolver failed");
+                }
                 return Outcome::Unavailable;
             }
             Err(_) => {
-                event!(WARN, "tenant_resolver: the resolver takes too long");
+                if let Some(_times) = times("late") {
+                    event!(WARN, times = _times, "tenant_resolver: the resolver takes too long");
+                }
                 return Outcome::Unavailable;
             }
         };
@@ -204,7 +225,14 @@ impl Flight {
                 Outcome::Live(realm)
             }
             Err(_error) => {
-                event!(ERROR, reason = %_error, "tenant_resolver: what it returned can't be used");
+                if let Some(_times) = times("unusable") {
+                    event!(
+                        ERROR,
+                        reason = %_error,
+                        times = _times,
+                        "tenant_resolver: what it returned can't be used"
+                    );
+                }
                 Outcome::Unavailable
             }
         }
@@ -239,7 +267,7 @@ impl Flight {
         }
         #[cfg(feature = "introspection")]
         if settings.introspection.is_some()
-            || settings.keys.as_ref().is_some_and(KeySource::is_introspection)
+            || settings.keys.as_ref().and_then(KeySource::introspection).is_some()
         {
             return Err(ConfigError::new(
                 "the resolver returned an issuer that is asked about tokens: list it with \

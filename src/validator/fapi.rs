@@ -36,6 +36,13 @@ pub(crate) fn hold(settings: Settings) -> Result<Settings, ConfigError> {
              .dangerous_clients_without_audience(…) or .fapi2() out",
         ));
     }
+    #[cfg(feature = "introspection")]
+    if settings.accepts_answers_without_audience() {
+        return Err(ConfigError::new(
+            "by FAPI 2.0, tokens have an audience: leave \
+             Introspection::dangerous_accept_missing_aud or .fapi2() out",
+        ));
+    }
     if !LEEWAY.contains(&settings.leeway) {
         return Err(ConfigError::new(format!(
             "a leeway of {:?} doesn't conform to FAPI 2.0: use 10 to 60 seconds",

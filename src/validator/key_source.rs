@@ -30,10 +30,13 @@ impl KeySource {
         matches!(self.0, Source::SharedSecret(..))
     }
 
-    /// Returns `true` if the issuer is asked about every token.
+    /// Returns how the issuer is asked about every token, if it is.
     #[cfg(feature = "introspection")]
-    pub(crate) const fn is_introspection(&self) -> bool {
-        matches!(self.0, Source::Introspection(_))
+    pub(crate) fn introspection(&self) -> Option<&crate::introspection::Introspection> {
+        match &self.0 {
+            Source::Introspection(introspection) => Some(introspection),
+            _ => None,
+        }
     }
 
     /// Makes a source that isn't built yet safe for an address that any tenant may have chosen.

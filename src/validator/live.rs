@@ -50,6 +50,8 @@ struct Live {
 struct Flight {
     number: u64,
     landing: Landing,
+    /// Until when it is waited for.
+    until: Instant,
 }
 
 /// The state of a tenant that isn't live.
@@ -81,21 +83,25 @@ impl State {
     }
 
     /// Returns the state of the tenant of an `iss` that isn't live.
-    pub(crate) fn known(&self, iss: &str, now: Instant) -> Known {
+    pub(crate) fn known(&mut self, iss: &str, now: Instant) -> Known {
         if self.unknown.get(iss).is_some_and(|until| now < *until) {
             return Known::Unknown;
         }
+        if self.flights.len() >= MAX_FLIGHTS {
+            self.flights.retain(|_, flight| now < flight.until);
+        }
         match self.flights.get(iss) {
-            Some(flight) => Known::OnItsWay(flight.landing.clone()),
+            Some(flight) if now < flight.until => Known::OnItsWay(flight.landing.clone()),
+            Some(_) => Known::Nothing,
             None if self.flights.len() >= MAX_FLIGHTS => Known::TooMany,
             None => Known::Nothing,
         }
     }
 
-    /// Notes that a tenant is being resolved, and returns the flight's number.
-    pub(crate) fn begin(&mut self, issuer: &Arc<str>, landing: Landing) -> u64 {
+    /// Notes that a tenant is being resolved, until that time at most, and returns the flight's number.
+    pub(crate) fn begin(&mut self, issuer: &Arc<str>, landing: Landing, until: Instant) -> u64 {
         self.flown = self.flown.wrapping_add(1);
-        let flight = Flight { number: self.flown, landing };
+        let flight = Flight { number: self.flown, landing, until };
         self.flights.insert(Arc::clone(issuer), flight);
         self.flown
     }
@@ -233,7 +239,7 @@ mod tests {
         let unknown = |state: &mut State, name: &str| {
             let issuer: Arc<str> = name.into();
             let (_told, landing) = watch::channel(None);
-            let number = state.begin(&issuer, landing);
+            let number = state.begin(&issuer, landing, now + Duration::from_secs(9));
             assert!(state.remember_unknown((&issuer, number), now + Duration::from_secs(60)));
             state.end(&issuer, number);
         };

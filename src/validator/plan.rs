@@ -136,7 +136,7 @@ fn plan(
     };
     let same_keys = before.is_some_and(|before| trust.is_of_the_same_keys(&before.trust));
     #[cfg(feature = "introspection")]
-    let same_keys = same_keys && is_as_before(before, introspection.as_ref());
+    let same_keys = same_keys && is_as_before(before, introspection.as_ref(), &of_answers);
     Ok(Plan {
         same_keys,
         #[cfg(feature = "introspection")]

@@ -73,6 +73,13 @@ impl Settings {
         }
     }
 
+    /// Returns `true` if an answer about a token needs no audience.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn accepts_answers_without_audience(&self) -> bool {
+        let for_all = self.keys.as_ref().and_then(KeySource::introspection);
+        for_all.into_iter().chain(&self.introspection).any(|it| it.accept_missing_aud)
+    }
+
     pub(crate) fn replace_keys(&mut self, keys: KeySource) {
         let is_secret = keys.is_shared_secret();
         self.keys_and_secret |=

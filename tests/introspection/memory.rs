@@ -45,6 +45,40 @@ async fn i3_i28_a_token_is_remembered_for_the_ttl_and_never_beyond_its_exp() {
     assert_eq!(world.calls(), 5);
 }
 
+// I28: the time counts from the question. An answer that comes late is as old as that.
+#[tokio::test(start_paused = true)]
+async fn i28_an_answer_is_remembered_from_when_it_was_asked_for() {
+    let world = World::new();
+    let long = world.introspection().ttl(10 * SECOND).negative_ttl(10 * SECOND);
+    let validator = world.builder(long.timeout(5 * SECOND)).build().unwrap();
+    for (token, body) in [("good", answer(json!({}))), ("bad", json!({ "active": false }))] {
+        let before = world.calls();
+        world.answer(token, move || ScriptedAnswer::json(body.to_string()).delay(4 * SECOND));
+        let told = validator.validate(token).await.is_ok();
+        assert_eq!(told, token == "good");
+        tokio::time::advance(5 * SECOND).await;
+        assert_eq!(validator.validate(token).await.is_ok(), told);
+        assert_eq!(world.calls(), before + 1, "{token}");
+        tokio::time::advance(SECOND).await;
+        assert_eq!(validator.validate(token).await.is_ok(), told);
+        assert_eq!(world.calls(), before + 2, "{token}");
+    }
+}
+
+// A token without `exp` ends with its greatest age, for a stream as well.
+#[tokio::test(start_paused = true)]
+async fn st1_a_token_without_exp_ends_when_it_is_too_old() {
+    let world = World::new();
+    let hour = 3_600 * SECOND;
+    world.active("t", json!({ "exp": null }));
+    let endless = world.validator().validate("t").await.unwrap();
+    assert!(tokio::time::timeout(hour, endless.expired()).await.is_err());
+    let validator = world.builder(world.introspection()).max_age(2 * hour).build().unwrap();
+    let token = validator.validate("t").await.unwrap();
+    assert!(tokio::time::timeout(hour + 59 * SECOND, token.expired()).await.is_err());
+    assert!(tokio::time::timeout(3 * SECOND, token.expired()).await.is_ok());
+}
+
 // I28: zero turns it off; so does a cache of none.
 #[tokio::test(start_paused = true)]
 async fn i28_nothing_is_remembered_where_that_is_set() {

@@ -131,12 +131,17 @@ async fn i33_what_a_token_brings_about_opens_no_circuit() {
     }
     let world = World::new();
     let validator = world.validator();
-    for token in 0..20 {
-        let name = format!("odd{token}");
-        world.status(&name, 400, r#"{"error":"unsupported_token_type"}"#);
-        unavailable(validator.validate(&name).await);
+    // A token that makes the request too long, or that a filter refuses, as well.
+    for (kind, status) in [400, 413, 414, 422, 431].into_iter().enumerate() {
+        for token in 0..20 {
+            let name = format!("odd{status}-{token}");
+            world.status(&name, status, r#"{"error":"unsupported_token_type"}"#);
+            unavailable(validator.validate(&name).await);
+        }
+        assert_eq!(world.calls(), 20 * (kind + 1), "{status}");
     }
-    assert_eq!(world.calls(), 20);
+    world.active("good", json!({}));
+    assert!(validator.validate("good").await.is_ok());
 }
 
 // I11: so many at once, so many wait, and the rest is turned away.

@@ -89,6 +89,15 @@ fn i42_i44_what_does_not_fit_together_is_refused() {
         .dangerous_shared_secret(HmacAlgorithm::HS256, Secret::new([7; 32]))
         .introspection(world.introspection().signed());
     assert!(told(secret).contains("issuer's keys"));
+    for introspection in [
+        world.introspection().dangerous_accept_missing_aud(),
+        world.introspection().dangerous_accept_missing_aud().signed(),
+    ] {
+        let fapi = world.builder(introspection.clone()).fapi2();
+        assert!(told(fapi).contains("dangerous_accept_missing_aud"));
+    }
+    let fapi = told(world.builder(world.introspection()).fapi2());
+    assert!(!fapi.contains("dangerous_accept_missing_aud"), "{fapi}");
     let bundle = Jwks::spiffe_bundle("example.org", "https://spire.example/bundle");
     let svids = Validator::jwt_svid("example.org", "spiffe://example.org/a")
         .keys(bundle)

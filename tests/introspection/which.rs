@@ -12,7 +12,7 @@ use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{Conditions, RouteTableBuilder};
 use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestIssuer, TestKey};
 use tower_bearer::token::Evidence;
-use tower_bearer::{Access, BearerAuthLayer, RejectionKind, RouteTable, Validator};
+use tower_bearer::{Access, BearerAuthLayer, RejectionKind, RequiredClaim, RouteTable, Validator};
 
 use crate::support::{World, answer, rejected, token_of};
 use crate::world::{AUDIENCE, ISSUER, Inner, bearer, get, send};
@@ -217,6 +217,60 @@ async fn i13_i43_several_issuers_are_told_apart_by_the_route() {
     let both = one.introspection().by_route().token_prefix("x");
     let told = Validator::issuers([Issuer::new(ONE, AUDIENCE).keys(both)]).build();
     assert!(told.unwrap_err().to_string().contains("by_route"));
+}
+
+// N14: an answer is judged by the entry that was there when its question was asked, and decides for no other.
+#[tokio::test(start_paused = true)]
+async fn n14_an_answer_that_is_awaited_decides_for_no_later_entry() {
+    const ONE: &str = "https://one.example";
+    let body = answer(json!({ "iss": ONE, "aud": "old" })).to_string();
+    for (before, after, expected) in [
+        ("old", "new", Some(RejectionKind::WrongAudience)),
+        ("new", "old", None),
+        ("old", "old", None),
+    ] {
+        let world = World::new();
+        let list = |audience| [Issuer::new(ONE, audience).keys(world.introspection())];
+        let validator =
+            Validator::issuers(list(before)).clock(world.clock.clone()).build().unwrap();
+        let body = body.clone();
+        let late = Duration::from_secs(1);
+        world.answer("t", move || ScriptedAnswer::json(body.clone()).delay(late));
+        let waiting = tokio::spawn({
+            let validator = validator.clone();
+            async move { validator.validate("t").await }
+        });
+        tokio::time::sleep(late / 2).await;
+        assert_eq!(world.calls(), 1);
+        validator.set_issuers(list(after)).unwrap();
+        let later = validator.validate("t").await;
+        let waiting = waiting.await.unwrap();
+        for told in [later, waiting] {
+            assert_eq!(told.is_err().then(|| rejected(told)), expected, "{before} {after}");
+        }
+        assert_eq!(world.calls(), if before == after { 1 } else { 2 }, "{before} {after}");
+    }
+}
+
+// N14: also where nothing but the claims that an answer must contain has changed.
+#[tokio::test(start_paused = true)]
+async fn n14_other_required_claims_hold_for_answers_at_once() {
+    const ONE: &str = "https://one.example";
+    let world = World::new();
+    let entry = || Issuer::new(ONE, AUDIENCE).keys(world.introspection());
+    let validator =
+        Validator::issuers([entry().rfc9068()]).clock(world.clock.clone()).build().unwrap();
+    world.active("t", json!({ "iss": ONE, "sub": null }));
+    assert!(validator.validate("t").await.is_ok(), "RFC 9068 is about JWTs");
+    let required = [
+        RequiredClaim::Subject,
+        RequiredClaim::ClientId,
+        RequiredClaim::IssuedAt,
+        RequiredClaim::JwtId,
+    ];
+    let strict = required.into_iter().fold(entry().require_typ(), Issuer::require_claim);
+    validator.set_issuers([strict]).unwrap();
+    assert_eq!(rejected(validator.validate("t").await), RejectionKind::MissingClaim);
 }
 
 // A single issuer with a prefix is asked about nothing else.

@@ -208,6 +208,61 @@ async fn n25_a_resolver_that_fails_hangs_panics_or_errs_is_503_and_isnt_remember
     }
 }
 
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn n25_a_resolver_that_fails_is_not_logged_for_each_token() {
+    for mood in [Mood::Fails, Mood::Hangs, Mood::Confused] {
+        let logs = crate::world::Logs::capture();
+        let world = World::new();
+        let validator = world.validator(world.tenants());
+        world.set(mood);
+        for realm in 0..40 {
+            let verdict = validator.validate(&world.token(&format!("made-up-{realm}"))).await;
+            assert_eq!(unavailable(verdict), UnavailableReason::TenantUnavailable, "{mood:?}");
+        }
+        let lines = logs.take().iter().filter(|line| line.contains("tenant_resolver")).count();
+        assert!((1..=5).contains(&lines), "{mood:?}: {lines}");
+    }
+}
+
+#[test]
+fn n25_tenants_that_are_resolved_on_a_runtime_that_is_kept_and_not_run_hold_nobody_up() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (kept, other, world) = (runtime(), runtime(), World::new());
+    let validator = world.validator(world.tenants().first_fetches(2));
+    // Two that have slots, and one that waits for one.
+    let mut parked: Vec<_> = ["a", "b", "c"]
+        .into_iter()
+        .map(|realm| {
+            let (validator, token) = (validator.clone(), world.token(realm));
+            tokio_test::task::spawn(async move { validator.validate(&token).await })
+        })
+        .collect();
+    kept.block_on(async {
+        for task in &mut parked {
+            assert!(task.poll().is_pending());
+        }
+        tokio::task::yield_now().await;
+    });
+    assert_eq!(world.asked(), 2);
+    other.block_on(async {
+        for realm in ["a", "new"] {
+            let verdict = validator.validate(&world.token(realm)).await;
+            assert_eq!(unavailable(verdict), UnavailableReason::TenantUnavailable, "{realm}");
+        }
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        for realm in ["a", "b", "c", "new"] {
+            assert_eq!(kind(validator.validate(&world.token(realm)).await), None, "{realm}");
+        }
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn n26_keys_come_from_public_addresses_unless_it_is_allowed() {
     for (dangerous, expected) in [(false, true), (true, false)] {

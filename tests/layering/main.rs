@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("error", 1),
     ("json", 1),
     ("turns", 1),
+    ("slots", 1),
     ("file", 2),
     ("jose", 2),
     ("scope", 2),

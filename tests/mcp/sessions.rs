@@ -84,6 +84,60 @@ async fn mc16_another_principal_cannot_use_a_session() {
     }
 }
 
+// MC16: nor read another's stream from an event on, with a session of its own or without one.
+#[tokio::test]
+async fn mc16_another_principal_cannot_resume_a_stream() {
+    let issuer = Issuer::new();
+    let server = Server::that_answers(|_| {
+        let response = Response::builder()
+            .header("content-type", "text/event-stream")
+            .header("mcp-session-id", ID);
+        response.body(Full::from("id: 7\ndata: {}\n\n")).unwrap()
+    });
+    let app = app(&issuer, guard(), &server);
+    let of = |subject: &str| issuer.token_with(json!({"scope": "mcp:use", "sub": subject}));
+    let (alice, bob) = (of("alice"), of("bob"));
+    let resume = |token: &str, fields: &[(&'static str, &str)]| {
+        let mut request = post(token, Full::<bytes::Bytes>::default());
+        *request.method_mut() = http::Method::GET;
+        for (name, value) in fields {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        request
+    };
+    let begun = send(&app, resume(&alice, &[])).await;
+    let event = begun.body().strip_prefix("id: ").unwrap().strip_suffix("\ndata: {}\n\n").unwrap();
+    assert!(event.starts_with("7~") && event.len() > 20, "{event}");
+    let session = begun.header("mcp-session-id").unwrap();
+    let theirs = begin(&app, &bob).await;
+    server.take();
+
+    for fields in
+        [&[("last-event-id", event)][..], &[("last-event-id", event), ("mcp-session-id", session)]]
+    {
+        assert_eq!(send(&app, resume(&alice, fields)).await.status(), 200);
+        assert_eq!(server.take().unwrap().parts.headers["last-event-id"], "7");
+    }
+    for fields in [
+        &[("last-event-id", event)][..],
+        &[("last-event-id", event), ("mcp-session-id", &*theirs)],
+        &[("last-event-id", "7")],
+        &[("last-event-id", "")],
+        // What binds a session binds no event.
+        &[("last-event-id", &*theirs)],
+    ] {
+        let answer = send(&app, resume(&bob, fields)).await;
+        assert_eq!((answer.status(), server.count()), (404, 0), "{fields:?}");
+        assert_eq!(answer.kind(), Some(RejectionKind::UnknownSession));
+    }
+    let twice = resume(&alice, &[("last-event-id", event), ("last-event-id", event)]);
+    assert_eq!(send(&app, twice).await.status(), 404);
+
+    let unbound = self::app(&issuer, guard().dangerous_unbound_sessions(), &server);
+    assert_eq!(send(&unbound, resume(&alice, &[])).await.body(), "id: 7\ndata: {}\n\n");
+    assert_eq!(send(&unbound, resume(&bob, &[("last-event-id", "7")])).await.status(), 200);
+}
+
 // MC16: of clients without a user, the client; and never of another issuer's.
 #[tokio::test]
 async fn mc16_a_client_has_its_own_sessions() {

@@ -15,7 +15,7 @@ use crate::binding::dpop::target::{Origins, Target};
 use crate::binding::replay::memory::{Memory, Recorded};
 use crate::binding::replay::quota::Quota;
 use crate::binding::replay::store::ReplayStore;
-use crate::clock::UnixTime;
+use crate::clock::{UnixTime, has_timers};
 use crate::digest::{Digest, constant_time_eq, hex, sha256};
 use crate::jose::{Algorithm, Backend, KeyedHeader, Scratch};
 use crate::progress::{Pending, Progress};
@@ -163,6 +163,9 @@ impl Checker {
 
     async fn record_in_store(self: Arc<Self>, key: String, ttl: Duration) -> Result<(), Refusal> {
         let Record::Store { store, timeout, fail_open, .. } = &self.record else { return Ok(()) };
+        if !has_timers() {
+            return Err(unavailable(UnavailableReason::ReplayStoreFailed));
+        }
         // A second more: whether a proof is too old is decided in whole seconds.
         let ttl = ttl.saturating_add(Duration::from_secs(1));
         match tokio::time::timeout(*timeout, store.record(&key, ttl)).await {

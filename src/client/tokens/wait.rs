@@ -1,7 +1,6 @@
 //! Gets a token for one call: takes the cached one, or starts a fetch and waits for it.
 
 use std::future::pending;
-use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use crate::client::tokens::cache::{Ask, Entry, Flying, Step};
 use crate::client::tokens::core::Core;
 use crate::client::tokens::flight;
 use crate::client::tokens::token::Token;
-use crate::clock::monotonic;
+use crate::clock::{has_timers, monotonic};
 use crate::telemetry::count;
 
 /// How long a call waits for a fetch in another runtime before it checks whether that is run.
@@ -141,9 +140,4 @@ impl Until {
             None => Self { time, kind: TokenErrorKind::TimedOut },
         }
     }
-}
-
-/// Returns `true` if the runtime was built with timers. The only way to find out is whether `tokio` panics.
-fn has_timers() -> bool {
-    catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok()
 }

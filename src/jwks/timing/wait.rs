@@ -4,11 +4,10 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::cause::Cause;
-use crate::clock::monotonic;
+use crate::clock::{has_timers, monotonic};
 use crate::jose::Algorithm;
 use crate::jwks::fetch::error::{FetchError, FetchErrorKind};
 use crate::jwks::health::State;
@@ -126,7 +125,7 @@ impl SharedKeys {
         Progress::Pending(Pending::new(async move {
             let _waiting = Waiting::begin(&shared);
             // The task may be in another runtime than the request.
-            if Handle::try_current().is_err() {
+            if !has_timers() {
                 let reason = UnavailableReason::RefreshFailed;
                 return Err(shared.unavailable(reason, SHORTEST_WAIT).into());
             }
@@ -161,7 +160,7 @@ impl SharedKeys {
 
     /// See [`Jwks::ready`](crate::jwks::Jwks::ready).
     pub(crate) async fn ready(self: &Arc<Self>, deadline: Duration) -> Result<(), Unavailable> {
-        let running = self.ensure_running() && Handle::try_current().is_ok();
+        let running = self.ensure_running() && has_timers();
         let mut progress = self.progress.subscribe();
         let state = || self.store.load(monotonic()).state();
         let waiting = async {

@@ -80,12 +80,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         let realm = self.whom_it_concerns(token, is_jwt, issuer)?;
         let asked = realm.asked.as_ref()?;
         if !is_jwt {
-            return asked.takes(token).then(|| self.ask(&realm, asked, token, None));
+            return asked.takes(token).then(|| self.ask(&realm, asked, (token, issuer), None));
         }
         if realm.has_no_keys() {
-            return Some(self.ask(&realm, asked, token, None));
+            return Some(self.ask(&realm, asked, (token, issuer), None));
         }
-        asked.rules.jwts.then(|| self.verify_and_ask(&realm, asked, token))
+        asked.rules.jwts.then(|| self.verify_and_ask(&realm, asked, (token, issuer)))
     }
 
     /// Asks about a JWT, whose signature and claims must be valid first.
@@ -93,27 +93,35 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         &self,
         realm: &Arc<Realm>,
         asked: &Asked,
-        token: &[u8],
+        (token, issuer): Routed<'_>,
     ) -> Progress<Arc<Verified<C>>> {
         if let Some(decided) = self.remembered(realm, asked, &asked.key(token), token, true) {
             return Progress::Ready(decided);
         }
+        if let Some(rejection) = self.recall_refused(token) {
+            return Progress::Ready(Err(rejection.into()));
+        }
         let keys = self.keys_of(realm);
         match self.verify_by(realm, token) {
             Progress::Ready(Ok(verified)) => {
-                self.ask(realm, asked, token, Some(Jwt { verified, keys }))
+                self.ask(realm, asked, (token, issuer), Some(Jwt { verified, keys }))
             }
             Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
             Progress::Pending(verified) => {
                 let (validator, realm, token) = (self.clone(), Arc::clone(realm), token.to_vec());
+                let issuer = issuer.map(Box::<str>::from);
                 Progress::Pending(Pending::new(async move {
                     verified.await?;
+                    if realm.has_ended() {
+                        return validator.verify(&token, issuer.as_deref()).settled().await;
+                    }
                     let Some(asked) = &realm.asked else { return Err(no_longer_asked()) };
                     // Once more, with keys whose number is known.
                     let keys = validator.keys_of(&realm);
                     let verified = validator.verify_by(&realm, &token).settled().await?;
+                    let presented = (&*token, issuer.as_deref());
                     validator
-                        .ask(&realm, asked, &token, Some(Jwt { verified, keys }))
+                        .ask(&realm, asked, presented, Some(Jwt { verified, keys }))
                         .settled()
                         .await
                 }))
@@ -132,7 +140,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         &self,
         realm: &Arc<Realm>,
         asked: &Asked,
-        token: &[u8],
+        (token, issuer): Routed<'_>,
         jwt: Option<Jwt<C>>,
     ) -> Progress<Arc<Verified<C>>> {
         let key = asked.key(token);
@@ -148,18 +156,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         }
         let flight = self.start(realm, asked, key, token, jwt.clone());
         let (validator, realm, token) = (self.clone(), Arc::clone(realm), token.to_vec());
+        let issuer = issuer.map(Box::<str>::from);
         Progress::Pending(Pending::new(async move {
             let Some(asked) = &realm.asked else { return Err(no_longer_asked()) };
             let waiting = Waiting::new(&asked.introspector.report);
             let mut decided = flight.await;
-            if decided.is_none() {
+            if decided.is_none() && !realm.has_ended() {
                 // The runtime of whoever asked first ended, or isn't driven.
                 decided = validator.start(&realm, asked, key, &token, jwt).await;
             }
             drop(waiting);
             // Removed meanwhile, or replaced by an entry of the same issuer with other rules.
             if realm.has_ended() {
-                return validator.verify(&token, Some(&realm.policy.name())).settled().await;
+                return validator.verify(&token, issuer.as_deref()).settled().await;
             }
             decided.unwrap_or_else(|| Err(unavailable(IntrospectionError::NoRuntime.into())))
         }))
@@ -174,7 +183,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         jwt: Option<Jwt<C>>,
     ) -> Landing<Decided<C>> {
         let longest = asked.introspector.longest();
-        self.inner.opaque.memory().flights.join(key, longest, |ticket| {
+        let flights = &self.inner.opaque.memory().flights;
+        flights.join(asked.flight(key), longest, |ticket| {
             let (validator, realm) = (self.clone(), Arc::clone(realm));
             let token = Zeroizing::new(token.to_vec());
             async move { validator.ask_and_remember(&realm, &key, &token, jwt, &ticket).await }
@@ -225,6 +235,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         {
             return decided;
         }
+        // What is remembered must not outlast a revocation by more than its time, however late the answer comes.
+        let asked_at = clock.now();
         let answer = match asked.introspector.ask(token).await {
             Ok(answer) => answer,
             Err(trouble) => {
@@ -237,14 +249,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         let keeping = Keeping { now, quotas: realm.quotas() };
         match self.judge(realm, asked, (token, &answer), jwt, now) {
             Ok(Accepted { verified, times, bytes }) => {
-                let lease = asked.lease(times, realm.policy.times.too_old_at(times), now, term);
+                let lease =
+                    asked.lease(times, realm.policy.times.too_old_at(times), asked_at, term);
                 if !realm.has_ended() {
                     ticket.if_attached(|| memory.accept(key, lease, bytes, &verified, keeping));
                 }
                 Ok(verified)
             }
             Err(Refusal::Rejection(rejection)) => {
-                let lease = asked.negative_lease(now, term);
+                let lease = asked.negative_lease(asked_at, term);
                 ticket.if_attached(|| memory.refuse(key, lease, &rejection, keeping));
                 Err(rejection.into())
             }
@@ -286,6 +299,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         Ok(Accepted { verified, times: claims.times, bytes: (json.len(), held) })
     }
 }
+
+/// A token, and the issuer that its route names.
+type Routed<'a> = (&'a [u8], Option<&'a str>);
 
 /// A JWT's own claims.
 struct Jwt<C> {

@@ -96,6 +96,11 @@ impl Asked {
         self.key.0.clone().part(token).finish()
     }
 
+    /// Returns the key of an introspection of the token with this key.
+    pub(crate) fn flight(&self, key: Digest) -> (Digest, u64) {
+        (key, self.generation.load(Ordering::Acquire))
+    }
+
     /// Returns `true` if it is asked about opaque tokens that begin like this one.
     pub(crate) fn takes(&self, token: &[u8]) -> bool {
         self.rules.prefix.as_deref().is_none_or(|prefix| token.starts_with(prefix.as_bytes()))

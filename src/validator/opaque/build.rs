@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::error::ConfigError;
 use crate::introspection::{Introspection, Owner};
-use crate::validator::key_source::{KeySource, Source};
+use crate::validator::key_source::KeySource;
 use crate::validator::opaque::asked::Asked;
 use crate::validator::policy::{Policy, RequiredClaim};
 use crate::validator::realm::Realm;
@@ -14,10 +14,7 @@ use crate::validator::trust::Trust;
 
 /// Returns how the issuer is asked, beside its keys or instead of them.
 pub(crate) fn introspection(settings: &Settings) -> Result<Option<Introspection>, ConfigError> {
-    let in_place_of_keys = match &settings.keys {
-        Some(KeySource(Source::Introspection(introspection))) => Some(&**introspection),
-        _ => None,
-    };
+    let in_place_of_keys = settings.keys.as_ref().and_then(KeySource::introspection);
     if in_place_of_keys.is_some_and(|it| it.jwts) {
         return Err(ConfigError::new(
             "the issuer is asked about every token: leave .introspect_jwts() out",
@@ -60,9 +57,15 @@ pub(crate) fn asked(
 }
 
 /// Returns `true` if the issuer was asked in the same way before.
-pub(crate) fn is_as_before(before: Option<&Realm>, introspection: Option<&Introspection>) -> bool {
+pub(crate) fn is_as_before(
+    before: Option<&Realm>,
+    introspection: Option<&Introspection>,
+    required: &[RequiredClaim],
+) -> bool {
     match (before.and_then(|before| before.asked.as_ref()), introspection) {
-        (Some(asked), Some(introspection)) => asked.is_set_to(introspection),
+        (Some(asked), Some(introspection)) => {
+            asked.is_set_to(introspection) && *asked.rules.required == *required
+        }
         (asked, introspection) => asked.is_none() && introspection.is_none(),
     }
 }

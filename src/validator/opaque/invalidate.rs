@@ -19,7 +19,7 @@ impl<C: Send + Sync + 'static> Validator<C> {
         for realm in self.asking() {
             if let Some(asked) = &realm.asked {
                 let key = asked.key(token.as_bytes());
-                memory.flights.detach(&key);
+                memory.flights.detach(&asked.flight(key));
                 memory.forget(&key);
             }
         }

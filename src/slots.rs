@@ -1,4 +1,4 @@
-//! Bounds the introspections that run at the same time, and those that wait.
+//! Bounds what runs at the same time, and what waits for that.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use tokio::time::{Instant, timeout};
 
 use crate::clock::monotonic;
 
-/// How long one waits without looking: the task that was notified may be on a runtime that isn't driven.
+/// How often a waiting task looks for a free slot: the one that was notified may be on a runtime that isn't driven.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The bounds on concurrent introspections, and on those that wait for a slot.
+/// The bounds on concurrent tasks, and on those that wait for a slot.
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Mutex<State>,
-    /// How long an introspection may take. One that has a slot for longer, or waits longer, is on a runtime
-    /// that exists but isn't driven, and isn't counted any more.
+    /// How long a task may take. One that has a slot for longer, or waits longer, is on a runtime that exists but
+    /// isn't driven, and isn't counted any more.
     longest: Duration,
     left: Notify,
 }
@@ -36,7 +36,7 @@ struct Bounded {
     since: BTreeMap<u64, Instant>,
 }
 
-/// Counts an introspection that runs or waits until it is dropped.
+/// Counts a task that runs or waits until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot<'a> {
     slots: &'a Slots,
