@@ -107,6 +107,6 @@ pub use self::error::IntrospectionError;
 pub(crate) use self::error::Trouble;
 pub(crate) use self::flights::{Flights, Landing, Ticket};
 pub(crate) use self::introspector::Introspector;
-pub(crate) use self::report::{Found, Report};
+pub(crate) use self::report::Found;
 pub use self::settings::Introspection;
 pub use self::status::IntrospectionStatus;

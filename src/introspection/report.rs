@@ -23,6 +23,15 @@ pub(crate) struct Report {
     credentials: Repeats<&'static str>,
 }
 
+/// A request that waits for an answer.
+pub(crate) struct Waiting<'a>(&'a Report);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waits(-1.0);
+    }
+}
+
 /// The kind of cache entry that a token was found in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Found {
@@ -178,8 +187,13 @@ impl Report {
         );
     }
 
-    /// Records that a request starts to wait for an answer, or stops.
-    pub(crate) fn waits(&self, by: f64) {
+    /// Counts a request that waits for an answer, until that is dropped.
+    pub(crate) fn waiting(&self) -> Waiting<'_> {
+        self.waits(1.0);
+        Waiting(self)
+    }
+
+    fn waits(&self, by: f64) {
         if let Some(label) = &self.label {
             change!("tower_bearer_introspection_waiters", by, "issuer" => Arc::clone(label));
         }

@@ -230,7 +230,8 @@ async fn n14_an_answer_that_is_awaited_decides_for_no_later_entry() {
         ("old", "old", None),
     ] {
         let world = World::new();
-        let list = |audience| [Issuer::new(ONE, audience).keys(world.introspection())];
+        let asking = world.introspection();
+        let list = |audience| [Issuer::new(ONE, audience).keys(asking.clone())];
         let validator =
             Validator::issuers(list(before)).clock(world.clock.clone()).build().unwrap();
         let body = body.clone();

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
 use crate::digest::Digest;
-use crate::introspection::{Answer, Found, IntrospectionError, Landing, Report, Ticket, Trouble};
+use crate::introspection::{Answer, Found, IntrospectionError, Landing, Ticket, Trouble};
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
 use crate::syntax::is_b64token;
@@ -159,7 +159,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         let issuer = issuer.map(Box::<str>::from);
         Progress::Pending(Pending::new(async move {
             let Some(asked) = &realm.asked else { return Err(no_longer_asked()) };
-            let waiting = Waiting::new(&asked.introspector.report);
+            let waiting = asked.introspector.report.waiting();
             let mut decided = flight.await;
             if decided.is_none() && !realm.has_ended() {
                 // The runtime of whoever asked first ended, or isn't driven.
@@ -323,22 +323,6 @@ struct Accepted<C> {
     times: Times,
     /// The sizes of the answer and of the application's claims.
     bytes: (usize, usize),
-}
-
-/// Counts a request that waits for an answer, until it is dropped.
-struct Waiting<'a>(&'a Report);
-
-impl<'a> Waiting<'a> {
-    fn new(report: &'a Report) -> Self {
-        report.waits(1.0);
-        Self(report)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waits(-1.0);
-    }
 }
 
 fn no_longer_asked() -> Refusal {
