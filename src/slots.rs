@@ -73,7 +73,8 @@ impl Slots {
         let number = state.next;
         state.next = number.wrapping_add(1);
         let has_room = among(&mut state).insert(number, monotonic(), self.longest);
-        has_room.then_some(Slot { slots: self, number })
+        // Lazily: dropping a slot takes the lock.
+        has_room.then(|| Slot { slots: self, number })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
