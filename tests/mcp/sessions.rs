@@ -110,7 +110,7 @@ async fn mc16_another_principal_cannot_resume_a_stream() {
     assert!(event.starts_with("7~") && event.len() > 20, "{event}");
     let session = begun.header("mcp-session-id").unwrap();
     let theirs = begin(&app, &bob).await;
-    server.take();
+    assert!(server.take().is_some() && server.take().is_some());
 
     for fields in
         [&[("last-event-id", event)][..], &[("last-event-id", event), ("mcp-session-id", session)]]
