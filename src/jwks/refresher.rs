@@ -205,7 +205,7 @@ impl SharedKeys {
             progress.ended = flight.sequence;
             if settled > progress.settled {
                 progress.settled = settled;
-                progress.settled_badly = error.is_some();
+                progress.settled_failed = error.is_some();
             }
             progress.error = error;
         });

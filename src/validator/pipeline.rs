@@ -16,7 +16,7 @@ use crate::validator::handle::{Inner, Validator};
 use crate::validator::opaque::begins_as_jwt;
 use crate::validator::opened::Opened;
 use crate::validator::presented::Presented;
-use crate::validator::realm::{Realm, Seal, Unproved, Waiting};
+use crate::validator::realm::{Realm, SignatureCheck, UnverifiedToken, Waiting};
 use crate::validator::realms::{Many, Realms};
 use crate::validator::unreadable::read_extra;
 
@@ -200,19 +200,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if token.len() > realm.policy.max_token_bytes {
             return Progress::Ready(Err(RejectionKind::TokenTooLong.into()));
         }
-        let unproved = match realm.read(opened, claims, &*self.inner.clock) {
-            Ok(unproved) => unproved,
+        let unverified = match realm.read(opened, claims, &*self.inner.clock) {
+            Ok(unverified) => unverified,
             Err(rejection) => return Progress::Ready(Err(rejection.into())),
         };
-        match realm.check(&unproved) {
-            Progress::Ready(Ok(seal)) => {
-                let verified = self.conclude(realm, token, &unproved, seal);
+        match realm.check(&unverified) {
+            Progress::Ready(Ok(checked)) => {
+                let verified = self.finish(realm, token, &unverified, checked);
                 Progress::Ready(verified.map_err(Refusal::from))
             }
             Progress::Ready(Err(refusal)) => Progress::Ready(Err(refusal)),
             Progress::Pending(keys) => {
                 let (validator, realm) = (self.clone(), Arc::clone(realm));
-                let (waiting, token): (_, Box<[u8]>) = (unproved.wait(), token.into());
+                let (waiting, token): (_, Box<[u8]>) = (unverified.wait(), token.into());
                 Progress::Pending(Pending::new(async move {
                     let keys = keys.await?;
                     // Removed meanwhile, or replaced by an entry of the same issuer with other rules.
@@ -238,29 +238,29 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             return Ok(verified);
         }
         let mut claims = RawClaims::default();
-        let unproved = realm.resume(waiting, &mut claims, self.inner.clock.now())?;
-        let seal = realm.check_with(keys, &unproved)?;
-        self.conclude(realm, token, &unproved, seal)
+        let unverified = realm.resume(waiting, &mut claims, self.inner.clock.now())?;
+        let checked = realm.check_with(keys, &unverified)?;
+        self.finish(realm, token, &unverified, checked)
     }
 
     /// Completes the decision after the signature check, and remembers it.
     #[inline]
-    fn conclude(
+    fn finish(
         &self,
         realm: &Realm,
         token: &[u8],
-        unproved: &Unproved<'_, '_>,
-        seal: Seal<'_>,
+        unverified: &UnverifiedToken<'_, '_>,
+        checked: SignatureCheck<'_>,
     ) -> Result<Arc<Verified<C>>, Rejection> {
-        let concluded = if seal.genuine {
-            realm.remember_header(unproved);
-            self.own(realm, token, unproved, seal.evidence)
+        let finished = if checked.is_valid {
+            realm.remember_header(unverified);
+            self.build_verified(realm, token, unverified, checked.evidence)
         } else {
             Err(RejectionKind::BadSignature.into())
         };
         if let Some(cache) = &self.inner.cache {
-            let term = (seal.term, unproved.now);
-            match &concluded {
+            let term = (checked.term, unverified.now);
+            match &finished {
                 // Remembered with the issuer's answer instead, for as long as that allows.
                 #[cfg(feature = "introspection")]
                 Ok(_) if realm.asks_about_jwts() => {}
@@ -268,25 +268,25 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
                 Err(rejection) => cache.remember_refused(token, term, rejection),
             }
         }
-        Ok(concluded?.0)
+        Ok(finished?.0)
     }
 
     /// Builds the owned claims. The application's own claims are deserialized only after the
     /// signature was verified. Also returns how much those hold.
     #[inline]
-    fn own(
+    fn build_verified(
         &self,
         realm: &Realm,
         token: &[u8],
-        unproved: &Unproved<'_, '_>,
+        unverified: &UnverifiedToken<'_, '_>,
         evidence: Evidence<'_>,
     ) -> Result<(Arc<Verified<C>>, usize), Rejection> {
-        let (extra, held) = read_extra(unproved.payload)?;
+        let (extra, held) = read_extra(unverified.payload)?;
         let sources = &realm.policy.sources;
-        let scopes = unproved.claims.scopes(unproved.payload, &sources.scope)?;
-        let until = realm.policy.times.ends(unproved.claims.times);
+        let scopes = unverified.claims.scopes(unverified.payload, &sources.scope)?;
+        let until = realm.policy.times.ends(unverified.claims.times);
         let lifetime = Lifetime::new(until, Arc::clone(&self.inner.clock));
-        let claims = realm.claims(unproved.claims, scopes, evidence);
+        let claims = realm.claims(unverified.claims, scopes, evidence);
         Ok((Arc::new(Verified::new(claims, extra, lifetime, token)), held))
     }
 }

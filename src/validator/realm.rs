@@ -33,7 +33,7 @@ pub(crate) struct Realm {
     pub(crate) trust: Trust,
     /// The encoded headers of tokens that were accepted: an issuer sends the same few repeatedly,
     /// and the policy's decision about one depends on nothing else.
-    headers: Table<Arc<Vetted<'static>>>,
+    headers: Table<Arc<CheckedHeader<'static>>>,
     pub(crate) watch: Watch,
     /// What its tokens depend on beside the keys, if it is one of several or has several spellings.
     pub(crate) entry: Option<Arc<Entry>>,
@@ -46,7 +46,7 @@ pub(crate) struct Realm {
 
 /// The content of a header that met the policy.
 #[derive(Debug)]
-struct Vetted<'a> {
+struct CheckedHeader<'a> {
     /// `None` for the shared secret's, which is then the only one.
     algorithm: Option<Algorithm>,
     kid: Option<Cow<'a, str>>,
@@ -56,12 +56,12 @@ struct Vetted<'a> {
 
 /// A header that met the policy: a remembered one, or one that was read.
 enum Head<'a> {
-    Known(Arc<Vetted<'static>>),
-    New(Vetted<'a>),
+    Known(Arc<CheckedHeader<'static>>),
+    New(CheckedHeader<'a>),
 }
 
 /// A token whose header and claims met the policy, and whose signature isn't checked yet.
-pub(crate) struct Unproved<'a, 'c> {
+pub(crate) struct UnverifiedToken<'a, 'c> {
     head: Head<'a>,
     encoded_header: &'a [u8],
     signing_input: &'a [u8],
@@ -72,17 +72,17 @@ pub(crate) struct Unproved<'a, 'c> {
     pub(crate) now: UnixTime,
 }
 
-/// The parts of an [`Unproved`] token that are kept while it waits for its key.
+/// The parts of an [`UnverifiedToken`] that are kept while it waits for its key.
 pub(crate) struct Waiting {
-    head: Arc<Vetted<'static>>,
+    head: Arc<CheckedHeader<'static>>,
     signing_input: Box<[u8]>,
     signature: Box<[u8]>,
     payload: Box<[u8]>,
 }
 
 /// The result of a signature check.
-pub(crate) struct Seal<'a> {
-    pub(crate) genuine: bool,
+pub(crate) struct SignatureCheck<'a> {
+    pub(crate) is_valid: bool,
     pub(crate) evidence: Evidence<'a>,
     /// How long that is valid.
     pub(crate) term: Term,
@@ -156,12 +156,12 @@ impl Realm {
         mut token: Opened<'a>,
         claims: &'c mut RawClaims<'a>,
         clock: &dyn Clock,
-    ) -> Result<Unproved<'a, 'c>, Rejection> {
+    ) -> Result<UnverifiedToken<'a, 'c>, Rejection> {
         let Compact { header: encoded_header, signing_input, .. } = token.compact;
         let known = self.headers.find(encoded_header, |known| Some(Arc::clone(known)));
         let head = match known {
             Some(known) => Head::Known(known),
-            None => Head::New(self.vet(Header::parse(token.header()?)?)?),
+            None => Head::New(self.check_header(Header::parse(token.header()?)?)?),
         };
         let payload = token.claims()?;
         if !token.claims_were_read {
@@ -173,7 +173,7 @@ impl Realm {
             template.check(claims.iss.as_deref().unwrap_or_default(), payload)?;
         }
         let signature = token.signature()?;
-        Ok(Unproved { head, encoded_header, signing_input, signature, payload, claims, now })
+        Ok(UnverifiedToken { head, encoded_header, signing_input, signature, payload, claims, now })
     }
 
     /// Continues with a token that has waited. Only its times may be decided differently by now.
@@ -182,19 +182,27 @@ impl Realm {
         waiting: &'a Waiting,
         claims: &'c mut RawClaims<'a>,
         now: UnixTime,
-    ) -> Result<Unproved<'a, 'c>, Rejection> {
+    ) -> Result<UnverifiedToken<'a, 'c>, Rejection> {
         let Waiting { head, signing_input, signature, payload } = waiting;
         claims.read(payload, &self.policy.sources)?;
         self.policy.times.check(claims.times, now)?;
         let head = Head::Known(Arc::clone(head));
-        Ok(Unproved { head, encoded_header: &[], signing_input, signature, payload, claims, now })
+        Ok(UnverifiedToken {
+            head,
+            encoded_header: &[],
+            signing_input,
+            signature,
+            payload,
+            claims,
+            now,
+        })
     }
 
     /// Checks a header against the policy.
-    fn vet<'a>(&self, header: Header<'a>) -> Result<Vetted<'a>, Rejection> {
+    fn check_header<'a>(&self, header: Header<'a>) -> Result<CheckedHeader<'a>, Rejection> {
         let typed = self.policy.check_type(&header)?;
         let algorithm = self.trust.check_algorithm(&self.policy, &header)?;
-        Ok(Vetted { algorithm, kid: header.kid, typed })
+        Ok(CheckedHeader { algorithm, kid: header.kid, typed })
     }
 
     /// Checks a token's signature. If a key for it may still arrive, it waits for the keys, and
@@ -202,16 +210,16 @@ impl Realm {
     #[inline]
     pub(crate) fn check<'a>(
         &self,
-        token: &'a Unproved<'_, '_>,
-    ) -> Progress<LoadedKeys, Result<Seal<'a>, Refusal>> {
+        token: &'a UnverifiedToken<'_, '_>,
+    ) -> Progress<LoadedKeys, Result<SignatureCheck<'a>, Refusal>> {
         let jwks = match &self.trust {
             Trust::Jwks { keys, .. } => keys,
             Trust::SharedSecret(key) => {
-                let genuine = key.verify(token.signing_input, token.signature);
+                let is_valid = key.verify(token.signing_input, token.signature);
                 let evidence = Evidence::SharedSecret { algorithm: key.algorithm() };
                 let (from, until) = self.policy.times.term(token.claims.times);
                 let term = self.term(from, until, ITS_ONLY_GENERATION);
-                return Progress::Ready(Ok(Seal { genuine, evidence, term }));
+                return Progress::Ready(Ok(SignatureCheck { is_valid, evidence, term }));
             }
             #[cfg(feature = "introspection")]
             Trust::Introspection => {
@@ -243,9 +251,9 @@ impl Realm {
     pub(crate) fn check_with<'a>(
         &self,
         keys: &LoadedKeys,
-        token: &'a Unproved<'_, '_>,
-    ) -> Result<Seal<'a>, Rejection> {
-        let Vetted { algorithm, kid, .. } = token.head.get();
+        token: &'a UnverifiedToken<'_, '_>,
+    ) -> Result<SignatureCheck<'a>, Rejection> {
+        let CheckedHeader { algorithm, kid, .. } = token.head.get();
         let (algorithm, kid) = (algorithm.ok_or(RejectionKind::BadSignature)?, kid.as_deref());
         let fitting = match keys.candidates(algorithm, kid) {
             Candidates::Fitting(fitting) => fitting,
@@ -254,8 +262,8 @@ impl Realm {
         };
         let (from, until) = self.policy.times.term(token.claims.times);
         let until = keys.serve_for().map_or(until, |lasts| token.now.plus(lasts).min(until));
-        Ok(Seal {
-            genuine: fitting
+        Ok(SignatureCheck {
+            is_valid: fitting
                 .iter()
                 .filter(|key| self.policy.lets_sign(key.issuer(), token.claims))
                 .any(|key| key.verify(algorithm, token.signing_input, token.signature)),
@@ -270,7 +278,7 @@ impl Realm {
 
     /// Remembers the header of a verified token.
     #[inline]
-    pub(crate) fn remember_header(&self, token: &Unproved<'_, '_>) {
+    pub(crate) fn remember_header(&self, token: &UnverifiedToken<'_, '_>) {
         let Head::New(header) = &token.head else { return };
         let bytes = header.kid.as_ref().map_or(0, |kid| kid.len());
         let header = Arc::new(header.to_owned());
@@ -291,20 +299,20 @@ impl Realm {
     }
 }
 
-impl Vetted<'_> {
+impl CheckedHeader<'_> {
     /// Returns the one key that the header names.
     fn key(&self) -> Option<(Algorithm, &str)> {
         self.algorithm.zip(self.kid.as_deref())
     }
 
-    fn to_owned(&self) -> Vetted<'static> {
+    fn to_owned(&self) -> CheckedHeader<'static> {
         let kid = self.kid.as_deref().map(|kid| Cow::Owned(kid.to_owned()));
-        Vetted { algorithm: self.algorithm, kid, typed: self.typed }
+        CheckedHeader { algorithm: self.algorithm, kid, typed: self.typed }
     }
 }
 
 impl<'a> Head<'a> {
-    fn get(&self) -> &Vetted<'a> {
+    fn get(&self) -> &CheckedHeader<'a> {
         match self {
             Self::Known(known) => known,
             Self::New(new) => new,
@@ -312,7 +320,7 @@ impl<'a> Head<'a> {
     }
 }
 
-impl Unproved<'_, '_> {
+impl UnverifiedToken<'_, '_> {
     /// Returns what is kept during a wait.
     pub(crate) fn wait(&self) -> Waiting {
         let head = match &self.head {

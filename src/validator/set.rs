@@ -20,7 +20,7 @@ pub(crate) struct Set<V> {
     /// One bit per way: whether it was used since the hand last passed it.
     pub(crate) used: AtomicU16,
     pub(crate) ways: [ArcSwapOption<Entry<V>>; WAYS],
-    /// The position of the hand. A writer of a way holds it; readers never do.
+    /// The position of the hand, as in the CLOCK algorithm. A writer of a way holds it; readers never do.
     hand: Mutex<usize>,
 }
 
@@ -40,7 +40,7 @@ impl<V> Entry<V> {
 }
 
 /// One of several owners that inserts, and how much each may hold.
-pub(crate) struct Guest<'a, V> {
+pub(crate) struct InsertingOwner<'a, V> {
     pub(crate) owner: &'a Arc<Quota>,
     /// Returns `true` if a value is no longer valid.
     pub(crate) is_dead: &'a dyn Fn(&V) -> bool,
@@ -103,32 +103,40 @@ impl<V> Set<V> {
     /// The same, of a set without an empty way, for one of several owners: values that are no longer valid
     /// are evicted first; then an owner that has reached its part evicts one of its own, and otherwise one of
     /// an owner that exceeds its part.
-    pub(crate) fn victim(&self, hand: &mut usize, guest: &Guest<'_, V>) -> usize {
+    pub(crate) fn way_to_evict(
+        &self,
+        hand: &mut usize,
+        inserting: &InsertingOwner<'_, V>,
+    ) -> usize {
         let held = self.ways.each_ref().map(ArcSwapOption::load_full);
         let of =
             |owner: &Arc<Quota>| held.iter().flatten().filter(|entry| entry.is_of(owner)).count();
-        let own = of(guest.owner) >= guest.ways_each;
+        let own = of(inserting.owner) >= inserting.ways_each;
         let may_go = |entry: &Entry<V>| match &entry.owner {
-            _ if own => entry.is_of(guest.owner),
-            owner => owner.as_ref().is_none_or(|owner| of(owner) > guest.ways_each),
+            _ if own => entry.is_of(inserting.owner),
+            owner => owner.as_ref().is_none_or(|owner| of(owner) > inserting.ways_each),
         };
         let dead = held
             .iter()
-            .position(|it| it.as_ref().is_some_and(|entry| (guest.is_dead)(&entry.value)));
+            .position(|it| it.as_ref().is_some_and(|entry| (inserting.is_dead)(&entry.value)));
         let found = dead.or_else(|| self.advance_among(hand, &held, &may_go));
         found
             .or_else(|| self.advance_among(hand, &held, &may_go))
             .unwrap_or_else(|| self.advance(hand))
     }
 
-    /// Chooses a way to free bytes from, if there is one: of the guest's own if it has reached its part.
-    pub(crate) fn spare(&self, hand: &mut usize, guest: &Guest<'_, V>) -> Option<usize> {
+    /// Chooses a way to free bytes from, if there is one: of the inserting's own if it has reached its part.
+    pub(crate) fn way_to_free(
+        &self,
+        hand: &mut usize,
+        inserting: &InsertingOwner<'_, V>,
+    ) -> Option<usize> {
         let held = self.ways.each_ref().map(ArcSwapOption::load_full);
-        let own = guest.owner.bytes() > guest.bytes_each;
+        let own = inserting.owner.bytes() > inserting.bytes_each;
         let may_go = |entry: &Entry<V>| match &entry.owner {
-            _ if (guest.is_dead)(&entry.value) => true,
-            _ if own => entry.is_of(guest.owner),
-            owner => owner.as_ref().is_none_or(|owner| owner.bytes() > guest.bytes_each),
+            _ if (inserting.is_dead)(&entry.value) => true,
+            _ if own => entry.is_of(inserting.owner),
+            owner => owner.as_ref().is_none_or(|owner| owner.bytes() > inserting.bytes_each),
         };
         self.advance_among(hand, &held, &may_go)
     }

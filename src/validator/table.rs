@@ -25,7 +25,7 @@ use foldhash::fast::RandomState;
 use zeroize::Zeroizing;
 
 use crate::validator::quota::Quota;
-use crate::validator::set::{Entry, Guest, NO_TAG, Set, WAYS};
+use crate::validator::set::{Entry, InsertingOwner, NO_TAG, Set, WAYS};
 
 /// How much of a token's end is hashed: 96 bits of signature, which only the issuer's key can make.
 /// A caller cannot choose the hashes of tokens that are accepted, and chosen hashes of other tokens slow
@@ -105,18 +105,18 @@ impl<V> Table<V> {
         {
             self.owners.fetch_add(1, Ordering::Relaxed);
         }
-        let guest = || quota.map(|owner| self.guest(owner, &is_dead));
+        let inserting = || quota.map(|owner| self.inserting(owner, &is_dead));
         let held = self.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         let token = Zeroizing::new(token.into());
         let entry = Entry { token, bytes, owner: quota.cloned(), value };
-        if held > self.max_bytes && !self.make_room(held, &guest) {
+        if held > self.max_bytes && !self.make_room(held, &inserting) {
             self.release(Some(&entry));
             return;
         }
         let mut hand = set.lock();
-        let way = set.way_of(&entry.token, tag).unwrap_or_else(|| match guest() {
+        let way = set.way_of(&entry.token, tag).unwrap_or_else(|| match inserting() {
             None => set.advance(&mut hand),
-            Some(guest) => set.victim(&mut hand, &guest),
+            Some(inserting) => set.way_to_evict(&mut hand, &inserting),
         });
         let gone = set.put(way, Some(Arc::new(entry)), tag);
         drop(hand);
@@ -139,18 +139,26 @@ impl<V> Table<V> {
     }
 
     #[inline(never)]
-    fn guest<'a>(&self, owner: &'a Arc<Quota>, is_dead: &'a dyn Fn(&V) -> bool) -> Guest<'a, V> {
+    fn inserting<'a>(
+        &self,
+        owner: &'a Arc<Quota>,
+        is_dead: &'a dyn Fn(&V) -> bool,
+    ) -> InsertingOwner<'a, V> {
         let owners = self.owners.load(Ordering::Relaxed).max(1);
         let ways_each = WAYS.checked_div(owners).unwrap_or_default().max(1);
-        Guest { owner, is_dead, ways_each, bytes_each: self.bytes_each() }
+        InsertingOwner { owner, is_dead, ways_each, bytes_each: self.bytes_each() }
     }
 
     /// Evicts until what is held fits. Returns `true` if it does.
     #[inline(never)]
-    fn make_room<'a>(&self, mut held: usize, guest: &dyn Fn() -> Option<Guest<'a, V>>) -> bool {
+    fn make_room<'a>(
+        &self,
+        mut held: usize,
+        inserting: &dyn Fn() -> Option<InsertingOwner<'a, V>>,
+    ) -> bool {
         // Two rounds find everything: the first may only clear the marks. Among several owners,
         // a request doesn't go around a large table for that.
-        let most = if guest().is_some() { MAX_IN_VAIN } else { usize::MAX };
+        let most = if inserting().is_some() { MAX_IN_VAIN } else { usize::MAX };
         let patience = self.sets.len().saturating_mul(2).min(most);
         let mut in_vain = 0_usize;
         while held > self.max_bytes {
@@ -165,9 +173,9 @@ impl<V> Table<V> {
                 continue;
             }
             let mut hand = set.lock();
-            let way = match guest() {
+            let way = match inserting() {
                 None => Some(set.advance(&mut hand)),
-                Some(guest) => set.spare(&mut hand, &guest),
+                Some(inserting) => set.way_to_free(&mut hand, &inserting),
             };
             let gone = way.and_then(|way| set.put(way, None, NO_TAG));
             drop(hand);

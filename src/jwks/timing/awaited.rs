@@ -46,7 +46,7 @@ impl Awaited {
             }
             Self::Key { generation, number, gives_up, .. } => {
                 let settled = now.settled >= *number;
-                match settled && now.settled_badly {
+                match settled && now.settled_failed {
                     _ if self.is_resolved(&loaded, *generation) => Some(served(loaded)),
                     true => Some(Err(UnavailableReason::RefreshFailed)),
                     false if settled => Some(served(loaded)),

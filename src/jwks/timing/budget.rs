@@ -7,11 +7,14 @@ use tokio::time::Instant;
 
 use crate::jwks::timing::schedule::after;
 
-/// The places of forced fetches. Made-up `kid`s can't be distinguished from those of a rotation, so the
-/// time from one place to the next is how long a flood can hide one.
+/// When forced fetches may begin. Made-up `kid`s can't be distinguished from those of a rotation, so the time from
+/// one fetch to the next is how long a flood can hide one.
 ///
-/// Under any load, at most 10 fetches begin in any 30 seconds, at most 4 once a flood has lasted a
-/// minute, and the next place is never more than 9.5 seconds away.
+/// Two policies: at first, bursts of fetches at [`BURST_INTERVAL`](Self::BURST_INTERVAL), then at
+/// [`FLOOD_INTERVAL`](Self::FLOOD_INTERVAL), within [`WINDOWS_AT_FIRST`](Self::WINDOWS_AT_FIRST); once a flood has
+/// lasted a minute, pairs of fetches within
+/// [`WINDOWS_IN_A_LASTING_FLOOD`](Self::WINDOWS_IN_A_LASTING_FLOOD). Under any load, at most 10 fetches begin in any
+/// 30 seconds, at most 4 once a flood has lasted a minute, and the next one is never more than 9.5 seconds away.
 #[derive(Debug)]
 pub(crate) struct Budget {
     /// A flood is over when no unknown `kid` arrived for this long.
@@ -40,18 +43,18 @@ const fn millis(millis: u64) -> Duration {
 }
 
 impl Budget {
-    /// This and an answer within half a second fit into the default `request_wait`, so that no token
-    /// of a new key is refused at first. Eight places at this distance, which is two less than
-    /// the most, reach beyond [`BURST`](Self::BURST).
-    const NARROW: Duration = millis(1_430);
-    /// Five places at this distance span more than 30 seconds. An answer that takes two seconds
-    /// still leaves a rotation hidden for less than ten.
-    const WIDE: Duration = millis(7_600);
-    /// The distance of the second place of a burst in a flood that has lasted.
-    const PAIR: Duration = millis(1_800);
+    /// This and an answer within half a second fit into the default `request_wait`, so that no token of a new key
+    /// is refused at first. Eight fetches at this interval, two fewer than 30 seconds may have, take longer than
+    /// [`BURST`](Self::BURST).
+    const BURST_INTERVAL: Duration = millis(1_430);
+    /// Five fetches at this interval take more than 30 seconds. An answer that takes two seconds still leaves a
+    /// rotation hidden for less than ten.
+    const FLOOD_INTERVAL: Duration = millis(7_600);
+    /// The interval before the second fetch of a burst in a flood that has lasted.
+    const PAIR_INTERVAL: Duration = millis(1_800);
     /// How long a prompt answer takes at most.
     const PROMPT: Duration = millis(500);
-    /// The distance while the issuer doesn't answer. A fetch that hangs when the issuer recovers
+    /// The interval while the issuer doesn't answer. A fetch that hangs when the issuer recovers
     /// leaves a rotation hidden for as long.
     const FAILING: Duration = millis(9_000);
 
@@ -64,8 +67,10 @@ impl Budget {
     /// How long after the start before last, after that before it and so on a fetch may begin.
     /// The last pair keeps the promised rate; those before it ensure that keeping it never
     /// leads to a long gap.
-    const YOUNG: &[(usize, Duration)] = &[(8, millis(14_900)), (9, millis(22_500)), (10, WINDOW)];
-    const OLD: &[(usize, Duration)] = &[(2, millis(11_240)), (3, millis(20_670)), (4, WINDOW)];
+    const WINDOWS_AT_FIRST: &[(usize, Duration)] =
+        &[(8, millis(14_900)), (9, millis(22_500)), (10, WINDOW)];
+    const WINDOWS_IN_A_LASTING_FLOOD: &[(usize, Duration)] =
+        &[(2, millis(11_240)), (3, millis(20_670)), (4, WINDOW)];
 
     pub(crate) fn new(quiet: Duration) -> Self {
         Self {
@@ -104,9 +109,10 @@ impl Budget {
     }
 
     /// Returns when the next fetch may begin; `None` if at any time.
-    pub(crate) fn place(&self) -> Option<Instant> {
+    pub(crate) fn earliest_start(&self) -> Option<Instant> {
         let last = *self.starts.back()?;
-        let rules = if self.lasting { Self::OLD } else { Self::YOUNG };
+        let rules =
+            if self.lasting { Self::WINDOWS_IN_A_LASTING_FLOOD } else { Self::WINDOWS_AT_FIRST };
         let windows = rules.iter().filter_map(|(nth, distance)| {
             let index = self.starts.len().checked_sub(*nth)?;
             self.starts.get(index).map(|start| after(*start, *distance))
@@ -116,17 +122,21 @@ impl Budget {
     }
 
     fn distance(&self, last: Instant) -> Duration {
-        let Some(burst) = self.burst else { return Self::NARROW };
+        let Some(burst) = self.burst else { return Self::BURST_INTERVAL };
         if !self.lasting {
-            return if last < after(burst, Self::BURST) { Self::NARROW } else { Self::WIDE };
+            return if last < after(burst, Self::BURST) {
+                Self::BURST_INTERVAL
+            } else {
+                Self::FLOOD_INTERVAL
+            };
         }
-        if self.in_burst == 1 && !self.slow { Self::PAIR } else { Self::WIDE }
+        if self.in_burst == 1 && !self.slow { Self::PAIR_INTERVAL } else { Self::FLOOD_INTERVAL }
     }
 
     /// A single failure may be an accident.
     fn backoff(&self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(8);
-        Self::NARROW.saturating_mul(1 << doublings).min(Self::FAILING)
+        Self::BURST_INTERVAL.saturating_mul(1 << doublings).min(Self::FAILING)
     }
 
     /// Records that a fetch begins. Returns `true` if it follows another closely.
@@ -177,13 +187,13 @@ mod tests {
         for time in times {
             let now = zero + Duration::from_secs_f64(time);
             // The fetch that the ones before wait for.
-            if waiting && let Some(place) = budget.place().filter(|place| *place <= now) {
+            if waiting && let Some(place) = budget.earliest_start().filter(|place| *place <= now) {
                 budget.begin(place);
                 budget.ended(ended, place);
                 starts.push((place - zero).as_secs_f64());
             }
             budget.miss(now);
-            waiting = budget.place().is_some_and(|place| place > now);
+            waiting = budget.earliest_start().is_some_and(|place| place > now);
             if !waiting {
                 budget.begin(now);
                 budget.ended(ended, now);
@@ -244,7 +254,7 @@ mod tests {
         let starts = flood(&mut budget, (0..60).map(|n| f64::from(n) / 0.07), false);
         assert_eq!(starts.len(), 60);
         let last = *budget.starts.back().unwrap();
-        assert!(budget.place().unwrap() <= last + Duration::from_secs(2));
+        assert!(budget.earliest_start().unwrap() <= last + Duration::from_secs(2));
     }
 
     #[test]
@@ -266,7 +276,7 @@ mod tests {
         budget.miss(last + QUIET);
         assert!(!budget.lasting);
         budget.begin(last + QUIET);
-        assert_eq!(budget.place(), Some(last + QUIET + Budget::NARROW));
+        assert_eq!(budget.earliest_start(), Some(last + QUIET + Budget::BURST_INTERVAL));
 
         budget.ended(Some(true), last);
         budget.miss(last + QUIET + Duration::from_secs(1));

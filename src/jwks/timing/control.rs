@@ -63,7 +63,7 @@ pub(crate) struct Attempts {
     pub(crate) error: Option<FetchError>,
     /// The number of the latest forced fetch that has ended, and whether it failed.
     pub(crate) settled: u64,
-    pub(crate) settled_badly: bool,
+    pub(crate) settled_failed: bool,
     /// The source was shut down; its task has ended.
     pub(crate) closed: bool,
     pub(crate) stopped: bool,
@@ -170,7 +170,7 @@ impl Control {
 
     /// Returns how long to wait until the next forced fetch.
     pub(crate) fn retry_miss_after(&self, now: Instant) -> Duration {
-        let place = self.misses.place(self.schedule.held(now));
+        let place = self.misses.earliest_start(self.schedule.held(now));
         place.map_or(SHORTEST_WAIT, |place| wait_until(place, now))
     }
 

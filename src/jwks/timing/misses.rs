@@ -49,7 +49,7 @@ struct Pending {
 
 /// What to do about a miss.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Ruling {
+pub(crate) enum MissDecision {
     /// The key was removed recently: it doesn't exist.
     Tombstone,
     /// The issuer was asked for it since this token was first seen: it doesn't exist.
@@ -121,9 +121,9 @@ impl Misses {
         now: Instant,
         patience: Instant,
         held: Option<Instant>,
-    ) -> Ruling {
-        if self.is_buried(kid, now) {
-            return Ruling::Tombstone;
+    ) -> MissDecision {
+        if self.was_removed(kid, now) {
+            return MissDecision::Tombstone;
         }
         let (cooldown, answered) = (self.cooldown, self.answered);
         let asked = self.asked.get(kid).copied().filter(|asked| now < after(asked.at, cooldown));
@@ -131,20 +131,20 @@ impl Misses {
         let again = asked.as_ref().is_some_and(was_answered);
         let same = asked.filter(|asked| asked.token == token);
         if same.as_ref().is_some_and(was_answered) {
-            return Ruling::NegativeCached;
+            return MissDecision::NegativeCached;
         }
         // A fetch under way may bring the set as it was before this key was added. Only a
         // token that was seen before it can rely on it.
         if let (Some((flying, begun)), Some(asked)) = (&self.flying, same)
             && asked.at <= *begun
         {
-            return Ruling::Await { number: flying.number, again, place: None };
+            return MissDecision::Await { number: flying.number, again, place: None };
         }
         self.budget.miss(now);
         if same.is_none() {
             self.asked.insert(kid, Asked { token, at: now });
         }
-        let place = self.place(held).filter(|place| now < *place);
+        let place = self.earliest_start(held).filter(|place| now < *place);
         let demanded = &mut self.demanded;
         let pending = self.pending.get_or_insert_with(|| {
             *demanded = demanded.saturating_add(1);
@@ -153,12 +153,12 @@ impl Misses {
         pending.want(algorithm, kid);
         let number = pending.number;
         match place {
-            Some(place) if patience < place => Ruling::Limited { number, again, place },
-            place => Ruling::Await { number, again, place },
+            Some(place) if patience < place => MissDecision::Limited { number, again, place },
+            place => MissDecision::Await { number, again, place },
         }
     }
 
-    fn is_buried(&mut self, kid: &str, now: Instant) -> bool {
+    fn was_removed(&mut self, kid: &str, now: Instant) -> bool {
         let answered = self.answered;
         self.tombstones.get(kid).is_some_and(|removed| {
             // If that answer had brought the key, its tombstone would be gone.
@@ -168,13 +168,13 @@ impl Misses {
     }
 
     /// Returns when the next forced fetch may begin; `None` if at any time.
-    pub(crate) fn place(&self, held: Option<Instant>) -> Option<Instant> {
-        self.budget.place().max(held)
+    pub(crate) fn earliest_start(&self, held: Option<Instant>) -> Option<Instant> {
+        self.budget.earliest_start().max(held)
     }
 
     /// Returns when the forced fetch that was demanded is due, if one was.
     pub(crate) fn due(&self, now: Instant, held: Option<Instant>) -> Option<Instant> {
-        self.pending.as_ref().map(|_| self.place(held).unwrap_or(now))
+        self.pending.as_ref().map(|_| self.earliest_start(held).unwrap_or(now))
     }
 
     /// Drops the forced fetch that hasn't begun if all tokens that wait for it have their keys: another
@@ -266,16 +266,16 @@ mod tests {
     }
 
     /// Has a token with this `kid` come, which may wait for two seconds.
-    fn ask(misses: &mut Misses, kid: &str, token: u64, now: Instant) -> Ruling {
+    fn ask(misses: &mut Misses, kid: &str, token: u64, now: Instant) -> MissDecision {
         misses.rule((EdDSA, kid), token, now, now + secs(2), None)
     }
 
-    fn to_await(number: u64) -> Ruling {
-        Ruling::Await { number, again: false, place: None }
+    fn to_await(number: u64) -> MissDecision {
+        MissDecision::Await { number, again: false, place: None }
     }
 
-    fn later(number: u64, place: Instant) -> Ruling {
-        Ruling::Await { number, again: false, place: Some(place) }
+    fn later(number: u64, place: Instant) -> MissDecision {
+        MissDecision::Await { number, again: false, place: Some(place) }
     }
 
     fn begin(misses: &mut Misses, now: Instant) -> Forced {
@@ -302,7 +302,7 @@ mod tests {
         assert_eq!(ask(&mut misses, "a", 1, now), to_await(1));
         assert_eq!(ask(&mut misses, "b", 2, now), to_await(1));
         assert_eq!(fetch(&mut misses, now, true), Forced { number: 1, second: false });
-        assert_eq!(ask(&mut misses, "a", 1, now + secs(29)), Ruling::NegativeCached);
+        assert_eq!(ask(&mut misses, "a", 1, now + secs(29)), MissDecision::NegativeCached);
         assert_eq!(ask(&mut misses, "a", 1, now + secs(30)), to_await(2));
     }
 
@@ -312,11 +312,11 @@ mod tests {
         let mut misses = Misses::new(COOLDOWN);
         ask(&mut misses, "predicted", 1, now);
         fetch(&mut misses, now, true);
-        let again = Ruling::Await { number: 2, again: true, place: Some(now + NEXT) };
+        let again = MissDecision::Await { number: 2, again: true, place: Some(now + NEXT) };
         assert_eq!(ask(&mut misses, "predicted", 2, now + secs(1)), again);
         assert_eq!(misses.begin(now + secs(1), None), None, "not yet");
         assert_eq!(fetch(&mut misses, now + NEXT, true), Forced { number: 2, second: true });
-        assert_eq!(ask(&mut misses, "predicted", 2, now + secs(2)), Ruling::NegativeCached);
+        assert_eq!(ask(&mut misses, "predicted", 2, now + secs(2)), MissDecision::NegativeCached);
     }
 
     #[test]
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(ask(&mut misses, "b", 2, now + secs(1)), later(2, now + NEXT));
         fetch(&mut misses, now + secs(2), false);
         let third = now + secs(2) + NEXT * 2;
-        let limited = Ruling::Limited { number: 3, again: false, place: third };
+        let limited = MissDecision::Limited { number: 3, again: false, place: third };
         assert_eq!(ask(&mut misses, "a", 1, now + secs(2)), limited);
         assert_eq!(misses.due(now + secs(2), None), Some(third), "it is made all the same");
         assert_eq!(ask(&mut misses, "c", 3, now + secs(4)), later(3, third));
@@ -347,7 +347,7 @@ mod tests {
         end(&mut misses, now, Some(&[]));
         assert_eq!(misses.settled(), 1);
         assert_eq!(fetch(&mut misses, now + secs(2), true), Forced { number: 2, second: true });
-        assert_eq!(ask(&mut misses, "late", 2, now + secs(3)), Ruling::NegativeCached);
+        assert_eq!(ask(&mut misses, "late", 2, now + secs(3)), MissDecision::NegativeCached);
     }
 
     #[test]
@@ -356,7 +356,7 @@ mod tests {
         let mut misses = Misses::new(COOLDOWN);
         let held = Some(now + secs(9));
         let ruling = misses.rule((EdDSA, "a"), 1, now, now + secs(2), held);
-        assert_eq!(ruling, Ruling::Limited { number: 1, again: false, place: now + secs(9) });
+        assert_eq!(ruling, MissDecision::Limited { number: 1, again: false, place: now + secs(9) });
         assert_eq!(misses.begin(now, held), None);
         assert_eq!(misses.due(now, held), held);
         assert_eq!(begin(&mut misses, now + secs(9)).number, 1);
@@ -367,7 +367,7 @@ mod tests {
         let now = now();
         let mut misses = Misses::new(COOLDOWN);
         misses.replaced(once("old"), once("new"), now);
-        assert_eq!(ask(&mut misses, "old", 1, now), Ruling::Tombstone);
+        assert_eq!(ask(&mut misses, "old", 1, now), MissDecision::Tombstone);
         misses.replaced(empty(), once("old"), now);
         assert_eq!(ask(&mut misses, "old", 1, now), to_await(1));
     }
@@ -377,15 +377,15 @@ mod tests {
         let now = now();
         let mut misses = Misses::new(COOLDOWN);
         misses.replaced(once("old"), once("new"), now);
-        assert_eq!(ask(&mut misses, "old", 1, now + secs(119)), Ruling::Tombstone);
+        assert_eq!(ask(&mut misses, "old", 1, now + secs(119)), MissDecision::Tombstone);
         assert_eq!(ask(&mut misses, "old", 1, now + secs(120)), to_await(1));
         fetch(&mut misses, now + secs(120), true);
-        assert_eq!(ask(&mut misses, "old", 1, now + secs(239)), Ruling::Tombstone);
+        assert_eq!(ask(&mut misses, "old", 1, now + secs(239)), MissDecision::Tombstone);
 
         // Whatever the issuer was asked for, it was seen not to have this one.
         assert_eq!(ask(&mut misses, "made-up", 2, now + secs(200)), to_await(2));
         fetch(&mut misses, now + secs(200), true);
-        assert_eq!(ask(&mut misses, "old", 1, now + secs(319)), Ruling::Tombstone);
+        assert_eq!(ask(&mut misses, "old", 1, now + secs(319)), MissDecision::Tombstone);
 
         // A fetch that failed has shown nothing.
         assert_eq!(ask(&mut misses, "old", 1, now + secs(320)), to_await(3));
@@ -470,7 +470,7 @@ mod tests {
         let mut misses = Misses::new(COOLDOWN);
         ask(&mut misses, "a", 1, now);
         fetch(&mut misses, now, true);
-        assert_eq!(ask(&mut misses, "a", 1, now), Ruling::NegativeCached);
+        assert_eq!(ask(&mut misses, "a", 1, now), MissDecision::NegativeCached);
         misses.replaced(empty(), empty(), now);
         assert_eq!(ask(&mut misses, "a", 1, now), later(2, now + NEXT));
     }
@@ -484,7 +484,7 @@ mod tests {
             let now = start + Duration::from_millis(n);
             let ruling = ask(&mut misses, &n.to_string(), n, now);
             let number = match ruling {
-                Ruling::Await { number, .. } | Ruling::Limited { number, .. } => number,
+                MissDecision::Await { number, .. } | MissDecision::Limited { number, .. } => number,
                 other => panic!("{other:?}"),
             };
             assert_eq!(number, misses.settled() + 1, "the next fetch is for each of them");

@@ -15,7 +15,7 @@ use crate::jwks::kept::store::{KeysState, LoadedKeys};
 use crate::jwks::refresher::SharedKeys;
 use crate::jwks::timing::awaited::{Awaited, reason};
 use crate::jwks::timing::control::{Attempts, SHORTEST_WAIT, wait_until};
-use crate::jwks::timing::misses::Ruling;
+use crate::jwks::timing::misses::MissDecision;
 use crate::jwks::timing::schedule::after;
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Unavailable, UnavailableReason};
@@ -58,16 +58,16 @@ impl SharedKeys {
             self.wake();
         }
         let (number, again, late, gives_up) = match ruling {
-            Ruling::Tombstone => {
+            MissDecision::Tombstone => {
                 self.report.kid_miss("tombstone");
                 return Progress::Ready(Ok(loaded));
             }
-            Ruling::NegativeCached => {
+            MissDecision::NegativeCached => {
                 self.report.kid_miss("negative_cached");
                 return Progress::Ready(Ok(loaded));
             }
-            Ruling::Await { number, again, place } => (number, again, place.is_some(), None),
-            Ruling::Limited { number, again, place } => match flying {
+            MissDecision::Await { number, again, place } => (number, again, place.is_some(), None),
+            MissDecision::Limited { number, again, place } => match flying {
                 // It may bring the key, though only the next one can show that there is none.
                 Some(sequence) => (number, again, true, Some(sequence)),
                 None => {

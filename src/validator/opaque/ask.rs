@@ -31,7 +31,7 @@ impl<C> Validator<C> {
     /// checked, or no issuer accepts it.
     pub(crate) fn judged_by_asking(&self, token: &[u8]) -> Option<Arc<Realm>> {
         let is_jwt = is_jwt(token);
-        let realm = self.whom_it_concerns(token, is_jwt, None)?;
+        let realm = self.select_issuer(token, is_jwt, None)?;
         let asked = realm.asked.as_ref()?;
         let alone = if is_jwt { realm.has_no_keys() } else { asked.takes(token) };
         alone.then(|| realm.into_owned())
@@ -39,7 +39,7 @@ impl<C> Validator<C> {
 
     /// Returns the issuer to ask about a token, if it is asked about any. `issuer` is the one that the
     /// token's route names.
-    fn whom_it_concerns(
+    fn select_issuer(
         &self,
         token: &[u8],
         is_jwt: bool,
@@ -68,16 +68,16 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         if !self.inner.realms.ask() {
             return None;
         }
-        self.ask_whom_it_concerns(token, issuer)
+        self.introspect_selected(token, issuer)
     }
 
-    fn ask_whom_it_concerns(
+    fn introspect_selected(
         &self,
         token: &[u8],
         issuer: Option<&str>,
     ) -> Option<Progress<Arc<Verified<C>>>> {
         let is_jwt = is_jwt(token);
-        let realm = self.whom_it_concerns(token, is_jwt, issuer)?;
+        let realm = self.select_issuer(token, is_jwt, issuer)?;
         let asked = realm.asked.as_ref()?;
         if !is_jwt {
             return asked.takes(token).then(|| self.ask(&realm, asked, (token, issuer), None));
