@@ -22,6 +22,8 @@ mod on_behalf;
 #[cfg(feature = "axum")]
 mod protected;
 mod readiness;
+#[cfg(feature = "axum")]
+mod redirects;
 mod refusals;
 mod rotation;
 mod secrets;

@@ -37,6 +37,11 @@ impl AttachTokenLayer {
     /// `reqwest` takes the token away; one to `http` on the same host and port it would follow with the
     /// token, unless the client is built with `https_only(true)`.
     ///
+    /// If the client has followed a redirect, only a request with a safe method, such as `GET`, is sent again:
+    /// a `POST` may have been carried out before the redirect. That is seen by the URL of the answer, so a
+    /// redirect back to the very URL of the request is not: where a server answers so to unsafe methods, build
+    /// the client with `redirect(Policy::none())`.
+    ///
     /// # Errors
     ///
     /// If there is no token in time, if the address is of another origin, if the `Host` field names
@@ -70,6 +75,9 @@ impl AttachTokenLayer {
             if answer.url().origin() != origin {
                 return Ok(answer);
             }
+            // Before a redirect, as after a POST (RFC 9110 §15.4.4), the request may have been carried out.
+            let may_repeat = method.is_safe() || uri(answer.url()).as_ref() == Some(&address);
+            let again = again.filter(|_| may_repeat);
             let said = (answer.status(), answer.headers());
             let next = policy.next(&mut tries, &token, &address, said);
             match (next, again) {
