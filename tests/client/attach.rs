@@ -8,6 +8,8 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::util::ServiceFn;
 use tower::{BoxError, Layer, Service, ServiceExt as _, service_fn};
 use tower_bearer::client::{AttachTokenLayer, ReplayBody, SendError, TokenErrorKind, TokenSource};
 use tower_bearer::testing::ScriptedTransport;
@@ -392,7 +394,83 @@ async fn only_a_service_that_is_ready_is_called() {
         let answer = service.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(answer.status(), 200);
     }
-    assert_eq!(*polled.lock().unwrap(), 3);
+    // The first request was sent twice, and first waited for its token.
+    assert_eq!(*polled.lock().unwrap(), 4);
+}
+
+/// A limit of so many requests at a time, which all services within it share.
+fn limited(permits: usize) -> GlobalConcurrencyLimitLayer {
+    GlobalConcurrencyLimitLayer::new(permits)
+}
+
+type Answered = std::future::Ready<Result<Response<String>, Infallible>>;
+type Welcome = ServiceFn<fn(Request<ReplayBody<Full<Bytes>>>) -> Answered>;
+
+fn welcome() -> Welcome {
+    service_fn(|_| std::future::ready(Ok(Response::new(String::new()))))
+}
+
+fn get(uri: &str) -> Request<Full<Bytes>> {
+    Request::get(uri).body(Full::new(Bytes::new())).unwrap()
+}
+
+// What waits for a token holds no permit that another tenant's request needs.
+#[tokio::test(start_paused = true)]
+async fn e10_a_request_without_a_token_holds_nothing_of_the_service() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = granted("a1", 600).gated();
+    transport.push(answer);
+    let limit = limited(2);
+    let a = layer(source(&transport)).layer(limit.layer(welcome()));
+    let tokens = source(&counting(600));
+    token(&tokens).await;
+    let b = layer(tokens).layer(limit.layer(welcome()));
+    let waiting: Vec<_> =
+        (0..10).map(|_| tokio::spawn(a.clone().oneshot(get("https://orders.test/")))).collect();
+    settle().await;
+    assert!(waiting.iter().all(|call| !call.is_finished()));
+    for _ in 0..3 {
+        let call = b.clone().oneshot(get("https://orders.test/"));
+        let answer = tokio::time::timeout(SECOND, call).await.expect("it has a token");
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    // The twin: with a token, all are sent, two at a time.
+    gate.open();
+    for call in waiting {
+        assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    }
+}
+
+// With its token, a request waits for a permit as any other does.
+#[tokio::test(start_paused = true)]
+async fn e10_a_request_that_has_its_token_waits_until_the_service_is_ready() {
+    let transport = ScriptedTransport::new();
+    let (answer, gate) = granted("t1", 600).gated();
+    transport.push(answer);
+    let limit = limited(1);
+    let service = layer(source(&transport)).layer(limit.layer(welcome()));
+    let mut call = tokio_test::task::spawn(service.oneshot(get("https://orders.test/")));
+    assert!(call.poll().is_pending());
+    let mut other = limit.layer(welcome());
+    other.ready().await.unwrap();
+    gate.open();
+    for _ in 0..3 {
+        settle().await;
+        assert!(call.poll().is_pending());
+    }
+    drop(other);
+    assert_eq!(call.await.unwrap().status(), 200);
+}
+
+// Nor does one that is refused: the service gives back what it reserved.
+#[tokio::test(start_paused = true)]
+async fn e13_a_refused_request_leaves_the_service_unready() {
+    let limit = limited(1);
+    let mut service = layer(source(&counting(600))).layer(limit.layer(welcome()));
+    service.ready().await.unwrap();
+    service.call(get("https://evil.test/")).await.unwrap_err();
+    let mut other = limit.layer(welcome());
+    tokio::time::timeout(SECOND, other.ready()).await.expect("the permit is free").unwrap();
 }
 
 // P8, and no await where none is needed.

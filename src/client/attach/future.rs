@@ -43,8 +43,10 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, F, B, R> {
         Refused { error: Option<SendError> },
-        /// Waits for a token.
+        /// Waits for a token; the service isn't ready meanwhile.
         Token { token: TokenFuture, start: Option<Start<S, B>> },
+        /// Has a token, and waits until the service can take the request.
+        Admission { token: Token, start: Option<Start<S, B>> },
         /// Waits for an answer; `again` is set if the request may be sent once more.
         Sent { #[pin] answer: F, again: Option<Again<S, B>> },
         /// Waits for another token.
@@ -86,15 +88,26 @@ where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    pub(crate) fn attach(service: S, policy: Arc<Policy>, request: Request<B>) -> Self {
-        let began = monotonic();
-        let token = policy.tokens.cached(began);
-        let start = Start { service, policy, request, began };
-        let state = match token {
-            Some(token) => start.send(token),
-            None => State::Token { token: start.fetch(), start: Some(start) },
-        };
-        Self { state }
+    /// Sends a request with the cached token through a service that is ready.
+    pub(crate) fn attach(
+        ready: S,
+        policy: Arc<Policy>,
+        request: Request<B>,
+        token: Token,
+        began: Instant,
+    ) -> Self {
+        Self { state: Start { service: ready, policy, request, began }.send(token) }
+    }
+
+    /// Waits for a token, and then until the service is ready.
+    pub(crate) fn wait(
+        unready: S,
+        policy: Arc<Policy>,
+        request: Request<B>,
+        began: Instant,
+    ) -> Self {
+        let start = Start { service: unready, policy, request, began };
+        Self { state: State::Token { token: start.fetch(), start: Some(start) } }
     }
 
     pub(crate) const fn pass(answer: S::Future) -> Self {
@@ -117,7 +130,7 @@ where
         Box::pin(async move { tokens.token_until(deadline).await })
     }
 
-    /// Sends a request that has waited for its token.
+    /// Sends a request that has waited for its token. Its proof is made only now.
     fn send_late<R>(mut self, token: Token) -> State<S, S::Future, B, R> {
         let elapsed = monotonic().saturating_duration_since(self.began);
         shorten_grpc_timeout(self.request.headers_mut(), elapsed);
@@ -209,8 +222,13 @@ where
                 }
                 StateProjection::Token { token, start } => {
                     let token = ready!(token.as_mut().poll(cx)).map_err(SendError::Token)?;
+                    State::Admission { token, start: start.take() }
+                }
+                StateProjection::Admission { token, start } => {
+                    let Some(waiting) = start else { return Poll::Pending };
+                    ready!(waiting.service.poll_ready(cx)).map_err(SendError::service)?;
                     let Some(start) = start.take() else { return Poll::Pending };
-                    start.send_late(token)
+                    start.send_late(token.clone())
                 }
                 StateProjection::Sent { answer, again } => {
                     let answer = ready!(answer.poll(cx)).map_err(SendError::service)?;

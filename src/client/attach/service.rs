@@ -14,8 +14,13 @@ use crate::client::attach::error::SendError;
 use crate::client::attach::future::AttachFuture;
 use crate::client::attach::policy::{Policy, Verdict};
 use crate::client::attach::replay::ReplayBody;
+use crate::clock::monotonic;
 
 /// The service that an [`AttachTokenLayer`](crate::client::AttachTokenLayer) makes.
+///
+/// A request that waits for a token, or is refused, holds nothing that the inner service reserved when it
+/// became ready, such as the permit of a concurrency limit: the inner service is replaced by a clone, which
+/// must not be ready, as tower requires.
 #[derive(Clone)]
 pub struct AttachToken<S> {
     inner: S,
@@ -25,6 +30,14 @@ pub struct AttachToken<S> {
 impl<S> AttachToken<S> {
     pub(crate) const fn new(inner: S, policy: Arc<Policy>) -> Self {
         Self { inner, policy }
+    }
+}
+
+impl<S: Clone> AttachToken<S> {
+    /// Returns the service that is ready, and leaves a clone in its place.
+    fn take_ready(&mut self) -> S {
+        let spare = self.inner.clone();
+        mem::replace(&mut self.inner, spare)
     }
 }
 
@@ -46,16 +59,25 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.policy.judge(request.uri(), request.headers()) {
             Verdict::Attach => {
-                // The service that is ready is used, and its clone is left in its place.
-                let spare = self.inner.clone();
-                let ready = mem::replace(&mut self.inner, spare);
-                AttachFuture::attach(ready, Arc::clone(&self.policy), request)
+                let (ready, policy, began) =
+                    (self.take_ready(), Arc::clone(&self.policy), monotonic());
+                match policy.tokens.cached(began) {
+                    Some(token) => AttachFuture::attach(ready, policy, request, token, began),
+                    None => {
+                        // Kept, it would hold what it reserved while the token is fetched.
+                        drop(ready);
+                        AttachFuture::wait(self.inner.clone(), policy, request, began)
+                    }
+                }
             }
             Verdict::Pass => {
                 let request = request.map(|body| ReplayBody::new(body, 0).0);
                 AttachFuture::pass(self.inner.call(request))
             }
-            Verdict::Refuse(error) => AttachFuture::refuse(error),
+            Verdict::Refuse(error) => {
+                drop(self.take_ready());
+                AttachFuture::refuse(error)
+            }
         }
     }
 }
