@@ -194,6 +194,36 @@ async fn e15_there_is_one_authorization_field() {
     assert_eq!(send(&layer, &[]).await, ["Bearer t2"]);
 }
 
+// E15: a proof for another token isn't sent along, be it of a request that is passed on.
+#[tokio::test(start_paused = true)]
+async fn e15_the_proof_of_another_token_is_removed() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let place = Arc::clone(&seen);
+    let service = service_fn(move |request: Request<ReplayBody<Full<Bytes>>>| {
+        place.lock().unwrap().push(request.headers().get_all("dpop").iter().count());
+        std::future::ready(Ok::<_, Infallible>(Response::new(String::new())))
+    });
+    let layer = layer(source(&counting(600)));
+    let incoming = |authorization: Option<&str>| {
+        let request = Request::get("https://orders.test/").header("dpop", "a").header("dpop", "b");
+        let request = match authorization {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        };
+        request.body(Full::new(Bytes::new())).unwrap()
+    };
+    for (layer, authorization) in [
+        (layer.clone().replace_existing(), Some("DPoP x")),
+        (layer.clone().replace_existing(), None),
+        (layer.clone(), None),
+        // The twin: what isn't touched is sent as it is.
+        (layer, Some("DPoP x")),
+    ] {
+        layer.layer(service.clone()).oneshot(incoming(authorization)).await.unwrap();
+    }
+    assert_eq!(*seen.lock().unwrap(), [0, 0, 0, 2]);
+}
+
 // E10
 #[tokio::test(start_paused = true)]
 async fn e10_a_refused_token_is_replaced_once() {

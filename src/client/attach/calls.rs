@@ -65,8 +65,6 @@ impl TokenSource {
                 self.prove(bound, Target { method, origin: &origin, path: url.path() })?
             }
         };
-        // Removes the proof of an earlier attempt.
-        headers.remove(PROOF);
         write(token, proof, headers);
         Ok(())
     }
@@ -129,10 +127,12 @@ impl TokenSource {
     }
 }
 
-/// Writes a token, and its proof, into a request's header.
+/// Writes a token, and its proof, into a request's header. A proof that is there already, of an earlier attempt
+/// or of the caller whose request is passed on, is for another token.
 pub(crate) fn write(token: &Token, proof: Option<HeaderValue>, headers: &mut HeaderMap) {
     headers.insert(AUTHORIZATION, token.header_value());
-    if let Some(proof) = proof {
-        headers.insert(PROOF, proof);
+    match proof {
+        Some(proof) => drop(headers.insert(PROOF, proof)),
+        None => drop(headers.remove(PROOF)),
     }
 }
