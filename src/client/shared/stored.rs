@@ -6,8 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
 
-/// A token as the store has it.
-#[derive(Debug)]
+/// A token as the store has it. It has no `Debug`, which would print the token.
 pub(crate) struct Stored {
     pub(crate) access_token: Zeroizing<String>,
     pub(crate) scopes: Option<String>,
