@@ -415,6 +415,64 @@ async fn tx7_what_the_client_is_refused_for_stands_for_all_callers() {
     assert_eq!(transport.requests().len(), 2);
 }
 
+// TX7: who has a token is given it, whatever another caller's fetch has shown.
+#[tokio::test(start_paused = true)]
+async fn tx7_a_token_that_serves_is_given_while_the_client_is_refused() {
+    let world = World::new().await;
+    for refused_meanwhile in [true, false] {
+        let transport = ScriptedTransport::new();
+        transport.push(exchanged("t1", 100));
+        let orders = world.exchange(&transport);
+        let (_, alice) = world.alice().await;
+        orders.token(&alice).await.unwrap();
+        // It is due, and serves for some seconds more.
+        tokio::time::advance(85 * SECOND).await;
+        if refused_meanwhile {
+            transport.push(refused(401, "invalid_client"));
+            let (_, bob) = world.alice().await;
+            assert_eq!(orders.token(&bob).await.unwrap_err().status(), 503);
+        }
+        transport.push(exchanged("t2", 100));
+        assert_eq!(orders.token(&alice).await.unwrap().expose_secret(), "t1");
+        settle().await;
+        // It is replaced only if that could succeed.
+        assert_eq!(transport.requests().len(), 2);
+        if refused_meanwhile {
+            let (_, carol) = world.alice().await;
+            assert_eq!(orders.token(&carol).await.unwrap_err().status(), 503);
+            tokio::time::advance(5 * SECOND).await;
+            assert_eq!(transport.requests().len(), 2);
+            // It serves no more, and the refusal is over.
+            tokio::time::advance(SECOND).await;
+        }
+        assert_eq!(orders.token(&alice).await.unwrap().expose_secret(), "t2");
+    }
+}
+
+// TX7: as of Entra's clients in a tenant that has disabled them.
+#[tokio::test(start_paused = true)]
+async fn tx7_a_client_that_one_caller_may_not_use_serves_the_others() {
+    let world = World::new().await;
+    let (token, alice) = world.alice().await;
+    let (_, bob) = world.alice().await;
+    let transport = ScriptedTransport::from_fn(move |request| {
+        match value(&sent(request), "subject_token") == Some(&*token) {
+            true => refused(400, "unauthorized_client"),
+            false => exchanged("t", 60),
+        }
+    });
+    let orders = world.exchange(&transport);
+    for asked in [1, 2] {
+        for _ in 0..3 {
+            assert_eq!(orders.token(&alice).await.unwrap_err().status(), 503);
+        }
+        assert_eq!(transport.requests().len(), asked);
+        tokio::time::advance(5 * SECOND).await;
+    }
+    orders.token(&alice).await.unwrap_err();
+    assert_eq!(orders.token(&bob).await.unwrap().expose_secret(), "t");
+}
+
 // TX7: nothing of the caller's token is in an error, whatever the server repeats.
 #[tokio::test(start_paused = true)]
 async fn tx7_the_callers_token_is_in_no_error_and_no_log() {

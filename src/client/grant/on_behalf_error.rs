@@ -96,3 +96,10 @@ pub(crate) fn is_about_client(error: &TokenError) -> bool {
             | TokenErrorKind::Refused(ErrorCode::InvalidClient | ErrorCode::UnauthorizedClient)
     )
 }
+
+/// Returns `true` if the server refuses this client whoever the caller is. `unauthorized_client` may be about
+/// one caller: of a multi-tenant client, it says that the caller's tenant doesn't have it.
+pub(crate) fn is_about_all_callers(error: &TokenError) -> bool {
+    is_about_client(error)
+        && !matches!(error.kind(), TokenErrorKind::Refused(ErrorCode::UnauthorizedClient))
+}

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::client::grant::error::{TokenError, TokenErrorKind};
 use crate::client::tokens::failed::{Failed, RefusedFetch};
+use crate::client::tokens::flying::Flying;
 use crate::client::tokens::health::TokenHealth;
 use crate::client::tokens::held::Held;
 use crate::client::tokens::polled::Polled;
@@ -47,21 +48,8 @@ struct State {
     floor: Option<UnixTime>,
 }
 
-/// The result of a fetch, for all calls that wait for it.
-type Arrival = watch::Receiver<Option<Result<Token, TokenError>>>;
-
 /// The outcome of a fetch: a token and, if it may be kept, its schedule.
 type Fetch = Result<(Token, Option<Held>), RefusedFetch>;
-
-/// A fetch under way, as calls that wait for it see it.
-#[derive(Clone)]
-pub(crate) struct Flying {
-    pub(crate) arrival: Arrival,
-    /// The runtime that it runs in.
-    pub(crate) runtime: Option<Handle>,
-    urgency: Urgency,
-    number: u64,
-}
 
 /// What a call needs.
 #[derive(Clone, Copy)]
@@ -114,6 +102,12 @@ impl Entry {
     pub(crate) fn fresh(&self, now: Instant) -> Option<Token> {
         let held = self.held.load();
         held.as_ref().filter(|held| now < held.soft).map(|held| held.token.clone())
+    }
+
+    /// Returns the token while it may be used, whether it is due or not.
+    pub(crate) fn usable(&self, now: Instant) -> Option<Token> {
+        let held = self.held.load();
+        held.as_ref().filter(|held| now < held.hard).map(|held| held.token.clone())
     }
 
     /// Records a use, as the time `since` a moment that is the same for all entries.
@@ -334,13 +328,6 @@ impl Drop for Order {
             let error = TokenError::new(TokenErrorKind::NoRuntime);
             self.entry.end(self, Err(RefusedFetch { error, secrets: Vec::new() }), monotonic());
         }
-    }
-}
-
-impl Flying {
-    /// Returns `true` unless it was dropped with its runtime.
-    fn is_alive(&self) -> bool {
-        self.arrival.has_changed().is_ok()
     }
 }
 

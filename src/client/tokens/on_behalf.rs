@@ -1,7 +1,7 @@
 //! Tokens on behalf of callers: fetched by exchange or assertion, and cached for each caller's token.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,10 +10,10 @@ use crate::client::grant::builder::GrantBuilder;
 use crate::client::grant::definition::{Caller, Grant};
 use crate::client::grant::error::{TokenError, TokenErrorKind};
 use crate::client::grant::kind::OnBehalfOf;
-use crate::client::grant::on_behalf_error::{OnBehalfError, is_about_client};
+use crate::client::grant::on_behalf_error::OnBehalfError;
+use crate::client::tokens::callers::Callers;
 use crate::client::tokens::client::TokenClient;
 use crate::client::tokens::core::Core;
-use crate::client::tokens::failed::BRIEF;
 use crate::client::tokens::subjects::Subjects;
 use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
@@ -33,8 +33,9 @@ const CAPACITY: usize = 10_000;
 /// authorization server of the grant and nowhere else, and the token in return is never replaced by one that
 /// the service has for itself. Clones share the cache.
 ///
-/// A refusal is cached for five seconds: one that is about the caller for that caller, and one that is about
-/// this client (its secret or its permissions) for all callers.
+/// A refusal is cached for five seconds: for that caller, unless this client's own credentials are refused
+/// (`invalid_client`) or can't be read; that stands for all callers who would have to wait for a token. One who
+/// has a token is given it as long as it serves.
 ///
 /// ```
 /// # #[cfg(feature = "axum")]
@@ -71,8 +72,7 @@ pub struct OnBehalf {
     core: Arc<Core>,
     grant: Grant,
     subjects: Arc<Subjects>,
-    /// The refusal that applies to all callers, and until when.
-    refused: Arc<Mutex<Option<(TokenError, Instant)>>>,
+    callers: Arc<Callers>,
 }
 
 impl OnBehalf {
@@ -114,37 +114,22 @@ impl OnBehalf {
         if expires.is_some_and(|expires| expires <= self.core.clock.now()) {
             return Err(TokenError::new(TokenErrorKind::CallerExpired));
         }
-        if let Some(error) = self.refused(now) {
-            return Err(error);
+        if let Some(error) = self.callers.refused(now) {
+            // It isn't replaced now, which would fail.
+            return self.subjects.usable(caller.digest(), since, now).ok_or(error);
         }
         let entry = self.subjects.entry(caller.digest(), since);
         let grant = self.grant.for_caller(Caller::new(&self.grant, caller));
         let token = wait::token(&self.core, &grant, &entry, None, None).await;
-        if let Err(error) = &token
-            && is_about_client(error)
-        {
-            let until = monotonic().checked_add(BRIEF);
-            *self.lock() = until.map(|until| (error.clone(), until));
+        if let Err(error) = &token {
+            self.callers.note(error, monotonic());
         }
         token
     }
 
-    fn refused(&self, now: Instant) -> Option<TokenError> {
-        let mut refused = self.lock();
-        let stands = refused.as_ref().is_some_and(|(_, until)| now < *until);
-        if !stands {
-            *refused = None;
-        }
-        refused.as_ref().map(|(error, _)| error.clone())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(TokenError, Instant)>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Discards refusals, as [`TokenSource::reset`](crate::client::TokenSource::reset) does.
     pub fn reset(&self) {
-        *self.lock() = None;
+        self.callers.reset();
         self.subjects.reset();
     }
 
@@ -177,7 +162,7 @@ impl TokenClient {
             core: Arc::clone(self.core()),
             grant: grant.for_callers(how).build()?,
             subjects: Arc::new(Subjects::new(CAPACITY)),
-            refused: Arc::default(),
+            callers: Arc::default(),
         })
     }
 }

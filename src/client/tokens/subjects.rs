@@ -30,6 +30,14 @@ impl Subjects {
         entry.fresh(now)
     }
 
+    /// Returns the token while it may be used, due or not, and records the use.
+    pub(crate) fn usable(&self, caller: &Digest, since: Duration, now: Instant) -> Option<Token> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get(caller)?;
+        entry.touch(since);
+        entry.usable(now)
+    }
+
     /// Returns the entry of a caller, and creates it if there is none.
     pub(crate) fn entry(&self, caller: &Digest, since: Duration) -> Arc<Entry> {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);

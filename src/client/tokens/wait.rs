@@ -9,9 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::grant::definition::Grant;
 use crate::client::grant::error::{TokenError, TokenErrorKind};
-use crate::client::tokens::cache::{Ask, Entry, Flying, Step};
+use crate::client::tokens::cache::{Ask, Entry, Step};
 use crate::client::tokens::core::Core;
 use crate::client::tokens::flight;
+use crate::client::tokens::flying::Flying;
 use crate::client::tokens::token::Token;
 use crate::clock::{has_timers, monotonic};
 use crate::telemetry::count;
