@@ -473,6 +473,32 @@ async fn tx7_a_client_that_one_caller_may_not_use_serves_the_others() {
     assert_eq!(orders.token(&bob).await.unwrap().expose_secret(), "t");
 }
 
+// TX7: what an operator has put right isn't refused by what began before.
+#[tokio::test(start_paused = true)]
+async fn tx7_a_fetch_from_before_a_reset_refuses_nobody_after_it() {
+    let world = World::new().await;
+    for reset in [true, false] {
+        let transport = ScriptedTransport::new();
+        let (answer, gate) = refused(401, "invalid_client").gated();
+        transport.push(answer);
+        transport.push(exchanged("t", 60));
+        let orders = world.exchange(&transport);
+        let (_, alice) = world.alice().await;
+        let (_, bob) = world.alice().await;
+        let earlier = {
+            let (orders, alice) = (orders.clone(), alice.clone());
+            tokio::spawn(async move { orders.token(&alice).await })
+        };
+        settle().await;
+        if reset {
+            orders.reset();
+        }
+        gate.open();
+        assert_eq!(earlier.await.unwrap().unwrap_err().status(), 503);
+        assert_eq!(orders.token(&bob).await.is_ok(), reset);
+    }
+}
+
 // TX7: nothing of the caller's token is in an error, whatever the server repeats.
 #[tokio::test(start_paused = true)]
 async fn tx7_the_callers_token_is_in_no_error_and_no_log() {

@@ -11,32 +11,51 @@ use crate::client::tokens::failed::BRIEF;
 /// The state that all callers share.
 #[derive(Default)]
 pub(crate) struct Callers {
-    refusal: Mutex<Option<(TokenError, Instant)>>,
+    refusal: Mutex<Refusal>,
 }
 
+#[derive(Default)]
+struct Refusal {
+    standing: Option<(TokenError, Instant)>,
+    /// How often it was discarded.
+    resets: u64,
+}
+
+/// When a fetch began: after how many resets.
+#[derive(Clone, Copy)]
+pub(crate) struct Begun(u64);
+
 impl Callers {
-    /// Returns the refusal of this client, while it stands for whoever would have to wait for a fetch.
-    pub(crate) fn refused(&self, now: Instant) -> Option<TokenError> {
+    /// Begins a fetch for which a call has to wait; the refusal of this client, while it stands.
+    pub(crate) fn begin(&self, now: Instant) -> Result<Begun, TokenError> {
         let mut refusal = self.lock();
-        refusal.take_if(|(_, until)| *until <= now);
-        refusal.as_ref().map(|(error, _)| error.clone())
+        refusal.standing.take_if(|(_, until)| *until <= now);
+        match &refusal.standing {
+            Some((error, _)) => Err(error.clone()),
+            None => Ok(Begun(refusal.resets)),
+        }
     }
 
-    /// Records why a call got no token, if that is about this client.
-    pub(crate) fn note(&self, error: &TokenError, now: Instant) {
-        if is_about_all_callers(error)
-            && let Some(until) = now.checked_add(BRIEF)
-        {
-            *self.lock() = Some((error.clone(), until));
+    /// Records why a fetch brought no token, if that is about this client, unless that was reset since it began:
+    /// it may have used the secret that was wrong.
+    pub(crate) fn note(&self, error: &TokenError, begun: Begun, now: Instant) {
+        if !is_about_all_callers(error) {
+            return;
+        }
+        let mut refusal = self.lock();
+        if refusal.resets == begun.0 {
+            refusal.standing = now.checked_add(BRIEF).map(|until| (error.clone(), until));
         }
     }
 
     /// Discards the refusal.
     pub(crate) fn reset(&self) {
-        *self.lock() = None;
+        let mut refusal = self.lock();
+        refusal.standing = None;
+        refusal.resets = refusal.resets.wrapping_add(1);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(TokenError, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, Refusal> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -114,23 +114,25 @@ impl OnBehalf {
         if expires.is_some_and(|expires| expires <= self.core.clock.now()) {
             return Err(TokenError::new(TokenErrorKind::CallerExpired));
         }
-        if let Some(error) = self.callers.refused(now) {
+        let begun = match self.callers.begin(now) {
+            Ok(begun) => begun,
             // It isn't replaced now, which would fail.
-            return self.subjects.usable(caller.digest(), since, now).ok_or(error);
-        }
+            Err(error) => return self.subjects.usable(caller.digest(), since, now).ok_or(error),
+        };
         let entry = self.subjects.entry(caller.digest(), since);
         let grant = self.grant.for_caller(Caller::new(&self.grant, caller));
         let token = wait::token(&self.core, &grant, &entry, None, None).await;
         if let Err(error) = &token {
-            self.callers.note(error, monotonic());
+            self.callers.note(error, begun, monotonic());
         }
         token
     }
 
     /// Discards refusals, as [`TokenSource::reset`](crate::client::TokenSource::reset) does.
     pub fn reset(&self) {
-        self.callers.reset();
+        // Whoever comes between the two waits for a fetch that began after the reset.
         self.subjects.reset();
+        self.callers.reset();
     }
 
     /// Returns how many callers' tokens are remembered.
