@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::client::{
     AnswerFault, Assertion, AssertionAlgorithm, CallerToken, ClientAuth, ErrorCode, Grant,
-    GrantBuilder, OnBehalf, OnBehalfError, OnBehalfOf, TokenClient, TokenErrorKind, TokenExchange,
-    TokenType, WorkloadToken,
+    GrantBuilder, OnBehalf, OnBehalfError, OnBehalfOf, Token, TokenClient, TokenErrorKind,
+    TokenExchange, TokenType, WorkloadToken,
 };
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::{
@@ -319,6 +319,23 @@ async fn tx6_a_token_serves_no_longer_than_the_callers_own() {
     assert_eq!(transport.requests().len(), 1);
 }
 
+// TX6: as after a suspended machine wakes, during which only the wall clock went on.
+#[tokio::test(start_paused = true)]
+async fn tx6_a_cached_token_is_not_given_for_a_caller_whose_own_has_expired() {
+    let world = World::new().await;
+    let transport = counted();
+    let orders = world.exchange(&transport);
+    let token = world.issuer.token().subject("alice").expires_in(100 * SECOND).sign();
+    let caller = world.caller(&token).await;
+    orders.token(&caller).await.unwrap();
+    world.clock.advance(99 * SECOND);
+    assert_eq!(orders.token(&caller).await.unwrap().expose_secret(), "t1");
+    world.clock.advance(SECOND);
+    let error = orders.token(&caller).await.unwrap_err();
+    assert_eq!(*error.token_error().kind(), TokenErrorKind::CallerExpired);
+    assert_eq!(transport.requests().len(), 1);
+}
+
 // TX6: the shorter of the two.
 #[tokio::test(start_paused = true)]
 async fn tx6_a_token_that_ends_before_the_callers_is_replaced() {
@@ -497,6 +514,63 @@ async fn tx7_a_fetch_from_before_a_reset_refuses_nobody_after_it() {
         assert_eq!(earlier.await.unwrap().unwrap_err().status(), 503);
         assert_eq!(orders.token(&bob).await.is_ok(), reset);
     }
+}
+
+// TX14: a token that the target refuses is replaced, for that caller and not again and again.
+#[tokio::test(start_paused = true)]
+async fn tx14_a_token_that_is_refused_is_replaced_for_its_caller() {
+    let world = World::new().await;
+    let transport = counted();
+    let orders = world.exchange(&transport);
+    let (_, alice) = world.alice().await;
+    let (_, bob) = world.alice().await;
+    let text = |token: Option<Token>| token.map(|token| token.expose_secret().to_owned());
+    let first = orders.token(&alice).await.unwrap();
+    let of_bob = orders.token(&bob).await.unwrap();
+    let renewals = (0..5).map(|_| {
+        let (orders, alice, first) = (orders.clone(), alice.clone(), first.clone());
+        tokio::spawn(async move { orders.renew(&alice, &first, ORIGIN).await })
+    });
+    for renewal in renewals.collect::<Vec<_>>() {
+        assert_eq!(text(renewal.await.unwrap()).as_deref(), Some("t3"));
+    }
+    assert_eq!(transport.requests().len(), 3, "one for all");
+    let second = orders.token(&alice).await.unwrap();
+    assert_eq!(second.expose_secret(), "t3");
+    assert_eq!(orders.token(&bob).await.unwrap().expose_secret(), "t2");
+    // The new one is refused too, so the token isn't the cause: the rest of a URL makes no difference.
+    assert_eq!(text(orders.renew(&alice, &second, &format!("{ORIGIN}/x")).await), None);
+    assert_eq!(transport.requests().len(), 3);
+    // Nobody gets another caller's token for his own.
+    assert_eq!(text(orders.renew(&alice, &of_bob, ORIGIN).await).as_deref(), Some("t3"));
+    tokio::time::advance(30 * SECOND).await;
+    assert_eq!(text(orders.renew(&alice, &second, ORIGIN).await).as_deref(), Some("t4"));
+}
+
+// TX14: where there is no other, the refused one stays: another target may accept it.
+#[tokio::test(start_paused = true)]
+async fn tx14_a_refused_token_without_another_stays() {
+    let world = World::new().await;
+    let transport = ScriptedTransport::new();
+    transport.push(exchanged("t1", 600));
+    transport.push(exchanged("t1", 600));
+    transport.push(refused(401, "invalid_client"));
+    let orders = world.exchange(&transport);
+    let token = world.issuer.token().subject("alice").expires_in(100 * SECOND).sign();
+    let alice = world.caller(&token).await;
+    let token = orders.token(&alice).await.unwrap();
+    // The same again is no other.
+    assert!(orders.renew(&alice, &token, "https://one.test").await.is_none());
+    assert!(orders.renew(&alice, &token, "https://two.test").await.is_none());
+    assert_eq!(transport.requests().len(), 3);
+    assert_eq!(orders.token(&alice).await.unwrap().expose_secret(), "t1");
+    // While the client is refused, nobody asks.
+    assert!(orders.renew(&alice, &token, "https://three.test").await.is_none());
+    // Nor for a caller whose own token has expired.
+    world.clock.advance(100 * SECOND);
+    tokio::time::advance(60 * SECOND).await;
+    assert!(orders.renew(&alice, &token, "https://four.test").await.is_none());
+    assert_eq!(transport.requests().len(), 3);
 }
 
 // TX7: nothing of the caller's token is in an error, whatever the server repeats.

@@ -92,36 +92,94 @@ impl OnBehalf {
     /// answer with.
     pub async fn token(&self, caller: &CallerToken) -> Result<Token, OnBehalfError> {
         let (digest, now) = (caller.digest(), monotonic());
+        // A handler may have kept the caller's token for a while. Only the wall clock knows of a machine's sleep.
+        if self.has_expired(caller) {
+            return Err(self.answer(TokenError::new(TokenErrorKind::CallerExpired)));
+        }
         let since = now.saturating_duration_since(self.core.started);
         if let Some(token) = self.subjects.fresh(digest, since, now) {
             count!("tower_bearer_client_cache_hits_total", "cache" => "l1");
             return Ok(token);
         }
-        self.fetch(caller, since, now)
-            .await
-            .map_err(|error| OnBehalfError::from(error.about(self.grant.party())))
+        self.fetch(caller, None, since, now).await.map_err(|error| self.answer(error))
     }
 
+    /// Returns a token that replaces this one of the caller, which the server at `origin` has refused; `None` if
+    /// there is no other, or if that origin refuses new tokens as well.
+    ///
+    /// If the caller's token was replaced meanwhile, that is the newer one. Otherwise another is fetched, once for
+    /// all calls with the same caller's token. Until that succeeds, [`token`](Self::token) keeps returning the
+    /// refused one, as [`TokenSource::renew`](crate::client::TokenSource::renew) has it. The refusals of one
+    /// origin, such as `https://orders.example` (the rest of a URL makes no difference), cause at most one new
+    /// token for each caller's token in 30 seconds.
+    ///
+    /// ```
+    /// use tower_bearer::client::{CallerToken, OnBehalf, OnBehalfError, Token};
+    ///
+    /// # async fn send(_: &Token) -> http::Response<()> { http::Response::new(()) }
+    /// async fn list(
+    ///     orders: &OnBehalf,
+    ///     caller: &CallerToken,
+    /// ) -> Result<http::Response<()>, OnBehalfError> {
+    ///     let token = orders.token(caller).await?;
+    ///     let answer = send(&token).await;
+    ///     if answer.status() == 401
+    ///         && let Some(newer) = orders.renew(caller, &token, "https://orders.example").await
+    ///     {
+    ///         return Ok(send(&newer).await);
+    ///     }
+    ///     Ok(answer)
+    /// }
+    /// ```
+    pub async fn renew(
+        &self,
+        caller: &CallerToken,
+        refused: &Token,
+        origin: &str,
+    ) -> Option<Token> {
+        if self.has_expired(caller) {
+            return None;
+        }
+        let now = monotonic();
+        let since = now.saturating_duration_since(self.core.started);
+        let entry = self.subjects.entry(caller.digest(), since);
+        if !wait::refuse_at(&entry, refused, origin) {
+            return None;
+        }
+        let other = self.fetch(caller, Some(refused), since, now).await;
+        other.ok().filter(|token| !token.is_same(refused))
+    }
+
+    fn has_expired(&self, caller: &CallerToken) -> bool {
+        caller.expires_at().is_some_and(|expires| expires <= self.core.clock.now())
+    }
+
+    #[cold]
+    fn answer(&self, error: TokenError) -> OnBehalfError {
+        OnBehalfError::from(error.about(self.grant.party()))
+    }
+
+    /// Gets a token of the caller, other than the one that was refused.
     #[cold]
     async fn fetch(
         &self,
         caller: &CallerToken,
+        refused: Option<&Token>,
         since: Duration,
         now: Instant,
     ) -> Result<Token, TokenError> {
-        // A handler may have kept the caller's token for a while.
-        let expires = caller.expires_at();
-        if expires.is_some_and(|expires| expires <= self.core.clock.now()) {
-            return Err(TokenError::new(TokenErrorKind::CallerExpired));
-        }
+        let is_another = |token: &Token| refused.is_none_or(|refused| !refused.is_same(token));
         let begun = match self.callers.begin(now) {
             Ok(begun) => begun,
-            // It isn't replaced now, which would fail.
-            Err(error) => return self.subjects.usable(caller.digest(), since, now).ok_or(error),
+            Err(error) => {
+                // It isn't replaced now, which would fail.
+                let token = self.subjects.usable(caller.digest(), since, now);
+                return token.filter(is_another).ok_or(error);
+            }
         };
         let entry = self.subjects.entry(caller.digest(), since);
         let grant = self.grant.for_caller(Caller::new(&self.grant, caller));
-        let token = wait::token(&self.core, &grant, &entry, None, None).await;
+        let token = wait::token(&self.core, &grant, &entry, refused, None).await;
         if let Err(error) = &token {
             self.callers.note(error, begun, monotonic());
         }

@@ -9,12 +9,10 @@ use crate::client::grant::definition::Grant;
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::cache::Entry;
 use crate::client::tokens::core::Core;
-use crate::client::tokens::refusals::Invalidation;
 use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
 use crate::clock::{UnixTime, monotonic};
 use crate::telemetry::count;
-use crate::transport::Origin;
 
 /// Provides the token of one grant: the cached one, or a new one.
 ///
@@ -153,9 +151,7 @@ impl TokenSource {
     /// cause at most one new token in 30 seconds: if the next is refused too, the token isn't the cause, and
     /// the authorization server is spared.
     pub async fn renew(&self, refused: &Token, origin: &str) -> Option<Token> {
-        let parsed = origin.parse().ok().and_then(|uri| Origin::of(&uri));
-        let origin = parsed.map_or_else(|| origin.into(), |it| it.to_string());
-        if !self.refuse(refused, &origin) {
+        if !wait::refuse_at(&self.entry, refused, origin) {
             return None;
         }
         self.other_than(refused, None).await
@@ -163,13 +159,7 @@ impl TokenSource {
 
     /// Records that `origin` has refused a token; returns `true` if another one may help.
     pub(crate) fn refuse(&self, token: &Token, origin: &str) -> bool {
-        let invalidation = self.entry.refuse(token, origin, monotonic());
-        let label = match invalidation {
-            Invalidation::AskAgain => "ask_again",
-            Invalidation::Pointless => "pointless",
-        };
-        count!("tower_bearer_client_tokens_refused_total", "result" => label);
-        invalidation == Invalidation::AskAgain
+        wait::refuse(&self.entry, token, origin)
     }
 
     /// Returns another token than one that was [refused](Self::refuse).

@@ -13,9 +13,11 @@ use crate::client::tokens::cache::{Ask, Entry, Step};
 use crate::client::tokens::core::Core;
 use crate::client::tokens::flight;
 use crate::client::tokens::flying::Flying;
+use crate::client::tokens::refusals::Invalidation;
 use crate::client::tokens::token::Token;
 use crate::clock::{has_timers, monotonic};
 use crate::telemetry::count;
+use crate::transport::Origin;
 
 /// How long a call waits for a fetch in another runtime before it checks whether that is run.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,6 +64,24 @@ pub(crate) fn renew(core: &Arc<Core>, grant: &Grant, entry: &Arc<Entry>) {
     let runtime = Handle::try_current().ok();
     // If it fails, the current token stays in use.
     let _ = step(core, grant, entry, None, runtime.as_ref());
+}
+
+/// Records that the server at a URL has refused a token; returns `true` if another one may help.
+pub(crate) fn refuse_at(entry: &Entry, token: &Token, url: &str) -> bool {
+    let origin = url.parse().ok().and_then(|uri| Origin::of(&uri));
+    let origin = origin.map_or_else(|| url.into(), |it| it.to_string());
+    refuse(entry, token, &origin)
+}
+
+/// Records that an origin has refused a token; returns `true` if another one may help.
+pub(crate) fn refuse(entry: &Entry, token: &Token, origin: &str) -> bool {
+    let invalidation = entry.refuse(token, origin, monotonic());
+    let label = match invalidation {
+        Invalidation::AskAgain => "ask_again",
+        Invalidation::Pointless => "pointless",
+    };
+    count!("tower_bearer_client_tokens_refused_total", "result" => label);
+    invalidation == Invalidation::AskAgain
 }
 
 enum Next {
