@@ -82,13 +82,12 @@
 //! made printable.
 
 // `build` makes an `introspector` from the `settings`. Each token joins one of the `flights`, which takes a
-// slot, passes the `circuit`, finds the `endpoint`, sends the `request` and reads the response: `reply`,
+// slot, passes the circuit, finds the `endpoint`, sends the `request` and reads the response: `reply`,
 // then `signed` or `answer`.
 
 mod answer;
 mod auth;
 mod build;
-mod circuit;
 mod endpoint;
 mod error;
 mod flights;

@@ -3,8 +3,11 @@
 //!
 //! `text` and `places` check the issuer and list the locations, which `search` requests in a `race`: each in one
 //! `exchange`, whose answer `document` checks. `fault` says what failed, and whether the search goes on. `kept`
-//! searches when something of the metadata is needed, and keeps that.
+//! searches when something of the metadata is needed, and keeps that. `circuit` says when a server that doesn't
+//! answer is asked again, for whatever else it is asked.
 
+#[cfg(any(feature = "client", feature = "introspection"))]
+mod circuit;
 mod document;
 mod exchange;
 mod fault;
@@ -15,6 +18,8 @@ mod race;
 mod search;
 mod text;
 
+#[cfg(any(feature = "client", feature = "introspection"))]
+pub(crate) use self::circuit::{Circuit, Pass};
 pub(crate) use self::document::{Refused, read};
 pub(crate) use self::exchange::{Network, ask};
 pub(crate) use self::fault::{Fault, FaultKind};

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 ///
 /// Each failure is logged the first three times, then once a minute with the number of times that it occurred.
 /// Others are logged at once, but for a fifth while four were logged within the minute.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Repeats<T>(Mutex<Vec<Trouble<T>>>);
 
 #[derive(Debug)]

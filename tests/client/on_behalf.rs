@@ -1,5 +1,6 @@
 //! Tokens on behalf of callers, by exchange and as assertions: what is sent, kept, refused and answered.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::{
     Endpoint, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient, TestIssuer,
 };
+use tower_bearer::transport::TransportErrorKind;
 use tower_bearer::{BearerAuthLayer, Secret, Validator};
 
 use crate::support::*;
@@ -291,7 +293,7 @@ async fn tx6_one_exchange_serves_all_requests_with_the_same_token() {
 fn counted() -> ScriptedTransport {
     let count = std::sync::atomic::AtomicU64::new(0);
     always(move || {
-        let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        let n = count.fetch_add(1, Ordering::Relaxed) + 1;
         exchanged(&format!("t{n}"), 3_600)
     })
 }
@@ -514,6 +516,120 @@ async fn tx7_a_fetch_from_before_a_reset_refuses_nobody_after_it() {
         assert_eq!(earlier.await.unwrap().unwrap_err().status(), 503);
         assert_eq!(orders.token(&bob).await.is_ok(), reset);
     }
+}
+
+/// A server that can fall silent.
+fn silenced(silent: &Arc<AtomicBool>) -> ScriptedTransport {
+    let silent = Arc::clone(silent);
+    always(move || match silent.load(Ordering::Relaxed) {
+        true => ScriptedAnswer::error(TransportErrorKind::Connect),
+        false => exchanged("t", 600),
+    })
+}
+
+// TX15: an outage isn't multiplied by the number of callers.
+#[tokio::test(start_paused = true)]
+async fn tx15_a_silent_server_is_asked_once_a_second_for_all_callers() {
+    let world = World::new().await;
+    let silent = Arc::new(AtomicBool::new(false));
+    let transport = silenced(&silent);
+    let orders = world.exchange(&transport);
+    let (_, alice) = world.alice().await;
+    orders.token(&alice).await.unwrap();
+    silent.store(true, Ordering::Relaxed);
+    let fail = async || {
+        let (_, caller) = world.alice().await;
+        let began = tokio::time::Instant::now();
+        (orders.token(&caller).await.unwrap_err(), began.elapsed())
+    };
+    for _ in 0..2 {
+        fail().await;
+    }
+    assert_eq!(transport.requests().len(), 1 + 5, "five in a row");
+    for _ in 0..50 {
+        let (error, took) = fail().await;
+        assert_eq!((error.status(), took), (StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO));
+        let kind = TokenErrorKind::Transport(TransportErrorKind::Connect);
+        assert_eq!(*error.token_error().kind(), kind);
+        assert!(error.retry_after().is_some_and(|wait| wait <= SECOND * 5 / 4));
+    }
+    assert_eq!(transport.requests().len(), 1 + 5);
+    // Who has a token doesn't notice.
+    assert_eq!(orders.token(&alice).await.unwrap().expose_secret(), "t");
+    for probes in 1..4 {
+        tokio::time::advance(SECOND * 5 / 4).await;
+        for _ in 0..3 {
+            fail().await;
+        }
+        assert_eq!(transport.requests().len(), 1 + 5 + probes);
+    }
+    // It is back: the next probe ends the pause for all.
+    silent.store(false, Ordering::Relaxed);
+    tokio::time::advance(SECOND * 5 / 4).await;
+    for _ in 0..10 {
+        let (_, caller) = world.alice().await;
+        orders.token(&caller).await.unwrap();
+    }
+    // So does an operator.
+    silent.store(true, Ordering::Relaxed);
+    for _ in 0..3 {
+        fail().await;
+    }
+    silent.store(false, Ordering::Relaxed);
+    fail().await;
+    orders.reset();
+    let (_, caller) = world.alice().await;
+    orders.token(&caller).await.unwrap();
+}
+
+// TX15: those that wait for their turn don't wait for a server that hangs.
+#[tokio::test(start_paused = true)]
+async fn tx15_a_server_that_hangs_is_waited_for_once_by_all() {
+    let world = World::new().await;
+    let transport = always(ScriptedAnswer::never);
+    let orders = world.exchange(&transport);
+    let mut calls = Vec::new();
+    for _ in 0..200 {
+        let (_, caller) = world.alice().await;
+        let orders = orders.clone();
+        calls.push(tokio::spawn(async move { orders.token(&caller).await }));
+    }
+    let began = tokio::time::Instant::now();
+    for call in calls {
+        call.await.unwrap().unwrap_err();
+    }
+    // One exchange may take five seconds.
+    assert!(began.elapsed() < 7 * SECOND, "{:?}", began.elapsed());
+    assert!(transport.requests().len() < 40, "{}", transport.requests().len());
+}
+
+// TX15: answers about callers aren't silence, however many there are, and few of them are logged.
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn tx15_refusals_of_callers_do_not_fill_the_log_and_stop_no_other() {
+    let world = World::new().await;
+    let transport = always(|| refused(400, "invalid_grant"));
+    let orders = world.exchange(&transport);
+    let fail = async || {
+        let (_, caller) = world.alice().await;
+        assert_eq!(orders.token(&caller).await.unwrap_err().status(), 401);
+    };
+    let (log, guard) = Log::of_this_thread(LevelFilter::WARN);
+    for _ in 0..20 {
+        fail().await;
+    }
+    let failed = |log: String| {
+        let lines = log.lines().filter(|line| line.contains("client_retrieval_failed"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(failed(log.take()).len(), 3);
+    tokio::time::advance(60 * SECOND).await;
+    fail().await;
+    drop(guard);
+    let later = failed(log.take());
+    assert_eq!(later.len(), 1);
+    assert!(later[0].contains("times=18"), "{later:?}");
+    assert_eq!(transport.requests().len(), 21);
 }
 
 // TX14: a token that the target refuses is replaced, for that caller and not again and again.

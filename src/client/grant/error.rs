@@ -114,6 +114,11 @@ impl TokenError {
         })
     }
 
+    /// Sets when to ask again.
+    pub(crate) fn retrying_after(self, wait: Duration) -> Self {
+        self.change(|failure| failure.retry_after = Some(wait))
+    }
+
     /// Adds the token endpoint that was asked.
     pub(crate) fn at(self, endpoint: &Uri) -> Self {
         let endpoint = printable(&endpoint.to_string()).into();
@@ -157,7 +162,8 @@ impl TokenError {
         self.0.endpoint.as_deref().or(named)
     }
 
-    /// Returns the server's `Retry-After`, if it sent one.
+    /// Returns the server's `Retry-After`, if it sent one; on a caller's behalf, also for how long a server that
+    /// gives no answers isn't asked.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
@@ -214,6 +220,19 @@ impl TokenError {
             }
             _ => false,
         }
+    }
+
+    /// Returns `true` if the server gave no answer.
+    pub(crate) fn is_silence(&self) -> bool {
+        let TokenErrorKind::Transport(kind) = &self.0.kind else { return false };
+        matches!(
+            kind,
+            TransportErrorKind::Timeout
+                | TransportErrorKind::UnknownHost
+                | TransportErrorKind::Connect
+                | TransportErrorKind::Tls
+                | TransportErrorKind::Other
+        )
     }
 
     /// Returns `true` if the token endpoint may have moved.

@@ -14,6 +14,7 @@ use crate::client::grant::request::token_request;
 use crate::client::grant::response::{self, Granted, Lifetime};
 use crate::client::grant::subject;
 use crate::client::tokens::backoff;
+use crate::client::tokens::callers::Callers;
 use crate::client::tokens::core::Core;
 use crate::client::tokens::failed::RefusedFetch;
 use crate::client::tokens::slots::Urgency;
@@ -50,6 +51,10 @@ pub(crate) struct Gate<'a> {
     pub(crate) urgency: &'a Urgency,
     /// When the fetch ends.
     pub(crate) deadline: Instant,
+    /// What concerns all callers, if it is on behalf of one.
+    pub(crate) callers: Option<&'a Callers>,
+    /// Whether its first request is allowed although the server gives no answers.
+    pub(crate) is_probe: bool,
 }
 
 /// Fetches a token, with pauses between attempts that may help, and with another secret if this one
@@ -71,8 +76,17 @@ pub(crate) async fn fetch(
         attempt = attempt.saturating_add(1);
         let slot =
             core.slots.enter(definition.server.authority(), gate.urgency, gate.deadline).await;
+        // The server may have fallen silent while this fetch waited.
+        if let Some(callers) = gate.callers.filter(|_| attempt > 1 || !gate.is_probe)
+            && let Err(error) = callers.enter(monotonic())
+        {
+            return Err(RefusedFetch { error, secrets });
+        }
         let fetched = attempt_once(core, grant, known.clone(), key).await;
         drop(slot);
+        if let Some(callers) = gate.callers {
+            callers.asked(&fetched, monotonic());
+        }
         let error = match fetched {
             Ok(fetched) => {
                 if let (Some(source), Some(known)) = (source, &known) {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::grant::error::{TokenError, TokenErrorKind};
+use crate::client::tokens::callers::Callers;
 use crate::client::tokens::failed::{Failed, RefusedFetch};
 use crate::client::tokens::flying::Flying;
 use crate::client::tokens::health::TokenHealth;
@@ -21,6 +22,7 @@ use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
 use crate::clock::{UnixTime, monotonic};
 use crate::credentials::fingerprinted::FingerprintedSecret;
+use crate::issuer::Pass;
 
 /// The cache entry of one grant: its token, or the failure that stands in its place.
 #[derive(Default)]
@@ -29,8 +31,9 @@ pub(crate) struct Entry {
     state: Mutex<State>,
     /// When it was last used, in nanoseconds.
     used: AtomicU64,
-    /// Whether permanent failures are cached for a short while only.
-    brief: bool,
+    /// What concerns all callers, if this is the entry of one. Its permanent failures are cached for a short while
+    /// only.
+    callers: Option<Arc<Callers>>,
 }
 
 #[derive(Default)]
@@ -89,13 +92,19 @@ pub(crate) struct Order {
     serves: bool,
     number: u64,
     pub(crate) urgency: Urgency,
+    /// Whether it is the one request that a server gets which gives no answers.
+    pub(crate) is_probe: bool,
     pub(crate) polled: Polled,
 }
 
 impl Entry {
     /// Creates the entry of one caller.
-    pub(crate) fn for_caller() -> Self {
-        Self { brief: true, ..Self::default() }
+    pub(crate) fn for_caller(callers: Arc<Callers>) -> Self {
+        Self { callers: Some(callers), ..Self::default() }
+    }
+
+    pub(crate) fn callers(&self) -> Option<&Callers> {
+        self.callers.as_deref()
     }
 
     /// Returns the token if it isn't due yet.
@@ -164,6 +173,11 @@ impl Entry {
             }
             probe = Some((failed.error.clone(), failed.refused.clone()));
         }
+        let pass = match self.callers.as_ref().map(|callers| callers.enter(now)).transpose() {
+            Ok(pass) => pass,
+            // What serves isn't replaced now.
+            Err(error) => return serving.map_or_else(|| Step::Fail(error), Step::Serve),
+        };
         let (sender, arrival) = watch::channel(None);
         let urgency = Urgency::new(serving.is_none());
         state.begun = state.begun.wrapping_add(1);
@@ -187,6 +201,7 @@ impl Entry {
             serves: usable,
             number: state.begun,
             urgency,
+            is_probe: pass == Some(Pass::Probe),
             polled: Polled::default(),
         };
         Step::Fetch(Box::new(order), flying, serving)
@@ -214,9 +229,8 @@ impl Entry {
             Err(refused) => {
                 let error = refused.error.clone();
                 if is_current {
-                    let before = state.failed.take();
-                    state.failed =
-                        Some(Failed::after(before, refused, order.serves, self.brief, now));
+                    let (before, brief) = (state.failed.take(), self.callers.is_some());
+                    state.failed = Some(Failed::after(before, refused, order.serves, brief, now));
                 }
                 Err(error)
             }

@@ -21,6 +21,7 @@ use crate::client::tokens::core::Core;
 use crate::client::tokens::expiry;
 use crate::client::tokens::failed::RefusedFetch;
 use crate::client::tokens::held::Held;
+use crate::client::tokens::report;
 use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::ties::Ties;
 use crate::client::tokens::token::Token;
@@ -29,7 +30,7 @@ use crate::credentials::fingerprinted::FingerprintedSecret;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
 use crate::digest::Parts;
 use crate::scope::ScopeSet;
-use crate::telemetry::{count, event, observe};
+use crate::telemetry::{count, observe};
 
 /// Starts a fetch.
 pub(crate) fn start(
@@ -45,6 +46,7 @@ pub(crate) fn start(
         entry: Arc::clone(entry),
         deadline: after(monotonic(), core.timeout),
         urgency: order.urgency.clone(),
+        is_probe: order.is_probe,
     };
     let polled = order.polled.clone();
     let mut run = Box::pin(flight.run(order));
@@ -72,6 +74,7 @@ struct Flight {
     entry: Arc<Entry>,
     deadline: Instant,
     urgency: Urgency,
+    is_probe: bool,
 }
 
 /// The result of consulting the shared cache.
@@ -189,7 +192,12 @@ impl Flight {
         refused: Vec<FingerprintedSecret>,
     ) -> Result<Fetched, RefusedFetch> {
         let started = monotonic();
-        let gate = Gate { urgency: &self.urgency, deadline: self.deadline };
+        let gate = Gate {
+            urgency: &self.urgency,
+            deadline: self.deadline,
+            callers: self.entry.callers(),
+            is_probe: self.is_probe,
+        };
         let key = ties.key.as_ref();
         let fetching = fetch(&self.core, &self.grant, known, key, refused, gate);
         let result = within(self.deadline, fetching).await;
@@ -198,36 +206,14 @@ impl Flight {
             monotonic().saturating_duration_since(started).as_secs_f64()
         );
         if result.is_ok() {
-            self.count("ok");
+            report::ended(&self.grant, "ok");
         }
         result
     }
 
-    fn count(&self, result: &'static str) {
-        let [issuer, tenant] = self.grant.party().labels();
-        count!(
-            "tower_bearer_client_fetches_total",
-            "result" => result,
-            "issuer" => issuer,
-            "tenant" => tenant
-        );
-    }
-
     fn failed(&self, order: Order, mut refused: RefusedFetch) {
         refused.error = refused.error.about(self.grant.party());
-        let error = &refused.error;
-        self.count(error.label());
-        event!(
-            WARN,
-            host = self.grant.host(),
-            client_id = self.grant.client_id(),
-            tenant = error.tenant(),
-            issuer = error.issuer(),
-            endpoint = error.token_endpoint(),
-            permanent = error.is_permanent(),
-            error = %crate::cause::Report(error),
-            "client_retrieval_failed: no token could be obtained"
-        );
+        report::failed(&self.grant, &refused.error, self.entry.callers());
         self.entry.finish(order, Err(refused), monotonic());
     }
 

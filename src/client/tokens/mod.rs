@@ -21,6 +21,7 @@ pub(crate) mod polled;
 pub(crate) mod pool;
 pub(crate) mod readiness;
 pub(crate) mod refusals;
+pub(crate) mod report;
 pub(crate) mod slots;
 pub(crate) mod source;
 pub(crate) mod subjects;

@@ -37,6 +37,9 @@ const CAPACITY: usize = 10_000;
 /// (`invalid_client`) or can't be read; that stands for all callers who would have to wait for a token. One who
 /// has a token is given it as long as it serves.
 ///
+/// While the authorization server gives no answers, five requests in a row, about one a second is sent there;
+/// calls that would have to wait for others fail at once, with the time until the next.
+///
 /// ```
 /// # #[cfg(feature = "axum")]
 /// # fn example(validator: tower_bearer::Validator) -> Result<(), tower_bearer::ConfigError> {
@@ -80,7 +83,8 @@ impl OnBehalf {
     /// entries are evicted. Tokens that were fetched before this call are discarded.
     #[must_use]
     pub fn capacity(self, callers: usize) -> Self {
-        Self { subjects: Arc::new(Subjects::new(callers.max(1))), ..self }
+        let subjects = Subjects::new(callers.max(1), Arc::clone(&self.callers));
+        Self { subjects: Arc::new(subjects), ..self }
     }
 
     /// Returns a token on behalf of the caller.
@@ -218,12 +222,10 @@ impl TokenClient {
     ///
     /// Those of [`GrantBuilder::build`].
     pub fn on_behalf(&self, grant: GrantBuilder, how: OnBehalfOf) -> Result<OnBehalf, ConfigError> {
-        Ok(OnBehalf {
-            core: Arc::clone(self.core()),
-            grant: grant.for_callers(how).build()?,
-            subjects: Arc::new(Subjects::new(CAPACITY)),
-            callers: Arc::default(),
-        })
+        let grant = grant.for_callers(how).build()?;
+        let callers = Arc::<Callers>::default();
+        let subjects = Arc::new(Subjects::new(CAPACITY, Arc::clone(&callers)));
+        Ok(OnBehalf { core: Arc::clone(self.core()), grant, subjects, callers })
     }
 }
 

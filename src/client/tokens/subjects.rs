@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::client::tokens::cache::Entry;
+use crate::client::tokens::callers::Callers;
 use crate::client::tokens::token::Token;
 use crate::digest::Digest;
 use crate::telemetry::{change, count};
@@ -14,12 +15,13 @@ use crate::telemetry::{change, count};
 /// An entry for each recently used caller's token.
 pub(crate) struct Subjects {
     capacity: usize,
+    callers: Arc<Callers>,
     entries: RwLock<HashMap<Digest, Arc<Entry>>>,
 }
 
 impl Subjects {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, entries: RwLock::default() }
+    pub(crate) fn new(capacity: usize, callers: Arc<Callers>) -> Self {
+        Self { capacity, callers, entries: RwLock::default() }
     }
 
     /// Returns the token if it isn't due yet, and records the use.
@@ -46,7 +48,7 @@ impl Subjects {
             return Arc::clone(entry);
         }
         self.make_room(&mut entries);
-        let entry = Arc::new(Entry::for_caller());
+        let entry = Arc::new(Entry::for_caller(Arc::clone(&self.callers)));
         entry.touch(since);
         entries.insert(*caller, Arc::clone(&entry));
         change!("tower_bearer_client_cache_entries", 1.0);
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn tx6_the_least_recently_used_make_room_an_eighth_at_a_time() {
-        let subjects = Subjects::new(16);
+        let subjects = Subjects::new(16, Arc::default());
         let caller = |n: u8| [n; 32];
         for n in 0..16 {
             subjects.entry(&caller(n), SECOND * u32::from(n));
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn tx6_a_cache_of_one_holds_one() {
-        let subjects = Subjects::new(1);
+        let subjects = Subjects::new(1, Arc::default());
         for n in 0..5 {
             subjects.entry(&[n; 32], SECOND);
             assert_eq!(subjects.len(), 1);

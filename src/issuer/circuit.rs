@@ -38,10 +38,12 @@ impl Circuit {
         Ok(Pass::Probe)
     }
 
+    #[cfg(any(feature = "introspection", test))]
     pub(crate) const fn is_open(&self) -> bool {
         self.probe.is_some()
     }
 
+    #[cfg(feature = "introspection")]
     pub(crate) const fn failures(&self) -> u32 {
         self.failures
     }
