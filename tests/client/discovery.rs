@@ -529,3 +529,47 @@ async fn l4_grants_of_one_issuer_do_not_wait_for_its_metadata_one_after_the_othe
     }
     assert_eq!(transport.request_count(), 1 + 20 + 2 + 20, "in two places");
 }
+
+// L6: an issuer that stays wrong is asked for each grant, and isn't logged each time.
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn l6_what_is_wrong_with_metadata_is_logged_three_times_and_then_once_a_minute() {
+    for (issuer, document, events) in [
+        (
+            "https://one.test",
+            r#"{"issuer":"https://other.test","token_endpoint":"https://as.test/token"}"#,
+            &["client_issuer_mismatch", "client_metadata"][..],
+        ),
+        (
+            "https://two.test",
+            r#"{"issuer":"https://two.test","token_endpoint":"http://as.test/token"}"#,
+            &["client_token_endpoint", "client_metadata"],
+        ),
+    ] {
+        let transport = ScriptedTransport::from_fn(move |_| ScriptedAnswer::json(document));
+        let client = client(&transport);
+        let get = async |scope: usize| {
+            let grant = Grant::discover(issuer, ClientAuth::basic("me", "s3cret"));
+            client.token(&grant.scope(&format!("s{scope}")).build().unwrap()).await.unwrap_err();
+        };
+        let (log, guard) = Log::of_this_thread(LevelFilter::WARN);
+        for scope in 0..20 {
+            get(scope).await;
+            // A call that comes at the same time as another has the result of that.
+            advance(SECOND / 1_000).await;
+        }
+        let at_once = log.take();
+        advance(60 * SECOND).await;
+        get(20).await;
+        let later = log.take();
+        drop(guard);
+        for event in events {
+            let lines = |log: &str| log.lines().filter(|line| line.contains(event)).count();
+            assert_eq!((lines(&at_once), lines(&later)), (3, 1), "{event}: {later}");
+            let line = later.lines().find(|line| line.contains(event)).unwrap();
+            let times: u64 =
+                line.split("times=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+            assert!(times >= 18, "{line}");
+        }
+    }
+}

@@ -9,9 +9,10 @@ use http::{StatusCode, Uri};
 
 use crate::client::grant::error::{DiscoveryFault, TokenError, TokenErrorKind};
 use crate::client::grant::metadata::{TokenMetadata, read};
-use crate::clock::UnixTime;
+use crate::clock::{UnixTime, monotonic};
 use crate::issuer::{self, FaultKind, Kept, Network, Search};
-use crate::telemetry::event;
+use crate::telemetry::{Repeats, event};
+use crate::text::plain;
 use crate::transport::{Limits, PlainHttp, Transport, is_plain_loopback};
 
 /// How long metadata is fresh; after that, it is used only while no newer can be fetched.
@@ -23,10 +24,14 @@ const MAX_BYTES: usize = 256 * 1024;
 /// The metadata of issuers. Calls that wait for the same issuer share one fetch.
 pub(crate) struct Discoveries {
     capacity: usize,
-    known: Mutex<HashMap<Box<str>, Arc<KeptMetadata>>>,
+    known: Mutex<HashMap<Box<str>, Arc<Issuer>>>,
 }
 
-type KeptMetadata = Kept<Arc<TokenMetadata>, TokenError>;
+/// One issuer's metadata.
+struct Issuer {
+    metadata: Kept<Arc<TokenMetadata>, TokenError>,
+    warned: Repeats<Box<str>>,
+}
 
 impl Discoveries {
     pub(crate) fn new(capacity: usize) -> Self {
@@ -49,40 +54,51 @@ impl Discoveries {
         let limits = Limits { max_bytes: MAX_BYTES, ..limits };
         let network =
             Network { transport: Arc::clone(transport), limits, redirects: 0, plain_http };
-        let read = |document: &[u8]| read(document, plain_http).map(Arc::new);
+        let known = self.issuer(issuer, uri);
+        let warned = &known.warned;
+        let read = |document: &[u8]| read(document, plain_http, warned).map(Arc::new);
         let failed = |fault| {
-            let error = error_of(issuer, fault);
-            event!(WARN, issuer, %error, "client_metadata: the metadata can't be fetched");
+            let error = error_of(issuer, fault, warned);
+            if let Some(_times) = warned.came(error.to_string().into(), monotonic()) {
+                event!(
+                    WARN,
+                    issuer,
+                    %error,
+                    times = _times,
+                    "client_metadata: the metadata can't be fetched"
+                );
+            }
             error
         };
-        self.metadata_of(issuer, uri).find(&network, now, read, failed).await
+        known.metadata.find(&network, now, read, failed).await
     }
 
     /// Forces rediscovery on the next fetch, since the token endpoint may have moved.
     pub(crate) fn invalidate(&self, issuer: &str) {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(metadata) = known.get(issuer) {
-            metadata.invalidate();
+        if let Some(issuer) = known.get(issuer) {
+            issuer.metadata.invalidate();
         }
     }
 
-    fn metadata_of(&self, issuer: &str, uri: &Uri) -> Arc<KeptMetadata> {
+    fn issuer(&self, issuer: &str, uri: &Uri) -> Arc<Issuer> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(metadata) = known.get(issuer) {
-            return Arc::clone(metadata);
+        if let Some(known) = known.get(issuer) {
+            return Arc::clone(known);
         }
         if known.len() >= self.capacity {
             // Calls hold what they use, so any entry may be evicted.
             let victim = known.keys().next().cloned();
             victim.map(|victim| known.remove(&victim));
         }
-        let metadata = Arc::new(Kept::new(Search::new(issuer, uri), LIFETIME));
-        Arc::clone(known.entry(issuer.into()).or_insert(metadata))
+        let metadata = Kept::new(Search::new(issuer, uri), LIFETIME);
+        let new = Arc::new(Issuer { metadata, warned: Repeats::new() });
+        Arc::clone(known.entry(issuer.into()).or_insert(new))
     }
 }
 
 /// Maps a fault of discovery to the client's error.
-fn error_of(_issuer: &str, found: issuer::Fault) -> TokenError {
+fn error_of(_issuer: &str, found: issuer::Fault, warned: &Repeats<Box<str>>) -> TokenError {
     let kind = match found.kind {
         // Metadata is short and not encoded, so this is another document.
         FaultKind::Transport(error) => return TokenError::transport(error),
@@ -99,13 +115,17 @@ fn error_of(_issuer: &str, found: issuer::Fault) -> TokenError {
         }
         FaultKind::Unreadable => TokenErrorKind::Discovery(DiscoveryFault::Unreadable),
         FaultKind::Unacceptable => TokenErrorKind::Discovery(DiscoveryFault::TokenEndpoint),
-        FaultKind::IssuerMismatch(_other) => {
-            event!(
-                WARN,
-                issuer = _issuer,
-                found = %crate::text::plain(&_other, 256),
-                "client_issuer_mismatch: metadata of another issuer was found"
-            );
+        FaultKind::IssuerMismatch(other) => {
+            let found = plain(&other, 256);
+            if let Some(_times) = warned.came(found.clone(), monotonic()) {
+                event!(
+                    WARN,
+                    issuer = _issuer,
+                    found = &*found,
+                    times = _times,
+                    "client_issuer_mismatch: metadata of another issuer was found"
+                );
+            }
             TokenErrorKind::Discovery(DiscoveryFault::IssuerMismatch)
         }
     };
@@ -121,7 +141,7 @@ mod tests {
         let discoveries = Discoveries::new(3);
         for n in 0..10 {
             let issuer = format!("https://{n}.example");
-            discoveries.metadata_of(&issuer, &issuer.parse().unwrap());
+            discoveries.issuer(&issuer, &issuer.parse().unwrap());
         }
         assert_eq!(discoveries.known.lock().unwrap().len(), 3);
     }

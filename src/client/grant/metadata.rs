@@ -4,9 +4,10 @@ use http::Uri;
 use serde::Deserialize;
 
 use crate::client::grant::error::{DiscoveryFault, TokenError, TokenErrorKind};
+use crate::clock::monotonic;
 use crate::credentials::authentication::ClientAuth;
 use crate::issuer::{self, Refused};
-use crate::telemetry::event;
+use crate::telemetry::{Repeats, event};
 use crate::transport::{PlainHttp, parse_url};
 
 /// What the client uses of an issuer's metadata.
@@ -112,7 +113,11 @@ fn fault(fault: DiscoveryFault) -> TokenError {
 }
 
 /// Reads a document. Its `issuer` was checked.
-pub(crate) fn read(document: &[u8], plain_http: PlainHttp) -> Result<TokenMetadata, Refused> {
+pub(crate) fn read(
+    document: &[u8],
+    plain_http: PlainHttp,
+    warned: &Repeats<Box<str>>,
+) -> Result<TokenMetadata, Refused> {
     #[derive(Deserialize)]
     struct Members {
         token_endpoint: Option<String>,
@@ -124,12 +129,15 @@ pub(crate) fn read(document: &[u8], plain_http: PlainHttp) -> Result<TokenMetada
     let members: Members = issuer::read(document)?;
     let usable = |endpoint: &str| {
         parse_url(endpoint, plain_http)
-            .inspect_err(|_fault| {
-                event!(
-                    WARN,
-                    reason = %_fault,
-                    "client_token_endpoint: the metadata's token_endpoint is refused"
-                );
+            .inspect_err(|fault| {
+                if let Some(_times) = warned.came(fault.to_string().into(), monotonic()) {
+                    event!(
+                        WARN,
+                        reason = %fault,
+                        times = _times,
+                        "client_token_endpoint: the metadata's token_endpoint is refused"
+                    );
+                }
             })
             .ok()
     };
@@ -173,7 +181,7 @@ mod tests {
     // L4
     #[test]
     fn l4_the_token_endpoint_must_be_usable() {
-        let read = |body: &str| read(body.as_bytes(), PlainHttp::Refused);
+        let read = |body: &str| read(body.as_bytes(), PlainHttp::Refused, &Repeats::new());
         let found = read(&document("https://login.example/token?a=b")).unwrap();
         assert_eq!(found.token_endpoint, "https://login.example/token?a=b");
         for (body, refused) in [
@@ -196,7 +204,7 @@ mod tests {
         let alias = |aliases: &str| {
             let document =
                 format!(r#"{{"token_endpoint":"{USUAL}","mtls_endpoint_aliases":{aliases}}}"#);
-            let metadata = read(document.as_bytes(), PlainHttp::Refused).unwrap();
+            let metadata = read(document.as_bytes(), PlainHttp::Refused, &Repeats::new()).unwrap();
             let by_secret = metadata.endpoint(false).unwrap();
             assert_eq!(by_secret, USUAL, "{aliases}");
             metadata.endpoint(true).ok().map(ToString::to_string)
