@@ -17,7 +17,7 @@ use crate::turns::{Turns, longest};
 const REST: Duration = Duration::from_secs(10);
 
 /// The least time between two searches while what was found is old, and works.
-const REST_OLD: Duration = Duration::from_secs(5 * 60);
+const REST_OLD: Duration = Duration::from_secs(60 * 60);
 
 /// What an issuer's metadata says. Calls that come during a search wait for it.
 #[derive(Debug)]
