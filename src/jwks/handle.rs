@@ -164,6 +164,12 @@ impl Jwks {
         self.shared().config.purpose == Purpose::JwtSvids
     }
 
+    /// Returns `true` if the keys are fetched, and not from public addresses only.
+    pub(crate) fn may_fetch_privately(&self) -> bool {
+        let fetching = self.shared().config.fetching.as_ref();
+        fetching.is_some_and(|it| !it.network.limits.public_addresses_only)
+    }
+
     /// Returns the crypto backend.
     pub fn backend(&self) -> Backend {
         self.shared().config.backend

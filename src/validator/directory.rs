@@ -276,7 +276,7 @@ impl Flight {
         }
         // The address may come from any tenant.
         let keys = settings.keys.unwrap_or_else(|| Jwks::discover(&settings.issuer).into());
-        settings.keys = Some(keys.for_a_tenant(transport.as_ref(), *private_addresses));
+        settings.keys = Some(keys.for_a_tenant(transport.as_ref(), *private_addresses)?);
         settings.common = *common;
         realm(settings, clock, None)
     }

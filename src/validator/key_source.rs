@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::error::ConfigError;
 use crate::jose::HmacAlgorithm;
 use crate::jwks::{Jwks, JwksBuilder};
 use crate::secret::Secret;
@@ -40,16 +41,27 @@ impl KeySource {
     }
 
     /// Makes a source that isn't built yet safe for an address that any tenant may have chosen.
+    ///
+    /// # Errors
+    ///
+    /// If it is built, and may fetch from addresses from which tenants' keys may not be fetched.
     pub(crate) fn for_a_tenant(
         self,
         transport: Option<&Arc<dyn Transport>>,
         private_addresses: bool,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         match self.0 {
             Source::Builder(builder) => {
-                Self(Source::Builder(Box::new(builder.for_a_tenant(transport, private_addresses))))
+                let builder = builder.for_a_tenant(transport, private_addresses);
+                Ok(Self(Source::Builder(Box::new(builder))))
             }
-            other => Self(other),
+            Source::Jwks(jwks) if !private_addresses && jwks.may_fetch_privately() => {
+                Err(ConfigError::new(
+                    "the resolver returned a Jwks that may fetch keys from private addresses: return its \
+                     JwksBuilder without .build(), or call .public_addresses_only() on that before",
+                ))
+            }
+            other => Ok(Self(other)),
         }
     }
 }

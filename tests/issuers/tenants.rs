@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use serde_json::json;
 use tower_bearer::issuers::{self, ResolveError, Tenant, Tenants};
-use tower_bearer::jwks::Jwks;
+use tower_bearer::jwks::{Jwks, JwksBuilder};
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::{ManualClock, ScriptedAnswer, ScriptedTransport};
 use tower_bearer::transport::Limits;
@@ -290,6 +290,52 @@ async fn n26_keys_come_from_public_addresses_unless_it_is_allowed() {
     let verdict = validator.validate(&issuer.token()).await;
     assert_eq!(unavailable(verdict), UnavailableReason::TenantUnavailable);
     assert_eq!(transport.request_count(), 0);
+}
+
+/// A built source is the resolver's own: nothing makes it safe afterwards.
+#[tokio::test(start_paused = true)]
+async fn n26_a_built_source_that_may_dial_any_address_is_refused() {
+    type Build = fn(&str) -> JwksBuilder;
+    let loopback: Build = |issuer| Jwks::url(issuer, "http://127.0.0.1:1/keys");
+    let named: Build = |issuer| Jwks::url(issuer, format!("{issuer}/keys"));
+    let public: Build =
+        |issuer| Jwks::url(issuer, format!("{issuer}/keys")).public_addresses_only();
+    for (build, dangerous, requests) in [
+        (loopback, false, 0),
+        (named, false, 0),
+        (loopback, true, 1),
+        (named, true, 1),
+        (public, false, 1),
+    ] {
+        #[cfg(feature = "tracing")]
+        let logs = crate::world::Logs::capture();
+        let world = World::new();
+        let (clock, transport) = (world.clock.clone(), world.transport.clone());
+        let mut tenants = Tenants::new(PATTERN, move |tenant: Tenant| {
+            let keys = build(tenant.issuer()).transport(transport.clone()).clock(clock.clone());
+            let issuer = issuers::Issuer::new(tenant.issuer(), API).keys(keys.build().unwrap());
+            async move { Ok(Some(issuer)) }
+        });
+        if dangerous {
+            tenants = tenants.dangerous_private_addresses();
+        }
+        let validator = world.validator(tenants);
+        let verdict = validator.validate(&world.token("shop")).await;
+        if requests == 0 {
+            assert_eq!(unavailable(verdict), UnavailableReason::TenantUnavailable);
+        } else {
+            assert_eq!(kind(verdict), None);
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(world.transport.request_count(), requests);
+        #[cfg(feature = "tracing")]
+        {
+            let told = logs.take().join("\n");
+            let is_told =
+                told.contains("tenant_resolver") && told.contains(".public_addresses_only()");
+            assert_eq!(is_told, requests == 0, "{told}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,8 +46,16 @@ use crate::validator::issuers::issuer::Issuer;
 /// The least recently used tenant is evicted when there are too many, and idle ones with the
 /// next token that isn't remembered. The task that keeps a tenant's keys fresh ends with that.
 ///
+/// An issuer that is asked about its tokens, by introspection, can't be a tenant: they are answered 503.
+///
+/// Protected-resource metadata can't list tenants: name the authorization servers that clients may use with
+/// [`authorization_servers`](crate::metadata::ResourceMetadataBuilder::authorization_servers).
+///
 /// Keys are fetched from public addresses only, and with https, unless
-/// [`dangerous_private_addresses`](Self::dangerous_private_addresses) is set.
+/// [`dangerous_private_addresses`](Self::dangerous_private_addresses) is set. A resolver that returns a
+/// [`Jwks`](crate::jwks::Jwks) which is already built must have called
+/// [`public_addresses_only`](crate::jwks::JwksBuilder::public_addresses_only) on its builder, or the tenant's
+/// tokens are answered 503; better return the builder. Static key sets are unaffected.
 pub struct Tenants {
     pub(crate) pattern: String,
     pub(crate) resolver: Arc<dyn Resolver>,
@@ -164,7 +172,9 @@ impl Tenant {
 /// Decides how the tokens of a tenant are verified: an async closure, or a type that implements this.
 ///
 /// It returns an [`Issuer`] of exactly that `iss`, with or without a key source; `None` if there is no
-/// such tenant; an error if that is unknown at the moment.
+/// such tenant; an error if that is unknown at the moment. An issuer that is asked about tokens, by
+/// introspection, can't be a tenant, since an opaque token doesn't name its issuer: its requests are answered
+/// 503, and the log says why.
 pub trait Resolver: Send + Sync + 'static {
     /// Returns the tenant's issuer.
     fn resolve(&self, tenant: Tenant) -> ResolveFuture;
