@@ -589,11 +589,32 @@ async fn cl5_authorization_details_by_their_type() {
                 assert_eq!(answer.kind(), Some(RejectionKind::MalformedClaim));
             }
         }
-        // Who doesn't keep them isn't bothered by them.
-        let other = app.clone().layer(issuer.layer());
-        assert_eq!(send(&other, request("/", &token)).await.status(), 200, "{details}");
+        // Where they aren't kept, no token is refused for them, and none is taken for unrestricted.
+        for layer in [issuer.layer(), keeping(&issuer, &["tenant"])] {
+            let answer = send(&app.clone().layer(layer), request("/", &token)).await;
+            assert_eq!((answer.status(), answer.body()), (200, "?"), "{details}");
+        }
     }
     assert_eq!(send(&kept, request("/", &issuer.token(""))).await.body(), "");
+}
+
+#[tokio::test]
+async fn cl5_an_unreadable_detail_says_why() {
+    async fn why(token: AccessToken) -> String {
+        let all: Vec<_> = token.authorization_details::<u32>("payment").collect();
+        all.iter().map(|it| it.unwrap_err().to_string()).collect()
+    }
+    let issuer = Issuer::new();
+    let app = Router::new().route("/", get(why));
+    let token = issuer.token_with(json!({ "authorization_details": [{ "type": "payment" }] }));
+    for (layer, said) in [
+        (keeping(&issuer, &["authorization_details"]), "as the application's type"),
+        (issuer.layer(), "name it in keep_claims"),
+    ] {
+        let answer = send(&app.clone().layer(layer), request("/", &token)).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.body().contains(said), "{}", answer.body());
+    }
 }
 
 #[tokio::test]

@@ -269,22 +269,26 @@ impl Claims {
         }
     }
 
-    /// Returns the objects of this `type` in `authorization_details` (RFC 9396 §2), read as a `T`.
+    /// Returns the objects of this `type` in `authorization_details` (RFC 9396 §2), read as a `T`; none if the
+    /// token has none.
     ///
     /// The validator must [keep](crate::ValidatorBuilder::keep_claims) that claim, and then refuses a token
     /// where it isn't an array of objects with a `type`. Their meaning is for the application to decide: one
-    /// that can't be read as a `T` is an `Err`, so that it isn't mistaken for an absent one.
+    /// that can't be read as a `T` is an `Err`, so that it isn't mistaken for an absent one. If the claim
+    /// isn't kept, the one item is an `Err` too: whether the token is restricted by it is unknown.
     pub fn authorization_details<'a, T: Deserialize<'a>>(
         &'a self,
         kind: &str,
     ) -> impl Iterator<Item = Result<T, UnreadableDetail>> {
-        let all = match self.kept("authorization_details") {
-            Lookup::Is(value) => value.as_array().map(Vec::as_slice).unwrap_or_default(),
-            Lookup::Absent | Lookup::NotKept => &[],
+        let (all, unknown) = match self.kept("authorization_details") {
+            Lookup::Is(value) => (value.as_array().map(Vec::as_slice).unwrap_or_default(), None),
+            Lookup::Absent => (&[][..], None),
+            Lookup::NotKept => (&[][..], Some(Err(UnreadableDetail(Unreadable::NotKept)))),
         };
         let fitting =
             all.iter().filter(move |detail| detail.get("type").is_some_and(|it| it == kind));
-        fitting.map(|detail| T::deserialize(detail).map_err(|_| UnreadableDetail(())))
+        let read = |detail| T::deserialize(detail).map_err(|_| Unreadable::Type);
+        unknown.into_iter().chain(fitting.map(move |detail| read(detail).map_err(UnreadableDetail)))
     }
 
     /// Returns `true` if the token has a claim that is kept.
@@ -320,10 +324,22 @@ impl Claims {
     }
 }
 
-/// An authorization detail that can't be read as the application's type.
+/// An authorization detail that can't be read as the application's type, or isn't known since the validator
+/// doesn't keep the claim.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an authorization detail of the token can't be read as the application's type")]
-pub struct UnreadableDetail(());
+#[error(transparent)]
+pub struct UnreadableDetail(Unreadable);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+enum Unreadable {
+    #[error("an authorization detail of the token can't be read as the application's type")]
+    Type,
+    #[error(
+        "the validator doesn't keep the claim \"authorization_details\", so that it isn't known whether the \
+         token has some: name it in keep_claims"
+    )]
+    NotKept,
+}
 
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
