@@ -12,6 +12,7 @@ use axum::routing::get;
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tower_bearer::issuers::{self, Tenants};
 use tower_bearer::jose::Algorithm;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::metadata::{
@@ -126,6 +127,114 @@ async fn mc1_clients_are_told_of_an_authorization_server_and_the_operator_if_not
         assert_eq!(told, usize::from(expected.is_null()), "{issuer}");
         assert_eq!(document_of(layer, MCP_PATH).await["authorization_servers"], expected);
     }
+}
+
+#[tokio::test]
+async fn n9_mc1_issuers_of_templates_are_listed_or_the_operator_is_told() {
+    const ONE: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    const TWO: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+    const OTHER: &str = "https://other.example";
+    let key = TestKey::generate(Algorithm::EdDSA);
+    let set = json!({ "keys": [key.public_jwk()] }).to_string();
+    let keys = |issuer: &str| Jwks::static_set(issuer, &set).unwrap();
+    let entra = |version: &str| match version {
+        "v1" => {
+            issuers::Issuer::entra_v1(AUDIENCE).keys(keys("https://sts.windows.net/{tenantid}/"))
+        }
+        _ => issuers::Issuer::entra_v2(AUDIENCE)
+            .keys(keys("https://login.microsoftonline.com/{tenantid}/v2.0")),
+    };
+    let v2 = |tenant: &str| format!("https://login.microsoftonline.com/{tenant}/v2.0");
+    let one = || issuers::Issuer::new(v2(ONE), AUDIENCE).keys(keys(&v2(ONE)));
+    let other = || issuers::Issuer::new(OTHER, AUDIENCE).keys(keys(OTHER));
+    let tenants = || Tenants::new("https://{tenant}.example/", async |_| Ok(None));
+    let of = |list: Vec<issuers::Issuer>| Validator::issuers(list);
+    let named = ResourceMetadata::builder(MCP).authorization_servers([OTHER]).build().unwrap();
+    let all = || ResourceMetadata::new(MCP).unwrap();
+    let unknown = "metadata_issuers_unknown";
+    for (number, (validator, metadata, listed, warned)) in [
+        // The tenants are named: in the order of their ids, and each once.
+        (
+            of(vec![entra("v2").allow_tenants([ONE, TWO]), other()]),
+            all(),
+            json!([v2(TWO), v2(ONE), OTHER]),
+            vec![],
+        ),
+        (
+            of(vec![one(), entra("v2").allow_tenants([ONE, TWO])]),
+            all(),
+            json!([v2(ONE), v2(TWO)]),
+            vec![],
+        ),
+        // They aren't.
+        (
+            of(vec![entra("v2").dangerous_any_tenant(), other()]),
+            all(),
+            json!([OTHER]),
+            vec![unknown],
+        ),
+        (of(vec![entra("v2").allow_tenants_where(|_| true)]), all(), json!(null), vec![unknown]),
+        (
+            of(vec![
+                entra("v1").dangerous_any_tenant(),
+                entra("v2").dangerous_any_tenant(),
+                other(),
+            ]),
+            all(),
+            json!([OTHER]),
+            vec![unknown; 2],
+        ),
+        (of(vec![]).tenants(tenants()), all(), json!(null), vec![unknown]),
+        (of(vec![other()]).tenants(tenants()), all(), json!([OTHER]), vec![unknown]),
+        (
+            of(vec![entra("v2").dangerous_any_tenant()]).tenants(tenants()),
+            named,
+            json!([OTHER]),
+            vec![],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let logs = Logs::capture();
+        let layer = BearerAuthLayer::new(validator.build().unwrap()).metadata(metadata);
+        let lines = logs.take();
+        let told: Vec<&String> = lines.iter().filter(|line| line.contains("WARN")).collect();
+        assert_eq!(told.len(), warned.len(), "{number}: {told:?}");
+        for (line, expected) in told.iter().zip(warned) {
+            assert!(line.contains(expected), "{number}: {line}");
+            assert!(line.contains("ResourceMetadataBuilder::authorization_servers"), "{line}");
+        }
+        assert_eq!(document_of(layer, MCP_PATH).await["authorization_servers"], listed, "{number}");
+    }
+}
+
+// The list may change while requests are served.
+#[tokio::test]
+async fn p13_n9_the_listed_tenants_and_the_warnings_follow_the_list() {
+    const ONE: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    const V2: &str = "https://login.microsoftonline.com/{tenantid}/v2.0";
+    let key = TestKey::generate(Algorithm::EdDSA);
+    let set = json!({ "keys": [key.public_jwk()] }).to_string();
+    let entra = || issuers::Issuer::entra_v2(AUDIENCE).keys(Jwks::static_set(V2, &set).unwrap());
+    let validator = Validator::issuers([entra().allow_tenants([ONE])]).build().unwrap();
+    let logs = Logs::capture();
+    let layer = BearerAuthLayer::new(validator.clone()).resource(MCP).unwrap();
+    let service = tower::Layer::layer(&layer, Inner::default());
+    let listed = async || {
+        let document = document(&send(&service, world::get(MCP_PATH, &[])).await);
+        document["authorization_servers"].clone()
+    };
+    assert_eq!(listed().await, json!([V2.replace("{tenantid}", ONE)]));
+    let warnings = || {
+        let lines = logs.take();
+        lines.iter().filter(|line| line.contains("metadata_issuers_unknown")).count()
+    };
+    assert_eq!(warnings(), 0);
+    validator.set_issuers([entra().allow_tenants_where(|_| true)]).unwrap();
+    assert_eq!((listed().await, listed().await, warnings()), (json!(null), json!(null), 1));
+    validator.set_issuers([entra().allow_tenants([ONE])]).unwrap();
+    assert_eq!((listed().await, warnings()), (json!([V2.replace("{tenantid}", ONE)]), 0));
 }
 
 // What a token must be bound to, clients learn before they ask for one.

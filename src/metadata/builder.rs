@@ -100,8 +100,9 @@ impl ResourceMetadataBuilder {
         self
     }
 
-    /// Sets `authorization_servers` instead of the validator's issuers, for issuers that aren't known when
-    /// the service starts.
+    /// Sets `authorization_servers` instead of the validator's issuers: for those that aren't known by name,
+    /// as of [`Tenants`](crate::issuers::Tenants) and of templates without a list of tenants, and where anyone
+    /// who asks must not learn which tenants there are.
     pub fn authorization_servers<I>(mut self, issuers: I) -> Self
     where
         I: IntoIterator,

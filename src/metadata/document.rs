@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::metadata::description::{ResourceMetadata, Scopes};
 use crate::metadata::metadata_url::check_url;
-use crate::metadata::servers::AuthorizationServers;
+use crate::metadata::servers::{AuthorizationServers, KnownIssuers};
 use crate::scope::ScopeSet;
 use crate::telemetry::event;
 
@@ -27,7 +27,7 @@ pub(crate) struct Facts {
 
 impl ResourceMetadata {
     /// Writes the document (RFC 9728 §2). `issuers` are the validator's.
-    pub(crate) fn document(&self, facts: &Facts, issuers: &[String]) -> Bytes {
+    pub(crate) fn document(&self, facts: &Facts, issuers: &KnownIssuers) -> Bytes {
         let mut members: Vec<(Cow<'_, str>, Value)> = Vec::new();
         let mut list = |name: &'static str, values: Vec<&str>| {
             // Arrays without elements are left out (RFC 9728 §3.2).
@@ -54,22 +54,33 @@ impl ResourceMetadata {
         json.into_inner().into()
     }
 
-    /// Logs a warning if the document names no authorization server.
-    pub(crate) fn check_issuers(&self, of_layer: &[String]) {
-        if self.issuers(of_layer).is_empty() {
+    /// Logs a warning for what the document can't list, and if it names no authorization server at all.
+    pub(crate) fn check_issuers(&self, of_layer: &KnownIssuers) {
+        let patterns = match &self.authorization_servers {
+            Some(_) => &[][..],
+            None => &*of_layer.patterns,
+        };
+        for _pattern in patterns {
             event!(
                 WARN,
-                code = "metadata_no_authorization_server",
-                "the metadata names no authorization server, since no issuer is an https URL: name those that \
-                 clients can reach with ResourceMetadataBuilder::authorization_servers"
+                issuers = %_pattern,
+                "metadata_issuers_unknown: the metadata lists none of these issuers, since their names aren't \
+                 known: name those that clients may use with ResourceMetadataBuilder::authorization_servers"
+            );
+        }
+        if patterns.is_empty() && self.issuers(of_layer).is_empty() {
+            event!(
+                WARN,
+                "metadata_no_authorization_server: no issuer is an https URL: name those that clients can reach \
+                 with ResourceMetadataBuilder::authorization_servers"
             );
         }
     }
 
     /// Returns the authorization servers: an issuer that is no URL, such as a SPIFFE trust domain, isn't
     /// one.
-    fn issuers<'a>(&'a self, of_layer: &'a [String]) -> Vec<&'a str> {
-        let issuers = self.authorization_servers.as_deref().unwrap_or(of_layer);
+    fn issuers<'a>(&'a self, of_layer: &'a KnownIssuers) -> Vec<&'a str> {
+        let issuers = self.authorization_servers.as_deref().unwrap_or(&of_layer.names);
         let issuers = issuers.iter().map(String::as_str);
         issuers.filter(|issuer| check_url("authorization server", issuer).is_ok()).collect()
     }

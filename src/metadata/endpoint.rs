@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use crate::metadata::description::ResourceMetadata;
 use crate::metadata::document::Facts;
 use crate::metadata::metadata_url::WELL_KNOWN;
+use crate::metadata::servers::KnownIssuers;
 
 /// The document of one resource, written once for each list of authorization servers.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ struct Source {
 #[derive(Clone, Debug)]
 struct Document {
     /// The authorization servers that it names.
-    issuers: Arc<[String]>,
+    issuers: Arc<KnownIssuers>,
     body: Bytes,
     etag: HeaderValue,
 }
@@ -71,6 +72,7 @@ impl Endpoint {
         let mut document = document.lock().unwrap_or_else(PoisonError::into_inner);
         let issuers = facts.issuers.now();
         if !Arc::ptr_eq(&document.issuers, &issuers) {
+            metadata.check_issuers(&issuers);
             *document = Document::new(metadata, facts, issuers);
         }
         document.clone()
@@ -87,7 +89,7 @@ impl Endpoint {
 }
 
 impl Document {
-    fn new(metadata: &ResourceMetadata, facts: &Facts, issuers: Arc<[String]>) -> Self {
+    fn new(metadata: &ResourceMetadata, facts: &Facts, issuers: Arc<KnownIssuers>) -> Self {
         let body = metadata.document(facts, &issuers);
         let mut hasher = DefaultHasher::new();
         hasher.write(&body);

@@ -17,8 +17,11 @@
 //!     resource_metadata="https://api.example/.well-known/oauth-protected-resource/mcp"
 //! ```
 //!
-//! The document lists the validator's issuers and the scopes of the route table.
-//! [`ResourceMetadata::builder`] adds other members.
+//! The document lists the validator's issuers and the scopes of the route table; of a template, the
+//! issuers of the allowed tenants. Those that are known only by a predicate or a pattern
+//! ([`Tenants`](crate::issuers::Tenants)) can't be listed, which a warning says: name those that clients
+//! may use with [`ResourceMetadataBuilder::authorization_servers`]. [`ResourceMetadata::builder`] adds other
+//! members.
 //!
 //! # Where it is served
 //!
@@ -76,6 +79,6 @@ pub use self::description::ResourceMetadata;
 pub(crate) use self::document::Facts;
 pub(crate) use self::endpoint::{Endpoint, Found};
 pub use self::metadata_url::WELL_KNOWN;
-pub(crate) use self::servers::AuthorizationServers;
+pub(crate) use self::servers::{AuthorizationServers, KnownIssuers};
 pub(crate) use self::service::full_uri;
 pub use self::service::{MetadataBody, MetadataFuture, MetadataService};

@@ -96,11 +96,13 @@ impl<C> BearerAuthLayer<C> {
     /// ```
     pub fn openapi(&self) -> OpenApi {
         let (validator, settings) = self.parts();
+        let issuers = validator.authorization_servers().now();
         OpenApi {
             table: settings.map.table().cloned(),
             otherwise: settings.otherwise.clone(),
-            issuers: validator.authorization_servers().now().to_vec(),
-            bearer: false,
+            issuers: issuers.names.clone(),
+            // A scheme for some of the issuers would say that the others' tokens aren't accepted.
+            bearer: !issuers.patterns.is_empty(),
         }
     }
 }

@@ -87,6 +87,11 @@ impl Directory {
         })
     }
 
+    /// Returns the pattern of the tenants' issuers.
+    pub(crate) fn pattern(&self) -> &str {
+        self.pattern.text()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

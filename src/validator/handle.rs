@@ -13,7 +13,7 @@ use crate::error::ConfigError;
 #[cfg(feature = "dpop")]
 use crate::jose::Backend;
 use crate::jwks::{Health, Jwks, NotReady};
-use crate::metadata::AuthorizationServers;
+use crate::metadata::{AuthorizationServers, KnownIssuers};
 use crate::token::{NoClaims, Provable};
 use crate::validator::cache::Cache;
 #[cfg(feature = "dpop")]
@@ -209,7 +209,10 @@ impl<C> Validator<C> {
     /// result follows the list of issuers.
     pub(crate) fn authorization_servers(&self) -> AuthorizationServers {
         match &self.inner.realms {
-            Realms::One(realm) => AuthorizationServers::new(vec![realm.policy.name().to_string()]),
+            Realms::One(realm) => {
+                let names = vec![realm.policy.name().to_string()];
+                AuthorizationServers::new(KnownIssuers { names, patterns: Vec::new() })
+            }
             Realms::Many(many) => many.servers.clone(),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::error::ConfigError;
+use crate::metadata::KnownIssuers;
 use crate::text::{Excerpt, any_of};
 use crate::token::Sources;
 use crate::validator::realm::Realm;
@@ -100,11 +101,21 @@ impl List {
         self.realms.iter()
     }
 
-    /// Returns the name of each issuer, once.
-    pub(crate) fn authorization_servers(&self) -> Vec<String> {
-        let mut known = HashSet::new();
-        let names = self.realms.iter().map(|realm| realm.policy.name());
-        names.filter(|name| known.insert(Arc::clone(name))).map(|name| name.to_string()).collect()
+    /// Returns the name of each issuer, once; of a template, those of the tenants if they are listed.
+    pub(crate) fn authorization_servers(&self) -> KnownIssuers {
+        let (mut issuers, mut known) = (KnownIssuers::default(), HashSet::new());
+        for realm in &self.realms {
+            let name = realm.policy.name().to_string();
+            let names = match &realm.policy.template {
+                None => vec![name],
+                Some(template) => template.issuers().unwrap_or_else(|| {
+                    issuers.patterns.push(name);
+                    Vec::new()
+                }),
+            };
+            issuers.names.extend(names.into_iter().filter(|name| known.insert(name.clone())));
+        }
+        issuers
     }
 
     /// Returns the first audience of the first issuer.

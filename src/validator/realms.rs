@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::error::ConfigError;
 use crate::jose::Scratch;
 use crate::jwks::{Health, NotReady};
-use crate::metadata::AuthorizationServers;
+use crate::metadata::{AuthorizationServers, KnownIssuers};
 use crate::progress::Progress;
 use crate::refusal::{Detail, Rejection, RejectionKind};
 use crate::text::Excerpt;
@@ -92,8 +92,8 @@ impl Many {
         readiness: Readiness,
     ) -> Result<Self, ConfigError> {
         let changing = Mutex::default();
-        let directories = directories.into();
-        let servers = AuthorizationServers::new(list.authorization_servers());
+        let directories: Box<[Arc<Directory>]> = directories.into();
+        let servers = AuthorizationServers::new(authorization_servers(&list, &directories));
         let list = ArcSwap::from_pointee(list);
         let many = Self { list, readiness, directories, servers, changing };
         many.check(&many.list())?;
@@ -156,7 +156,7 @@ impl Many {
         // Before the new list accepts anything: what was replaced is never remembered beside
         // what replaces it.
         gone.iter().for_each(|realm| realm.end());
-        let servers = next.authorization_servers();
+        let servers = authorization_servers(&next, &self.directories);
         self.list.store(Arc::new(next));
         self.servers.replace(servers);
         Ok(())
@@ -229,6 +229,13 @@ impl Many {
             }
         }
     }
+}
+
+/// Returns what metadata can say of the issuers: which tenants there are isn't known.
+fn authorization_servers(list: &List, directories: &[Arc<Directory>]) -> KnownIssuers {
+    let mut issuers = list.authorization_servers();
+    issuers.patterns.extend(directories.iter().map(|directory| directory.pattern().to_owned()));
+    issuers
 }
 
 /// Selects among issuers of one name by the token's unverified audience.

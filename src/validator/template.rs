@@ -77,6 +77,15 @@ impl Template {
         self.pattern.capture(iss)?.first().copied().filter(|tenant| is_guid(tenant))
     }
 
+    /// Returns the issuers of the accepted tenants, in the order of their names; `None` if they aren't listed.
+    pub(crate) fn issuers(&self) -> Option<Vec<String>> {
+        let Allowed::These(tenants) = &self.allowed else { return None };
+        let filled = tenants.iter().map(|tenant| self.pattern.text().replace(TENANT, tenant));
+        let mut filled: Vec<String> = filled.collect();
+        filled.sort_unstable();
+        Some(filled)
+    }
+
     pub(crate) fn matches(&self, iss: &str) -> bool {
         self.tenant(iss).is_some()
     }
