@@ -155,9 +155,8 @@ fn scope_set(scopes: &[String]) -> Result<ScopeSet, ConfigError> {
         if !is_told {
             event!(
                 WARN,
-                code = "metadata_offline_access",
-                "offline_access must not be among the scopes that clients are told: it is for the client \
-                 to ask for"
+                "metadata_offline_access: offline_access must not be among the scopes that clients are told: it \
+                 is for the client to ask for"
             );
         }
         is_told
