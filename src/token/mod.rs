@@ -25,6 +25,7 @@ mod numeric_date;
 mod proving;
 mod raw_claims;
 mod scope_source;
+mod scope_text;
 mod spiffe;
 mod taken;
 mod times;

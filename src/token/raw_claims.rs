@@ -20,7 +20,8 @@ use crate::token::kept::{KeptNames, KeptSeed, checked};
 use crate::token::login::{Told, acr, auth_time};
 use crate::token::marks::{Mark, telling_name, type_claim};
 use crate::token::numeric_date::NumericDate;
-use crate::token::scope_source::{ScopeSource, Shape};
+use crate::token::scope_source::ScopeSource;
+use crate::token::scope_text::{KeptScopes, SCOPES, ScopeText, ScopesSeed, gather};
 use crate::token::times::Times;
 
 /// The claims whose names differ between authorization servers.
@@ -71,14 +72,6 @@ impl Audience<'_> {
         };
         all.iter().map(AsRef::as_ref)
     }
-}
-
-#[derive(Debug)]
-enum ScopeText<'a> {
-    /// Scopes separated by spaces.
-    List(Cow<'a, str>),
-    /// One scope per element.
-    Array(Texts<'a>),
 }
 
 impl<'a> RawClaims<'a> {
@@ -136,75 +129,13 @@ impl<'a> RawClaims<'a> {
     ///
     /// # Errors
     ///
-    /// `MalformedClaim` if a nested place for scopes holds neither a string nor strings, or lies in
-    /// a value that isn't an object.
+    /// As [`gather`].
     pub(crate) fn scopes(&self, json: &[u8], source: &ScopeSource) -> Result<ScopeSet, Rejection> {
-        if let ([ScopeText::List(list)], None) = (self.scopes.as_slice(), source.nested().next()) {
-            return Ok(ScopeSet::parse(list));
-        }
-        let mut tree = serde_json::Value::Null;
-        if source.nested().next().is_some() {
-            tree = serde_json::from_slice(json)
-                .map_err(|_| Rejection::new(RejectionKind::MalformedToken))?;
-        }
-        let mut scopes: Vec<&str> = Vec::new();
-        for text in &self.scopes {
-            match text {
-                ScopeText::List(list) => scopes.extend(list.split(' ')),
-                ScopeText::Array(elements) => scopes.extend(elements.iter().map(AsRef::as_ref)),
-            }
-        }
-        for place in source.nested() {
-            let mut found = Some(&tree);
-            for name in &place.path {
-                found = match found {
-                    Some(serde_json::Value::Object(members)) => members.get(&**name),
-                    Some(_) => return Err(malformed_scopes()),
-                    None => None,
-                };
-            }
-            let Some(found) = found else { continue };
-            match (place.shape, found) {
-                (Shape::Scopes, found) => add_scopes(found, &mut scopes)?,
-                (Shape::Names, serde_json::Value::Object(members)) => {
-                    let grants = |value: &serde_json::Value| !value.is_null() && *value != false;
-                    let held = members.iter().filter(|(_, value)| grants(value));
-                    scopes.extend(held.map(|(name, _)| name.as_str()));
-                }
-                (Shape::Values, serde_json::Value::Object(members)) => {
-                    for value in members.values() {
-                        add_scopes(value, &mut scopes)?;
-                    }
-                }
-                (Shape::Names | Shape::Values, _) => return Err(malformed_scopes()),
-            }
-        }
-        Ok(scopes.into_iter().collect())
+        gather(&self.scopes, json, source)
     }
 }
 
-fn add_scopes<'v>(
-    value: &'v serde_json::Value,
-    scopes: &mut Vec<&'v str>,
-) -> Result<(), Rejection> {
-    match value {
-        serde_json::Value::String(list) => scopes.extend(list.split(' ')),
-        serde_json::Value::Array(elements) => {
-            for element in elements {
-                scopes.push(element.as_str().ok_or_else(malformed_scopes)?);
-            }
-        }
-        _ => return Err(malformed_scopes()),
-    }
-    Ok(())
-}
-
-const SCOPES: &str = "the claim that holds the scopes isn't of the shape that the ScopeSource says";
 const CLIENT_ID: &str = "a claim for the client's id isn't a string";
-
-fn malformed_scopes() -> Rejection {
-    Rejection::with(RejectionKind::MalformedClaim, Detail::Claim(SCOPES))
-}
 
 struct ClaimsVisitor<'a, 'b> {
     into: &'b mut RawClaims<'a>,
@@ -259,6 +190,7 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
         let Self { into, reader, sources } = self;
         let map = &mut map;
         let mut others = Names::new();
+        let (mut is_preferred, mut second) = (false, None);
         while let Some(name) = next_name(map, &reader.budget)? {
             match name.as_ref() {
                 "iss" => reader.once(map, "iss", Text, &mut into.iss)?,
@@ -272,7 +204,23 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                 other => {
                     others.add(name.clone())?;
                     if sources.scope.has_claim(other) {
-                        let scopes = reader.read(map, SCOPES, ScopesSeed(&reader.budget))?;
+                        let scopes = match sources.kept.place(other) {
+                            None => reader.read(map, SCOPES, ScopesSeed(&reader.budget))?,
+                            Some(at) => {
+                                let seed = KeptScopes(KeptSeed(other, &reader.budget));
+                                let (raw, scopes) = reader.read(map, SCOPES, seed)?;
+                                into.kept.push((at, raw));
+                                scopes
+                            }
+                        };
+                        if let Some(instead) = sources.scope.instead() {
+                            is_preferred |= other == instead.of;
+                            second = if other == instead.claim {
+                                Some(into.scopes.len())
+                            } else {
+                                second
+                            };
+                        }
                         into.scopes.push(scopes);
                     } else if let Some(rank) = sources.client_id.rank(other) {
                         let value = reader.read(map, CLIENT_ID, Text)?;
@@ -306,6 +254,9 @@ impl<'de> Visitor<'de> for ClaimsVisitor<'de, '_> {
                 }
             }
         }
+        if let (true, Some(second)) = (is_preferred, second) {
+            into.scopes.remove(second);
+        }
         Ok(())
     }
 }
@@ -326,23 +277,6 @@ impl<'de> DeserializeSeed<'de> for AudienceSeed<'_> {
             Value::Text(one) => Ok(Audience::One(one)),
             Value::Array(Some(many)) if !many.is_empty() => Ok(Audience::Many(many)),
             Value::Array(_) | Value::Bool(_) | Value::Null | Value::Other => Err(wrong_type()),
-        }
-    }
-}
-
-struct ScopesSeed<'b>(&'b Budget);
-
-impl<'de> DeserializeSeed<'de> for ScopesSeed<'_> {
-    type Value = ScopeText<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<ScopeText<'de>, D::Error> {
-        match Any::keep(self.0).deserialize(deserializer)? {
-            Value::Text(list) => Ok(ScopeText::List(list)),
-            Value::Array(Some(elements)) => Ok(ScopeText::Array(elements)),
-            Value::Array(None) | Value::Bool(_) | Value::Null | Value::Other => Err(wrong_type()),
         }
     }
 }
@@ -479,7 +413,7 @@ mod tests {
         for (source, expected) in [
             (ScopeSource::rfc9068(), "s"),
             (ScopeSource::okta(), "p"),
-            (ScopeSource::entra(), "p r"),
+            (ScopeSource::entra(), "p"),
             (ScopeSource::auth0_permissions(), "m"),
             (ScopeSource::keycloak_realm_roles(), "s rr"),
             (ScopeSource::keycloak_client_roles("me"), "s mine"),
@@ -488,6 +422,28 @@ mod tests {
             (ScopeSource::okta().and(ScopeSource::auth0_permissions()), "p m"),
         ] {
             assert_eq!(scopes(token, &source).as_deref(), Ok(expected), "{source:?}");
+        }
+        // Entra's roles are scopes in applications' tokens only, wherever the claims stand.
+        let entra = ScopeSource::entra();
+        let with = |name: &str| entra.clone().and(ScopeSource::claim(name).unwrap());
+        for (json, source, expected) in [
+            (r#"{"roles":["a","r"],"scp":"p"}"#, &entra, "p"),
+            (r#"{"scp":"p","roles":["a"]}"#, &entra, "p"),
+            (r#"{"scp":"","roles":["a"]}"#, &entra, ""),
+            (r#"{"scp":[],"roles":["a"]}"#, &entra, ""),
+            (r#"{"roles":["a","r"]}"#, &entra, "a r"),
+            (r#"{"roles":["a"],"scope":"s"}"#, &entra, "a"),
+            (r#"{"permissions":["m"],"roles":["a"],"scp":"p"}"#, &with("permissions"), "m p"),
+            (r#"{"permissions":["m"],"roles":["a"]}"#, &with("permissions"), "m a"),
+            (r#"{"roles":["a"],"scp":"p"}"#, &with("scp"), "p"),
+            (r#"{"roles":["a"],"scp":"p"}"#, &with("roles"), "a p"),
+            (r#"{"roles":["a"],"scp":"p"}"#, &ScopeSource::rfc9068().and(entra.clone()), "p"),
+            (r#"{"scope":"s","roles":["a"]}"#, &ScopeSource::rfc9068().and(entra.clone()), "s a"),
+        ] {
+            assert_eq!(scopes(json, source).as_deref(), Ok(expected), "{json} {source:?}");
+        }
+        for bad in [r#"{"scp":1,"roles":["a"]}"#, r#"{"scp":null,"roles":["a"]}"#] {
+            assert_eq!(scopes(bad, &entra), Err(RejectionKind::MalformedClaim), "{bad}");
         }
         let realm = ScopeSource::keycloak_realm_roles();
         for other in [r#"{"roles":[1]}"#, r#"{"roles":{}}"#, r#"{"roles":null}"#] {

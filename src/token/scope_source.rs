@@ -22,6 +22,14 @@ use crate::token::taken::is_taken;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ScopeSource {
     places: Vec<ScopeClaim>,
+    instead: Option<Instead>,
+}
+
+/// A claim that holds scopes in tokens without another one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Instead {
+    pub(crate) claim: &'static str,
+    pub(crate) of: &'static str,
 }
 
 /// One place of scopes.
@@ -51,13 +59,15 @@ const MAX_DEPTH: usize = 16;
 
 impl ScopeSource {
     fn paths<const N: usize>(paths: [&[&str]; N]) -> Self {
-        Self {
-            places: paths.into_iter().map(|path| ScopeClaim::new(path, Shape::Scopes)).collect(),
-        }
+        Self::of(paths.into_iter().map(|path| ScopeClaim::new(path, Shape::Scopes)).collect())
     }
 
     fn names(path: &[&str]) -> Self {
-        Self { places: vec![ScopeClaim::new(path, Shape::Names)] }
+        Self::of(vec![ScopeClaim::new(path, Shape::Names)])
+    }
+
+    const fn of(places: Vec<ScopeClaim>) -> Self {
+        Self { places, instead: None }
     }
 
     /// `scope` and `scp`: the default.
@@ -75,10 +85,16 @@ impl ScopeSource {
         Self::paths([&["scp"]])
     }
 
-    /// Microsoft Entra: `scp`, a string, for delegated permissions; `roles`, an array, for
-    /// application permissions.
+    /// Microsoft Entra: `scp`, a string, for delegated permissions; in tokens without it, which applications
+    /// get for themselves, `roles`, an array, for application permissions.
+    ///
+    /// A user's token has the user's app roles in `roles`, which grant nothing here, whatever their names are:
+    /// read them as the claim that they are, with
+    /// [`keep_claims(["roles"])`](crate::ValidatorBuilder::keep_claims). To have them count as scopes
+    /// nevertheless, add [`claim("roles")`](Self::claim) by [`and`](Self::and).
     pub fn entra() -> Self {
-        Self::paths([&["scp"], &["roles"]])
+        let instead = Some(Instead { claim: "roles", of: "scp" });
+        Self { instead, ..Self::paths([&["scp"]]) }
     }
 
     /// Auth0 with role-based access control: `permissions`, an array.
@@ -187,19 +203,31 @@ impl ScopeSource {
                 "the claim {name:?} can't hold scopes, it has another meaning: name another"
             )));
         }
-        Ok(Self { places: vec![ScopeClaim::new(&path, shape)] })
+        Ok(Self::of(vec![ScopeClaim::new(&path, shape)]))
     }
 
     /// Adds the places of another source.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.places.extend(other.places);
+        let instead = self.instead.or(other.instead);
+        self.instead = instead.filter(|instead| !self.has_always(instead.claim));
         self
     }
 
-    /// Returns `true` if the top-level claim of this name holds scopes itself.
+    /// Returns `true` if the top-level claim of this name may hold scopes itself.
     pub(crate) fn has_claim(&self, name: &str) -> bool {
+        self.has_always(name) || self.instead.is_some_and(|instead| instead.claim == name)
+    }
+
+    /// The same, whatever other claims there are.
+    pub(crate) fn has_always(&self, name: &str) -> bool {
         self.places.iter().any(|place| place.flat() == Some(name))
+    }
+
+    /// Returns the claim that holds scopes in tokens without another one, if there is one.
+    pub(crate) const fn instead(&self) -> Option<Instead> {
+        self.instead
     }
 
     /// Returns the places within objects.

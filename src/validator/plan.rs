@@ -218,7 +218,7 @@ fn check_bounds(settings: &Settings) -> Result<(), ConfigError> {
 fn check_sources(sources: &Sources) -> Result<(), ConfigError> {
     sources.kept.check()?;
     let is_read = |name: &&str| {
-        sources.scope.has_claim(name) || sources.client_id.names().any(|other| other == *name)
+        sources.scope.has_always(name) || sources.client_id.names().any(|other| other == *name)
     };
     if let Some(name) = sources.kept.iter().find(is_read) {
         return Err(ConfigError::new(format!(

@@ -117,7 +117,7 @@ const PLACES: &[(&str, &[&str])] = &[
             "credentials/field.rs",
             "json/document.rs",
             "token/kept.rs",
-            "token/raw_claims.rs",
+            "token/scope_text.rs",
         ],
     ),
     ("serde_json::Deserializer", &["json/document.rs", "validator/metered.rs"]),

@@ -31,8 +31,8 @@ impl Issuer {
     ///     .allow_tenants(["9188040d-6c67-4c5b-b112-36a304b66dad"]);
     /// ```
     ///
-    /// Scopes are those of `scp`, and of `roles`, which are application permissions; the client's id is
-    /// `azp`. For a single tenant, use [`Issuer::entra_tenant`].
+    /// Scopes are those of `scp`, or, in an application's token, which has no `scp`, those of `roles`; a user's
+    /// app roles grant nothing ([`ScopeSource::entra`]). The client's id is `azp`. For a single tenant, use [`Issuer::entra_tenant`].
     pub fn entra_v2(audience: impl Into<String>) -> Self {
         Self::template(ENTRA_V2, ENTRA_V2_DOCUMENT, audience).entra()
     }
