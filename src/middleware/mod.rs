@@ -99,7 +99,8 @@
 //! # Other layers
 //!
 //! A CORS layer belongs outside of this one, so that it answers preflight requests itself and adds
-//! its fields to refusals too; let it expose `WWW-Authenticate` to scripts. If that isn't possible, see
+//! its fields to refusals too; let it expose [`EXPOSED_HEADERS`](crate::answer::EXPOSED_HEADERS) to scripts,
+//! and allow `Authorization` by name. If that isn't possible, see
 //! [`BearerAuthLayer::allow_preflight`](crate::BearerAuthLayer::allow_preflight). A layer that rewrites paths
 //! belongs outside as well.
 //!
