@@ -218,7 +218,12 @@ async fn i34_the_issuer_goes_and_comes_back() {
     }
     issuer.restart().await.unwrap();
     let back = async {
-        while validator.validate(&issuer.token().opaque()).await.is_err() {
+        loop {
+            match validator.validate(&issuer.token().opaque()).await {
+                Ok(_) => break,
+                // None is refused for what isn't its fault.
+                refused => _ = unavailable(refused),
+            }
             tokio::time::sleep(SECOND / 20).await;
         }
     };
@@ -259,7 +264,7 @@ async fn i16_faults_of_a_real_server_are_503() {
 #[cfg(feature = "metrics")]
 #[tokio::test(start_paused = true)]
 async fn i37_questions_and_what_is_remembered_are_counted_and_readiness_shows_the_circuit() {
-    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+    use metrics_util::debugging::DebuggingRecorder;
 
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
@@ -278,23 +283,7 @@ async fn i37_questions_and_what_is_remembered_are_counted_and_readiness_shows_th
         world.answer(&name, || ScriptedAnswer::error(TransportErrorKind::Connect));
         unavailable(validator.validate(&name).await);
     }
-    let mut counters = std::collections::BTreeMap::new();
-    let (mut open, mut waiters, mut answers) = (None, None, 0);
-    for (key, _, _, value) in snapshotter.snapshot().into_vec() {
-        let key = key.key();
-        let result = key.labels().find(|label| label.key() == "result").map(|it| it.value());
-        match (key.name().strip_prefix("tower_bearer_introspection_"), value) {
-            (Some("circuit_open"), DebugValue::Gauge(gauge)) => open = Some(*gauge),
-            (Some("waiters"), DebugValue::Gauge(gauge)) => waiters = Some(*gauge),
-            (Some("request_duration_seconds"), DebugValue::Histogram(all)) => answers += all.len(),
-            (Some(name), DebugValue::Counter(count)) => {
-                let name = format!("{name} {}", result.unwrap_or_default());
-                counters.insert(name, count);
-            }
-            (None, _) => {}
-            (Some(other), value) => panic!("{other}: {value:?}"),
-        }
-    }
+    let found = Recorded::by(&snapshotter);
     let expected = [
         ("cache_hits_total accepted", 2),
         ("cache_hits_total refused", 1),
@@ -303,9 +292,92 @@ async fn i37_questions_and_what_is_remembered_are_counted_and_readiness_shows_th
         ("requests_total connect", 5),
         ("requests_total inactive", 1),
     ];
-    assert_eq!(counters, expected.map(|(name, count)| (name.to_owned(), count)).into());
-    assert_eq!((open, waiters, answers), (Some(1.0), Some(0.0), 7));
+    assert_eq!(found.counters, expected.map(|(name, count)| (name.to_owned(), count)).into());
+    assert_eq!((found.open, found.waiters, found.answers), (Some(1.0), Some(0.0), 7));
     assert_eq!(validator.health(), Health::Degraded);
     let [status] = &*validator.issuer_status() else { panic!("one issuer") };
     assert!(status.introspection.as_ref().unwrap().circuit_open);
+}
+
+// I7, I32, I37
+#[cfg(feature = "metrics")]
+#[tokio::test(start_paused = true)]
+async fn i7_i32_i37_refused_credentials_stale_answers_and_who_waits_are_counted() {
+    use metrics_util::debugging::DebuggingRecorder;
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _metrics = metrics::set_default_local_recorder(&recorder);
+    let world = World::new();
+    let introspection = world.introspection().max_stale(60 * SECOND);
+    let validator = world.builder(introspection).build().unwrap();
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+        world.answer("t", move || ScriptedAnswer::status(status));
+        unavailable(validator.validate("t").await);
+    }
+    // Other failures don't count as that.
+    world.status("other", 500, "");
+    unavailable(validator.validate("other").await);
+    // Used although it is stale.
+    world.active("stale", json!({}));
+    assert!(validator.validate("stale").await.is_ok());
+    world.status("stale", 500, "");
+    tokio::time::advance(31 * SECOND).await;
+    assert!(validator.validate("stale").await.is_ok());
+    let found = Recorded::by(&snapshotter);
+    assert_eq!(found.counters["credentials_refused_total "], 2);
+    assert_eq!(found.counters["cache_hits_total stale"], 1);
+    assert_eq!(found.waiters, Some(0.0));
+    // Each request that waits, though they wait for one answer.
+    let body = answer(json!({})).to_string();
+    world.answer("slow", move || ScriptedAnswer::json(body.clone()).delay(SECOND));
+    let waiting = [(); 3].map(|()| {
+        let validator = validator.clone();
+        tokio::spawn(async move { validator.validate("slow").await })
+    });
+    tokio::time::sleep(SECOND / 2).await;
+    assert_eq!(Recorded::by(&snapshotter).waiters, Some(3.0));
+    for waiting in waiting {
+        assert!(waiting.await.unwrap().is_ok());
+    }
+    // What has changed since the gauge was last read.
+    assert_eq!(Recorded::by(&snapshotter).waiters, Some(-3.0));
+}
+
+/// What was recorded about introspection.
+#[cfg(feature = "metrics")]
+#[derive(Default)]
+struct Recorded {
+    /// By name and result.
+    counters: std::collections::BTreeMap<String, u64>,
+    open: Option<f64>,
+    waiters: Option<f64>,
+    answers: usize,
+}
+
+#[cfg(feature = "metrics")]
+impl Recorded {
+    fn by(snapshotter: &metrics_util::debugging::Snapshotter) -> Self {
+        use metrics_util::debugging::DebugValue;
+
+        let mut found = Self::default();
+        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+            let key = key.key();
+            let result = key.labels().find(|label| label.key() == "result").map(|it| it.value());
+            match (key.name().strip_prefix("tower_bearer_introspection_"), value) {
+                (Some("circuit_open"), DebugValue::Gauge(gauge)) => found.open = Some(*gauge),
+                (Some("waiters"), DebugValue::Gauge(gauge)) => found.waiters = Some(*gauge),
+                (Some("request_duration_seconds"), DebugValue::Histogram(all)) => {
+                    found.answers += all.len();
+                }
+                (Some(name), DebugValue::Counter(count)) => {
+                    let name = format!("{name} {}", result.unwrap_or_default());
+                    found.counters.insert(name, count);
+                }
+                (None, _) => {}
+                (Some(other), value) => panic!("{other}: {value:?}"),
+            }
+        }
+        found
+    }
 }

@@ -113,8 +113,9 @@ pub(crate) fn answer(changes: Value) -> Value {
 /// The token that a request asks about.
 pub(crate) fn token_of(request: &Request<Bytes>) -> String {
     let body = std::str::from_utf8(request.body()).unwrap();
-    let mut tokens = body.split('&').filter_map(|pair| pair.strip_prefix("token="));
-    let token = tokens.next().unwrap_or_default().to_owned();
+    let form = reqwest::Url::parse(&format!("http://form/?{body}")).unwrap();
+    let mut tokens = form.query_pairs().filter(|(name, _)| name == "token");
+    let token = tokens.next().map(|(_, token)| token.into_owned()).unwrap_or_default();
     assert_eq!(tokens.next(), None, "I5: once");
     token
 }
