@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::authorization_server::AuthorizationServer;
 use support::process::{self, Process, example, interop};
+use tower_bearer::testing::{Discovery, TestIssuer};
 
 const START: Duration = Duration::from_secs(60);
 
@@ -206,6 +207,63 @@ fn with_nothing_set_the_example_answers_the_lines_it_prints() {
     server.process.signal("TERM");
     let status = server.process.wait(Duration::from_secs(5)).expect("it stops");
     assert!(status.success(), "{status}");
+}
+
+// P4: the audience of tokens isn't the address that clients use, and neither is the place of the keys the one
+// that the issuer would lead to.
+#[tokio::test]
+async fn the_example_takes_keys_audience_and_resource_from_the_environment() {
+    const AUDIENCE: &str = "api://mcp-tools";
+    const RESOURCE: &str = "https://mcp.example/tools/mcp";
+    // Without metadata: nothing but `JWKS_URI` leads to its keys.
+    let issuer = TestIssuer::builder().discovery(Discovery::None).start().await.expect("an issuer");
+    let server = Server::start(&[
+        ("ISSUER", issuer.issuer()),
+        ("JWKS_URI", &issuer.jwks_uri()),
+        ("AUDIENCE", AUDIENCE),
+        ("RESOURCE", RESOURCE),
+    ]);
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    let origin = server.url.strip_suffix("/mcp").expect("the path of the server");
+    let document = format!("{origin}/.well-known/oauth-protected-resource/tools/mcp");
+    let document = http.get(document).send().await.expect("an answer");
+    assert_eq!(document.status(), 200);
+    let document: Value = document.json().await.expect("JSON");
+    assert_eq!(document["resource"], RESOURCE, "{document}");
+    assert_eq!(document["authorization_servers"], json!([issuer.issuer()]), "{document}");
+    let call = json!({
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": { "name": "add", "arguments": { "a": 1, "b": 2 } },
+    });
+    let token = |audience: &str| issuer.token().audience(audience).scope("mcp:use").sign();
+    for (token, expected) in [
+        (Some(token(AUDIENCE)), 200),
+        // Only what is set is the audience.
+        (Some(token(RESOURCE)), 401),
+        (Some(token(&server.url)), 401),
+        (None, 401),
+    ] {
+        let mut request = http
+            .post(&server.url)
+            .header("accept", "application/json, text/event-stream")
+            .header("content-type", "application/json")
+            .body(call.to_string());
+        if let Some(token) = &token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), expected, "{}", server.process.stderr());
+        if expected == 401 {
+            let challenge = answer.headers()["www-authenticate"].to_str().expect("text");
+            let url = "https://mcp.example/.well-known/oauth-protected-resource/tools/mcp";
+            assert!(challenge.contains(&format!("resource_metadata=\"{url}\"")), "{challenge}");
+        } else {
+            let answer: Value = answer.json().await.expect("JSON");
+            assert_eq!(answer["result"]["content"][0]["text"], "3", "{answer}");
+        }
+    }
 }
 
 /// Runs a printed line in a shell, and returns the status that it prints.
