@@ -1,12 +1,13 @@
 //! The embedded issuer's introspection endpoint, and this service's credentials at it.
 
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tower_bearer::client::{
     Assertion, AssertionAlgorithm, BasicEncoding, ClientAuth, SecretError, SecretFuture,
     SecretProvider,
 };
-use tower_bearer::introspection::{Introspection, IntrospectionAuth};
+use tower_bearer::introspection::{Introspection, IntrospectionAuth, IntrospectionError};
+use tower_bearer::issuers::Issuer;
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::{
     Discovery, Endpoint, Fault, TestClient, TestIssuer, TestIssuerBuilder,
@@ -52,7 +53,7 @@ async fn i1_opaque_tokens_are_accepted_revoked_and_expire() {
         .send()
         .await
         .unwrap();
-    let granted: serde_json::Value = granted.json().await.unwrap();
+    let granted: Value = granted.json().await.unwrap();
     let granted = granted["access_token"].as_str().unwrap();
     assert!(!granted.contains('.') && validator.validate(granted).await.is_ok());
 }
@@ -90,7 +91,7 @@ async fn i13_metadata_of_another_issuer_is_refused() {
 async fn i6_i8_every_way_of_authentication_works() {
     let key = tower_bearer::testing::TestKey::generate(tower_bearer::jose::Algorithm::ES256);
     let pem = include_str!("../../fixtures/keys/p256.pem");
-    let jwk: serde_json::Value =
+    let jwk: Value =
         serde_json::from_str(include_str!("../../fixtures/keys/p256.jwk.json")).unwrap();
     let issuer = TestIssuer::builder()
         .client(TestClient::secret("plain", "p%:+/ &=s"))
@@ -186,5 +187,99 @@ async fn i19_i22_servers_answer_in_their_own_ways() {
         let token = liberal.build().unwrap().validate(&token).await.unwrap();
         assert_eq!(token.issuer(), issuer.issuer());
         assert!(token.has_scope("a"));
+    }
+}
+
+// I46 to I50: what is around a signed answer, from a server that signs all of it.
+#[tokio::test]
+async fn i46_i50_a_bent_envelope_is_refused_and_the_usual_one_believed() {
+    type Bend = fn(&mut Map<String, Value>, &mut Map<String, Value>);
+    let bends: [(Bend, Option<IntrospectionError>); 13] = [
+        (|_, _| {}, None),
+        (|_, claims| drop(claims.insert("jti".into(), json!("a"))), None),
+        (
+            |header, _| drop(header.insert("typ".into(), json!("JWT"))),
+            Some(IntrospectionError::WrongType),
+        ),
+        (|header, _| drop(header.remove("typ")), Some(IntrospectionError::WrongType)),
+        (
+            |header, _| drop(header.insert("alg".into(), json!("none"))),
+            Some(IntrospectionError::Algorithm),
+        ),
+        (
+            |_, claims| drop(claims.insert("iss".into(), json!("https://a.test"))),
+            Some(IntrospectionError::WrongIssuer),
+        ),
+        (|_, claims| drop(claims.remove("iss")), Some(IntrospectionError::WrongIssuer)),
+        (
+            |_, claims| drop(claims.insert("aud".into(), json!("another"))),
+            Some(IntrospectionError::WrongAudience),
+        ),
+        (|_, claims| drop(claims.remove("aud")), Some(IntrospectionError::WrongAudience)),
+        (
+            |_, claims| drop(claims.insert("iat".into(), json!(1))),
+            Some(IntrospectionError::NotFresh),
+        ),
+        (|_, claims| drop(claims.remove("iat")), Some(IntrospectionError::NotFresh)),
+        (
+            |_, claims| drop(claims.remove("token_introspection")),
+            Some(IntrospectionError::NoVerdict),
+        ),
+        // Of an answer that says no as well: it is trouble, and no refusal of the token.
+        (
+            |_, claims| {
+                claims.insert("token_introspection".into(), json!({ "active": false }));
+                claims.insert("aud".into(), json!("another"));
+            },
+            Some(IntrospectionError::WrongAudience),
+        ),
+    ];
+    for (number, (bend, expected)) in bends.into_iter().enumerate() {
+        let issuer = TestIssuer::builder().shape_signed_introspection(bend).start().await.unwrap();
+        let validator = Validator::builder(issuer.issuer(), issuer.audience())
+            .introspection(Introspection::discover(own()).signed())
+            .build()
+            .unwrap();
+        let token = issuer.token().subject("al").opaque();
+        let told = validator.validate(&token).await;
+        let Some(expected) = expected else {
+            assert_eq!(told.unwrap().subject(), Some("al"), "{number}");
+            continue;
+        };
+        assert_eq!(unavailable(told), UnavailableReason::IntrospectionFailed, "{number}");
+        let status = validator.introspection_status(issuer.issuer()).unwrap();
+        assert_eq!(status.last_error, Some(expected), "{number}");
+    }
+}
+
+// Each realm has faults of its own, and the tokens of the other are none of its business.
+#[tokio::test]
+async fn n6_a_fault_of_one_realms_introspection_is_that_realms() {
+    let realm = |path: &str| TestIssuer::builder().issuer_path(path).audience(path);
+    let one = realm("/realms/one").start().await.unwrap();
+    let two = one.add_realm(realm("/realms/two")).unwrap();
+    let realms = [&one, &two];
+    let entry = |(issuer, prefix): (&TestIssuer, &str)| {
+        let asking = Introspection::discover(own()).token_prefix(prefix);
+        Issuer::new(issuer.issuer(), issuer.audience()).introspection(asking)
+    };
+    for (at, fault) in [
+        (0, Fault::status(StatusCode::INTERNAL_SERVER_ERROR)),
+        (1, Fault::status(StatusCode::UNAUTHORIZED)),
+        (0, Fault::json(r#"{"active":"true"}"#)),
+        (1, Fault::reset()),
+    ] {
+        // Which of the two to ask about a token, its beginning says.
+        let tokens = realms.map(|realm| realm.token().opaque());
+        let prefix = |at: usize| tokens[at][..16].to_owned();
+        let list = [(&one, &*prefix(0)), (&two, &*prefix(1))].map(entry);
+        let validator = Validator::issuers(list).build().unwrap();
+        realms[at].inject(Endpoint::Introspection, fault);
+        unavailable(validator.validate(&tokens[at]).await);
+        let other = 1 - at;
+        let accepted = validator.validate(&tokens[other]).await.unwrap();
+        assert_eq!(accepted.issuer(), realms[other].issuer());
+        realms[at].clear_faults();
+        assert!(validator.validate(&tokens[at]).await.is_ok(), "it has recovered");
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::testing::issuer::own_tokens::claims;
 use crate::testing::issuer::response::json_response;
@@ -50,12 +50,17 @@ fn introspect(state: &State, request: &Request<Bytes>) -> Result<Response<Bytes>
 /// Signs an answer for the client (RFC 9701 §5).
 fn sign(state: &State, client_id: &str, answer: Map<String, Value>) -> String {
     let Some(key) = lock(&state.ring).default_signing().cloned() else { return String::new() };
-    let header = json!({ "alg": key.algorithm().name(), "typ": TYP, "kid": key.kid() });
-    let claims = json!({
-        "iss": state.config.issuer,
-        "aud": client_id,
-        "iat": state.now().as_secs(),
-        "token_introspection": answer,
-    });
-    key.sign(header.to_string(), claims.to_string())
+    let mut header = Map::from_iter([
+        ("alg".to_owned(), key.algorithm().name().into()),
+        ("typ".to_owned(), TYP.into()),
+        ("kid".to_owned(), key.kid().into()),
+    ]);
+    let mut claims = Map::from_iter([
+        ("iss".to_owned(), state.config.issuer.as_str().into()),
+        ("aud".to_owned(), client_id.into()),
+        ("iat".to_owned(), state.now().as_secs().into()),
+        ("token_introspection".to_owned(), answer.into()),
+    ]);
+    (state.config.shape_signed_introspection)(&mut header, &mut claims);
+    key.sign(Value::Object(header).to_string(), Value::Object(claims).to_string())
 }

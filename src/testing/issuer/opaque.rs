@@ -24,6 +24,25 @@ impl TestIssuerBuilder {
         self
     }
 
+    /// Changes the header and the claims of each signed answer of the introspection endpoint (RFC 9701 §5),
+    /// which are signed as they are then. The answer itself is the claim `token_introspection`, also about a
+    /// token that isn't active.
+    ///
+    /// ```
+    /// # use tower_bearer::testing::TestIssuer;
+    /// // An answer that was meant for another service.
+    /// let builder = TestIssuer::builder().shape_signed_introspection(|_header, claims| {
+    ///     claims.insert("aud".into(), "another".into());
+    /// });
+    /// ```
+    pub fn shape_signed_introspection(
+        mut self,
+        shape: impl Fn(&mut Map<String, Value>, &mut Map<String, Value>) + Send + Sync + 'static,
+    ) -> Self {
+        self.config.shape_signed_introspection = Arc::new(shape);
+        self
+    }
+
     /// Makes the token endpoint grant opaque tokens instead of JWTs.
     pub fn opaque_tokens(mut self) -> Self {
         self.config.opaque_tokens = true;

@@ -30,6 +30,10 @@ pub(crate) const DEFAULT_AUDIENCE: &str = "https://api.test";
 /// Changes a JSON object before it is used.
 pub(crate) type Shape = Arc<dyn Fn(&mut Map<String, Value>) + Send + Sync>;
 
+/// Changes the header and the claims of a JWT before it is signed.
+pub(crate) type JwtShape =
+    Arc<dyn Fn(&mut Map<String, Value>, &mut Map<String, Value>) + Send + Sync>;
+
 /// Which metadata documents the embedded issuer serves.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
@@ -68,6 +72,7 @@ pub(crate) struct Config {
     pub(crate) shape_header: Shape,
     pub(crate) shape_claims: Shape,
     pub(crate) shape_introspection: Shape,
+    pub(crate) shape_signed_introspection: JwtShape,
     /// Whether the token endpoint grants opaque tokens.
     pub(crate) opaque_tokens: bool,
 }
@@ -93,6 +98,7 @@ impl Default for Config {
             shape_header: Arc::clone(&unshaped),
             shape_claims: Arc::clone(&unshaped),
             shape_introspection: unshaped,
+            shape_signed_introspection: Arc::new(|_, _| {}),
             opaque_tokens: false,
         }
     }
