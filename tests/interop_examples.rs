@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::Method;
 use support::authorization_server::{AUDIENCE, AuthorizationServer};
 use support::process::{Process, example, free_port};
+use tower_bearer::testing::TestIssuer;
 
 const START: Duration = Duration::from_secs(20);
 
@@ -200,6 +201,20 @@ async fn resource_server_serves_for_a_real_issuer() {
     let foreign = server.token("other", "api:read api:write api:admin").await;
     let mut api = Api::start(server.issuer()).await;
     api.expect(Method::GET, "/healthz/ready", None, 200).await;
+    // One issuer alone, whom nobody asks about tokens: its keys are all that there is to say.
+    let status = api.json("/healthz/ready", None).await;
+    let members: Vec<&String> = status.as_object().expect("an object").keys().collect();
+    for name in
+        ["state", "health", "generation", "age", "fresh_until", "stale_until", "last_success"]
+    {
+        assert!(members.iter().any(|it| *it == name), "{name}: {status}");
+    }
+    assert_eq!(
+        (&status["state"], &status["health"]),
+        (&"fresh".into(), &"ready".into()),
+        "{status}"
+    );
+    assert_eq!(status.get("issuers"), None, "{status}");
 
     let get = Method::GET;
     let post = Method::POST;
@@ -270,6 +285,26 @@ async fn resource_server_serves_for_two_issuers_at_once() {
     let status = api.json("/healthz/ready", None).await;
     assert_eq!(status["health"], "degraded", "{status}");
     assert_eq!(status["issuers"][0]["health"], "not_ready", "{status}");
+}
+
+/// The claim of the second issuer's scopes is an array with Authlib's server, and a string here.
+#[tokio::test(flavor = "multi_thread")]
+async fn resource_server_takes_the_second_issuers_scopes_from_a_string() {
+    let first = AuthorizationServer::oidc_provider();
+    let second = TestIssuer::start().await.expect("an issuer");
+    let variables = [
+        ("ISSUER_2", second.issuer()),
+        ("AUDIENCE_2", second.audience()),
+        ("SCOPE_CLAIM_2", "perms"),
+    ];
+    let api = Api::start_with(first.issuer(), &variables).await;
+    let token = |claim: &str| second.token().claim(claim, "api:read api:write").sign();
+    for (claim, expected) in [("perms", 200), ("scp", 403)] {
+        api.expect(Method::GET, "/read", Some(&token(claim)), expected).await;
+        assert_eq!(api.status(Method::POST, "/write", Some(&token(claim))).await, expected);
+    }
+    // The first one's are where they were.
+    api.expect(Method::GET, "/read", Some(&first.token("ES256", "api:read").await), 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,11 +13,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::FutureExt as _;
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Request, Response};
 use support::authorization_server::{AUDIENCE, AuthorizationServer, Rotation};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_bearer::issuers::{Issuer, Readiness};
 use tower_bearer::jwks::Jwks;
 use tower_bearer::token::ScopeSource;
-use tower_bearer::{Refusal, RejectionKind, Validator};
+use tower_bearer::{BearerAuthLayer, Refusal, RejectionKind, Validator};
 
 /// What the Authlib server calls this service: its client.
 const AUTHLIB_AUDIENCE: &str = "svc-scp";
@@ -98,6 +102,14 @@ async fn tokens(server: &AuthorizationServer, kinds: &[&str]) -> Vec<String> {
     tokens
 }
 
+/// What a caller is answered whose request has this token.
+async fn answer(validator: &Validator, token: &str) -> Response<impl Sized + use<>> {
+    let inner = service_fn(async |_| Ok::<_, Infallible>(Response::new(String::new())));
+    let service = BearerAuthLayer::new(validator.clone()).layer(inner);
+    let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+    service.oneshot(request.body(String::new()).expect("a request")).await.expect("an answer")
+}
+
 /// Floods, rotates and kills one server while the tokens of the other are validated.
 async fn trouble(
     validator: &Validator,
@@ -105,6 +117,7 @@ async fn trouble(
     kinds: &[&str],
     others: Vec<String>,
 ) {
+    let other = others.first().expect("a token").clone();
     let served = Served::start(validator, others);
     served.more(50).await;
 
@@ -140,6 +153,16 @@ async fn trouble(
     assert!(matches!(unknown, Refusal::Unavailable(_)), "{unknown}");
     served.more(100).await;
     validator.validate(&known).await.expect("its keys are kept for a while");
+    // The same as callers see it.
+    let refused = answer(validator, &with_made_up_kid(&known, 1_001)).await;
+    assert_eq!(refused.status(), 503);
+    let seconds = refused.headers()[RETRY_AFTER].to_str().expect("text").parse::<u64>();
+    assert!((1..=60).contains(&seconds.expect("a number of seconds")), "{:?}", refused.headers());
+    assert_eq!(refused.headers().get(WWW_AUTHENTICATE), None);
+    for token in [&known, &other] {
+        let answer = answer(validator, token).await;
+        assert_eq!((answer.status().as_u16(), answer.headers().get(RETRY_AFTER)), (200, None));
+    }
     troubled.start_again();
     served.more(50).await;
     served.stop().await;
