@@ -121,6 +121,18 @@ impl World {
         timeout(WAIT, self.service.clone().oneshot(request)).await.unwrap().unwrap()
     }
 
+    async fn resume(&self, token: &str, session: &str, event: &str) -> Response<Body> {
+        let request = Request::get("https://api.example/mcp")
+            .header("host", "api.example")
+            .header("authorization", format!("Bearer {token}"))
+            .header("accept", "text/event-stream")
+            .header("mcp-session-id", session)
+            .header("mcp-protocol-version", VERSION)
+            .header("last-event-id", event);
+        let request = request.body(Full::default()).unwrap();
+        timeout(WAIT, self.service.clone().oneshot(request)).await.unwrap().unwrap()
+    }
+
     /// Begins a session, and returns its id.
     async fn begin(&self, token: &str) -> String {
         let params = json!({
@@ -144,20 +156,25 @@ impl World {
     }
 }
 
-/// Reads an event stream up to its first message.
-async fn message(response: Response<Body>) -> Value {
+/// Reads an event stream up to its first message, and returns that and the id of the last event before its end.
+async fn read(response: Response<Body>) -> (Value, Option<String>) {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut body = response.into_body();
     let mut text = String::new();
     loop {
         let frame = timeout(WAIT, body.frame()).await.unwrap().expect("a message").unwrap();
         text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
-        let data = text.lines().filter_map(|line| line.strip_prefix("data:"));
-        if let Some(found) = data.filter_map(|data| serde_json::from_str::<Value>(data).ok()).next()
-        {
-            return found;
+        let all = |name: &'static str| text.lines().filter_map(move |line| line.strip_prefix(name));
+        let mut messages = all("data:").filter_map(|data| serde_json::from_str::<Value>(data).ok());
+        if let Some(message) = messages.next() {
+            let id = all("id:").last().map(|id| id.trim().to_owned());
+            return (message, id);
         }
     }
+}
+
+async fn message(response: Response<Body>) -> Value {
+    read(response).await.0
 }
 
 async fn text(response: Response<Body>) -> String {
@@ -180,6 +197,15 @@ async fn mc16_a_session_is_resumed_by_its_principal_and_by_nobody_else() {
     for token in [&alice, &again] {
         let told = message(world.ask(token, &session).await).await;
         assert_eq!(told["result"]["content"][0]["text"], "told", "{told}");
+    }
+    // A stream goes on after the event that came last.
+    let (_, event) = read(world.ask(&alice, &session).await).await;
+    let event = event.expect("an id");
+    let (untagged, _) = event.rsplit_once('~').unwrap();
+    for (token, event, expected) in
+        [(&again, &*event, 200), (&bob, &*event, 404), (&alice, untagged, 404)]
+    {
+        assert_eq!(world.resume(token, &session, event).await.status(), expected, "{event}");
     }
     let listen = world.send(Method::GET, &again, Some(&session), Value::Null).await;
     assert_eq!(listen.status(), StatusCode::OK);
