@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header::AUTHORIZATION};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .allow_loopback_http()
             .on_behalf(OnBehalfOf::token_exchange(TokenExchange::new()))?,
         http: reqwest::Client::new(),
-        url: format!("{c}/stock"),
+        url: format!("{c}/stock").parse()?,
     };
     let b = format!("http://{}", serve_b(validator.clone(), Arc::clone(&refused), stock).await?);
 
@@ -118,7 +118,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 struct Stock {
     tokens: OnBehalf,
     http: reqwest::Client,
-    url: String,
+    url: Uri,
 }
 
 async fn serve_b(
@@ -160,7 +160,11 @@ async fn serve_c(validator: Validator) -> Result<SocketAddr, Box<dyn Error>> {
 
 async fn ask_c(State(stock): State<Stock>, caller: Authorized) -> Result<String, Response> {
     let token = caller.on_behalf(&stock.tokens).await.map_err(IntoResponse::into_response)?;
-    let request = stock.http.get(&stock.url).header(AUTHORIZATION, token.header_value());
+    let unsent = |_| StatusCode::BAD_GATEWAY.into_response();
+    // For a grant with a DPoP key, this writes a proof as well.
+    let mut headers = HeaderMap::new();
+    stock.tokens.authorize(&token, &Method::GET, &stock.url, &mut headers).map_err(unsent)?;
+    let request = stock.http.get(stock.url.to_string()).headers(headers);
     let answer = async { request.send().await?.error_for_status()?.text().await };
     answer.await.map_err(|_| StatusCode::BAD_GATEWAY.into_response())
 }

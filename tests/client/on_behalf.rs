@@ -16,6 +16,7 @@ use tower_bearer::client::{
 use tower_bearer::jwks::Jwks;
 use tower_bearer::testing::{
     Endpoint, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient, TestIssuer,
+    TestIssuerBuilder,
 };
 use tower_bearer::transport::TransportErrorKind;
 use tower_bearer::{BearerAuthLayer, Secret, Validator};
@@ -33,8 +34,12 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::of(TestIssuer::builder()).await
+    }
+
+    async fn of(issuer: TestIssuerBuilder) -> Self {
         let clock = running_clock();
-        let issuer = TestIssuer::builder()
+        let issuer = issuer
             .clock(clock.clone())
             .client(TestClient::secret(TestIssuer::CLIENT_ID, TestIssuer::CLIENT_SECRET));
         let issuer = issuer.start().await.unwrap();
@@ -899,6 +904,85 @@ async fn tx5_the_embedded_issuer_exchanges_and_says_who_acts() {
     assert_eq!(other.token(&caller).await.unwrap_err().status(), StatusCode::UNAUTHORIZED);
     let last = world.issuer.last_request(Endpoint::Token).unwrap();
     assert_eq!(last.uri().path(), "/token");
+}
+
+// TX5, DC5, DC9, DC10: both the token request and the call need a proof with a nonce.
+#[cfg(feature = "dpop")]
+#[tokio::test(start_paused = true)]
+async fn tx5_dc5_an_exchanged_token_that_is_bound_is_sent_with_a_proof() {
+    use http::{HeaderMap, Method, Uri};
+    use tower_bearer::client::DpopKey;
+    use tower_bearer::dpop::{Dpop, NonceKeys};
+
+    let world = World::of(TestIssuer::builder().dpop_nonces()).await;
+    let (_, caller) = world.alice().await;
+    let client = TokenClient::builder().transport(world.issuer.transport());
+    let client = client.clock(world.clock.clone()).build().unwrap();
+    let grant = || {
+        let grant = Grant::discover(world.issuer.issuer(), usual_auth()).allow_loopback_http();
+        grant.audience("https://orders.test")
+    };
+    let key = DpopKey::generate().unwrap();
+    let orders = client.on_behalf(grant().dpop(key), by_exchange()).unwrap();
+    let token = orders.token(&caller).await.unwrap();
+    assert!(token.header_value().to_str().unwrap().starts_with("DPoP "));
+    assert!(token.key_thumbprint().is_some());
+    assert_eq!(world.issuer.counters().requests(Endpoint::Token), 2, "one for the nonce");
+
+    let keys = Jwks::discover(world.issuer.issuer()).transport(world.issuer.transport());
+    let dpop = Dpop::require().public_origins(["https://orders.test"]);
+    let validator = Validator::builder(world.issuer.issuer(), "https://orders.test")
+        .keys(keys.clock(world.clock.clone()))
+        .clock(world.clock.clone())
+        .dpop(dpop.nonces(NonceKeys::random().unwrap()))
+        .build()
+        .unwrap();
+    validator.ready(10 * SECOND).await.unwrap();
+    let layer = BearerAuthLayer::new(validator);
+    let call = async |method: &Method, headers: &HeaderMap| {
+        let service = layer.layer(service_fn(|request: Request<String>| async move {
+            let token = tower_bearer::AccessToken::from_extensions(request.extensions());
+            let token: tower_bearer::AccessToken = token.unwrap();
+            assert_eq!(token.subject(), Some("alice"));
+            Ok::<_, std::io::Error>(Response::new(String::new()))
+        }));
+        let mut request = Request::new(String::new());
+        (*request.method_mut(), *request.uri_mut()) = (method.clone(), Uri::from_static("/a?b=c"));
+        *request.headers_mut() = headers.clone();
+        service.oneshot(request).await.unwrap()
+    };
+    let (get, url) = (Method::GET, Uri::from_static("https://orders.test/a?b=c"));
+    let mut headers = HeaderMap::new();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        orders.authorize(&token, &get, &url, &mut headers).unwrap();
+        let answer = call(&get, &headers).await;
+        let again = orders.wants_nonce(&token, &url, answer.status(), answer.headers());
+        seen.push((answer.status().as_u16(), again));
+    }
+    assert_eq!(seen, [(401, true), (200, false), (200, false)]);
+
+    // A proof that was used, one for another method, and none.
+    assert_eq!(call(&get, &headers).await.status(), 401);
+    orders.authorize(&token, &Method::PUT, &url, &mut headers).unwrap();
+    assert_eq!(call(&get, &headers).await.status(), 401);
+    assert_eq!(call(&Method::PUT, &headers).await.status(), 200);
+    for scheme in ["DPoP", "Bearer"] {
+        let mut alone = HeaderMap::new();
+        let value = format!("{scheme} {}", token.expose_secret());
+        alone.insert("authorization", value.parse().unwrap());
+        assert_eq!(call(&get, &alone).await.status(), 401, "{scheme}");
+    }
+    // Without a key, the same exchange yields a bearer token, which is sent alone and not enough.
+    let plain = client.on_behalf(grant(), by_exchange()).unwrap();
+    assert!(plain.authorize(&token, &get, &url, &mut headers).is_err());
+    let bearer = plain.token(&caller).await.unwrap();
+    plain.authorize(&bearer, &get, &url, &mut headers).unwrap();
+    assert!(!headers.contains_key("dpop"));
+    assert_eq!(headers["authorization"], bearer.header_value());
+    let answer = call(&get, &headers).await;
+    assert_eq!(answer.status(), 401);
+    assert!(!plain.wants_nonce(&bearer, &url, answer.status(), answer.headers()));
 }
 
 #[tokio::test(start_paused = true)]

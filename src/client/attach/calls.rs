@@ -6,9 +6,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use crate::client::attach::challenge::{self, Objection};
 use crate::client::dpop::{Side, Target};
+use crate::client::grant::definition::Grant;
 use crate::client::grant::error::TokenError;
+use crate::client::tokens::on_behalf::OnBehalf;
 use crate::client::tokens::source::TokenSource;
 use crate::client::tokens::token::{Bound, Token};
+use crate::clock::Clock;
 use crate::credentials::provider::SecretError;
 use crate::telemetry::event;
 use crate::transport::Origin;
@@ -55,6 +58,86 @@ impl TokenSource {
         url: &Uri,
         headers: &mut HeaderMap,
     ) -> Result<(), TokenError> {
+        self.prover().authorize(token, method, url, headers)
+    }
+
+    /// Records the nonce that an answer to a request with a bound token may have, and returns `true` if the
+    /// server wants the request once more with it (RFC 9449 §9).
+    ///
+    /// Call it for every answer, since the newest nonce is the one to use, and send a request once more
+    /// at most: a server could ask for ever. For a token that isn't bound, nothing is recorded.
+    pub fn wants_nonce(
+        &self,
+        token: &Token,
+        url: &Uri,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> bool {
+        self.prover().wants_nonce(token, url, status, headers)
+    }
+}
+
+/// For tokens on behalf of callers that may be bound to a key.
+impl OnBehalf {
+    /// Writes a token into the header of a request, as
+    /// [`TokenSource::authorize`](crate::client::TokenSource::authorize) does: the field `Authorization`, and
+    /// for a token that is bound to a key ([`GrantBuilder::dpop`](crate::client::GrantBuilder::dpop)) the
+    /// field `DPoP` with a proof for this method and URL.
+    ///
+    /// A proof is valid for one request: call this again for every attempt. The key is that of the grant, the
+    /// same for all callers.
+    ///
+    /// # Errors
+    ///
+    /// If no proof can be made, as for a URL without a host, or for a bound token of a grant other than this one.
+    pub fn authorize(
+        &self,
+        token: &Token,
+        method: &Method,
+        url: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Result<(), TokenError> {
+        self.prover().authorize(token, method, url, headers)
+    }
+
+    /// Records the nonce that an answer to a request with a bound token may have, and returns `true` if the
+    /// server wants the request once more with it, as
+    /// [`TokenSource::wants_nonce`](crate::client::TokenSource::wants_nonce) does.
+    pub fn wants_nonce(
+        &self,
+        token: &Token,
+        url: &Uri,
+        status: StatusCode,
+        headers: &HeaderMap,
+    ) -> bool {
+        self.prover().wants_nonce(token, url, status, headers)
+    }
+
+    fn prover(&self) -> Prover<'_> {
+        Prover { grant: self.grant(), clock: self.clock() }
+    }
+}
+
+impl TokenSource {
+    pub(crate) fn prover(&self) -> Prover<'_> {
+        Prover { grant: self.grant(), clock: self.clock() }
+    }
+}
+
+/// Makes the proofs for the tokens of one grant, and records the nonces that they need.
+pub(crate) struct Prover<'a> {
+    grant: &'a Grant,
+    clock: &'a dyn Clock,
+}
+
+impl Prover<'_> {
+    fn authorize(
+        &self,
+        token: &Token,
+        method: &Method,
+        url: &Uri,
+        headers: &mut HeaderMap,
+    ) -> Result<(), TokenError> {
         let proof = match token.bound() {
             None => None,
             Some(bound) => {
@@ -69,12 +152,7 @@ impl TokenSource {
         Ok(())
     }
 
-    /// Records the nonce that an answer to a request with a bound token may have, and returns `true` if the
-    /// server wants the request once more with it (RFC 9449 §9).
-    ///
-    /// Call it for every answer, since the newest nonce is the one to use, and send a request once more
-    /// at most: a server could ask for ever. For a token that isn't bound, nothing is recorded.
-    pub fn wants_nonce(
+    fn wants_nonce(
         &self,
         token: &Token,
         url: &Uri,
@@ -93,13 +171,13 @@ impl TokenSource {
         bound: &Bound,
         target: Target<'_>,
     ) -> Result<Option<HeaderValue>, TokenError> {
-        let Some(dpop) = &self.grant().definition().dpop else {
+        let Some(dpop) = &self.grant.definition().dpop else {
             let foreign = SecretError::malformed("the token is bound to the key of another source");
             return Err(TokenError::credentials(foreign));
         };
         let hash = bound.hash.as_deref();
-        let proof = dpop.prove(&bound.key, Side::Resource, target, hash, self.wall_clock());
-        proof.map(Some).map_err(|error| TokenError::credentials(error).about(self.grant().party()))
+        let proof = dpop.prove(&bound.key, Side::Resource, target, hash, self.clock.now());
+        proof.map(Some).map_err(|error| TokenError::credentials(error).about(self.grant.party()))
     }
 
     /// Reads what an answer says of the token, and records the nonce that it may have. An answer that wants
@@ -112,14 +190,14 @@ impl TokenSource {
         headers: &HeaderMap,
     ) -> Objection {
         let objection = challenge::read(status, headers, token.bound().is_some());
-        let dpop = self.grant().definition().dpop.as_ref().filter(|_| token.bound().is_some());
+        let dpop = self.grant.definition().dpop.as_ref().filter(|_| token.bound().is_some());
         let Some(dpop) = dpop else { return objection };
         let has_nonce = dpop.note(Side::Resource, origin, headers);
         match objection {
             Objection::NonceWanted if !has_nonce => Objection::Nothing,
             Objection::ProofRefused => {
                 event!(DEBUG, "client_dpop_refused: the server refuses the proof of a request");
-                dpop.suspect_clock(headers, self.wall_clock());
+                dpop.suspect_clock(headers, self.clock.now());
                 objection
             }
             other => other,

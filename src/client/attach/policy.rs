@@ -103,7 +103,7 @@ impl Policy {
             return Next::Stop;
         }
         let Some(origin) = self.origin(uri) else { return Next::Stop };
-        match self.tokens.objection(token, origin, status, headers) {
+        match self.tokens.prover().objection(token, origin, status, headers) {
             Objection::NonceWanted if tries.nonce => {
                 tries.nonce = false;
                 Next::Nonce
@@ -141,7 +141,7 @@ impl Policy {
         let proof = match token.bound().and_then(|bound| Some((bound, self.origin(uri)?))) {
             Some((bound, origin)) => {
                 let target = Target { method, origin, path: uri.path() };
-                self.tokens.prove(bound, target).map_err(SendError::Token)?
+                self.tokens.prover().prove(bound, target).map_err(SendError::Token)?
             }
             None => None,
         };

@@ -17,7 +17,7 @@ use crate::client::tokens::core::Core;
 use crate::client::tokens::subjects::Subjects;
 use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
-use crate::clock::monotonic;
+use crate::clock::{Clock, monotonic};
 use crate::error::ConfigError;
 use crate::telemetry::count;
 use crate::token::CallerToken;
@@ -40,6 +40,9 @@ const CAPACITY: usize = 10_000;
 /// While the authorization server gives no answers, five requests in a row, about one a second is sent there;
 /// calls that would have to wait for others fail at once, with the time until the next.
 ///
+/// With a key ([`GrantBuilder::dpop`]), tokens are bound to it, and each request needs a proof besides the
+/// token: [`authorize`](Self::authorize) writes both.
+///
 /// ```
 /// # #[cfg(feature = "axum")]
 /// # fn example(validator: tower_bearer::Validator) -> Result<(), tower_bearer::ConfigError> {
@@ -58,7 +61,8 @@ const CAPACITY: usize = 10_000;
 ///     caller: Authorized,
 /// ) -> Result<String, TokenRejection> {
 ///     let token = caller.on_behalf(&orders).await?; // answers 401, 403 or 503 if there is none
-///     // … a request with `token.header_value()` to the one service that it is for.
+///     // … a request to the one service that it is for, with `token.header_value()`, or
+///     // `orders.authorize(…)` for a grant with a DPoP key.
 /// #   let _ = token;
 ///     Ok("orders".into())
 /// }
@@ -200,6 +204,10 @@ impl OnBehalf {
     /// Returns how many callers' tokens are remembered.
     pub fn cached_callers(&self) -> usize {
         self.subjects.len()
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.core.clock
     }
 
     /// Returns the grant, without any caller.

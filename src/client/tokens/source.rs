@@ -11,7 +11,7 @@ use crate::client::tokens::cache::Entry;
 use crate::client::tokens::core::Core;
 use crate::client::tokens::token::Token;
 use crate::client::tokens::wait;
-use crate::clock::{UnixTime, monotonic};
+use crate::clock::{Clock, monotonic};
 use crate::telemetry::count;
 
 /// Provides the token of one grant: the cached one, or a new one.
@@ -20,7 +20,7 @@ use crate::telemetry::count;
 ///
 /// # Examples
 ///
-/// For an HTTP client that isn't a tower service:
+/// For an HTTP client that isn't a tower service, with bearer tokens:
 ///
 /// ```no_run
 /// use http::header::AUTHORIZATION;
@@ -44,10 +44,15 @@ use crate::telemetry::count;
 /// # }
 /// ```
 ///
-/// With the crate `reqwest-middleware`, this is a `Middleware` that adds a token to requests to one origin:
+/// Tokens that are bound to a key need a proof in each request: [`authorize`](Self::authorize) writes token and
+/// proof, and has an example.
+///
+/// With the crate `reqwest-middleware`, this is a `Middleware` that adds a token to requests to one origin. It
+/// sends nothing again: for that, and for the nonces that a server may want in proofs, there is
+/// [`AttachTokenLayer`](crate::client::AttachTokenLayer).
 ///
 /// ```
-/// use http::{Extensions, header::AUTHORIZATION};
+/// use http::Extensions;
 /// use reqwest::{Request, Response, Url};
 /// use reqwest_middleware::{ClientBuilder, Error, Middleware, Next, Result};
 /// use tower_bearer::client::TokenSource;
@@ -68,7 +73,11 @@ use crate::telemetry::count;
 ///     ) -> Result<Response> {
 ///         if request.url().origin() == self.orders.origin() {
 ///             let token = self.tokens.token().await.map_err(Error::middleware)?;
-///             request.headers_mut().insert(AUTHORIZATION, token.header_value());
+///             let url = request.url().as_str().parse().map_err(Error::middleware)?;
+///             let method = request.method().clone();
+///             // Writes the token, and the proof of one that is bound to a key.
+///             let written = self.tokens.authorize(&token, &method, &url, request.headers_mut());
+///             written.map_err(Error::middleware)?;
 ///         }
 ///         next.run(request, extensions).await
 ///     }
@@ -186,8 +195,8 @@ impl TokenSource {
         self.entry.reset();
     }
 
-    pub(crate) fn wall_clock(&self) -> UnixTime {
-        self.core.clock.now()
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.core.clock
     }
 
     pub(crate) fn entry(&self) -> &Entry {

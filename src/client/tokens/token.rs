@@ -69,7 +69,8 @@ impl Token {
 
     /// Returns the value of an `Authorization` field: `Bearer`, a space, and the token; `DPoP` if it is
     /// bound to a key, and then each request needs a proof besides
-    /// ([`TokenSource::authorize`](crate::client::TokenSource::authorize)).
+    /// ([`TokenSource::authorize`](crate::client::TokenSource::authorize),
+    /// [`OnBehalf::authorize`](crate::client::OnBehalf::authorize)).
     ///
     /// It is marked as sensitive, and shares its memory with the token.
     pub fn header_value(&self) -> HeaderValue {
