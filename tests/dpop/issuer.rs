@@ -35,14 +35,20 @@ fn json(response: &Response<Bytes>) -> Value {
 #[tokio::test]
 async fn d83_the_embedded_issuer_grants_bound_tokens() {
     let issuer = TestIssuer::start().await.unwrap();
-    let key = TestKey::generate(Algorithm::EdDSA);
+    for algorithm in [Algorithm::EdDSA, Algorithm::MlDsa44] {
+        grants(&issuer, algorithm).await;
+    }
+}
+
+async fn grants(issuer: &TestIssuer, algorithm: Algorithm) {
+    let key = TestKey::generate(algorithm);
     let proof = || TestProof::by(&key).method("POST").uri(&issuer.token_endpoint());
-    let granted = json(&ask(&issuer, &[proof().sign()]).await);
+    let granted = json(&ask(issuer, &[proof().sign()]).await);
     assert_eq!(granted["token_type"], "DPoP");
     let token = granted["access_token"].as_str().unwrap();
 
     let keys = Jwks::discover(issuer.issuer()).transport(issuer.transport());
-    let dpop = Dpop::require().public_origins(["https://api.test"]);
+    let dpop = Dpop::require().public_origins(["https://api.test"]).algorithms([algorithm]);
     let builder = Validator::builder(issuer.issuer(), issuer.audience()).keys(keys);
     let validator = builder.dpop(dpop).build().unwrap();
     let inner = Inner::default();
@@ -56,7 +62,7 @@ async fn d83_the_embedded_issuer_grants_bound_tokens() {
     assert_eq!(again.kind(), Some(RejectionKind::DpopProofReplayed));
 
     // Without a proof, the token is a bearer token.
-    assert_eq!(json(&ask(&issuer, &[]).await)["token_type"], "Bearer");
+    assert_eq!(json(&ask(issuer, &[]).await)["token_type"], "Bearer");
     for bad in [
         vec![proof().method("GET").sign()],
         vec![proof().uri("https://evil.example/token").sign()],
@@ -65,15 +71,15 @@ async fn d83_the_embedded_issuer_grants_bound_tokens() {
         vec![proof().sign(), proof().sign()],
         vec![String::from("garbage")],
     ] {
-        let refused = ask(&issuer, &bad).await;
+        let refused = ask(issuer, &bad).await;
         assert_eq!(
             (refused.status().as_u16(), &json(&refused)["error"]),
             (400, &"invalid_dpop_proof".into())
         );
     }
     let once = proof().sign();
-    assert_eq!(ask(&issuer, std::slice::from_ref(&once)).await.status(), 200);
-    assert_eq!(ask(&issuer, &[once]).await.status(), 400);
+    assert_eq!(ask(issuer, std::slice::from_ref(&once)).await.status(), 200);
+    assert_eq!(ask(issuer, &[once]).await.status(), 400);
 }
 
 #[tokio::test]
@@ -99,7 +105,7 @@ async fn d83_the_embedded_issuer_asks_for_nonces() {
 fn d83_a_token_is_bound_to_a_key_as_its_thumbprint_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let issuer = runtime.block_on(TestIssuer::start()).unwrap();
-    for algorithm in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256] {
+    for algorithm in [Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256, Algorithm::MlDsa44] {
         let key = TestKey::generate(algorithm);
         let token = issuer.token().bound_to(&key).sign();
         let claims = token.split('.').nth(1).unwrap();

@@ -13,6 +13,7 @@ mod proofs;
 mod replay;
 mod requests;
 mod routes;
+mod rows;
 mod service;
 #[path = "../world/mod.rs"]
 mod world;

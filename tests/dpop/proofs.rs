@@ -2,132 +2,17 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use tower_bearer::dpop::Dpop;
 use tower_bearer::jose::Algorithm;
 use tower_bearer::testing::{TestKey, TestProof};
 
+use crate::rows::{PATH, Row};
 use crate::service::{NOW, ORIGIN, World, accept, verdict};
 use crate::world::{request, send};
 
-const PATH: &str = "/a/b";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    id: String,
-    name: String,
-    expect: String,
-    #[serde(default)]
-    scheme: Option<String>,
-    #[serde(default)]
-    token: Option<String>,
-    #[serde(default)]
-    proofs: Option<Vec<String>>,
-    #[serde(default)]
-    header: Map<String, Value>,
-    #[serde(default)]
-    without_header: Vec<String>,
-    #[serde(default)]
-    jwk: Map<String, Value>,
-    #[serde(default)]
-    claims: Map<String, Value>,
-    #[serde(default)]
-    without_claims: Vec<String>,
-    #[serde(default)]
-    raw_claims_suffix: Option<String>,
-    #[serde(default)]
-    seal: Option<String>,
-    /// Whose key is shown and signs.
-    #[serde(default)]
-    by: Option<String>,
-    /// Whose key is shown, while the client's signs.
-    #[serde(default)]
-    jwk_of: Option<String>,
-    /// Whose key signs, while the client's is shown.
-    #[serde(default)]
-    sign_by: Option<String>,
-    #[serde(default)]
-    ath_of: Option<String>,
-}
-
-/// Replaces what can't be known when the row is written.
-fn filled(value: &Value, ath: &str) -> Value {
-    match value {
-        Value::Object(object) if object.contains_key("$now") => {
-            let offset = object["$now"].as_f64().unwrap();
-            match offset.fract() == 0.0 {
-                true => (NOW + offset as i64).into(),
-                false => (NOW as f64 + offset).into(),
-            }
-        }
-        Value::String(text) => text
-            .replace("$NOW as text", &NOW.to_string())
-            .replace("$ATH", ath)
-            .replace("$LOWER_ATH", &ath.to_lowercase())
-            .into(),
-        other => other.clone(),
-    }
-}
-
-fn ath(token: &str) -> String {
-    use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
-    BASE64_URL_SAFE_NO_PAD.encode(digest)
-}
-
-fn make(row: &Row, world: &World, other: &TestKey, token: &str) -> String {
-    let client = &world.client;
-    let is_other = |who: &Option<String>| who.as_deref() == Some("other");
-    let key = if is_other(&row.by) || is_other(&row.sign_by) { other } else { client };
-    let mut proof = TestProof::by(key).now(world.now()).method("GET");
-    proof = proof.uri(&format!("{ORIGIN}{PATH}")).token(token);
-    if is_other(&row.jwk_of) {
-        proof = proof.jwk_of(other);
-    }
-    if is_other(&row.sign_by) {
-        proof = proof.jwk_of(client);
-    }
-    if let Some(of) = &row.ath_of {
-        proof = proof.token(of);
-    }
-    for (name, value) in &row.header {
-        proof = proof.header(name, value.clone());
-    }
-    for name in &row.without_header {
-        proof = proof.without_header(name);
-    }
-    for (name, value) in &row.jwk {
-        proof = proof.jwk_member(name, value.clone());
-    }
-    for (name, value) in &row.claims {
-        proof = proof.claim(name, filled(value, &ath(token)));
-    }
-    for name in &row.without_claims {
-        proof = proof.without_claim(name);
-    }
-    if let Some(suffix) = &row.raw_claims_suffix {
-        let claims = format!(
-            r#"{{"jti":"j","htm":"GET","htu":"{ORIGIN}{PATH}","iat":{NOW},"ath":"{}"{suffix}}}"#,
-            ath(token)
-        );
-        proof = proof.raw_payload(&claims);
-    }
-    match row.seal.as_deref() {
-        Some("none") => proof.unsecured(),
-        Some("hmac") => proof.hmac_with_public_key(),
-        Some("broken") => proof.wrong_signature(),
-        Some(other) => panic!("{other}"),
-        None => proof,
-    }
-    .sign()
-}
-
 #[tokio::test]
 async fn d1_to_d49_each_row_comes_to_what_it_says() {
-    let rows = include_str!("../../fixtures/dpop/proofs.json");
-    let rows: Vec<Row> = serde_json::from_str(rows).unwrap();
-    let world = World::new();
+    let (rows, world) = (Row::all(), World::new());
     let other = TestKey::generate(Algorithm::ES256);
     let token = world.bound("");
     let mut accepted = 0;
@@ -139,7 +24,7 @@ async fn d1_to_d49_each_row_comes_to_what_it_says() {
             let good = send(&service, crate::service::proved("GET", PATH, &token, &proof)).await;
             assert_eq!(verdict(&good), "accepted");
         }
-        let proof = make(row, &world, &other, &token);
+        let proof = row.proof(&world.client, &other, &token, NOW);
         let what = format!("{}: {}, known: {known}", row.id, row.name);
         let scheme = row.scheme.as_deref().unwrap_or("DPoP ");
         let scheme = if scheme.ends_with([' ', '\t']) { scheme } else { &format!("{scheme} ") };
@@ -184,7 +69,7 @@ async fn d26_every_default_algorithm_is_accepted_and_no_other() {
         (RS512, false),
     ] {
         let world = World { client: TestKey::generate(algorithm), ..World::new() };
-        let dpop = tower_bearer::dpop::Dpop::accept().public_origins([ORIGIN]);
+        let dpop = Dpop::accept().public_origins([ORIGIN]);
         let service = world.service(dpop);
         let token = world.bound("");
         let names: &[&str] =
@@ -198,6 +83,48 @@ async fn d26_every_default_algorithm_is_accepted_and_no_other() {
     }
 }
 
+// RFC 9964: with the one parameter set whose proofs fit, once it is named.
+#[tokio::test]
+async fn d26_d34_a_token_can_be_bound_to_a_key_of_ml_dsa_44() {
+    let world = World { client: TestKey::generate(Algorithm::MlDsa44), ..World::new() };
+    let other = World { client: TestKey::generate(Algorithm::MlDsa44), ..World::new() };
+    let named = || Dpop::accept().public_origins([ORIGIN]).algorithms([Algorithm::MlDsa44]);
+    let token = world.bound("");
+    let good = || world.proof("GET", PATH, &token);
+    let foreign = other.proof("GET", PATH, &token);
+    for (proof, dpop, expected) in [
+        (good(), named(), "accepted"),
+        (good(), Dpop::accept().public_origins([ORIGIN]), "dpop_proof_malformed"),
+        (good().wrong_signature(), named(), "dpop_proof_bad_signature"),
+        (good().jwk_of(&other.client), named(), "dpop_key_mismatch"),
+        (foreign.clone(), named(), "dpop_key_mismatch"),
+        (foreign.jwk_of(&world.client), named(), "dpop_proof_bad_signature"),
+        (good().jwk_member("alg", "ML-DSA-65"), named(), "dpop_proof_malformed"),
+        (good().jwk_member("priv", "AA"), named(), "dpop_proof_malformed"),
+    ] {
+        let proof = proof.sign();
+        assert!((5_000..8 * 1_024).contains(&proof.len()), "{}", proof.len());
+        let service = world.service(dpop);
+        let answer = send(&service, crate::service::proved("GET", PATH, &token, &proof)).await;
+        assert_eq!(verdict(&answer), expected);
+    }
+}
+
+#[test]
+fn d20_d26_algorithms_whose_proofs_would_be_too_long_cannot_be_named() {
+    let world = World::new();
+    for algorithm in [Algorithm::MlDsa65, Algorithm::MlDsa87] {
+        let client = TestKey::generate(algorithm);
+        let usual = TestProof::by(&client).method("GET").uri("https://api.example/orders/7");
+        let usual = usual.token("t").nonce(&"n".repeat(43)).sign();
+        assert!(usual.len() > 8 * 1_024, "{}", usual.len());
+        let dpop = accept().algorithms([Algorithm::ES256, algorithm]);
+        let error = world.builder(dpop).build().unwrap_err().to_string();
+        assert!(error.contains(algorithm.name()) && error.contains("8 KiB"), "{error}");
+    }
+    world.validator(accept().algorithms([Algorithm::ES256, Algorithm::MlDsa44]));
+}
+
 // V1, V1b, V2: the RFC's own proof, at its time, for a token of ours that would be the RFC's.
 #[tokio::test]
 async fn v1_the_proof_of_the_rfc_is_read() {
@@ -205,7 +132,7 @@ async fn v1_the_proof_of_the_rfc_is_read() {
     let world = World::new();
     world.clock.set(tower_bearer::UnixTime::from_secs(1_562_262_618));
     let origins = ["https://resource.example.org"];
-    let service = world.service(tower_bearer::dpop::Dpop::accept().public_origins(origins));
+    let service = world.service(Dpop::accept().public_origins(origins));
     let jkt = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
     let token = world.token("", serde_json::json!({ "jkt": jkt }));
     let answer =

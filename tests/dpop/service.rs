@@ -101,7 +101,12 @@ pub(crate) fn proved(method: &str, path: &str, token: &str, proof: &str) -> Requ
 pub(crate) fn thumbprint(key: &TestKey) -> String {
     use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
     let jwk = key.public_jwk();
-    let members = ["crv", "e", "kty", "n", "x", "y"];
+    // RFC 7638 §3.2, RFC 9964.
+    let members: &[&str] = if jwk["kty"] == "AKP" {
+        &["alg", "kty", "pub"]
+    } else {
+        &["crv", "e", "kty", "n", "x", "y"]
+    };
     let members: std::collections::BTreeMap<_, _> =
         members.iter().filter_map(|name| Some((*name, jwk.get(*name)?.clone()))).collect();
     let json = serde_json::to_string(&members).unwrap();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::binding::dpop::checker::{Checker, Record};
 use crate::binding::dpop::lifetime::Lifetime;
+use crate::binding::dpop::proof::are_short;
 use crate::binding::dpop::settings::Dpop;
 use crate::binding::dpop::target::Origins;
 use crate::binding::replay::memory::Memory;
@@ -109,6 +110,14 @@ fn algorithms(
     if let Some(missing) = chosen.iter().find(|it| !backend.supports(**it)) {
         return Err(ConfigError::new(format!(
             "the crypto backend {backend:?} has no {missing}: leave it out, or use another backend"
+        )));
+    }
+    // Many proxies let no longer field through either.
+    if let Some(long) = chosen.iter().find(|it| !are_short(**it)) {
+        return Err(ConfigError::new(format!(
+            "DPoP proofs with {long} don't fit into the 8 KiB that are read of one, with its key, its \
+             signature and a usual URL: leave it out, or use {}, whose proofs have some 6 KiB",
+            Algorithm::MlDsa44
         )));
     }
     let names: Vec<_> = chosen.iter().map(|it| it.name()).collect();

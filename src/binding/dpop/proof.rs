@@ -4,8 +4,20 @@ use crate::binding::dpop::claims::ProofClaims;
 use crate::jose::{Algorithm, Compact, KeyedHeader, decode_into};
 use crate::token::{ProofHeader, Proving};
 
-/// A proof longer than this is refused before anything is decoded. One with an RSA key has some 2 KiB.
+/// A proof longer than this is refused before anything is decoded. One with an RSA key has some 2 KiB, with
+/// ML-DSA-44 some 6 KiB.
 const MAX_PROOF_BYTES: usize = 8 * 1_024;
+
+/// Returns `true` if proofs of this algorithm, which hold its public key and its signature, are short enough.
+pub(crate) const fn are_short(algorithm: Algorithm) -> bool {
+    !matches!(algorithm, Algorithm::MlDsa65 | Algorithm::MlDsa87)
+}
+
+/// Returns every algorithm whose proofs are.
+#[cfg(feature = "test-util")]
+pub(crate) fn every_short() -> impl Iterator<Item = Algorithm> {
+    Algorithm::ALL.iter().copied().filter(|algorithm| are_short(*algorithm))
+}
 
 /// A proof (RFC 9449 §4.2) that was parsed, but not checked yet.
 pub(crate) struct Proof<'a, 'b> {

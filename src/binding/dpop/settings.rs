@@ -155,6 +155,10 @@ impl Dpop {
 
     /// Accepts proofs that are signed with one of these algorithms only, and names them in challenges
     /// in this order.
+    ///
+    /// ML-DSA-44 must be named to be accepted; its proofs have some 6 KiB. ML-DSA-65 and ML-DSA-87 are an error
+    /// when the validator is built: their proofs, which hold the key as well as the signature, don't fit into
+    /// the 8 KiB that are read of one.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
         self

@@ -123,7 +123,8 @@ fn metadata(state: &State, endpoint: Endpoint) -> Map<String, Value> {
     }
     #[cfg(feature = "dpop")]
     {
-        let all = crate::jose::Algorithm::ALL.iter().map(|it| it.name()).collect::<Vec<_>>();
+        let all = crate::binding::dpop::proof::every_short().map(crate::jose::Algorithm::name);
+        let all = all.collect::<Vec<_>>();
         put("dpop_signing_alg_values_supported", json!(all));
     }
     if endpoint == Endpoint::OpenIdMetadata {

@@ -14,10 +14,12 @@ use tokio::sync::watch;
 #[cfg(feature = "dpop")]
 use crate::binding::dpop::checker::Checker;
 #[cfg(feature = "dpop")]
+use crate::binding::dpop::proof::every_short;
+#[cfg(feature = "dpop")]
 use crate::binding::dpop::{Dpop, NonceKeys};
 use crate::clock::{Clock, SystemClock, UnixTime};
 #[cfg(feature = "dpop")]
-use crate::jose::{Algorithm, Backend};
+use crate::jose::Backend;
 use crate::testing::issuer::client::TestClient;
 use crate::testing::issuer::endpoint::{Counters, Endpoint};
 use crate::testing::issuer::fault::{Fault, Faults};
@@ -136,9 +138,8 @@ impl State {
     pub(crate) fn new(config: Config, ring: KeyRing, metadata: Map<String, Value>) -> Self {
         #[cfg(feature = "dpop")]
         let proofs = {
-            let dpop = Dpop::accept()
-                .public_origins([config.root.as_str()])
-                .algorithms(Algorithm::ALL.iter().copied());
+            let dpop =
+                Dpop::accept().public_origins([config.root.as_str()]).algorithms(every_short());
             let dpop = config.nonces.iter().fold(dpop, |dpop, keys| dpop.nonces(keys.clone()));
             dpop.build(Backend::AwsLcRs, &config.issuer).ok()
         };

@@ -215,10 +215,15 @@ impl TestProof {
     }
 }
 
-/// Returns the required members of a public key's JWK (RFC 7638 §3.2).
+/// Returns the required members of a public key's JWK (RFC 7638 §3.2, RFC 9964).
 fn bare_jwk(key: &TestKey) -> Map<String, Value> {
-    let required = ["crv", "e", "kty", "n", "x", "y"];
-    key.jwk().into_iter().filter(|(name, _)| required.contains(&&**name)).collect()
+    let jwk = key.jwk();
+    // `alg` is the parameter set of an AKP key, and no part of another key's identity.
+    let required: &[&str] = match jwk.get("kty").and_then(Value::as_str) {
+        Some("AKP") => &["alg", "kty", "pub"],
+        _ => &["crv", "e", "kty", "n", "x", "y"],
+    };
+    jwk.into_iter().filter(|(name, _)| required.contains(&&**name)).collect()
 }
 
 /// Returns the thumbprint of a key (RFC 7638 §3): its members in the order of their names.
