@@ -21,8 +21,6 @@ use crate::progress::Progress;
 use crate::refusal::{Refusal, RejectionKind};
 use crate::scope::ScopeSet;
 use crate::syntax::is_b64token;
-#[cfg(feature = "dpop")]
-use crate::telemetry::count;
 use crate::token::{AccessToken, Claims};
 use crate::validator::{Presented, Validator};
 
@@ -89,18 +87,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
                 &field,
             ),
             Credentials::Token(token) => {
-                #[cfg(feature = "dpop")]
-                if has_proof {
-                    count!("tower_bearer_dpop_proofs_total", "result" => "ignored");
-                }
-                Some(match self.validator.recognize(token) {
+                let authenticated = match self.validator.recognize(token) {
                     Some(token) => Progress::Ready(Ok(token)),
                     #[cfg(feature = "mtls")]
                     None if self.validator.mtls().is_some() => {
                         self.authenticate(&self.presented(request, &field), rules)
                     }
                     None => self.authenticate(&Presented::bearer(token), rules),
-                })
+                };
+                #[cfg(feature = "dpop")]
+                let authenticated =
+                    if has_proof { proof::ignored(authenticated) } else { authenticated };
+                Some(authenticated)
             }
         };
         let token = match authenticated {

@@ -4,7 +4,9 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::middleware::bearer::{Credentials, parse_scheme};
+use crate::progress::Progress;
 use crate::refusal::{Detail, Rejection, RejectionKind};
+use crate::telemetry::count;
 
 pub(crate) const DPOP: HeaderName = HeaderName::from_static("dpop");
 const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -77,6 +79,14 @@ pub(crate) fn hide(headers: &mut HeaderMap) -> bool {
         fields.for_each(|(_, field)| field.set_sensitive(true));
     }
     has_any
+}
+
+/// Counts a proof that came with a bearer token, if that is accepted without one.
+pub(crate) fn ignored<T: 'static>(authenticated: Progress<T>) -> Progress<T> {
+    authenticated.map(|token| {
+        count!("tower_bearer_dpop_proofs_total", "result" => "ignored");
+        token
+    })
 }
 
 /// Adds the nonce to an answer, whatever renderer returned it.

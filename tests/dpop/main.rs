@@ -6,6 +6,8 @@ mod answers;
 #[cfg(feature = "introspection")]
 mod introspected;
 mod issuer;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod mutations;
 mod nonces;
 mod presentation;

@@ -30,6 +30,13 @@
 //! key, unless it is longer than 640 bytes. The same header, byte for byte, needn't be read nor its key be parsed
 //! again. Everything else that a proof says is checked each time.
 //!
+//! # WebSockets
+//!
+//! The upgrade of HTTP/1.1 is a `GET`, whose proof has `GET` as its `htm` and a URL with `https` or `wss` as its
+//! `htu`. An extended CONNECT, by which a WebSocket is opened over HTTP/2 (RFC 8441), can't carry a proof that
+//! is accepted: a bound token is refused there with 401, whatever the proof says. Such clients open their WebSockets
+//! over HTTP/1.1, which a server asks for by not enabling the extended CONNECT.
+//!
 //! # Behind a proxy
 //!
 //! `htu` is the URL that the client sees, which can't be taken from the request itself: configure
@@ -59,11 +66,13 @@
 //!
 //! | metric | what |
 //! |---|---|
-//! | `tower_bearer_dpop_proofs_total{result}` | proofs that were `accepted` or `refused`, that could not be decided about (`unavailable`), or that came with a bearer token that isn't bound (`ignored`) |
+//! | `tower_bearer_dpop_proofs_total{result}` | proofs that were `accepted` or `refused`, that could not be decided about (`unavailable`), or that came with a bearer token that is accepted without one (`ignored`) |
 //! | `tower_bearer_dpop_replay_entries` | proofs that are remembered in memory, as it was when the first one of a second came; a few may be missing after a long silence |
 //! | `tower_bearer_dpop_replay_failures_total{error}` | calls to the replay store that failed: `failed` or `timeout` |
 //!
-//! Why requests were refused, replays among them, is counted with all other requests: see
+//! A request that is refused before its proof is read counts in none of them: two proofs or none, a token that
+//! isn't valid, a certificate that is another one, a token that is sent with the wrong scheme. Why requests were
+//! refused, those and replays among them, is counted with all other requests: see
 //! [`middleware`](crate::middleware#metrics-and-events). With the feature `tracing`, the events
 //! `dpop_replay_failed`, `dpop_redis_connected`, `dpop_redis_lost`, `dpop_nonce_key` and
 //! `dpop_nonce_key_failed`.
