@@ -86,6 +86,11 @@ mod readme {}
 pub mod __private {
     pub use crate::jose::bare::{count_keys, verify_hmac_jws, verify_jws, verify_raw};
 }
+
+// Some unit tests share files with those of `tests`, which name the crate.
+#[cfg(test)]
+extern crate self as tower_bearer;
+
 pub mod answer;
 mod binding;
 mod cause;

@@ -71,6 +71,8 @@ pub use self::ignored::IgnoredReason;
 pub(crate) use self::jwk::{
     IgnoredKey, KeySetError, ParsedKeySet, Purpose, parse_jwk_set, parse_keys,
 };
+#[cfg(all(test, feature = "dpop", feature = "test-util"))]
+pub(crate) use self::key::VERIFIED;
 pub(crate) use self::key::{Identity, VerificationKey};
 #[cfg(any(feature = "client", feature = "introspection"))]
 pub(crate) use self::key_type::KeyType;

@@ -238,6 +238,10 @@ impl fmt::Debug for Checker {
     }
 }
 
+#[cfg(all(test, feature = "test-util"))]
+#[path = "../../../tests/dpop/rows.rs"]
+mod rows;
+
 #[cfg(all(test, any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 mod tests {
     use http::{HeaderMap, Method, Uri};
@@ -369,5 +373,61 @@ mod tests {
         ] {
             assert!(check(&proof, to(url), None, at).is_err(), "{url} {at}");
         }
+    }
+
+    // Counted where signatures are checked, whether the header of the client's proofs is known or not.
+    #[cfg(feature = "test-util")]
+    #[test]
+    fn d52_d84_a_proof_costs_one_signature_check_if_all_else_is_good_and_else_none() {
+        use super::rows::{PATH, Row};
+        use crate::jose::VERIFIED;
+        use crate::testing::{TestKey, TestProof};
+
+        let (client, other) =
+            (TestKey::generate(Algorithm::ES256), TestKey::generate(Algorithm::ES256));
+        let token = "a.b.c";
+        let good = || {
+            let proof = TestProof::by(&client).now(UnixTime::from_secs(AT)).token(token);
+            proof.method("GET").uri("https://api.example/a/b")
+        };
+        let names = [Algorithm::ES256, Algorithm::EdDSA];
+        let usual = || Dpop::accept().public_origins(["https://api.example"]).algorithms(names);
+        let checker = built(usual());
+        let url = format!("https://api.example{PATH}");
+        let alone = check_by(&checker, &good().sign(), (Method::GET, &url), None, AT);
+        let of_client = alone.ok().unwrap().jkt;
+        let with_nonces = built(usual().nonces(NonceKeys::random().unwrap()));
+        let checks = |checker: &Checker, proof: &str, proving: &Proving| {
+            let before = VERIFIED.get();
+            let bound = Some(Bound { jkt: &of_client, proving });
+            let verdict = check_by(checker, proof, (Method::GET, &url), bound, AT);
+            let code = verdict.err().map_or("accepted", |it| it.kind().code());
+            (code, VERIFIED.get() - before)
+        };
+        let mut seen = [0, 0];
+        // The other rows are about the fields, and refused before.
+        let rows = Row::all()
+            .into_iter()
+            .filter(|row| row.proofs.is_none() && row.scheme.is_none() && row.token.is_none());
+        for row in rows {
+            for known in [false, true] {
+                let proving = Proving::by(token.as_bytes());
+                if known {
+                    let first = checks(&checker, &good().sign(), &proving);
+                    assert_eq!(first, ("accepted", 1));
+                }
+                let proof = row.proof(&client, &other, token, AT);
+                let expected =
+                    u64::from(matches!(&*row.expect, "accepted" | "dpop_proof_bad_signature"));
+                let what = format!("{} {}, known: {known}", row.id, row.name);
+                let cost = checks(&checker, &proof, &proving);
+                assert_eq!(cost, (&*row.expect, expected), "{what}");
+                seen[usize::from(expected == 1)] += 1;
+            }
+        }
+        assert!(seen[0] > 150 && seen[1] > 50, "{seen:?}");
+        let proving = Proving::by(token.as_bytes());
+        let cost = checks(&with_nonces, &good().sign(), &proving);
+        assert_eq!(cost, ("dpop_nonce_required", 1));
     }
 }
