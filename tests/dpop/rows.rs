@@ -1,6 +1,8 @@
 //! Each row of `fixtures/dpop/proofs.json`: one change to a good request, and what it comes to. The library's own
 //! tests use it as well.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tower_bearer::UnixTime;
@@ -38,6 +40,9 @@ pub(crate) struct Row {
     /// Whose key is shown and signs.
     #[serde(default)]
     by: Option<String>,
+    /// The key that is shown, and that the token is bound to, while the client's signs.
+    #[serde(default)]
+    pub(crate) key: Option<Map<String, Value>>,
     /// Whose key is shown, while the client's signs.
     #[serde(default)]
     jwk_of: Option<String>,
@@ -52,6 +57,12 @@ impl Row {
     pub(crate) fn all() -> Vec<Self> {
         let rows = include_str!("../../fixtures/dpop/proofs.json");
         serde_json::from_str(rows).unwrap()
+    }
+
+    /// Returns what the token is bound to, if that isn't the client's key: the key's thumbprint (RFC 7638).
+    pub(crate) fn jkt(&self) -> Option<String> {
+        let members: BTreeMap<_, _> = self.key.as_ref()?.iter().collect();
+        Some(hash(&serde_json::to_string(&members).unwrap()))
     }
 
     /// Returns the row's proof for a token that is bound to the client's key, made at this time.
@@ -72,6 +83,9 @@ impl Row {
         for (name, value) in &self.header {
             proof = proof.header(name, value.clone());
         }
+        if let Some(key) = &self.key {
+            proof = proof.header("jwk", key.clone());
+        }
         for name in &self.without_header {
             proof = proof.without_header(name);
         }
@@ -79,7 +93,7 @@ impl Row {
             proof = proof.jwk_member(name, value.clone());
         }
         for (name, value) in &self.claims {
-            proof = proof.claim(name, filled(value, &ath(token), now));
+            proof = proof.claim(name, filled(value, &hash(token), now));
         }
         for name in &self.without_claims {
             proof = proof.without_claim(name);
@@ -87,7 +101,7 @@ impl Row {
         if let Some(suffix) = &self.raw_claims_suffix {
             let claims = format!(
                 r#"{{"jti":"j","htm":"GET","htu":"{ORIGIN}{PATH}","iat":{now},"ath":"{}"{suffix}}}"#,
-                ath(token)
+                hash(token)
             );
             proof = proof.raw_payload(&claims);
         }
@@ -121,8 +135,9 @@ fn filled(value: &Value, ath: &str, now: i64) -> Value {
     }
 }
 
-fn ath(token: &str) -> String {
+/// SHA-256, as `ath` and thumbprints have it.
+fn hash(text: &str) -> String {
     use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     BASE64_URL_SAFE_NO_PAD.encode(digest)
 }

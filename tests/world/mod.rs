@@ -128,6 +128,14 @@ impl<B> Service<Request<B>> for Inner {
     }
 }
 
+/// Returns `true` if a file has a test function of this name.
+pub(crate) fn has_test(source: &str, name: &str) -> bool {
+    let Some((before, _)) = source.split_once(&format!("fn {name}(")) else { return false };
+    // Between the attributes and the function there are only others, and a comment at most.
+    let attributes = before.rsplit("\n}").next().unwrap();
+    attributes.contains("#[test]") || attributes.contains("#[tokio::test")
+}
+
 /// `GET path`, with these fields.
 pub(crate) fn get(path: &str, fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
     request("GET", path, fields)
