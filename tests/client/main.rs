@@ -19,6 +19,7 @@ mod dpop;
 mod errors;
 mod lifetime;
 mod on_behalf;
+mod platforms;
 #[cfg(feature = "axum")]
 mod protected;
 mod readiness;

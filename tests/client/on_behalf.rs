@@ -821,48 +821,6 @@ async fn tx10_entras_on_behalf_of() {
     assert_eq!(sent.len(), 6);
 }
 
-// WI7: what Google's Security Token Service is asked, and answers.
-#[tokio::test(start_paused = true)]
-async fn wi7_googles_exchange_has_no_client() {
-    let transport = always(|| {
-        answer(json!({
-            "access_token": "ya29.d.b0Aaekm1K",
-            "issued_token_type": ACCESS_TOKEN,
-            "token_type": "Bearer",
-            "expires_in": 3599,
-        }))
-    });
-    let provider =
-        "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/k";
-    let token = WorkloadToken::from_fn(|| async { Ok(Secret::new(jwt("billing"))) });
-    let exchange = TokenExchange::new()
-        .subject_token_type(TokenType::Jwt)
-        .requested_token_type(TokenType::AccessToken);
-    let grant = Grant::endpoint("https://sts.googleapis.com/v1/token", ClientAuth::none(""))
-        .audience(provider)
-        .scope("https://www.googleapis.com/auth/cloud-platform")
-        .token_exchange(token, exchange)
-        .build()
-        .unwrap();
-    let client = TokenClient::builder().transport(transport.clone()).clock(running_clock());
-    let got = client.build().unwrap().token(&grant).await.unwrap();
-    assert_eq!(got.expose_secret(), "ya29.d.b0Aaekm1K");
-    let request = &transport.requests()[0];
-    assert!(!request.headers().contains_key("authorization"));
-    let sent = sent(request);
-    for (name, expected) in [
-        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-        ("subject_token", &*jwt("billing")),
-        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
-        ("requested_token_type", ACCESS_TOKEN),
-        ("audience", provider),
-        ("scope", "https://www.googleapis.com/auth/cloud-platform"),
-    ] {
-        assert_eq!(value(&sent, name), Some(expected), "{name}");
-    }
-    assert_eq!(sent.len(), 6);
-}
-
 #[test]
 fn a_client_that_does_not_authenticate_has_no_credentials_of_its_own() {
     let grant = |auth| Grant::endpoint("https://as.test/token", auth).build();
