@@ -36,6 +36,9 @@ const LATE: Duration = Duration::from_secs(60);
 /// signature, the audience and the rest are for the authorization server to check. A token that has less than a
 /// minute left causes the event `client_workload_token_late`: the platform may have stopped replacing it.
 ///
+/// Its `exp` brings no fetch forward: an access token is used until its own end, whatever becomes of the token it
+/// was granted for, and the next fetch finds the one that the platform has put in place by then.
+///
 /// ```
 /// use tower_bearer::Secret;
 /// use tower_bearer::client::{AssertionType, ClientAuth, SecretError, SecretErrorKind, WorkloadToken};
