@@ -1,5 +1,6 @@
 //! The client's secret in Vault: against a server that answers as Vault's API documentation says, word by
-//! word, with its refusals, and one that is sealed, slow, huge or cut off.
+//! word, with its refusals, and one that is sealed, slow, huge or cut off. Neither Debian nor npm or PyPI has the real
+//! server, so its documented API is scripted.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
