@@ -133,7 +133,7 @@ fn introspection() -> Result<Option<Introspection>, Box<dyn Error>> {
         Some("optional") => asking = asking.dangerous_accept_missing_aud(),
         Some(other) => return Err(format!("INTROSPECTION_AUD: {other} isn't \"optional\"").into()),
     }
-    if variable::<String>("INTROSPECTION_SIGNED")?.as_deref() == Some("1") {
+    if switch("INTROSPECTION_SIGNED")? {
         asking = asking.signed();
     }
     Ok(Some(asking))
@@ -170,7 +170,7 @@ fn keys(issuer: &str, url: &str) -> Result<JwksBuilder, Box<dyn Error>> {
 /// Reads from the environment whether tokens may or must be bound to a key of the client's.
 fn dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
     let dpop = match variable::<String>("DPOP")?.as_deref() {
-        None => return Ok(None),
+        None => return without_dpop(),
         Some("accept") => Dpop::accept(),
         Some("require") => Dpop::require(),
         Some(other) => return Err(format!("DPOP is {other:?}: use accept or require").into()),
@@ -178,21 +178,28 @@ fn dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
     let origins = variable::<String>("PUBLIC_ORIGIN")?.unwrap_or_default();
     let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     let mut dpop = dpop.public_origins(origins);
-    if variable::<String>("DPOP_NONCES")?.as_deref() == Some("1") {
+    let key = variable::<String>("DPOP_NONCE_KEY")?;
+    if switch("DPOP_NONCES")? {
         // With a key of its own, a server accepts the nonces of no other one.
-        dpop = dpop.nonces(match variable::<String>("DPOP_NONCE_KEY")? {
+        dpop = dpop.nonces(match key {
             Some(key) => {
                 let key = BASE64_URL_SAFE_NO_PAD.decode(key.trim_end_matches('='));
                 NonceKeys::new(Secret::new(key.map_err(|_| "DPOP_NONCE_KEY isn't base64url")?))?
             }
             None => NonceKeys::random()?,
         });
+    } else if key.is_some() {
+        return Err("DPOP_NONCE_KEY has no effect without DPOP_NONCES=1".into());
     }
+    let sentinel = variable::<String>("DPOP_REPLAY_SENTINEL")?;
     match variable::<String>("DPOP_REPLAY")?.as_deref() {
+        None | Some("memory") if sentinel.is_some() => {
+            Err("DPOP_REPLAY_SENTINEL needs the addresses of the Sentinels in DPOP_REPLAY".into())
+        }
         None | Some("memory") => Ok(Some(dpop)),
         Some(urls) => {
             let urls: Vec<_> = urls.split(',').map(str::trim).collect();
-            let redis = match (variable::<String>("DPOP_REPLAY_SENTINEL")?, &*urls) {
+            let redis = match (sentinel, &*urls) {
                 (Some(primary), _) => Redis::sentinel(primary, urls),
                 (None, [url]) => Redis::server(url),
                 (None, _) => Redis::cluster(urls),
@@ -200,6 +207,17 @@ fn dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
             Ok(Some(dpop.replay_store(RedisReplay::new(redis)?)))
         }
     }
+}
+
+/// Without `DPOP`, no proof is looked at: what is set about proofs is a mistake. `PUBLIC_ORIGIN`, which says where
+/// the service is, isn't.
+fn without_dpop() -> Result<Option<Dpop>, Box<dyn Error>> {
+    for name in ["DPOP_NONCES", "DPOP_NONCE_KEY", "DPOP_REPLAY", "DPOP_REPLAY_SENTINEL"] {
+        if variable::<String>(name)?.is_some() {
+            return Err(format!("{name} has no effect without DPOP=accept or DPOP=require").into());
+        }
+    }
+    Ok(None)
 }
 
 /// Reads from the environment which header of which proxies has the client's certificate.
@@ -311,6 +329,15 @@ fn variable<T: FromStr<Err: Display>>(name: &str) -> Result<Option<T>, String> {
         Ok(value) => value.parse().map(Some).map_err(|error| format!("{name}: {error}")),
         Err(VarError::NotPresent) => Ok(None),
         Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// Returns whether a variable is set that can only be set to `1`.
+fn switch(name: &str) -> Result<bool, String> {
+    match variable::<String>(name)?.as_deref() {
+        None => Ok(false),
+        Some("1") => Ok(true),
+        Some(other) => Err(format!("{name} is {other:?}: use 1, or leave it out")),
     }
 }
 

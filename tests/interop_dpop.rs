@@ -201,6 +201,9 @@ async fn d39_d61_d64_the_variables_mean_what_the_table_says() {
 
 #[test]
 fn d39_d68_the_example_names_the_variable_that_is_wrong() {
+    const ON: (&str, &str) = ("DPOP", "accept");
+    const ORIGIN: (&str, &str) = ("PUBLIC_ORIGIN", "https://api.example");
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     for (variables, word) in [
         (&[("DPOP", "maybe")][..], "DPOP"),
         (&[("DPOP", "accept")], "public_origins"),
@@ -221,6 +224,21 @@ fn d39_d68_the_example_names_the_variable_that_is_wrong() {
                 ("DPOP_REPLAY", "redis"),
             ],
             "redis",
+        ),
+        (&[ON, ORIGIN, ("DPOP_NONCES", "true")], r#"DPOP_NONCES is \"true\": use 1"#),
+        (&[ON, ORIGIN, ("DPOP_NONCES", "0")], r#"DPOP_NONCES is \"0\": use 1"#),
+        (&[ON, ORIGIN, ("DPOP_NONCE_KEY", KEY)], "without DPOP_NONCES=1"),
+        (&[ON, ORIGIN, ("DPOP_REPLAY_SENTINEL", "mymaster")], "Sentinels in DPOP_REPLAY"),
+        (&[ORIGIN, ("DPOP_NONCES", "1")], "DPOP_NONCES has no effect without DPOP"),
+        (&[("DPOP", ""), ("DPOP_NONCE_KEY", KEY)], "DPOP_NONCE_KEY has no effect without DPOP"),
+        (&[("DPOP_REPLAY", "memory")], "DPOP_REPLAY has no effect without DPOP"),
+        (
+            &[
+                ("INTROSPECTION_CLIENT_ID", "svc"),
+                ("INTROSPECTION_CLIENT_SECRET", "s"),
+                ("INTROSPECTION_SIGNED", "yes"),
+            ],
+            r#"INTROSPECTION_SIGNED is \"yes\": use 1"#,
         ),
     ] {
         let mut command = Command::new(example("resource_server"));
