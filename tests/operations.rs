@@ -37,6 +37,33 @@ fn sources(folder: &Path, all: &mut Vec<PathBuf>) {
     }
 }
 
+/// Code, sentence and remedy of each reason why an introspection fails, but for the one with a status.
+fn introspection() -> Vec<[String; 3]> {
+    // `Timeout = "timeout", "…", "…";`, of which a string may go on with the next line.
+    let kinds = file("src/introspection/error_kind.rs");
+    let kinds = kinds.split("kinds! {\n").nth(1).unwrap().split("\n}\n").next().unwrap();
+    let kinds: Vec<&str> = kinds.lines().filter(|it| !it.trim().starts_with("///")).collect();
+    let joined: Vec<_> = kinds.iter().map(|it| it.trim_start().trim_end_matches('\\')).collect();
+    let joined = joined.concat();
+    let texts: Vec<String> = joined.split('"').skip(1).step_by(2).map(str::to_owned).collect();
+    let kinds: Vec<_> = texts.chunks_exact(3).map(|it| it.to_vec().try_into().unwrap()).collect();
+    assert!(kinds.len() > 25 && kinds.len() * 3 == texts.len(), "{texts:?}");
+    kinds
+}
+
+#[test]
+fn each_reason_why_an_introspection_fails_is_described() {
+    let page = file("docs/operations.md");
+    let part = page.split("## Failed introspections").nth(1).unwrap();
+    let part = part.split("\n## ").next().unwrap();
+    for [code, cause, remedy] in introspection() {
+        assert_eq!(row(part, &code), [format!("`{code}`"), cause, remedy]);
+    }
+    let status = row(part, "http_error");
+    let kinds = file("src/introspection/error_kind.rs");
+    assert!(status[1..].iter().all(|text| kinds.contains(&format!("\"{text}\""))), "{status:?}");
+}
+
 #[test]
 fn each_code_has_a_cause_and_a_remedy() {
     let page = file("docs/operations.md");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::introspection::error::IntrospectionError;
+use crate::introspection::error_kind::IntrospectionErrorKind;
 use crate::json;
 
 /// The verdict about a token.
@@ -23,23 +23,23 @@ pub(crate) enum Answer {
 ///
 /// If it isn't one JSON object with each name once, or `active` isn't a boolean: such a response is no
 /// verdict.
-pub(crate) fn read(body: &[u8], issuer: &str) -> Result<Answer, IntrospectionError> {
+pub(crate) fn read(body: &[u8], issuer: &str) -> Result<Answer, IntrospectionErrorKind> {
     let mut members: BTreeMap<String, Box<RawValue>> =
-        json::parse(body).map_err(|_| IntrospectionError::NotJson)?;
+        json::parse(body).map_err(|_| IntrospectionErrorKind::NotJson)?;
     match members.get("active").map(|active| active.get()) {
         Some("true") => {}
         Some("false") => return Ok(Answer::Inactive),
-        _ => return Err(IntrospectionError::NoVerdict),
+        _ => return Err(IntrospectionErrorKind::NoVerdict),
     }
     members.retain(|name, value| {
         let is_empty = name == "aud" && is_empty_array(value.get());
         value.get() != "null" && !is_empty
     });
     if !members.contains_key("iss") {
-        let issuer = to_raw_value(issuer).map_err(|_| IntrospectionError::NotJson)?;
+        let issuer = to_raw_value(issuer).map_err(|_| IntrospectionErrorKind::NotJson)?;
         members.insert("iss".into(), issuer);
     }
-    serde_json::to_vec(&members).map(Answer::Active).map_err(|_| IntrospectionError::NotJson)
+    serde_json::to_vec(&members).map(Answer::Active).map_err(|_| IntrospectionErrorKind::NotJson)
 }
 
 /// Returns `true` for `[]`, which some servers send for a token without audience.
@@ -67,19 +67,19 @@ mod tests {
     fn i15_active_must_be_a_boolean() {
         for (active, expected) in [
             ("false", Ok(Answer::Inactive)),
-            ("\"true\"", Err(IntrospectionError::NoVerdict)),
-            ("\"false\"", Err(IntrospectionError::NoVerdict)),
-            ("1", Err(IntrospectionError::NoVerdict)),
-            ("0", Err(IntrospectionError::NoVerdict)),
-            ("null", Err(IntrospectionError::NoVerdict)),
-            ("[true]", Err(IntrospectionError::NoVerdict)),
-            ("{\"active\":true}", Err(IntrospectionError::NoVerdict)),
-            ("True", Err(IntrospectionError::NotJson)),
+            ("\"true\"", Err(IntrospectionErrorKind::NoVerdict)),
+            ("\"false\"", Err(IntrospectionErrorKind::NoVerdict)),
+            ("1", Err(IntrospectionErrorKind::NoVerdict)),
+            ("0", Err(IntrospectionErrorKind::NoVerdict)),
+            ("null", Err(IntrospectionErrorKind::NoVerdict)),
+            ("[true]", Err(IntrospectionErrorKind::NoVerdict)),
+            ("{\"active\":true}", Err(IntrospectionErrorKind::NoVerdict)),
+            ("True", Err(IntrospectionErrorKind::NotJson)),
         ] {
             let body = format!("{{\"sub\":\"a\",\"active\":{active},\"scope\":\"a\"}}");
             assert_eq!(read(body.as_bytes(), ISSUER), expected, "{body}");
         }
-        assert_eq!(read(b"{}", ISSUER), Err(IntrospectionError::NoVerdict));
+        assert_eq!(read(b"{}", ISSUER), Err(IntrospectionErrorKind::NoVerdict));
         assert_eq!(claims(r#"{"active": true }"#)["active"], true);
     }
 
@@ -99,7 +99,11 @@ mod tests {
             "{active:true}",
             "{\"active\":tru",
         ] {
-            assert_eq!(read(body.as_bytes(), ISSUER), Err(IntrospectionError::NotJson), "{body}");
+            assert_eq!(
+                read(body.as_bytes(), ISSUER),
+                Err(IntrospectionErrorKind::NotJson),
+                "{body}"
+            );
         }
     }
 

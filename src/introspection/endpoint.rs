@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 use crate::clock::{UnixTime, monotonic};
 use crate::introspection::error::IntrospectionError;
+#[cfg(feature = "tracing")]
+use crate::introspection::error_kind::IntrospectionErrorKind;
 use crate::issuer::{Fault, FaultKind, Kept, Network, Refused, Search, read};
 use crate::telemetry::{Repeats, event};
 use crate::text::Excerpt;
@@ -19,6 +21,52 @@ const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) enum EndpointFrom {
     Fixed(Uri),
     Discovered(Discovery),
+}
+
+/// Where the endpoint is, or is looked for, in a form that may be logged.
+#[derive(Debug)]
+pub(crate) struct EndpointAt {
+    url: String,
+    named_by: NamedBy,
+}
+
+/// What names the address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum NamedBy {
+    /// The setting of the endpoint's URL.
+    Setting,
+    /// The metadata that was found.
+    Metadata,
+    /// The issuer, at one of whose well-known locations its metadata is looked for first.
+    Issuer,
+}
+
+impl EndpointAt {
+    /// Returns the address, without its query.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Returns what can be done about a failure, with the name of the setting that it is about.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn remedy(&self, kind: IntrospectionErrorKind) -> String {
+        let name = match self.named_by {
+            NamedBy::Setting => "the URL given to Introspection::endpoint",
+            NamedBy::Metadata => "the introspection_endpoint of the metadata",
+            NamedBy::Issuer => "the issuer",
+        };
+        kind.remedy().replace("the address", name)
+    }
+}
+
+impl fmt::Display for EndpointAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.named_by {
+            NamedBy::Setting | NamedBy::Metadata => write!(f, "at {}", self.url),
+            NamedBy::Issuer => write!(f, "by discovery from {} on", self.url),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -55,6 +103,19 @@ impl EndpointFrom {
             Self::Fixed(uri) => Some(uri.clone()),
             Self::Discovered(discovery) => discovery.endpoint.known(),
         }
+    }
+
+    /// Returns where the endpoint is, or is looked for.
+    pub(crate) fn place(&self) -> EndpointAt {
+        let (url, named_by) = match self {
+            Self::Fixed(uri) => (Some(uri.clone()), NamedBy::Setting),
+            Self::Discovered(discovery) => match discovery.endpoint.known() {
+                Some(uri) => (Some(uri), NamedBy::Metadata),
+                None => (discovery.endpoint.first_place().cloned(), NamedBy::Issuer),
+            },
+        };
+        let url = url.map(|uri| printable(&uri.to_string())).unwrap_or_default();
+        EndpointAt { url, named_by }
     }
 
     /// Forces rediscovery on the next request, since the endpoint may have moved.

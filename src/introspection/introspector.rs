@@ -7,11 +7,14 @@ use bytes::Bytes;
 use http::{Response, Uri};
 use tokio::time::{Instant, timeout_at};
 
+use crate::cause::Cause;
 use crate::clock::{Clock, UnixTime, jitter, monotonic};
 use crate::credentials::fingerprinted::FingerprintedSecret;
+use crate::credentials::provider::SecretError;
 use crate::introspection::answer::{Answer, read};
-use crate::introspection::endpoint::EndpointFrom;
+use crate::introspection::endpoint::{EndpointAt, EndpointFrom};
 use crate::introspection::error::{IntrospectionError, Trouble};
+use crate::introspection::error_kind::IntrospectionErrorKind;
 use crate::introspection::reply::check;
 use crate::introspection::report::Report;
 use crate::introspection::request::Form;
@@ -19,6 +22,7 @@ use crate::introspection::signed::Signed;
 use crate::introspection::status::IntrospectionStatus;
 use crate::issuer::{Circuit, Network, Pass};
 use crate::jwks::Health;
+use crate::refusal::Rejection;
 use crate::slots::Slots;
 use crate::transport::{Limits, printable};
 use crate::turns::longest;
@@ -42,7 +46,18 @@ pub(crate) struct Introspector {
 pub(crate) struct Record {
     circuit: Circuit,
     last_error: Option<IntrospectionError>,
+    /// The last failure that was the server's.
+    last_fault: Option<IntrospectionError>,
     last_success: Option<UnixTime>,
+}
+
+impl Record {
+    /// The circuit is open for so long, because of the last failure.
+    fn open_for(&self, wait: Duration) -> Trouble {
+        let cause = self.last_fault.clone().map(|error| Arc::new(error) as Cause);
+        let error = IntrospectionError::because(IntrospectionErrorKind::CircuitOpen, cause);
+        Trouble { error, retry_after: Some(wait) }
+    }
 }
 
 /// How many secrets one introspection tries: the one that is known, and a newer one.
@@ -53,7 +68,7 @@ impl Introspector {
     pub(crate) async fn ask(&self, token: &[u8]) -> Result<Answer, Trouble> {
         let began = monotonic();
         let asked = self.ask_in_turn(token, began).await;
-        self.report.asked(asked.as_ref());
+        self.report.asked(asked.as_ref(), &self.place);
         asked
     }
 
@@ -61,27 +76,27 @@ impl Introspector {
         let deadline = began.checked_add(self.network.limits.timeout).unwrap_or(began);
         let pass = self.enter(began)?;
         let Ok(Some(slot)) = timeout_at(deadline, self.slots.enter()).await else {
-            return Err(IntrospectionError::Overloaded.into());
+            return Err(IntrospectionErrorKind::Overloaded.into());
         };
         // The circuit may have opened while this request was queued.
-        if pass == Pass::Closed && self.record().circuit.is_open() {
-            let retry_after = Some(Duration::from_secs(1));
-            return Err(Trouble { error: IntrospectionError::CircuitOpen, retry_after });
+        if pass == Pass::Closed {
+            let record = self.record();
+            if record.circuit.is_open() {
+                return Err(record.open_for(Duration::from_secs(1)));
+            }
         }
         let sent = monotonic();
         let asked = timeout_at(deadline, self.ask_now(token, deadline)).await;
         drop(slot);
         self.report.took(monotonic().saturating_duration_since(sent));
-        let asked = asked.unwrap_or(Err(IntrospectionError::Timeout.into()));
+        let asked = asked.unwrap_or_else(|_| Err(IntrospectionErrorKind::Timeout.into()));
         self.note(asked.as_ref().err());
         asked
     }
 
     fn enter(&self, now: Instant) -> Result<Pass, Trouble> {
-        self.record().circuit.enter(now, jitter()).map_err(|wait| Trouble {
-            error: IntrospectionError::CircuitOpen,
-            retry_after: Some(wait),
-        })
+        let mut record = self.record();
+        record.circuit.enter(now, jitter()).map_err(|wait| record.open_for(wait))
     }
 
     /// Asks, with another secret if this one is refused, and once more if a pooled connection turns out
@@ -92,10 +107,8 @@ impl Introspector {
         let mut known = match source {
             None => None,
             Some(source) => {
-                let known = source.current(patience).await.inspect_err(|error| {
-                    self.report.unusable_credentials(error);
-                });
-                Some(known.map_err(|_| IntrospectionError::Credentials)?)
+                let known = source.current(patience).await;
+                Some(known.map_err(|error| self.unusable_credentials(error))?)
             }
         };
         let mut refused = Vec::new();
@@ -109,7 +122,7 @@ impl Introspector {
                     }
                 }
                 (Err(trouble), Some(source))
-                    if trouble.error == IntrospectionError::CredentialsRefused =>
+                    if trouble.kind() == IntrospectionErrorKind::CredentialsRefused =>
                 {
                     refused.extend(known.take());
                     if refused.len() < MOST_SECRETS {
@@ -119,7 +132,9 @@ impl Introspector {
                         }
                     }
                 }
-                (Err(trouble), _) if again && trouble.error == IntrospectionError::Exchange => {
+                (Err(trouble), _)
+                    if again && trouble.kind() == IntrospectionErrorKind::Exchange =>
+                {
                     again = false;
                     continue;
                 }
@@ -138,20 +153,16 @@ impl Introspector {
         let endpoint = self.place.find(&self.network, self.clock.now()).await?;
         let (now, patience) = (self.clock.now(), self.network.limits.timeout);
         let request = self.form.write(token, &endpoint, &self.issuer, known, now, patience).await;
-        let request = request.map_err(|error| {
-            self.report.unusable_credentials(&error);
-            IntrospectionError::Credentials
-        })?;
+        let request = request.map_err(|error| self.unusable_credentials(error))?;
         let left = deadline.saturating_duration_since(monotonic());
         let limits =
             Limits { timeout: left.min(self.network.limits.timeout), ..self.network.limits };
         let response = self.network.transport.send(request, limits).await;
-        let response = response.map_err(|error| IntrospectionError::from(error.kind()));
         let answer = match response {
             Ok(response) => self.read(response, limits).await,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(IntrospectionError::from(&error).into()),
         };
-        if answer.as_ref().is_err_and(|trouble| trouble.error.blames_the_address()) {
+        if answer.as_ref().is_err_and(|trouble| trouble.kind().blames_the_address()) {
             self.place.invalidate();
         }
         answer
@@ -161,11 +172,29 @@ impl Introspector {
         let now = self.clock.now();
         check(&response, limits.max_bytes, now)?;
         let (head, body) = response.into_parts();
-        let answer = match &self.signed {
-            Some(signed) => signed.read(&head.headers, &body, &self.issuer, now).await,
-            None => read(&body, &self.issuer),
-        };
-        Ok(answer?)
+        Ok(match &self.signed {
+            Some(signed) => signed.read(&head.headers, &body, &self.issuer, now).await?,
+            None => read(&body, &self.issuer)?,
+        })
+    }
+
+    /// Logs that this service's own secret or key can't be used.
+    fn unusable_credentials(&self, error: SecretError) -> IntrospectionError {
+        self.report.unusable_credentials(&error);
+        IntrospectionError::because(IntrospectionErrorKind::Credentials, Some(Arc::new(error)))
+    }
+
+    /// Logs that a member of an answer has the wrong type.
+    pub(crate) fn malformed(&self, rejection: Rejection) -> IntrospectionError {
+        let kind = IntrospectionErrorKind::MalformedMember;
+        let error = IntrospectionError::because(kind, Some(Arc::new(rejection)));
+        self.report.failed(&error, &self.place);
+        error
+    }
+
+    /// Returns where the endpoint is, or is looked for.
+    pub(crate) fn place(&self) -> EndpointAt {
+        self.place.place()
     }
 
     fn note(&self, trouble: Option<&Trouble>) {
@@ -176,10 +205,12 @@ impl Introspector {
                 record.circuit.succeeded();
                 record.last_success = Some(self.clock.now());
                 record.last_error = None;
+                record.last_fault = None;
             }
             Some(trouble) => {
-                record.last_error = Some(trouble.error);
-                if trouble.error.blames_the_server() {
+                record.last_error = Some(trouble.error.clone());
+                if trouble.kind().blames_the_server() {
+                    record.last_fault = Some(trouble.error.clone());
                     record.circuit.failed(trouble.retry_after, monotonic(), jitter());
                 }
             }
@@ -209,7 +240,7 @@ impl Introspector {
             endpoint: self.place.known().as_ref().map(Uri::to_string).map(|uri| printable(&uri)),
             circuit_open,
             consecutive_failures: record.circuit.failures(),
-            last_error: record.last_error,
+            last_error: record.last_error.clone(),
             last_success: record.last_success,
         }
     }

@@ -69,7 +69,7 @@
 //!
 //! | name | what |
 //! |---|---|
-//! | `tower_bearer_introspection_requests_total{result}` | introspections: `active`, `inactive`, or a code of [`IntrospectionError`] |
+//! | `tower_bearer_introspection_requests_total{result}` | introspections: `active`, `inactive`, or a code of [`IntrospectionErrorKind`] |
 //! | `tower_bearer_introspection_request_duration_seconds` | how long they took |
 //! | `tower_bearer_introspection_credentials_refused_total` | introspections for which this service's own credentials were refused: alert on it |
 //! | `tower_bearer_introspection_circuit_open` | 1 while the circuit is open |
@@ -78,8 +78,10 @@
 //!
 //! With the feature `tracing`, the events `introspection_failed`, `introspection_credentials`,
 //! `introspection_circuit`, `introspection_endpoint` and `introspection_issuer_mismatch`, which name the
-//! issuer. Neither a token nor what the server sent is among it, but for the `issuer` of metadata, cut and
-//! made printable.
+//! issuer. A failure is logged with the endpoint's address without its query, or that of the metadata until the
+//! endpoint is known, its causes, and the setting that would help ([`IntrospectionErrorKind::remedy`]); one that
+//! goes on is logged less often, whatever callers send. Neither a token nor what the server sent is among it, but
+//! for the `issuer` of metadata and the name of a member that can't be read, cut and made printable.
 
 // `build` makes an `introspector` from the `settings`. Each token joins one of the `flights`, which takes a
 // slot, passes the circuit, finds the `endpoint`, sends the `request` and reads the response: `reply`,
@@ -90,6 +92,7 @@ mod auth;
 mod build;
 mod endpoint;
 mod error;
+mod error_kind;
 mod flights;
 mod introspector;
 mod reply;
@@ -104,6 +107,7 @@ pub use self::auth::IntrospectionAuth;
 pub(crate) use self::build::Owner;
 pub use self::error::IntrospectionError;
 pub(crate) use self::error::Trouble;
+pub use self::error_kind::IntrospectionErrorKind;
 pub(crate) use self::flights::{Flights, Landing, Ticket};
 pub(crate) use self::introspector::Introspector;
 pub(crate) use self::report::Found;

@@ -1,14 +1,26 @@
 //! The events and metrics of introspection.
 
+#[cfg(feature = "tracing")]
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::monotonic;
 use crate::introspection::answer::Answer;
+#[cfg(feature = "tracing")]
+use crate::introspection::endpoint::EndpointAt;
+use crate::introspection::endpoint::EndpointFrom;
 use crate::introspection::error::{IntrospectionError, Trouble};
+use crate::introspection::error_kind::IntrospectionErrorKind;
 use crate::telemetry::{
     Repeats, change, count, describe_metrics, event, gauge, issuer_label, observe,
 };
+#[cfg(feature = "tracing")]
+use crate::text::one_line;
+
+/// The most characters of an error and its causes.
+#[cfg(feature = "tracing")]
+const MAX_ERROR: usize = 500;
 
 /// Reports events and metrics of one issuer's endpoint. Labels come from closed lists.
 #[derive(Debug)]
@@ -64,7 +76,7 @@ impl Report {
     }
 
     /// Records the outcome of an introspection, also if no request was sent.
-    pub(crate) fn asked(&self, asked: Result<&Answer, &Trouble>) {
+    pub(crate) fn asked(&self, asked: Result<&Answer, &Trouble>, place: &EndpointFrom) {
         let result = match asked {
             Ok(Answer::Active(_)) => "active",
             Ok(Answer::Inactive) => "inactive",
@@ -75,7 +87,7 @@ impl Report {
             "issuer" => self.label(), "result" => result
         );
         if let Err(trouble) = asked {
-            self.failed(trouble.error);
+            self.failed(&trouble.error, place);
         }
     }
 
@@ -86,8 +98,9 @@ impl Report {
         );
     }
 
-    fn failed(&self, error: IntrospectionError) {
-        let refused = error == IntrospectionError::CredentialsRefused;
+    /// Counts and logs a failure.
+    pub(crate) fn failed(&self, error: &IntrospectionError, place: &EndpointFrom) {
+        let refused = error.kind() == IntrospectionErrorKind::CredentialsRefused;
         if refused {
             count!(
                 "tower_bearer_introspection_credentials_refused_total",
@@ -96,36 +109,37 @@ impl Report {
         }
         let repeats = if refused { &self.credentials } else { &self.failures };
         let Some(_times) = repeats.came(error.code(), monotonic()) else { return };
-        if refused {
+        #[cfg(feature = "tracing")]
+        self.tell(error, &place.place(), _times);
+        #[cfg(not(feature = "tracing"))]
+        let _ = place;
+    }
+
+    #[cfg(feature = "tracing")]
+    fn tell(&self, error: &IntrospectionError, place: &EndpointAt, times: u64) {
+        let causes = one_line(&crate::cause::Report(error).to_string(), MAX_ERROR);
+        // While the circuit is open, what can be done is that about the failure that opened it.
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<IntrospectionError>());
+        let remedy = place.remedy(cause.unwrap_or(error).kind());
+        if error.kind() == IntrospectionErrorKind::CredentialsRefused {
             event!(
                 ERROR,
                 issuer = &*self.issuer,
-                times = _times,
+                url = place.url(),
+                times,
                 "introspection_credentials: the authorization server refuses this service's own \
-                 credentials, and no opaque token can be checked"
+                 credentials, and no opaque token can be checked: {remedy}"
             );
             return;
         }
-        let _hint = match error {
-            IntrospectionError::UnsupportedTokenType => Some(
-                "the server introspects opaque tokens only: check its JWTs by their signatures, and \
-                 leave introspect_jwts out",
-            ),
-            IntrospectionError::NoEndpoint | IntrospectionError::NoMetadata => {
-                Some("set the endpoint's URL with Introspection::endpoint")
-            }
-            IntrospectionError::Encrypted => {
-                Some("register this service without introspection_encrypted_response_alg")
-            }
-            _ => None,
-        };
         event!(
             WARN,
             issuer = &*self.issuer,
-            %error,
-            hint = _hint,
-            times = _times,
-            "introspection_failed: a token couldn't be checked"
+            code = error.code(),
+            error = causes,
+            url = place.url(),
+            times,
+            "introspection_failed: a token couldn't be checked: {remedy}"
         );
     }
 
@@ -138,18 +152,6 @@ impl Report {
             times = _times,
             error = %crate::cause::Report(_error),
             "introspection_credentials: this service's own secret or key can't be used"
-        );
-    }
-
-    /// Logs that a member of an answer has the wrong type.
-    pub(crate) fn malformed(&self, _reason: &dyn std::fmt::Display) {
-        let Some(_times) = self.failures.came("member", monotonic()) else { return };
-        event!(
-            WARN,
-            issuer = &*self.issuer,
-            times = _times,
-            reason = %_reason,
-            "introspection_failed: a member of the answer has the wrong type"
         );
     }
 

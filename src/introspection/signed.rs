@@ -1,5 +1,6 @@
 //! Verifies signed responses (RFC 9701 §5).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::clock::UnixTime;
 use crate::introspection::answer::{Answer, read};
 use crate::introspection::error::IntrospectionError;
+use crate::introspection::error_kind::IntrospectionErrorKind;
 use crate::introspection::request::SIGNED;
 use crate::jose::{Algorithm, Compact, Header, JoseError, decode_segment};
 use crate::json;
@@ -61,7 +63,7 @@ impl Signed {
     ) -> Result<Answer, IntrospectionError> {
         let media_type = text(headers, &CONTENT_TYPE).and_then(|value| value.split(';').next());
         if !media_type.unwrap_or_default().trim().eq_ignore_ascii_case(SIGNED) {
-            return Err(IntrospectionError::NotSigned);
+            return Err(IntrospectionErrorKind::NotSigned.into());
         }
         let compact = Compact::split(body.trim_ascii()).map_err(fault)?;
         let header = decode_segment(compact.header).map_err(fault)?;
@@ -70,20 +72,20 @@ impl Signed {
             .media_type()
             .is_some_and(|typ| typ.eq_ignore_ascii_case("token-introspection+jwt"))
         {
-            return Err(IntrospectionError::WrongType);
+            return Err(IntrospectionErrorKind::WrongType.into());
         }
         let algorithm = Algorithm::from_name(&header.alg)
             .filter(|algorithm| self.algorithms.contains(algorithm))
-            .ok_or(IntrospectionError::Algorithm)?;
+            .ok_or(IntrospectionErrorKind::Algorithm)?;
         if !self.is_genuine(&compact, algorithm, header.kid.as_deref(), now).await? {
-            return Err(IntrospectionError::Signature);
+            return Err(IntrospectionErrorKind::Signature.into());
         }
         let payload = decode_segment(compact.payload).map_err(fault)?;
         let members: Members<'_> =
-            json::parse(&payload).map_err(|_| IntrospectionError::NotJson)?;
+            json::parse(&payload).map_err(|_| IntrospectionErrorKind::NotJson)?;
         self.check(&members, issuer, now)?;
-        let said = members.token_introspection.ok_or(IntrospectionError::NoVerdict)?;
-        read(said.get().as_bytes(), issuer)
+        let said = members.token_introspection.ok_or(IntrospectionErrorKind::NoVerdict)?;
+        Ok(read(said.get().as_bytes(), issuer)?)
     }
 
     fn check(
@@ -91,9 +93,9 @@ impl Signed {
         members: &Members<'_>,
         issuer: &str,
         now: UnixTime,
-    ) -> Result<(), IntrospectionError> {
+    ) -> Result<(), IntrospectionErrorKind> {
         if members.iss.as_deref() != Some(issuer) {
-            return Err(IntrospectionError::WrongIssuer);
+            return Err(IntrospectionErrorKind::WrongIssuer);
         }
         let is_ours = match &members.aud {
             Some(OneOrMany::One(one)) => **one == *self.audience,
@@ -101,11 +103,11 @@ impl Signed {
             None => false,
         };
         if !is_ours {
-            return Err(IntrospectionError::WrongAudience);
+            return Err(IntrospectionErrorKind::WrongAudience);
         }
         let made = members.iat.and_then(UnixTime::from_secs_f64);
         let is_fresh = |made: UnixTime| made.plus(MAX_AGE) >= now && made <= now.plus(self.leeway);
-        if made.is_some_and(is_fresh) { Ok(()) } else { Err(IntrospectionError::NotFresh) }
+        if made.is_some_and(is_fresh) { Ok(()) } else { Err(IntrospectionErrorKind::NotFresh) }
     }
 
     /// Checks the signature with the issuer's keys, which may have to be fetched.
@@ -137,15 +139,17 @@ impl Signed {
             self.jwks.wait_cold()
         };
         let keys = keys.settled().await;
-        let keys = keys.map_err(|_| IntrospectionError::Keys)?;
+        let keys = keys.map_err(|refusal| {
+            IntrospectionError::because(IntrospectionErrorKind::Keys, Some(Arc::new(refusal)))
+        })?;
         Ok(check(&keys).unwrap_or(false))
     }
 }
 
-fn fault(error: JoseError) -> IntrospectionError {
+fn fault(error: JoseError) -> IntrospectionErrorKind {
     match error {
-        JoseError::Encrypted | JoseError::Nested => IntrospectionError::Encrypted,
-        JoseError::Malformed | JoseError::MalformedHeader(_) => IntrospectionError::NotSigned,
-        JoseError::Critical(_) => IntrospectionError::WrongType,
+        JoseError::Encrypted | JoseError::Nested => IntrospectionErrorKind::Encrypted,
+        JoseError::Malformed | JoseError::MalformedHeader(_) => IntrospectionErrorKind::NotSigned,
+        JoseError::Critical(_) => IntrospectionErrorKind::WrongType,
     }
 }

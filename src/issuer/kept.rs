@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+#[cfg(feature = "introspection")]
+use http::Uri;
 use tokio::time::Instant;
 
 use crate::clock::{UnixTime, monotonic};
@@ -97,6 +99,12 @@ impl<T: Clone, E: Clone> Kept<T, E> {
     #[cfg(feature = "tracing")]
     pub(crate) fn issuer(&self) -> &str {
         self.search.issuer()
+    }
+
+    /// Returns the location that is asked first.
+    #[cfg(feature = "introspection")]
+    pub(crate) fn first_place(&self) -> Option<&Uri> {
+        self.search.first_place()
     }
 
     /// Returns what is known, whatever its age.

@@ -127,20 +127,21 @@ impl Settings {
     pub(crate) fn announce(&self, in_force: &InForce) {
         let fallback = self.otherwise.to_string();
         let routes = self.map.table().map_or(0, |table| table.rules().count());
-        let InForce { issuer, audience, algorithms, keys, leeway } = in_force;
+        let InForce { issuer, audience, algorithms, keys, introspection, leeway } = in_force;
         event!(
             INFO,
             issuer,
             audience,
             algorithms,
             keys,
+            introspection = introspection.as_deref(),
             leeway_s = %leeway,
             routes,
             fallback,
             "auth_in_force: how requests are checked; fallback is what those need that no route covers"
         );
         #[cfg(not(feature = "tracing"))]
-        let _ = (fallback, routes, issuer, audience, algorithms, keys, leeway);
+        let _ = (fallback, routes, issuer, audience, algorithms, keys, introspection, leeway);
     }
 
     /// Adds to a refusal that the table has no entry for the request, if that is the reason.

@@ -46,8 +46,8 @@ impl RejectionKind {
             }
             Self::IdToken => "callers must send the access token in place of the ID token",
             Self::SenderConstrained => {
-                "accept such tokens with ValidatorBuilder::dpop or mtls, or have the issuer give this \
-                 client tokens that aren't bound (no cnf)"
+                "the client must show the key (DPoP) or certificate, and ValidatorBuilder::dpop or mtls \
+                 accept it; else have the issuer give this client tokens that aren't bound (no cnf)"
             }
             Self::TokenNotBound => {
                 "have the issuer bind this client's tokens, or leave out what requires it here \
@@ -206,7 +206,7 @@ impl UnavailableReason {
             Self::ReplayStoreFailed => "make the shared record of used proofs reachable from here",
             Self::IntrospectionFailed => {
                 "make the introspection endpoint reachable from here; the event introspection_failed \
-                 has the cause"
+                 has the address, the cause and the setting"
             }
             Self::IntrospectionDenied => {
                 "have the issuer accept this service's own client id and secret or key, as given to \

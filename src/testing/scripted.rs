@@ -197,7 +197,12 @@ impl ScriptedAnswer {
 
     /// Fails with an error of this kind.
     pub const fn error(kind: TransportErrorKind) -> Self {
-        Self { result: Err(TransportError::new(kind)), delay: Duration::ZERO, gate: None }
+        Self::failure(TransportError::new(kind))
+    }
+
+    /// Fails with this error, of which the cause can be given.
+    pub const fn failure(error: TransportError) -> Self {
+        Self { result: Err(error), delay: Duration::ZERO, gate: None }
     }
 
     /// Never answers, so that the request runs into its timeout.

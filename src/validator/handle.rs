@@ -175,6 +175,10 @@ impl<C> Validator<C> {
     /// Waits until the first keys are loaded, for at most this long. With several issuers,
     /// [`readiness`](crate::issuers::IssuersBuilder::readiness) says for which of them.
     ///
+    /// An issuer without keys, such as one that is asked about every token, is ready at once: nothing is sent
+    /// to its introspection endpoint, which may still be unknown or fail. The first token shows that, and then
+    /// the event `introspection_failed`, `health` and `introspection_status`.
+    ///
     /// # Errors
     ///
     /// If they aren't loaded by then. The error names the issuer, the address and the error of the

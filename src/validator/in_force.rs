@@ -20,6 +20,8 @@ pub(crate) struct InForce {
     pub(crate) algorithms: String,
     /// Where the keys are.
     pub(crate) keys: String,
+    /// Where opaque tokens are introspected; `None` if they aren't.
+    pub(crate) introspection: Option<String>,
     /// In seconds.
     pub(crate) leeway: String,
 }
@@ -34,6 +36,7 @@ impl Realms {
             audience: distinct(audiences.map(|it| printable(it))),
             algorithms: distinct(realms.iter().map(algorithms)),
             keys: distinct(realms.iter().map(keys)),
+            introspection: introspection(&realms),
             leeway: distinct(realms.iter().map(|it| it.policy.times.leeway.as_secs().to_string())),
         }
     }
@@ -78,4 +81,16 @@ fn keys(realm: &Arc<Realm>) -> String {
         return format!("{keys} (opaque tokens are introspected)");
     }
     keys
+}
+
+#[cfg(feature = "introspection")]
+fn introspection(realms: &[Arc<Realm>]) -> Option<String> {
+    let asked = realms.iter().filter_map(|realm| realm.asked.as_ref());
+    let places = distinct(asked.map(|asked| asked.introspector.place().to_string()));
+    (!places.is_empty()).then_some(places)
+}
+
+#[cfg(not(feature = "introspection"))]
+fn introspection(_: &[Arc<Realm>]) -> Option<String> {
+    None
 }

@@ -5,11 +5,17 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 use tower::Layer as _;
+#[cfg(feature = "tracing")]
+use tower_bearer::UnixTime;
 use tower_bearer::client::ClientAuth;
-use tower_bearer::introspection::{Introspection, IntrospectionError};
+use tower_bearer::introspection::{Introspection, IntrospectionErrorKind};
 use tower_bearer::jwks::Health;
+#[cfg(feature = "tracing")]
+use tower_bearer::jwks::Jwks;
 use tower_bearer::refusal::UnavailableReason;
 use tower_bearer::testing::{Endpoint, Fault, ScriptedAnswer, TestIssuer};
+#[cfg(feature = "tracing")]
+use tower_bearer::testing::{ManualClock, ScriptedTransport};
 use tower_bearer::transport::TransportErrorKind;
 use tower_bearer::{BearerAuthLayer, Validator};
 
@@ -37,7 +43,7 @@ async fn i33_five_failures_open_the_circuit_and_what_is_remembered_passes() {
     assert_eq!(validator.health(), Health::Degraded);
     let status = validator.introspection_status(ISSUER).unwrap();
     assert!(status.circuit_open);
-    assert_eq!(status.last_error, Some(IntrospectionError::Connect));
+    assert_eq!(status.last_error, Some(IntrospectionErrorKind::Connect.into()));
     assert_eq!(status.consecutive_failures, 5);
     // One a second goes through.
     tokio::time::advance(SECOND + SECOND / 4).await;
@@ -78,6 +84,169 @@ async fn i33_an_outage_is_told_ever_less_often() {
         let told: Vec<&String> = told.iter().filter(|line| line.contains(event)).collect();
         assert!((6..=8).contains(&told.len()), "{told:#?}");
         assert!(told.iter().skip(3).all(|line| line.contains("times=30")), "{told:#?}");
+    }
+}
+
+/// What operators read of a failure, at `info`: whose endpoint, where, why, and which setting would help.
+#[cfg(feature = "tracing")]
+mod at_info {
+    use tower_bearer::transport::TransportError;
+
+    use super::*;
+    use crate::support::NOW;
+    use crate::world::log::{LevelFilter, Log};
+    use crate::world::{AUDIENCE, Issuer};
+
+    type Answer = fn() -> ScriptedAnswer;
+
+    /// The lines about introspection when `answer` comes for a token.
+    async fn lines(introspection: Introspection, answers: &[Answer]) -> Vec<String> {
+        let (log, _guard) = Log::of_this_thread(LevelFilter::INFO);
+        let transport = ScriptedTransport::new();
+        let set = Issuer::new().jwks_json();
+        let validator = Validator::builder(ISSUER, AUDIENCE)
+            .keys(Jwks::static_set(ISSUER, &set).unwrap())
+            .introspection(introspection.transport(transport.clone()))
+            .clock(ManualClock::running(UnixTime::from_secs(NOW)))
+            .build()
+            .unwrap();
+        for answer in answers {
+            transport.push(answer());
+        }
+        unavailable(validator.validate("opaque-token").await);
+        let text = log.take();
+        text.lines()
+            .filter(|line| line.contains("bearer: introspection_"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn auth() -> ClientAuth {
+        ClientAuth::basic("me", "s3cret")
+    }
+
+    const REFUSED: Answer = || {
+        let cause = "connection refused (os error 111)";
+        let error = TransportError::new(TransportErrorKind::Connect).with_source(cause);
+        ScriptedAnswer::failure(error)
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configured_endpoint_is_named_with_the_cause_and_the_setting() {
+        let endpoint = "https://issuer.example/introspect?key=s3cret";
+        for (answer, parts) in [
+            (
+                REFUSED,
+                [
+                    "WARN",
+                    "code=\"connect\"",
+                    "no connection could be made: connection refused (os error 111)",
+                    "check host and port of the URL given to Introspection::endpoint",
+                ],
+            ),
+            (
+                || ScriptedAnswer::status(StatusCode::BAD_GATEWAY),
+                ["WARN", "code=\"http_error\"", "(502)", "check the URL given to"],
+            ),
+            (
+                || ScriptedAnswer::json("<html>"),
+                ["WARN", "code=\"parse\"", "one JSON object", "check the URL given to"],
+            ),
+            (
+                || ScriptedAnswer::json(answer(json!({ "exp": "never" })).to_string()),
+                ["WARN", "code=\"malformed_member\"", "wrong type: ", "exp"],
+            ),
+            (
+                || ScriptedAnswer::status(StatusCode::UNAUTHORIZED),
+                [
+                    "ERROR",
+                    "introspection_credentials",
+                    "own credentials",
+                    "let this client introspect",
+                ],
+            ),
+        ] {
+            let lines = lines(Introspection::endpoint(endpoint, auth()), &[answer]).await;
+            let [line] = &*lines else { panic!("{lines:#?}") };
+            for part in parts {
+                assert!(line.contains(part), "{part}: {line}");
+            }
+            assert!(line.contains("issuer=\"https://issuer.example\""), "{line}");
+            assert!(line.contains("url=\"https://issuer.example/introspect?…\""), "{line}");
+            assert!(!line.contains("s3cret") && !line.contains("opaque-token"), "{line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn until_the_endpoint_is_known_it_is_where_the_metadata_is_looked_for() {
+        let lines = lines(Introspection::discover(auth()), &[REFUSED]).await;
+        let [line] = &*lines else { panic!("{lines:#?}") };
+        for part in [
+            "url=\"https://issuer.example/.well-known/oauth-authorization-server\"",
+            "no connection could be made: connection refused (os error 111)",
+            "check host and port of the issuer",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn then_it_is_the_metadatas() {
+        const METADATA: Answer = || {
+            let metadata = json!({
+                "issuer": ISSUER, "introspection_endpoint": "https://issuer.example/found",
+            });
+            ScriptedAnswer::json(metadata.to_string())
+        };
+        let lines = lines(Introspection::discover(auth()), &[METADATA, REFUSED]).await;
+        let [line] = &*lines else { panic!("{lines:#?}") };
+        for part in [
+            "url=\"https://issuer.example/found\"",
+            "check host and port of the introspection_endpoint of the metadata",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_open_circuit_is_told_with_the_failure_that_opened_it_and_so_is_the_summary() {
+        let (log, _guard) = Log::of_this_thread(LevelFilter::INFO);
+        let world = World::new();
+        let layer = BearerAuthLayer::new(world.validator()).realm("api").unwrap();
+        let service = layer.layer(Inner::default());
+        for token in 0..6 {
+            let name = format!("new{token}");
+            world.answer(&name, REFUSED);
+            let sent = send(&service, get("/", &[("authorization", &bearer(&name))])).await;
+            assert_eq!(sent.status(), 503);
+        }
+        let text = log.take();
+        let line = |part: &str| {
+            let found = text.lines().find(|line| line.contains(part));
+            found.unwrap_or_else(|| panic!("{part}: {text}"))
+        };
+        let open = line("code=\"circuit_open\"");
+        assert!(open.contains("repeatedly: no connection could be made: connection"), "{open}");
+        assert!(open.contains("check host and port"), "{open}");
+        let summary = line("auth_summary");
+        assert!(summary.contains("connection refused (os error 111)"), "{summary}");
+        let start = line("auth_in_force");
+        let place = "introspection=\"at https://issuer.example/introspect\"";
+        assert!(start.contains(place), "{start}");
+    }
+
+    #[tokio::test]
+    async fn what_is_discovered_is_said_at_start_and_ready_sends_nothing() {
+        let (log, _guard) = Log::of_this_thread(LevelFilter::INFO);
+        let transport = ScriptedTransport::new();
+        let introspection = Introspection::discover(auth()).transport(transport.clone());
+        let validator = Validator::builder(ISSUER, AUDIENCE).keys(introspection).build().unwrap();
+        assert!(validator.ready(SECOND).await.is_ok());
+        let service = BearerAuthLayer::new(validator).layer(Inner::default());
+        assert_eq!(send(&service, get("/", &[])).await.status(), 401);
+        assert_eq!(transport.request_count(), 0);
+        let start = "introspection=\"by discovery from https://issuer.example/.well-known/";
+        assert!(log.text().contains(start), "{}", log.text());
     }
 }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixTime;
 use crate::digest::Digest;
-use crate::introspection::{Answer, Found, IntrospectionError, Landing, Ticket, Trouble};
+use crate::introspection::{Answer, Found, IntrospectionErrorKind, Landing, Ticket, Trouble};
 use crate::progress::{Pending, Progress};
 use crate::refusal::{Refusal, Rejection, RejectionKind, Unavailable, UnavailableReason};
 use crate::syntax::is_b64token;
@@ -170,7 +170,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             if realm.has_ended() {
                 return validator.verify(&token, issuer.as_deref()).settled().await;
             }
-            decided.unwrap_or_else(|| Err(unavailable(IntrospectionError::NoRuntime.into())))
+            decided.unwrap_or_else(|| Err(unavailable(IntrospectionErrorKind::NoRuntime.into())))
         }))
     }
 
@@ -276,10 +276,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         now: UnixTime,
     ) -> Result<Accepted<C>, Refusal> {
         let Answer::Active(json) = answer else { return Err(RejectionKind::Inactive.into()) };
-        let malformed = |rejection: Rejection| {
-            asked.introspector.report.malformed(&rejection);
-            unavailable(IntrospectionError::MalformedMember.into())
-        };
+        let malformed =
+            |rejection: Rejection| unavailable(asked.introspector.malformed(rejection).into());
         let claims = RawClaims::parse(json, &realm.policy.sources).map_err(malformed)?;
         asked.rules.check(&realm.policy, &claims, json, now)?;
         if let Some(Jwt { verified, .. }) = jwt {
@@ -330,11 +328,11 @@ fn no_longer_asked() -> Refusal {
 }
 
 fn unavailable(trouble: Trouble) -> Refusal {
-    let reason = match trouble.error {
-        IntrospectionError::CredentialsRefused | IntrospectionError::Credentials => {
+    let reason = match trouble.error.kind() {
+        IntrospectionErrorKind::CredentialsRefused | IntrospectionErrorKind::Credentials => {
             UnavailableReason::IntrospectionDenied
         }
-        IntrospectionError::Overloaded => UnavailableReason::IntrospectionOverloaded,
+        IntrospectionErrorKind::Overloaded => UnavailableReason::IntrospectionOverloaded,
         _ => UnavailableReason::IntrospectionFailed,
     };
     let retry_after = trouble.retry_after.unwrap_or_default().max(RETRY_AFTER);

@@ -1,10 +1,12 @@
 //! The text of a summary: the counts, the commonest reasons, and what would help.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use crate::cause::Report;
 use crate::jwks::Jwks;
-use crate::refusal::{Refusal, RejectionKind};
+use crate::refusal::{Refusal, RejectionKind, Unavailable, UnavailableReason};
 use crate::text::{Span, listed, one_line};
 use crate::transport::printable;
 use crate::validator::summary::counts::Tally;
@@ -84,6 +86,9 @@ impl fmt::Display for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.example {
             Refusal::Unavailable(unavailable) => {
+                if let Some(cause) = asking(unavailable) {
+                    return write!(f, "; {}", one_line(&Report(cause).to_string(), MAX_ERROR));
+                }
                 let said = Some(unavailable.reason());
                 let missing = self.sources.iter().filter_map(|source| source.trouble(said));
                 missing
@@ -100,6 +105,16 @@ impl fmt::Display for Context<'_> {
             }
             Refusal::Rejection(_) | Refusal::Misconfigured(_) => Ok(()),
         }
+    }
+}
+
+/// Returns why an issuer couldn't be asked about a token, if that is the reason.
+fn asking(unavailable: &Unavailable) -> Option<&(dyn Error + 'static)> {
+    match unavailable.reason() {
+        UnavailableReason::IntrospectionFailed
+        | UnavailableReason::IntrospectionDenied
+        | UnavailableReason::IntrospectionOverloaded => unavailable.source(),
+        _ => None,
     }
 }
 
