@@ -2,6 +2,9 @@
 //! setting that it takes.
 #![cfg(all(feature = "test-util", feature = "aws-lc-rs"))]
 
+#[path = "support/explained.rs"]
+mod explained;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -219,7 +222,14 @@ fn check(row: &Value) -> Result<AccessToken<Claims>, String> {
     with_times(&mut claims);
     let token = key.sign(header.to_string(), claims.to_string());
     match tokio_test::task::spawn(validator.validate(&token)).poll() {
-        Poll::Ready(checked) => checked.map_err(|refusal| refusal.code().to_owned()),
+        Poll::Ready(checked) => {
+            let explained = tokio_test::task::spawn(validator.explain(&token)).poll();
+            let Poll::Ready(explanation) = explained else { panic!("nothing waits here either") };
+            if let Some(what) = explained::disagreement(&explanation, &checked) {
+                return Err(what);
+            }
+            checked.map_err(|refusal| refusal.code().to_owned())
+        }
         Poll::Pending => panic!("with keys at hand, nothing waits"),
     }
 }

@@ -100,12 +100,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// [`validate`](Self::validate), which may wait for a key that is still being fetched. It isn't
     /// counted in the log's summary of requests. Any text may be given.
     ///
+    /// There is no request: a token that is bound to a key or a certificate is refused, and the step
+    /// `binding` is open, and says with what it would be accepted.
+    ///
     /// Never return it to callers: it reveals what a token lacks.
     pub async fn explain(&self, token: &str) -> Explanation {
-        let refusal = self.decide(token).await.err();
-        let steps =
-            self.checks(token.as_bytes(), refusal.as_ref()).into_iter().map(Step::from).collect();
-        Explanation { steps, refusal }
+        let (refusal, checks) = self.examine(token.as_bytes()).await;
+        Explanation { steps: checks.into_iter().map(Step::from).collect(), refusal }
     }
 }
 

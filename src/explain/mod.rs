@@ -12,7 +12,7 @@
 //! passed  length           613 bytes, at most 16384
 //! passed  alg              presented "ES256", accepted ES256, RS256
 //! FAILED  aud              the token is for another audience: expected "orders", presented "account"
-//! passed  signature        it holds
+//! passed  signature        it is valid
 //! verdict: refused as wrong_audience: the token is for another audience: expected …
 //! answer:  401 invalid_token, gRPC status 16
 //! remedy:  if the presented audience means this service, give it to Validator::builder or …

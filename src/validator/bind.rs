@@ -20,6 +20,9 @@ use crate::validator::handle::Validator;
 use crate::validator::presented::Proof;
 use crate::validator::presented::{OwnPresented, Presented};
 
+pub(crate) const NO_PROOF: &str = "only the scheme DPoP is accepted";
+const NOT_BOUND: &str = "only bound tokens are accepted";
+
 impl<C> Validator<C> {
     /// Returns the checker of proofs, if tokens may be bound to a key.
     #[cfg(feature = "dpop")]
@@ -39,6 +42,22 @@ impl<C> Validator<C> {
         self.inner.clock.now()
     }
 
+    /// Returns `true` if each token must be sent with a proof.
+    pub(crate) fn needs_proof(&self) -> bool {
+        #[cfg(feature = "dpop")]
+        return self.dpop().is_some_and(|it| it.mode == Mode::Require);
+        #[cfg(not(feature = "dpop"))]
+        false
+    }
+
+    /// Refuses a token that isn't bound to what this service requires, whatever a request shows.
+    pub(crate) fn check_is_bound(&self, to_key: bool, at_all: bool) -> Result<(), Rejection> {
+        if self.needs_proof() && !to_key {
+            return Err(not_bound(NO_PROOF));
+        }
+        if self.inner.require_bound && !at_all { Err(not_bound(NOT_BOUND)) } else { Ok(()) }
+    }
+
     /// Returns a value that is equal for clones of one validator, and different for others.
     pub(crate) fn address(&self) -> usize {
         Arc::as_ptr(&self.inner).addr()
@@ -54,8 +73,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     /// Decides whether a request is authenticated, where tokens may be bound.
     pub(crate) fn authenticate_bound(&self, presented: &Presented<'_>) -> Progress<AccessToken<C>> {
         #[cfg(feature = "dpop")]
-        if presented.proof.is_none() && self.dpop().is_some_and(|it| it.mode == Mode::Require) {
-            return Progress::Ready(Err(not_bound("only the scheme DPoP is accepted")));
+        if presented.proof.is_none() && self.needs_proof() {
+            return Progress::Ready(Err(not_bound(NO_PROOF).into()));
         }
         let verified = match self.recall(presented.token) {
             Some(verified) => Progress::Ready(Ok(verified)),
@@ -77,6 +96,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
                 }))
             }
         }
+    }
+
+    /// Decides about a token that comes alone, as a bearer token.
+    pub(crate) async fn accept_alone(
+        &self,
+        verified: Result<Arc<Verified<C>>, Refusal>,
+    ) -> Result<AccessToken<C>, Refusal> {
+        if !self.binds() {
+            return verified.map(AccessToken::new);
+        }
+        if self.needs_proof() {
+            return Err(not_bound(NO_PROOF).into());
+        }
+        self.bind(verified?, &Presented::bearer(&[])).settled().await
     }
 
     /// Compares what is shown with what the token is bound to: all of it must be shown. The certificate
@@ -122,7 +155,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
             return Err(sender_constrained("it was sent as a bearer token, without a proof"));
         }
         if self.inner.require_bound && !verified.claims.is_bound() {
-            return Err(not_bound("only bound tokens are accepted"));
+            return Err(not_bound(NOT_BOUND).into());
         }
         Ok(AccessToken::new(verified))
     }
@@ -137,7 +170,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
     ) -> Progress<AccessToken<C>> {
         let bound = match (verified.claims.key_thumbprint(), &verified.proving) {
             (Some(jkt), Some(proving)) => Bound { jkt, proving },
-            _ => return Progress::Ready(Err(not_bound("it was sent with the scheme DPoP"))),
+            _ => return Progress::Ready(Err(not_bound("it was sent with the scheme DPoP").into())),
         };
         match checker.check(proof.text, &proof.target, bound, self.now()) {
             Progress::Ready(decided) => {
@@ -157,8 +190,8 @@ fn sender_constrained(note: &'static str) -> Refusal {
     Rejection::with(RejectionKind::SenderConstrained, Detail::Note(note)).into()
 }
 
-fn not_bound(note: &'static str) -> Refusal {
-    Rejection::with(RejectionKind::TokenNotBound, Detail::Note(note)).into()
+fn not_bound(note: &'static str) -> Rejection {
+    Rejection::with(RejectionKind::TokenNotBound, Detail::Note(note))
 }
 
 #[cfg(feature = "dpop")]

@@ -4,13 +4,16 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
+
 use crate::clock::UnixTime;
-use crate::jose::{Algorithm, Compact, Header, Scratch, decode_into};
+use crate::jose::{Algorithm, Compact, Header, Scratch, VerificationKey, decode_into};
 use crate::jwks::{Candidates, Jwks, KeysState};
 use crate::progress::Progress;
 use crate::refusal::{Refusal, Rejection, RejectionKind};
 use crate::text::{Excerpt, Excerpts, Span, listed};
-use crate::token::RawClaims;
+use crate::token::{RawClaims, Verified};
+use crate::validator::bound_to::BoundTo;
 use crate::validator::handle::Validator;
 use crate::validator::realm::{Realm, unknown_key};
 use crate::validator::realms::Realms;
@@ -26,11 +29,20 @@ pub(crate) struct Check {
     pub(crate) said: String,
 }
 
+/// A signature, and what it is checked with. `algorithm` is `None` for the shared secret's.
+struct Signed<'a> {
+    algorithm: Option<Algorithm>,
+    kid: Option<&'a str>,
+    input: &'a [u8],
+    signature: &'a [u8],
+}
+
+/// The checks so far.
 #[derive(Debug, Default)]
-struct Checks(Vec<Check>);
+pub(crate) struct Checks(Vec<Check>);
 
 impl Checks {
-    fn passed(&mut self, name: &'static str, said: impl Display) {
+    pub(crate) fn passed(&mut self, name: &'static str, said: impl Display) {
         self.0.push(Check { name, passed: Some(true), said: said.to_string() });
     }
 
@@ -38,7 +50,7 @@ impl Checks {
         self.0.push(Check { name, passed: Some(false), said: said.to_string() });
     }
 
-    fn open(&mut self, name: &'static str, said: impl Display) {
+    pub(crate) fn open(&mut self, name: &'static str, said: impl Display) {
         self.0.push(Check { name, passed: None, said: said.to_string() });
     }
 
@@ -56,8 +68,17 @@ impl Checks {
         }
     }
 
+    /// Adds a check if it failed, and returns whether it did.
+    #[cfg(any(feature = "dpop", feature = "mtls"))]
+    pub(crate) fn refuses(&mut self, name: &'static str, result: Result<(), Rejection>) -> bool {
+        result.is_err_and(|rejection| {
+            self.failed(name, rejection);
+            true
+        })
+    }
+
     /// Adds a check; `None` if it failed.
-    fn add<T, E: Into<Rejection>>(
+    pub(crate) fn add<T, E: Into<Rejection>>(
         &mut self,
         name: &'static str,
         result: Result<T, E>,
@@ -78,15 +99,20 @@ impl Checks {
     }
 }
 
-impl<C> Validator<C> {
-    /// Checks a token against every rule, with the current keys. `refusal` is the decision about it;
-    /// an issuer isn't asked again.
-    pub(crate) fn checks(&self, token: &[u8], _refusal: Option<&Refusal>) -> Vec<Check> {
+impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
+    /// Checks a token against every rule, with the current keys. `_verified` is the decision about the token
+    /// alone; an issuer isn't asked again.
+    pub(crate) fn checks(
+        &self,
+        token: &[u8],
+        _verified: Result<&Verified<C>, &Refusal>,
+    ) -> Vec<Check> {
         let mut checks = Checks::default();
         #[cfg(feature = "introspection")]
         if let Some(realm) = self.judged_by_asking(token) {
             if realm.add_length(token, &mut checks) {
-                checks.answered(_refusal);
+                checks.answered(_verified.err());
+                self.add_binding(_verified.ok().map(BoundTo::of_verified), &mut checks);
             }
             return checks.0;
         }
@@ -108,11 +134,15 @@ impl<C> Validator<C> {
             },
         };
         if let Some(realm) = realm {
-            realm.add_checks(token, self.inner.clock.now(), &mut checks);
+            let own = |payload: &[u8], is_genuine, checks: &mut Checks| {
+                self.add_own_claims(payload, is_genuine, checks);
+            };
+            let bound = realm.add_checks(token, self.inner.clock.now(), own, &mut checks);
             #[cfg(feature = "introspection")]
             if realm.asks_about_jwts() {
-                checks.answered(_refusal);
+                checks.answered(_verified.err());
             }
+            self.add_binding(bound, &mut checks);
         }
         checks.0
     }
@@ -132,13 +162,21 @@ impl Realm {
         fits
     }
 
-    fn add_checks(&self, token: &[u8], now: UnixTime, checks: &mut Checks) {
+    /// Adds the checks of a JWT, and returns what it is bound to. `own` adds that of the application's own
+    /// claims.
+    fn add_checks(
+        &self,
+        token: &[u8],
+        now: UnixTime,
+        own: impl FnOnce(&[u8], bool, &mut Checks),
+        checks: &mut Checks,
+    ) -> Option<BoundTo> {
         if !self.add_length(token, checks) {
-            return;
+            return None;
         }
         let policy = &self.policy;
         let form = |_: &Compact<'_>| "three parts of base64url".to_owned();
-        let Some(compact) = checks.add("form", Compact::split(token), form) else { return };
+        let compact = checks.add("form", Compact::split(token), form)?;
         let mut room_of_header = Scratch::take(token.len());
         let header = decode_into(compact.header, room_of_header.room())
             .and_then(|(json, _)| Header::parse(json));
@@ -160,22 +198,40 @@ impl Realm {
             .and_then(|(json, room)| Ok((json, RawClaims::parse(json, &policy.sources)?, room)));
         let read =
             checks.add("claims", claims, |_| "a JSON object of claims of their types".to_owned());
-        let Some((json, claims, room)) = read else { return };
+        let (json, claims, room) = read?;
         self.add_claims(&claims, typed, now, checks);
+        self.add_tenant(&claims, json, checks);
         let signature = decode_into(compact.signature, room).map_err(Rejection::from);
-        match (signature, &header, algorithm) {
+        let is_genuine = match (signature, &header, algorithm) {
             (Ok((signature, _)), Some(header), Some(algorithm)) => {
-                let signed = [compact.signing_input, signature];
-                self.add_signature(algorithm, header.kid.as_deref(), signed, now, checks);
+                let kid = header.kid.as_deref();
+                let signed = Signed { algorithm, kid, input: compact.signing_input, signature };
+                self.add_signature(&signed, &claims, now, checks)
             }
-            (Err(rejection), ..) => checks.failed("signature", rejection),
-            _ => checks.open("signature", "it isn't known which key to check it with"),
-        }
+            (Err(rejection), ..) => {
+                checks.failed("signature", rejection);
+                false
+            }
+            _ => {
+                checks.open("signature", "it isn't known which key to check it with");
+                false
+            }
+        };
+        own(json, is_genuine, checks);
         let scopes = claims.scopes(json, &policy.sources.scope);
         checks.add("scopes", scopes, |scopes| {
             let names: Vec<String> = scopes.iter().map(quoted).collect();
             if names.is_empty() { "none".to_owned() } else { listed(names, 8) }
         });
+        let bound = BoundTo::of(&claims.confirmation);
+        bound.filter(|_| self.policy.check_confirmation(&claims).is_ok())
+    }
+
+    /// Adds the check of the tenant, for an issuer that is a template.
+    fn add_tenant(&self, claims: &RawClaims<'_>, json: &[u8], checks: &mut Checks) {
+        let Some(template) = &self.policy.template else { return };
+        let iss = claims.iss.as_deref().unwrap_or_default();
+        checks.add("tid", template.check(iss, json), |()| "the tenant is allowed".to_owned());
     }
 
     /// Adds the check of the algorithm. `Some(None)` is that of the shared secret.
@@ -195,7 +251,9 @@ impl Realm {
     fn add_claims(&self, claims: &RawClaims<'_>, typed: bool, now: UnixTime, checks: &mut Checks) {
         let policy = &self.policy;
         checks.add("required claims", policy.check_presence(claims), |()| "all present".to_owned());
-        checks.add("iss", policy.check_issuer(claims), |()| {
+        // A JWT-SVID has its issuer in sub.
+        let names_issuer = if policy.names_issuer_by_sub() { "sub" } else { "iss" };
+        checks.add(names_issuer, policy.check_issuer(claims), |()| {
             format!("{:?}", policy.issuer_of(claims))
         });
         let leeway = policy.times.leeway.as_secs();
@@ -210,19 +268,21 @@ impl Realm {
         });
         let mark = claims.mark.as_ref().and_then(|mark| mark.refusal(typed));
         checks.add("cnf", policy.check_confirmation(claims), |()| {
-            "bound to no key, or to one".to_owned()
+            BoundTo::of(&claims.confirmation).map_or("", BoundTo::said).to_owned()
         });
         checks.add("kind", mark.map_or(Ok(()), Err), |()| "an access token".to_owned());
     }
 
+    /// Adds the checks of the key and the signature, and returns whether that is valid.
     fn add_signature(
         &self,
-        algorithm: Option<Algorithm>,
-        kid: Option<&str>,
-        [input, signature]: [&[u8]; 2],
+        signed: &Signed<'_>,
+        claims: &RawClaims<'_>,
         now: UnixTime,
         checks: &mut Checks,
-    ) {
+    ) -> bool {
+        let Signed { algorithm, kid, input, signature } = *signed;
+        let mut may_sign = true;
         let genuine = match (&self.trust, algorithm) {
             (Trust::SharedSecret(key), _) => key.verify(input, signature),
             (Trust::Jwks { keys, .. }, Some(algorithm)) => {
@@ -231,7 +291,8 @@ impl Realm {
                 if loaded.state() != KeysState::Serving {
                     let why =
                         keys.trouble(None).map_or("no keys".to_owned(), |why| why.to_string());
-                    return checks.open("key", why);
+                    checks.open("key", why);
+                    return false;
                 }
                 let fitting = match loaded.candidates(algorithm, kid) {
                     Candidates::Fitting(fitting) => Ok(fitting),
@@ -240,15 +301,36 @@ impl Realm {
                 };
                 let known = loaded.keys().listed();
                 let found = checks.add("key", fitting, |_| format!("one of {known}"));
-                let Some(fitting) = found else { return };
-                fitting.iter().any(|key| key.verify(algorithm, input, signature))
+                let Some(fitting) = found else { return false };
+                let lets = |key: &VerificationKey| self.policy.lets_sign(key.issuer(), claims);
+                may_sign = fitting.iter().any(|key| lets(key));
+                if self.policy.template.is_some() {
+                    let issuers = fitting.iter().filter_map(|key| key.issuer());
+                    add_key_issuer(may_sign, listed(issuers.map(quoted), 8), checks);
+                }
+                let usable = fitting.iter().filter(|key| lets(key) || !may_sign);
+                usable.into_iter().any(|key| key.verify(algorithm, input, signature))
             }
-            (Trust::Jwks { .. }, None) => return,
+            (Trust::Jwks { .. }, None) => return false,
             #[cfg(feature = "introspection")]
-            (Trust::Introspection, _) => return,
+            (Trust::Introspection, _) => return false,
         };
         let result = if genuine { Ok(()) } else { Err(RejectionKind::BadSignature) };
         checks.add("signature", result, |()| "it is valid".to_owned());
+        genuine && may_sign
+    }
+}
+
+/// Adds the check of the member `issuer` of the keys that fit, which Microsoft Entra's have.
+fn add_key_issuer(may_sign: bool, issuers: String, checks: &mut Checks) {
+    const NAME: &str = "key's issuer";
+    match (may_sign, issuers.is_empty()) {
+        (true, true) => checks.passed(NAME, "none: the key may sign for each tenant"),
+        (true, false) => checks.passed(NAME, issuers),
+        (false, _) => {
+            let said = format!("the key signs for another issuer than the token's: {issuers}");
+            checks.failed(NAME, said);
+        }
     }
 }
 

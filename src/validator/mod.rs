@@ -5,12 +5,14 @@
 mod audience;
 #[cfg(any(feature = "dpop", feature = "mtls"))]
 mod bind;
+mod bound_to;
 mod build;
 mod builder;
 mod cache;
 mod checks;
 mod directory;
 mod environment;
+mod examine;
 mod fapi;
 mod faults;
 mod handle;

@@ -100,14 +100,6 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Validator<C> {
         decided
     }
 
-    /// Decides about a token, without counting it.
-    pub(crate) async fn decide(&self, token: &str) -> Result<AccessToken<C>, Refusal> {
-        match self.recognize(token.as_bytes()) {
-            Some(token) => Ok(token),
-            None => self.authenticate(&Presented::bearer(token.as_bytes())).settled().await,
-        }
-    }
-
     /// Returns the token of a request that presents nothing else, if it was verified before and that is still
     /// valid.
     #[inline]

@@ -93,6 +93,11 @@ impl Policy {
         self.issuers.iter().any(|spelling| **spelling == *issuer)
     }
 
+    /// Returns `true` if tokens name their issuer in `sub`, as JWT-SVIDs do.
+    pub(crate) const fn names_issuer_by_sub(&self) -> bool {
+        matches!(self.profile, Profile::JwtSvid(_))
+    }
+
     /// Returns `true` if its tokens may have this `iss`.
     pub(crate) fn issues(&self, iss: &str) -> bool {
         match &self.template {
