@@ -68,6 +68,7 @@ const HARMLESS: &[&str] = &[
     "Evidence",
     // tests/explain.rs prints them.
     "Explanation",
+    "InForce",
     "Outcome",
     "Step",
     // tests/route_check.rs prints them: no token is kept in them.

@@ -23,3 +23,4 @@
 mod explanation;
 
 pub use self::explanation::{Explanation, Outcome, Step};
+pub use crate::validator::InForce;

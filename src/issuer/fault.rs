@@ -1,7 +1,13 @@
 //! The faults of fetching metadata, and how each affects the search.
 
+#[cfg(feature = "tracing")]
+use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "tracing")]
+use crate::cause::Report;
+#[cfg(feature = "tracing")]
+use crate::text::Excerpt;
 use crate::transport::{TransportError, TransportErrorKind};
 
 /// The error of an exchange without a usable answer.
@@ -67,6 +73,22 @@ impl FaultKind {
             Self::Redirect => 1,
             Self::Status(_) if self.means_empty() => 1,
             Self::Status(_) => 4,
+        }
+    }
+}
+
+/// What came of the question for metadata, for the log.
+#[cfg(feature = "tracing")]
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transport(error) => write!(f, "{}", Report(error)),
+            Self::Status(status) => write!(f, "the status {status}"),
+            Self::Redirect => f.write_str("a redirect, which isn't followed"),
+            Self::NotMetadata => f.write_str("no JSON object"),
+            Self::Unreadable => f.write_str("metadata that can't be read"),
+            Self::Unacceptable => f.write_str("metadata without the address that is needed"),
+            Self::IssuerMismatch(found) => write!(f, "the metadata of {}", Excerpt::new(found)),
         }
     }
 }

@@ -14,7 +14,12 @@ use crate::issuer::exchange::{Network, ask};
 use crate::issuer::fault::{Fault, FaultKind};
 use crate::issuer::places::metadata_places;
 use crate::issuer::race::first_success;
+use crate::telemetry::event;
+#[cfg(feature = "tracing")]
+use crate::text::one_line;
 use crate::transport::TransportErrorKind;
+#[cfg(feature = "tracing")]
+use crate::transport::printable;
 
 /// The locations of one issuer's metadata, and the last result of each.
 #[derive(Debug)]
@@ -41,6 +46,10 @@ enum Known {
 const EMPTY: Duration = Duration::from_secs(60 * 60);
 /// When the other locations fail, it is requested again no sooner than this.
 const EMPTY_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// The most characters of an error and its causes.
+#[cfg(feature = "tracing")]
+const MAX_ERROR: usize = 500;
 
 impl Search {
     /// Takes an issuer whose URL was checked: it has neither query nor fragment.
@@ -148,12 +157,27 @@ impl Search {
         let result = self.document(&place.uri, network, now).await.and_then(|document| {
             accept(&document).map_err(|refused| Fault::from(FaultKind::from(refused)))
         });
+        self.tell(place, result.as_ref().err());
         match &result {
             Ok(_) => place.remember(Known::Metadata),
             Err(fault) if fault.kind.means_empty() => place.remember(Known::Empty(monotonic())),
             Err(_) => {}
         }
         result
+    }
+
+    /// Logs what came of the question at one location.
+    fn tell(&self, _place: &Place, _fault: Option<&Fault>) {
+        event!(
+            DEBUG,
+            issuer = &*self.issuer,
+            url = printable(&_place.uri.to_string()),
+            result = match _fault {
+                None => "found".to_owned(),
+                Some(fault) => one_line(&fault.kind.to_string(), MAX_ERROR),
+            },
+            "metadata_asked"
+        );
     }
 
     /// Returns this issuer's metadata, unread.

@@ -322,6 +322,7 @@ fn key_status(set: &KeySet) -> Vec<KeyStatus> {
         kid: key.kid().map(str::to_owned),
         kty: Some(key.kty().to_owned()),
         alg: key.algorithm(),
+        algorithms: Algorithm::ALL.iter().copied().filter(|it| key.fits(*it)).collect(),
         ignored: None,
         retiring: set.retires(key).is_some(),
     });
@@ -333,6 +334,7 @@ fn ignored_status(key: &IgnoredKey) -> KeyStatus {
         kid: key.kid.map(|kid| kid.as_str().to_owned()),
         kty: key.kty.map(|kty| kty.as_str().to_owned()),
         alg: None,
+        algorithms: Vec::new(),
         ignored: Some(key.reason),
         retiring: false,
     }

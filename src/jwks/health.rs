@@ -141,6 +141,10 @@ pub struct KeyStatus {
     /// Its `alg`, if it has one and is usable.
     #[serde(serialize_with = "algorithm")]
     pub alg: Option<Algorithm>,
+    /// The algorithms whose signatures it verifies, of which a validator may accept only some: its `alg`, or
+    /// those of its type. Empty if it isn't used.
+    #[serde(serialize_with = "algorithms")]
+    pub algorithms: Vec<Algorithm>,
     /// Why it isn't used; `None` if it is.
     #[serde(serialize_with = "reason")]
     pub ignored: Option<IgnoredReason>,
@@ -182,6 +186,10 @@ fn unix<S: Serializer>(time: &Option<UnixTime>, serializer: S) -> Result<S::Ok, 
 
 fn algorithm<S: Serializer>(alg: &Option<Algorithm>, serializer: S) -> Result<S::Ok, S::Error> {
     alg.map(Algorithm::name).serialize(serializer)
+}
+
+fn algorithms<S: Serializer>(algorithms: &[Algorithm], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(algorithms.iter().map(|algorithm| algorithm.name()))
 }
 
 fn reason<S: Serializer>(why: &Option<IgnoredReason>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -127,6 +127,7 @@ impl Reporter {
                     DEBUG,
                     issuer = &*self.issuer,
                     result = code,
+                    url = failed.place.as_ref().map(KeysAt::url),
                     took_ms = took.as_millis(),
                     "jwks_fetched"
                 );

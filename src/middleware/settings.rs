@@ -127,7 +127,7 @@ impl Settings {
     pub(crate) fn announce(&self, in_force: &InForce) {
         let fallback = self.otherwise.to_string();
         let routes = self.map.table().map_or(0, |table| table.rules().count());
-        let InForce { issuer, audience, algorithms, keys, introspection, leeway } = in_force;
+        let InForce { issuer, audience, algorithms, keys, introspection, leeway, .. } = in_force;
         event!(
             INFO,
             issuer,

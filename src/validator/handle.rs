@@ -204,8 +204,9 @@ impl<C> Validator<C> {
         &self.inner.summary
     }
 
-    /// Returns what is in force, for one line in the log.
-    pub(crate) fn in_force(&self) -> InForce {
+    /// Returns what is accepted, and where the keys are, for operators: the event `auth_in_force` says the same
+    /// once per layer.
+    pub fn in_force(&self) -> InForce {
         self.inner.realms.in_force()
     }
 

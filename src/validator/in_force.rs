@@ -1,7 +1,10 @@
-//! What a validator accepts, as the values of one log line.
+//! What a validator accepts, for the log and for operators.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::jose::Algorithm;
 use crate::text::listed;
 use crate::transport::printable;
 use crate::validator::policy::Profile;
@@ -12,18 +15,74 @@ use crate::validator::trust::Trust;
 /// How many values of each kind are shown.
 const SHOWN: usize = 8;
 
-/// What a validator accepts, for one line in the log. None of it is secret.
-#[derive(Debug)]
-pub(crate) struct InForce {
+/// What a validator accepts, and where it gets its keys: what the event `auth_in_force` says at start.
+///
+/// It is created by [`Validator::in_force`](crate::Validator::in_force). Of several values, the first eight
+/// are shown; of a key set's address, only the host, since its path may be a secret between two parties.
+/// `Display` writes several lines. None of it is secret.
+#[derive(Clone, Debug)]
+pub struct InForce {
     pub(crate) issuer: String,
     pub(crate) audience: String,
     pub(crate) algorithms: String,
+    accepted: Vec<Algorithm>,
     /// Where the keys are.
     pub(crate) keys: String,
     /// Where opaque tokens are introspected; `None` if they aren't.
     pub(crate) introspection: Option<String>,
     /// In seconds.
     pub(crate) leeway: String,
+    least_leeway: Duration,
+}
+
+impl InForce {
+    /// Returns the issuers.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Returns the audiences.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
+    /// Returns the accepted algorithms, in words.
+    pub fn algorithms(&self) -> &str {
+        &self.algorithms
+    }
+
+    /// Returns `true` if signatures by an issuer's key are accepted with this algorithm.
+    pub fn accepts(&self, algorithm: Algorithm) -> bool {
+        self.accepted.contains(&algorithm)
+    }
+
+    /// Returns where the keys are, in words.
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// Returns where opaque tokens are introspected, in words; `None` if they aren't.
+    pub fn introspection(&self) -> Option<&str> {
+        self.introspection.as_deref()
+    }
+
+    /// Returns by how much clocks may differ; the least, of several issuers.
+    pub const fn leeway(&self) -> Duration {
+        self.least_leeway
+    }
+}
+
+impl fmt::Display for InForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "issuer:         {}", self.issuer)?;
+        writeln!(f, "audience:       {}", self.audience)?;
+        writeln!(f, "algorithms:     {}", self.algorithms)?;
+        writeln!(f, "keys:           {}", self.keys)?;
+        if let Some(introspection) = &self.introspection {
+            writeln!(f, "introspection:  {introspection}")?;
+        }
+        write!(f, "leeway:         {} s", self.leeway)
+    }
 }
 
 impl Realms {
@@ -35,8 +94,10 @@ impl Realms {
             issuer: distinct(issuers.map(|it| printable(it))),
             audience: distinct(audiences.map(|it| printable(it))),
             algorithms: distinct(realms.iter().map(algorithms)),
+            accepted: accepted(&realms),
             keys: distinct(realms.iter().map(keys)),
             introspection: introspection(&realms),
+            least_leeway: realms.iter().map(|it| it.policy.times.leeway).min().unwrap_or_default(),
             leeway: distinct(realms.iter().map(|it| it.policy.times.leeway.as_secs().to_string())),
         }
     }
@@ -50,6 +111,11 @@ fn distinct(values: impl Iterator<Item = String>) -> String {
         }
     }
     listed(all, SHOWN)
+}
+
+fn accepted(realms: &[Arc<Realm>]) -> Vec<Algorithm> {
+    let by_keys = realms.iter().filter(|realm| matches!(realm.trust, Trust::Jwks { .. }));
+    by_keys.flat_map(|realm| realm.policy.algorithms.iter().copied()).collect()
 }
 
 fn algorithms(realm: &Arc<Realm>) -> String {

@@ -47,7 +47,7 @@ mod unverified;
 pub use self::builder::ValidatorBuilder;
 pub(crate) use self::checks::Check;
 pub use self::handle::Validator;
-pub(crate) use self::in_force::InForce;
+pub use self::in_force::InForce;
 pub use self::key_source::KeySource;
 pub use self::policy::RequiredClaim;
 pub(crate) use self::presented::Presented;

@@ -261,9 +261,10 @@ async fn a_status_serializes() {
             "clock_offset": null,
             "next_refresh": null,
             "keys": [
-                {"kid": "a", "kty": "OKP", "alg": "EdDSA", "ignored": null, "retiring": false},
-                {"kid": null, "kty": "NEW", "alg": null, "ignored": "unsupported_key_type",
-                 "retiring": false},
+                {"kid": "a", "kty": "OKP", "alg": "EdDSA", "algorithms": ["EdDSA"],
+                 "ignored": null, "retiring": false},
+                {"kid": null, "kty": "NEW", "alg": null, "algorithms": [],
+                 "ignored": "unsupported_key_type", "retiring": false},
             ],
         })
     );
