@@ -17,6 +17,7 @@ use axum::extract::Request;
 use axum::response::sse::{Event, Sse};
 use axum::response::{Html, IntoResponse as _};
 use axum::routing::{get, post};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use serde_json::{Value, json};
@@ -31,6 +32,22 @@ use tower::ServiceBuilder;
 use tower_bearer::middleware::StreamDeadlineLayer;
 use tower_bearer::testing::TestIssuer;
 use tower_bearer::{AccessToken, BearerAuthLayer, Validator};
+
+/// How late a stream may end, on a machine that does a lot besides.
+const LATE: f64 = 5.0;
+
+/// Asserts that a stream has ended when its token did, for which there is no leeway.
+fn assert_ended_in_time(ended: f64, token: &str) {
+    let claims = token.split('.').nth(1).expect("a JWT");
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    let late = ended - claims["exp"].as_f64().expect("a time");
+    assert!((0.0..LATE).contains(&late), "it ended {late} s after its token");
+}
+
+fn unix_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64()
+}
 
 /// The example, whose token lasts this many seconds.
 struct Example {
@@ -67,12 +84,14 @@ impl Example {
 fn st3_an_event_stream_ends_cleanly_for_curl() {
     let mut example = Example::start(3);
     let output = Command::new("sh").args(["-c", &example.curl]).output().expect("a shell");
+    let ended = unix_now();
     assert!(output.status.success(), "curl: {}", output.status);
     let events = String::from_utf8_lossy(&output.stdout);
     assert!(events.starts_with("data: tick\n\n"), "{events}");
     assert!(events.ends_with("event: token_expired\ndata:\n\n"), "{events}");
     let ticks = events.matches("tick").count();
     assert!((2..=4).contains(&ticks), "{events}");
+    assert_ended_in_time(ended, &example.token);
 
     let again = example.curl.replacen("curl ", "curl --silent --write-out '%{http_code}' ", 1);
     let output = Command::new("sh").args(["-c", &again]).output().expect("a shell");
@@ -90,6 +109,7 @@ fn st6_a_websocket_is_closed_with_4401() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&seen["echo"], &seen["code"]), (&json!("hello"), &json!(4401)), "{seen}");
+    assert_ended_in_time(seen["closed_at"].as_f64().expect("a time"), &example.token);
     example.process.kill();
 }
 
@@ -166,7 +186,8 @@ async fn st2_grpc_clients_see_unauthenticated() {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.expect("a ready channel");
     let mut request = tonic::Request::new(StringValue { value: "hello".to_owned() });
-    let authorization = format!("Bearer {}", token()).parse().expect("a field");
+    let sent = token();
+    let authorization = format!("Bearer {sent}").parse().expect("a field");
     request.metadata_mut().insert("authorization", authorization);
     let path = http::uri::PathAndQuery::from_static("/interop.Waits/Wait");
     let codec = ProstCodec::<StringValue, StringValue>::default();
@@ -174,6 +195,7 @@ async fn st2_grpc_clients_see_unauthenticated() {
     let mut stream = stream.into_inner();
     assert_eq!(stream.next().await.expect("a message").expect("a message").value, "hello");
     let status = stream.next().await.expect("an end").expect_err("a status");
+    assert_ended_in_time(unix_now(), &sent);
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
     assert!(String::from_utf8_lossy(status.details()).contains("ACCESS_TOKEN_EXPIRED"));
 
@@ -181,13 +203,20 @@ async fn st2_grpc_clients_see_unauthenticated() {
     command.arg(process::interop("grpcio/client.py"));
     command.args(["--stream", "--message", "hello", "--method", "/interop.Waits/Wait"]);
     command.args(["--target", &address.to_string()]);
-    command.args(["--metadata", &format!("authorization=Bearer {}", token())]);
+    let sent = token();
+    command.args(["--metadata", &format!("authorization=Bearer {sent}")]);
     let output = tokio::task::spawn_blocking(move || command.output().expect("Python runs"));
     let output = output.await.expect("Python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(seen["details"]["error_info"]["reason"], json!("ACCESS_TOKEN_EXPIRED"), "{seen}");
     assert_eq!(seen["details"]["code"], json!(16), "{seen}");
+    assert_eq!(
+        (&seen["code"], &seen["messages"]),
+        (&json!("UNAUTHENTICATED"), &json!(["hello"])),
+        "{seen}"
+    );
+    assert_ended_in_time(seen["ended_at"].as_f64().expect("a time"), &sent);
 }
 
 /// A browser is slow to start where it shares its processor with other tests.

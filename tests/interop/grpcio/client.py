@@ -9,6 +9,7 @@ The status details are decoded as a google.rpc.Status with its ErrorInfo and Ret
 
 import argparse
 import json
+import time
 
 import grpc
 from google.protobuf import wrappers_pb2
@@ -75,6 +76,7 @@ def main():
                 messages.append(message.value)
         except grpc.RpcError as error:
             call = error
+        ended_at = time.time()
         print(
             json.dumps(
                 {
@@ -82,6 +84,7 @@ def main():
                     "message": call.details(),
                     "details": details(call),
                     "messages": messages,
+                    "ended_at": ended_at,
                     "initial_metadata": pairs(call.initial_metadata()),
                     "trailers": pairs(call.trailing_metadata()),
                 }
