@@ -67,6 +67,17 @@ fn extractors() -> Router {
 }
 
 #[tokio::test]
+async fn the_path_in_a_refusals_event_is_the_whole_one() {
+    let logs = Logs::capture();
+    let inner = Router::new().route("/orders", get(async || "inner")).layer(Issuer::new().layer());
+    let app = Router::new().nest("/api", inner);
+    let request = request("GET", "/api/orders", None);
+    assert_eq!(send(&app, request).await.status(), 401);
+    let lines = logs.take();
+    assert!(lines.len() == 1 && lines[0].contains(r#"path="/api/orders""#), "{lines:#?}");
+}
+
+#[tokio::test]
 async fn extractors_admit_and_refuse() {
     let issuer = Issuer::new();
     let app = extractors().layer(issuer.layer());

@@ -17,7 +17,7 @@ use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::{
     Authorized, Conditions, ConditionsBuilder, RecentAuth, TokenRejection,
 };
-use tower_bearer::token::ClientIdSource;
+use tower_bearer::token::{ClientIdSource, UnreadableDetail};
 use tower_bearer::{
     Access, AccessToken, BearerAuthLayer, RejectionKind, Requirement, RouteTable, ScopeGuardLayer,
     Validator, ValidatorBuilder,
@@ -559,7 +559,11 @@ async fn cl5_authorization_details_by_their_type() {
     }
     async fn amounts(token: AccessToken) -> String {
         let amounts = token.authorization_details::<Payment>("payment");
-        amounts.map(|it| it.map_or_else(|_| "?".to_owned(), |it| it.amount.to_string())).collect()
+        let unreadable = |error: UnreadableDetail| {
+            assert_eq!(format!("{error:?}"), error.to_string(), "which `main` prints");
+            "?".to_owned()
+        };
+        amounts.map(|it| it.map_or_else(unreadable, |it| it.amount.to_string())).collect()
     }
     let issuer = Issuer::new();
     let app = Router::new().route("/", get(amounts));

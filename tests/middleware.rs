@@ -854,6 +854,29 @@ async fn each_refusal_is_one_event_with_both_sides_and_never_the_token() {
     assert_eq!(logs.take(), Vec::<String>::new());
 }
 
+// Neither the method nor the path can forge a line, or hold the query.
+#[tokio::test]
+async fn a_refusals_event_has_the_requests_method_and_path() {
+    let world = World::new();
+    let logs = Logs::capture();
+    let long = format!("/{}", "a".repeat(5_000));
+    for (method, path, expected) in [
+        ("GET", "/orders/7?access_token=SENTINEL", [r#"method="GET""#, r#"path="/orders/7""#]),
+        ("M|~", "/a%0Ab", [r#"method="M|~""#, r#"path="/a%0Ab""#]),
+        ("POST", "/\u{e9}\u{202e}", [r#"method="POST""#, r#"path="/?????""#]),
+        ("POST", &long, [r#"method="POST""#, r#"aaaa"…"#]),
+    ] {
+        let sent = Request::builder().method(method).uri(path.as_bytes());
+        send(&world.service(), sent.body(Empty::<Bytes>::new()).unwrap()).await;
+        let lines = logs.take();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        for part in expected {
+            assert!(lines[0].contains(part), "{part} in {}", lines[0]);
+        }
+        assert!(!lines[0].contains("SENTINEL") && lines[0].len() < 500, "{}", lines[0]);
+    }
+}
+
 #[test]
 fn tokens_are_counted_by_result_and_reason() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};

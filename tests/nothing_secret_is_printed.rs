@@ -40,7 +40,8 @@ use tower_bearer::issuers::{Issuer, Readiness, ResolveError, Tenant, Tenants};
 use tower_bearer::jose::HmacAlgorithm;
 use tower_bearer::jwks::{Jwks, Snapshot, Start};
 use tower_bearer::mcp::{self, McpGuardLayer, OperationTable, RequestBody};
-use tower_bearer::middleware::{AnyOf, Authorized, RecentAuth, TokenRejection};
+use tower_bearer::metadata::MetadataFault;
+use tower_bearer::middleware::{AnyOf, Authorized, DeadlineError, RecentAuth, TokenRejection};
 use tower_bearer::testing::{
     Endpoint, Fault, IssuerTransport, ManualClock, ScriptedAnswer, ScriptedTransport, TestClient,
     TestIssuer, TestKey,
@@ -89,7 +90,6 @@ const HARMLESS: &[&str] = &[
     "Backend",
     "BasicEncoding",
     "DeadlineBody",
-    "DeadlineError",
     "DeadlineFuture",
     "Discovery",
     "DiscoveryFault",
@@ -106,7 +106,8 @@ const HARMLESS: &[&str] = &[
     "Tenant",
     "HmacAlgorithm",
     "IgnoredReason",
-    "IntrospectionError",
+    "IntrospectionErrorKind",
+    "UnreadableDetail",
     "RequiredClaim",
     "ScopeName",
     "SecretErrorKind",
@@ -138,9 +139,7 @@ const HARMLESS: &[&str] = &[
     "UnreadBodyLayer",
     "WebSocketToken",
     "WebSocketTokenLayer",
-    "UnreadableDetail",
     "MetadataBody",
-    "MetadataFault",
     "MetadataService",
     "ResourceMetadata",
     "ResourceMetadataBuilder",
@@ -170,6 +169,8 @@ scopes! {
 struct Printed {
     text: String,
     types: BTreeSet<String>,
+    /// The names of those that are errors.
+    errors: BTreeSet<String>,
 }
 
 impl Printed {
@@ -185,8 +186,19 @@ impl Printed {
         self.debug(value);
     }
 
+    /// Prints an error. Its `Debug`, which `main` prints, must be its sentence with its causes.
+    #[track_caller]
     fn error<E: std::error::Error>(&mut self, error: &E) {
         self.both(error);
+        let mut sentence = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            sentence.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        assert_eq!(format!("{error:?}"), sentence);
+        let name = std::any::type_name::<E>().split('<').next().unwrap_or_default();
+        self.errors.insert(name.rsplit("::").next().unwrap_or_default().to_owned());
         let mut source = error.source();
         while let Some(inner) = source {
             self.text.push_str(&format!("{inner}\n{inner:?}\n"));
@@ -245,6 +257,33 @@ fn public_types() -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// Errors that others print: the service behind a layer, and `tests/conditions.rs`.
+const ELSEWHERE: [&str; 2] = ["Shortfall", "UnreadableDetail"];
+
+/// The names of the library's public types that are errors, by its source.
+fn public_errors() -> BTreeSet<String> {
+    let mut errors = BTreeSet::new();
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let text = fs::read_to_string(path).unwrap();
+        let name = |text: &str| {
+            let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+            name.to_owned()
+        };
+        errors.extend(text.split("Error for ").skip(1).map(name));
+        for derived in text.split("thiserror::Error)]").skip(1) {
+            let declared = ["pub struct ", "pub enum "];
+            let found = declared.iter().filter_map(|it| Some((derived.find(it)?, it.len()))).min();
+            errors.extend(found.map(|(at, len)| name(&derived[at + len..])));
+        }
+    }
+    errors.intersection(&public_types()).cloned().collect()
 }
 
 fn answer(_: Request<String>) -> std::future::Ready<Result<Response<String>, std::io::Error>> {
@@ -492,12 +531,18 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
         let mut misled = request("https://api.example/");
         let host = format!("{SENTINEL}.example").parse().unwrap();
         misled.headers_mut().insert(http::header::HOST, host);
-        printed.error(&service.call(misled).await.unwrap_err());
+        let misled = service.call(misled).await.unwrap_err();
+        printed.error(&misled);
+        let SendError::Host(misled) = misled else { panic!("{misled}") };
+        printed.error(&misled);
         // The host is named: an operator wants to know where the request went.
         let elsewhere =
             format!("https://{SENTINEL}:{SENTINEL}@elsewhere.example/{SENTINEL}?{SENTINEL}");
         let refused = service.call(request(&elsewhere)).await;
-        printed.error(&refused.unwrap_err());
+        let refused = refused.unwrap_err();
+        printed.error(&refused);
+        let SendError::Origin(refused) = refused else { panic!("{refused}") };
+        printed.error(&refused);
     }
     let service = service_fn(|request: Request<ReplayBody<String>>| {
         let (parts, body) = request.into_parts();
@@ -518,7 +563,6 @@ async fn token_client(printed: &mut Printed, issuer: &TestIssuer) {
     errors_of_a_server_that_repeats_all(printed).await;
     // Inside of SendError, where it was printed.
     printed.types.insert("OriginRefused".into());
-    printed.types.insert("HostRefused".into());
 }
 
 /// Prints the errors of a server that says the secret where other words are expected.
@@ -728,6 +772,14 @@ async fn a_sentinel_is_found_nowhere() {
     };
     printed.debug(&Tenants::new("https://issuer.example/{tenant}", resolver));
     printed.error(&ResolveError::new("why"));
+    let inner: ResolveError = ResolveError::new("why");
+    printed.error(&DeadlineError::Inner(inner));
+    printed.error(&DeadlineError::<ResolveError>::Expired);
+    let failed = TransportError::new(TransportErrorKind::Timeout).with_source("why");
+    printed.error(&MetadataFault::Transport(failed));
+    printed.error(&MetadataFault::NotMetadata);
+    use tower_bearer::introspection::{IntrospectionError, IntrospectionErrorKind};
+    printed.error(&IntrospectionError::from(IntrospectionErrorKind::Timeout));
     let short = Validator::builder("https://issuer.example", "https://api.example")
         .dangerous_shared_secret(HmacAlgorithm::HS512, Secret::new(SENTINEL));
     printed.error(&short.build().unwrap_err());
@@ -858,4 +910,11 @@ async fn a_sentinel_is_found_nowhere() {
     let covered: BTreeSet<String> = printed.types.union(&harmless).cloned().collect();
     let forgotten: Vec<_> = public_types().difference(&covered).cloned().collect();
     assert!(forgotten.is_empty(), "public types that this test doesn't print: {forgotten:?}");
+    let errors = public_errors();
+    assert!(errors.len() > 15, "{errors:?}");
+    let forgotten: Vec<_> = errors
+        .difference(&printed.errors)
+        .filter(|name| !ELSEWHERE.contains(&name.as_str()))
+        .collect();
+    assert!(forgotten.is_empty(), "errors that this test doesn't print: {forgotten:?}");
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-use http::{HeaderMap, Method, Request, Uri};
+use http::{Extensions, HeaderMap, Method, Request, Uri};
 
 use crate::answer::protocol::Protocol;
+#[cfg(feature = "tracing")]
+use crate::text::Excerpt;
 
 /// The parts of a request that its refusal may depend on.
 #[derive(Clone, Copy)]
@@ -12,6 +14,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
+    pub(crate) extensions: &'a Extensions,
 }
 
 impl RequestHead<'_> {
@@ -19,17 +22,44 @@ impl RequestHead<'_> {
     pub(crate) fn protocol(&self) -> Protocol {
         Protocol::of(self.method, self.uri, self.headers)
     }
+
+    /// Returns the method for the log, cut and made printable, as a caller may send any token.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn told_method(&self) -> Excerpt {
+        Excerpt::new(self.method.as_str())
+    }
+
+    /// Returns the path before a router removed a prefix, for the log: cut and made printable, and without the
+    /// query, which may hold secrets.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn told_path(&self) -> Excerpt {
+        #[cfg(feature = "axum")]
+        if let Some(original) = self.extensions.get::<axum::extract::OriginalUri>() {
+            return Excerpt::new(original.path());
+        }
+        Excerpt::new(self.uri.path())
+    }
 }
 
 impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
     fn from(request: &'a Request<B>) -> Self {
-        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
     }
 }
 
 impl<'a> From<&'a http::request::Parts> for RequestHead<'a> {
     fn from(parts: &'a http::request::Parts) -> Self {
-        Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
+        }
     }
 }
 

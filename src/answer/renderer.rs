@@ -185,7 +185,9 @@ mod tests {
     fn closures_functions_and_shared_renderers_are_renderers() {
         let refusal = Refusal::from(RejectionKind::Expired);
         let (method, uri, headers) = (Method::GET, Uri::from_static("/"), HeaderMap::new());
-        let request = RequestHead { method: &method, uri: &uri, headers: &headers };
+        let extensions = http::Extensions::new();
+        let request =
+            RequestHead { method: &method, uri: &uri, headers: &headers, extensions: &extensions };
         let (challenges, wire) = (Challenges::default(), wire(&refusal, Disclosure::default()));
         let cx = RefusalContext::new(request, &challenges, None, Schemes::Bearer, wire);
 

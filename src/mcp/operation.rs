@@ -159,7 +159,7 @@ pub fn require(parts: &Parts, requirement: &Requirement) -> Result<(), Shortfall
 }
 
 /// The error of [`require`]: the token lacks scopes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Shortfall {
     refusal: Refusal,
 }
@@ -177,8 +177,16 @@ impl fmt::Display for Shortfall {
     }
 }
 
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.refusal, f)
+    }
+}
+
 impl std::error::Error for Shortfall {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.refusal)
+        // `Display` prints the refusal, so its source follows directly.
+        self.refusal.source()
     }
 }

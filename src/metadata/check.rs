@@ -8,6 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode, Uri};
 use serde::Deserialize;
 
+use crate::cause::Report;
 use crate::json;
 use crate::metadata::description::ResourceMetadata;
 use crate::transport::{Limits, Transport, TransportError, user_agent};
@@ -20,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The reason why clients cannot use the metadata they find.
 ///
 /// `Display` states what to change.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum MetadataFault {
     /// There was no response.
@@ -110,6 +111,13 @@ impl fmt::Display for MetadataFault {
                  own"
             ),
         }
+    }
+}
+
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for MetadataFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
     }
 }
 

@@ -141,7 +141,7 @@
 //! |---|---|---|
 //! | `auth_in_force` | `INFO` | once per layer: issuer, audience, algorithms, where the keys are, where opaque tokens are introspected, and what requests without an entry need |
 //! | `auth_summary` | `WARN` if requests with tokens came and none was accepted, else `INFO` | when a request was refused, or one is accepted after none was, once a minute at most: how many of how many, and of the three commonest reasons what was expected and presented, and the setting that would help |
-//! | `request refused`, `token can't be checked` | `DEBUG` | each request that isn't accepted, with its code and what was compared |
+//! | `request refused`, `token can't be checked` | `DEBUG` | each request that isn't accepted, with its code and what was compared, its method and the first 64 bytes of its path, without the query |
 //! | | `ERROR` | the service is misconfigured |
 //!
 //! The first refusal is logged at once, the others within a minute and a half, by the next request that

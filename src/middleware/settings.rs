@@ -205,7 +205,7 @@ impl Settings {
         asked: Schemes,
         request: RequestHead<'_>,
     ) -> Response<Bytes> {
-        report(&refusal);
+        report(&refusal, request);
         self.summary.refused(&refusal);
         let disclosure = Disclosure { verbose: self.verbose, hidden };
         respond(refusal, request, &*self.renderer, &self.challenges, disclosure, needed, asked)
@@ -215,7 +215,7 @@ impl Settings {
 /// Answers a refusal where there is no layer, and so no settings.
 pub(crate) fn refuse_without_layer(refusal: Refusal, request: RequestHead<'_>) -> Response<Bytes> {
     count_without_layer(&refusal);
-    report(&refusal);
+    report(&refusal, request);
     let (challenges, disclosure) = (Challenges::default(), Disclosure::default());
     respond(refusal, request, &DefaultRenderer, &challenges, disclosure, None, Schemes::Bearer)
 }
@@ -234,17 +234,23 @@ pub(crate) const fn may_be_routed<B>(_: &Request<B>) -> bool {
 
 /// One event for each refusal, at `DEBUG`: callers can't fill the log, nor can an outage.
 /// The summary has what operators need of it.
-fn report(refusal: &Refusal) {
+fn report(refusal: &Refusal, _request: RequestHead<'_>) {
     let _code = refusal.code();
+    macro_rules! tell {
+        ($level:ident, $message:literal) => {
+            event!(
+                $level,
+                code = _code,
+                reason = %crate::cause::Report(refusal),
+                method = %_request.told_method(),
+                path = %_request.told_path(),
+                $message
+            )
+        };
+    }
     match refusal {
-        Refusal::Rejection(_) => {
-            event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "request refused");
-        }
-        Refusal::Unavailable(_) => {
-            event!(DEBUG, code = _code, reason = %crate::cause::Report(refusal), "token can't be checked");
-        }
-        Refusal::Misconfigured(_) => {
-            event!(ERROR, code = _code, reason = %crate::cause::Report(refusal), "tower-bearer is misconfigured");
-        }
+        Refusal::Rejection(_) => tell!(DEBUG, "request refused"),
+        Refusal::Unavailable(_) => tell!(DEBUG, "token can't be checked"),
+        Refusal::Misconfigured(_) => tell!(ERROR, "tower-bearer is misconfigured"),
     }
 }

@@ -326,7 +326,7 @@ impl Claims {
 
 /// An authorization detail that can't be read as the application's type, or isn't known since the validator
 /// doesn't keep the claim.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
 #[error(transparent)]
 pub struct UnreadableDetail(Unreadable);
 
@@ -339,6 +339,13 @@ enum Unreadable {
          token has some: name it in keep_claims"
     )]
     NotKept,
+}
+
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for UnreadableDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Debug for Claims {

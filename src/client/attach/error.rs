@@ -88,13 +88,19 @@ impl OriginRefused {
 }
 
 /// The error of a request whose `Host` field names another host than its URL.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct HostRefused;
 
 impl fmt::Display for HostRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the request's Host field names another host than its address")
+    }
+}
+
+impl fmt::Debug for HostRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

@@ -1,9 +1,11 @@
 //! The error of getting a token on a caller's behalf, as the status that the caller is answered with.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::cause::Report;
 use crate::client::grant::error::{ErrorCode, TokenError, TokenErrorKind};
 
 /// The error of getting a token on a caller's behalf, sorted by the answer for the caller.
@@ -23,7 +25,7 @@ use crate::client::grant::error::{ErrorCode, TokenError, TokenErrorKind};
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum OnBehalfError {
     /// The authorization server doesn't, or no longer, accept the caller's token: `invalid_grant`, or
@@ -60,6 +62,13 @@ impl OnBehalfError {
     /// Returns the authorization server's `Retry-After`, if it sent one.
     pub fn retry_after(&self) -> Option<Duration> {
         self.token_error().retry_after()
+    }
+}
+
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for OnBehalfError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
     }
 }
 

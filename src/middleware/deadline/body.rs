@@ -72,7 +72,6 @@ enum Place {
 }
 
 /// The error of a body: that of the inner body, or that the token has expired.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum DeadlineError<E> {
     /// The inner body failed.
@@ -221,11 +220,23 @@ impl<B: Body<Data = Bytes>> Body for DeadlineBody<B> {
     }
 }
 
+const EXPIRED: &str = "the access token expired before the body was complete";
+
 impl<E: fmt::Display> fmt::Display for DeadlineError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inner(error) => fmt::Display::fmt(error, f),
-            Self::Expired => f.write_str("the access token expired before the body was complete"),
+            Self::Expired => f.write_str(EXPIRED),
+        }
+    }
+}
+
+/// `main` prints the `Debug` of the error that it returns: that of the inner one is its own.
+impl<E: fmt::Debug> fmt::Debug for DeadlineError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inner(error) => fmt::Debug::fmt(error, f),
+            Self::Expired => f.write_str(EXPIRED),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cause::Report;
 use crate::transport::Transport;
 use crate::validator::issuers::issuer::Issuer;
 
@@ -194,7 +195,6 @@ where
 }
 
 /// A [`Resolver`] couldn't determine whether there is such a tenant.
-#[derive(Debug)]
 pub struct ResolveError {
     source: Box<dyn std::error::Error + Send + Sync>,
 }
@@ -209,6 +209,13 @@ impl ResolveError {
 impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("it is unknown whether there is such a tenant")
+    }
+}
+
+/// `main` prints the `Debug` of the error that it returns.
+impl fmt::Debug for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Report(self))
     }
 }
 
