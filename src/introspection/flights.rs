@@ -230,6 +230,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::async_yields_async, reason = "the flight is awaited elsewhere")]
     fn i31_a_flight_on_a_runtime_that_is_kept_and_not_run_is_passed_over() {
         let flights = Flights::<u8>::default();
         let runtime = || {

@@ -70,7 +70,8 @@ impl<T: Clone, E: Clone> Kept<T, E> {
         let mut network = network.clone();
         if self.known().is_some() {
             // A search that hangs leaves time to use what is known.
-            network.limits.timeout /= 2;
+            let half = network.limits.timeout.checked_div(2);
+            network.limits.timeout = half.unwrap_or_default();
         }
         let fault = match self.search.find(&network, now, accept).await {
             Ok(value) => {

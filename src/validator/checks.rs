@@ -303,7 +303,7 @@ impl Realm {
                 let found = checks.add("key", fitting, |_| format!("one of {known}"));
                 let Some(fitting) = found else { return false };
                 let lets = |key: &VerificationKey| self.policy.lets_sign(key.issuer(), claims);
-                may_sign = fitting.iter().any(|key| lets(key));
+                may_sign = fitting.iter().any(lets);
                 if self.policy.template.is_some() {
                     let issuers = fitting.iter().filter_map(|key| key.issuer());
                     add_key_issuer(may_sign, listed(issuers.map(quoted), 8), checks);
