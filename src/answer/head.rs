@@ -5,8 +5,6 @@ use std::fmt;
 use http::{Extensions, HeaderMap, Method, Request, Uri};
 
 use crate::answer::protocol::Protocol;
-#[cfg(feature = "tracing")]
-use crate::text::Excerpt;
 
 /// The parts of a request that its refusal may depend on.
 #[derive(Clone, Copy)]
@@ -21,23 +19,6 @@ impl RequestHead<'_> {
     /// Returns the protocol that the request is answered by.
     pub(crate) fn protocol(&self) -> Protocol {
         Protocol::of(self.method, self.uri, self.headers)
-    }
-
-    /// Returns the method for the log, cut and made printable, as a caller may send any token.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn told_method(&self) -> Excerpt {
-        Excerpt::new(self.method.as_str())
-    }
-
-    /// Returns the path before a router removed a prefix, for the log: cut and made printable, and without the
-    /// query, which may hold secrets.
-    #[cfg(feature = "tracing")]
-    pub(crate) fn told_path(&self) -> Excerpt {
-        #[cfg(feature = "axum")]
-        if let Some(original) = self.extensions.get::<axum::extract::OriginalUri>() {
-            return Excerpt::new(original.path());
-        }
-        Excerpt::new(self.uri.path())
     }
 }
 

@@ -232,6 +232,17 @@ pub(crate) const fn may_be_routed<B>(_: &Request<B>) -> bool {
     true
 }
 
+/// Returns the path of the request before a router removed a prefix, without the query, which may hold secrets.
+#[cfg(feature = "tracing")]
+fn full_path(request: RequestHead<'_>) -> &str {
+    #[cfg(feature = "axum")]
+    let uri =
+        request.extensions.get::<axum::extract::OriginalUri>().map_or(request.uri, |it| &it.0);
+    #[cfg(not(feature = "axum"))]
+    let uri = request.uri;
+    uri.path()
+}
+
 /// One event for each refusal, at `DEBUG`: callers can't fill the log, nor can an outage.
 /// The summary has what operators need of it.
 fn report(refusal: &Refusal, _request: RequestHead<'_>) {
@@ -242,8 +253,8 @@ fn report(refusal: &Refusal, _request: RequestHead<'_>) {
                 $level,
                 code = _code,
                 reason = %crate::cause::Report(refusal),
-                method = %_request.told_method(),
-                path = %_request.told_path(),
+                method = %Excerpt::new(_request.method.as_str()),
+                path = %Excerpt::new(full_path(_request)),
                 $message
             )
         };
