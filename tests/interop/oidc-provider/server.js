@@ -40,7 +40,7 @@
 //   POST /control/clock?secs=… the server's clock is so far ahead from then on, or behind
 //   GET  /control/counters
 
-import { generateKeyPairSync, hash, randomBytes, randomUUID } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, hash, randomBytes, randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
@@ -137,15 +137,27 @@ const mTLS = {
 
 // One private key per kind. The Ed25519 key names no algorithm: EdDSA and Ed25519 both use it.
 const KINDS = {
-  RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
-  PS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
-  ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
-  Ed25519: () => generateKeyPairSync('ed25519'),
+  RS256: ['rsa', { modulusLength: 2048 }],
+  PS256: ['rsa', { modulusLength: 2048 }],
+  ES256: ['ec', { namedCurve: 'P-256' }],
+  Ed25519: ['ed25519', {}],
 };
 
+// A new key is written as PEM and read again. Node 20 may hang for ever when it exports the new one as a JWK:
+// the garbage collector, which runs meanwhile, waits for the lock of the same key.
+const PEM = {
+  publicKeyEncoding: { type: 'spki', format: 'pem' },
+  privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+};
+
+function generate(type, options) {
+  const { privateKey } = generateKeyPairSync(type, { ...options, ...PEM });
+  return createPrivateKey(privateKey).export({ format: 'jwk' });
+}
+
 function newKeys() {
-  return Object.entries(KINDS).map(([kind, generate]) => ({
-    ...generate().privateKey.export({ format: 'jwk' }),
+  return Object.entries(KINDS).map(([kind, [type, options]]) => ({
+    ...generate(type, options),
     kid: `${kind.toLowerCase()}-${randomUUID()}`,
     use: 'sig',
     ...(kind === 'Ed25519' ? {} : { alg: kind }),
