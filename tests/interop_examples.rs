@@ -2,18 +2,20 @@
 //! into a shell.
 
 #![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, reason = "processes live in real time")]
 
 mod support;
 
+use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use support::authorization_server::{AUDIENCE, AuthorizationServer};
-use support::process::{Process, example, free_port};
+use support::process::{Process, at_free_port, example};
 use tower_bearer::testing::TestIssuer;
 
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// Starts the example without the variables that it reads, but for these.
 fn start(name: &str, variables: &[(&str, &str)]) -> Process {
@@ -58,18 +60,21 @@ fn start(name: &str, variables: &[(&str, &str)]) -> Process {
     Process::spawn(command)
 }
 
-/// Reads what the example prints until its `curl` lines are complete.
-fn curl_lines(process: &Process) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut wait = START;
-    while let Some(line) = process.line(wait) {
-        if line.trim_start().starts_with("curl ") {
-            lines.push(line.trim().to_owned());
-            wait = Duration::from_millis(500);
-        }
+/// Waits until nothing listens any more where the examples do when no other place is set.
+fn wait_for_port_3000() {
+    let began = Instant::now();
+    while TcpListener::bind("127.0.0.1:3000").is_err() {
+        assert!(began.elapsed() < START, "another program listens at port 3000");
+        std::thread::sleep(Duration::from_millis(100));
     }
-    assert!(!lines.is_empty(), "no curl line was printed: {}", process.stderr());
-    lines
+}
+
+/// Returns the three `curl` lines that the resource server prints.
+fn curl_lines(process: &Process) -> [String; 3] {
+    [(); 3].map(|()| {
+        let line = process.line_with("curl ", START).expect("a curl line");
+        line.trim().to_owned()
+    })
 }
 
 /// Runs the line in a shell as it stands, but for the output: its status only.
@@ -82,11 +87,6 @@ fn paste(line: &str) -> u16 {
     status.collect::<String>().parse().unwrap_or_else(|_| panic!("no status: {line}"))
 }
 
-/// Returns an address that is free at the moment.
-fn free_address() -> String {
-    format!("127.0.0.1:{}", free_port())
-}
-
 fn assert_stops(process: &mut Process, signal: &str) {
     process.signal(signal);
     let status = process.wait(Duration::from_secs(5)).expect("it stops within five seconds");
@@ -95,19 +95,20 @@ fn assert_stops(process: &mut Process, signal: &str) {
 
 #[test]
 fn resource_server_with_nothing_set_answers_the_lines_it_prints() {
+    wait_for_port_3000();
     let mut process = start("resource_server", &[]);
     let mut statuses: Vec<u16> = curl_lines(&process).iter().map(|line| paste(line)).collect();
     statuses.sort_unstable();
     statuses.dedup();
     assert_eq!(statuses, [200, 401, 403]);
     assert_stops(&mut process, "TERM");
+    assert_eq!(process.line_with("curl ", START), None, "these are all");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dev_issuer_prints_what_a_service_is_started_with_and_a_token_for_it() {
-    let address = free_address();
-    let scope = ("SCOPE", "api:read");
-    let mut issuer = start("dev_issuer", &[("LISTEN", &address), ("AUDIENCE", AUDIENCE), scope]);
+    let (listen, scope) = (("LISTEN", "127.0.0.1:0"), ("SCOPE", "api:read"));
+    let mut issuer = start("dev_issuer", &[listen, ("AUDIENCE", AUDIENCE), scope]);
     let mut lines = Vec::new();
     while !lines.iter().any(|line: &String| line.starts_with("curl ")) {
         lines.push(issuer.line(START).unwrap_or_else(|| panic!("{}", issuer.stderr())));
@@ -143,11 +144,10 @@ impl Api {
     }
 
     async fn start_with(issuer: &str, more: &[(&str, &str)]) -> Self {
-        let address = free_address();
         let mut variables = vec![
             ("ISSUER", issuer),
             ("AUDIENCE", AUDIENCE),
-            ("LISTEN", &address),
+            ("LISTEN", "127.0.0.1:0"),
             ("LEEWAY_SECS", "1"),
             ("JWKS_TTL_SECS", "2"),
             ("JWKS_COOLDOWN_SECS", "1"),
@@ -156,6 +156,7 @@ impl Api {
         ];
         variables.extend(more);
         let process = start("resource_server", &variables);
+        let address = process.listening_on(START).expect("the example listens");
         let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
         let api = Self { address, process, http };
         api.expect(Method::GET, "/public", None, 200).await;
@@ -347,10 +348,13 @@ async fn resource_server_asks_about_opaque_tokens() {
 
 #[test]
 fn resource_server_serves_the_metadata_that_its_challenges_name() {
-    let listen = free_address();
-    let resource = format!("http://{listen}/api");
-    let process = start("resource_server", &[("LISTEN", &listen), ("RESOURCE", &resource)]);
-    curl_lines(&process);
+    let (listen, resource, _process) = at_free_port(|port| {
+        let listen = format!("127.0.0.1:{port}");
+        let resource = format!("http://{listen}/api");
+        let process = start("resource_server", &[("LISTEN", &listen), ("RESOURCE", &resource)]);
+        process.listening_on(START)?;
+        Some((listen, resource, process))
+    });
     let curl = |url: &str| {
         let output = Command::new("curl").args(["--silent", "--include", url]).output();
         String::from_utf8(output.expect("curl").stdout).expect("text")
@@ -384,6 +388,7 @@ async fn resource_server_waits_for_an_issuer_that_is_down() {
 async fn hello_greets_the_bearer_of_a_token() {
     let server = AuthorizationServer::oidc_provider();
     let token = server.token("ES256", "").await;
+    wait_for_port_3000();
     let process = start("hello", &[("ISSUER", server.issuer()), ("AUDIENCE", AUDIENCE)]);
     let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
     let api = Api { address: "127.0.0.1:3000".to_owned(), process, http };

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tower_bearer::Secret;
 use tower_bearer::client::{AwsSecretsManager, SecretErrorKind, SecretProvider};
 
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(60);
 const NAME: &str = "production/orders/oauth";
 
 /// The service in a process of its own. Its secrets end with it.
@@ -39,23 +39,30 @@ struct Moto {
 
 impl Moto {
     fn start() -> Self {
-        Self::start_at("0")
+        Self::start_at("0").expect("moto starts")
     }
 
-    fn start_at(port: &str) -> Self {
+    fn start_at(port: &str) -> Option<Self> {
         let mut command = Command::new(process::python());
         command.arg(process::interop("moto/server.py"));
         command.env("PORT", port).env("EXIT_WITH_STDIN", "1");
         let process = Process::spawn(command);
-        let line = process.line(START);
-        let line = line.unwrap_or_else(|| panic!("moto doesn't start: {}", process.stderr()));
+        let line = process.line_with("endpoint", START)?;
         let ready: Value = serde_json::from_str(&line).unwrap();
-        Self { endpoint: ready["endpoint"].as_str().unwrap().to_owned(), process }
+        Some(Self { endpoint: ready["endpoint"].as_str().unwrap().to_owned(), process })
     }
 
     fn restart(&mut self) {
         let port = self.endpoint.rsplit(':').next().unwrap();
-        *self = Self::start_at(port);
+        // Another program may have been given the port for a moment.
+        let began = Instant::now();
+        *self = loop {
+            if let Some(started) = Self::start_at(port) {
+                break started;
+            }
+            assert!(began.elapsed() < START, "moto doesn't start again");
+            std::thread::sleep(Duration::from_millis(200));
+        };
     }
 
     fn client(&self) -> Client {

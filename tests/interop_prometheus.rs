@@ -22,7 +22,7 @@ use axum::routing::get;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use support::process::{self, Process};
+use support::process::{self, Process, at_free_port};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use tower_bearer::client::ClientAuth;
@@ -105,12 +105,15 @@ fn prometheus(target: &str, folder: &Path) -> (Process, String) {
         rules.display().to_string(),
     );
     fs::write(folder.join("prometheus.yml"), config).expect("a file");
-    let address = format!("127.0.0.1:{}", process::free_port());
-    let mut command = Command::new("prometheus");
-    command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
-    command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
-    command.arg(format!("--web.listen-address={address}"));
-    (Process::spawn(command), format!("http://{address}/api/v1"))
+    at_free_port(|port| {
+        let mut command = Command::new("prometheus");
+        command.arg(format!("--config.file={}", folder.join("prometheus.yml").display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("data").display()));
+        command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        let mut process = Process::spawn(command);
+        let api = format!("http://127.0.0.1:{port}/api/v1");
+        process.listens(port, PATIENCE).then_some((process, api))
+    })
 }
 
 /// Asks Prometheus for the result of an instant query.
@@ -234,14 +237,16 @@ async fn each_expression_of_the_dashboard_has_an_answer() {
 
     // Each rule is evaluated without an error, and what is wrong here is seen as it begins to be: no issuer
     // of these keys. That takes a rule longer than an answer.
+    let began = Instant::now();
     let rules = loop {
         let rules = http.get(format!("{api}/rules")).send().await.expect("Prometheus answers");
         let rules: Value = rules.json().await.expect("JSON");
         let rules = rules["data"]["groups"][0]["rules"].as_array().expect("rules").clone();
-        let is_pending =
-            |name: &str| rules.iter().any(|it| it["name"] == name && it["state"] == "pending");
+        // After some minutes they fire.
+        let is_seen =
+            |name: &str| rules.iter().any(|it| it["name"] == name && it["state"] != "inactive");
         let are_seen =
-            ["TowerBearerUnavailable", "TowerBearerKeysMissing"].into_iter().all(is_pending);
+            ["TowerBearerUnavailable", "TowerBearerKeysMissing"].into_iter().all(is_seen);
         if are_seen && rules.iter().all(|rule| rule["health"] == "ok") {
             break rules;
         }

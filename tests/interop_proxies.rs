@@ -6,17 +6,18 @@
 mod support;
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
-use support::process::{Process, TO_INSTALL, example, free_port, interop, node, python, scratch};
+use support::process::{
+    Process, TO_INSTALL, at_free_port, example, interop, node, python, scratch,
+};
 use tower_bearer::mtls::Certificate;
 use tower_bearer::testing::TestIssuer;
 
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// Certificates of one authority, in a folder of their own.
 struct Certificates(PathBuf);
@@ -88,16 +89,6 @@ impl Drop for Certificates {
     }
 }
 
-/// Waits until something accepts connections there.
-fn wait_for(port: u16, process: &mut Process) {
-    let started = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        let gone = process.wait(Duration::from_millis(50));
-        assert!(gone.is_none(), "it ended: {}", process.stderr());
-        assert!(started.elapsed() < START, "it doesn't start: {}", process.stderr());
-    }
-}
-
 /// An issuer, the example server, and a proxy in front of it.
 struct World {
     certificates: Certificates,
@@ -128,18 +119,21 @@ impl World {
         trusted: &str,
         proxy: fn(&Certificates, u16, u16) -> Command,
     ) -> Self {
-        let (api, port) = (free_port(), free_port());
         let mut server = Command::new(example("resource_server"));
         server
             .envs(variables.iter().map(|(name, value)| (name, value)))
-            .env("LISTEN", format!("127.0.0.1:{api}"))
+            .env("LISTEN", "127.0.0.1:0")
             .env("CLIENT_CERT_HEADER", preset)
             .env("TRUSTED_PROXIES", trusted)
             .env("RUST_LOG", "tower_bearer=debug");
-        let mut server = Process::spawn(server);
-        wait_for(api, &mut server);
-        let mut proxy = Process::spawn(proxy(&certificates, port, api));
-        wait_for(port, &mut proxy);
+        let server = Process::spawn(server);
+        let address = server.listening_on(START).expect("the example listens");
+        let (_, api) = address.split_once(':').expect("a port");
+        let api = api.parse().expect("a port");
+        let (port, proxy) = at_free_port(|port| {
+            let mut proxy = Process::spawn(proxy(&certificates, port, api));
+            proxy.listens(port, START).then_some((port, proxy))
+        });
         Self { certificates, issuer, api, port, server, _proxy: proxy }
     }
 
@@ -415,23 +409,22 @@ async fn mt18_to_mt25_the_example_has_a_header_for_each_preset() {
     ];
     for (preset, _, _) in &presets {
         for (trusted, good) in [("10.0.0.0/8, 127.0.0.1", 200), ("10.0.0.0/8", 401)] {
-            let api = free_port();
             let mut server = Command::new(example("resource_server"));
             server
                 .env("ISSUER", issuer.issuer())
                 .env("AUDIENCE", issuer.audience())
-                .env("LISTEN", format!("127.0.0.1:{api}"))
+                .env("LISTEN", "127.0.0.1:0")
                 .env("CLIENT_CERT_HEADER", preset)
                 .env("TRUSTED_PROXIES", trusted);
-            let mut server = Process::spawn(server);
-            wait_for(api, &mut server);
+            let server = Process::spawn(server);
+            let api = server.listening_on(START).expect("the example listens");
             for (other, name, value) in &presets {
                 let mut curl = Command::new("curl");
                 curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]);
                 curl.args(["--noproxy", "*", "--max-time", "20"]);
                 curl.args(["--header", &format!("Authorization: Bearer {token}")]);
                 curl.args(["--header", &format!("{name}: {value}")]);
-                curl.arg(format!("http://127.0.0.1:{api}/whoami"));
+                curl.arg(format!("http://{api}/whoami"));
                 let expected = if other == preset { good } else { 401 };
                 assert_eq!(status(curl), expected, "{preset} {name}: {}", server.stderr());
             }
@@ -569,14 +562,13 @@ fn mt14_the_example_names_the_variable_that_is_wrong() {
 
 #[test]
 fn mt7_the_example_that_ends_tls_itself_answers_the_lines_it_prints() {
-    let port = free_port();
     let mut server = Command::new(example("mutual_tls"));
     for variable in ["ISSUER", "AUDIENCE", "TLS_CERT", "TLS_KEY", "CLIENT_CA"] {
         server.env_remove(variable);
     }
     let folder = scratch("mutual_tls");
     fs::create_dir_all(&folder).expect("a folder");
-    server.env("LISTEN", format!("127.0.0.1:{port}")).env("TMPDIR", &folder);
+    server.env("LISTEN", "127.0.0.1:0").env("TMPDIR", &folder);
     let process = Process::spawn(server);
     let mut statuses = Vec::new();
     while statuses.len() < 3 {

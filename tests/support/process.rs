@@ -1,8 +1,9 @@
 //! Child processes that end with the test that started them.
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,10 +59,22 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path
 }
 
-/// Returns a port of loopback that is free at the moment.
+/// Returns a port of loopback that is free at the moment. It is below those that systems give to
+/// connections (from 32768 on): one of these is easily taken before a server listens there.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    loop {
+        let random = RandomState::new().build_hasher().finish() & 0x3fff;
+        let port = u16::try_from(random).expect("14 bits") | 0x4000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Starts a server that is told its port. Another program may take the port before the server does;
+/// then there is `None`, and another port is tried.
+pub(crate) fn at_free_port<T>(start: impl Fn(u16) -> Option<T>) -> T {
+    (0..3).find_map(|_| start(free_port())).expect("the server starts")
 }
 
 /// A child process whose standard output is read line by line. It is killed on drop, and what it
@@ -106,6 +119,37 @@ impl Process {
     /// process has closed it.
     pub(crate) fn line(&self, within: Duration) -> Option<String> {
         self.lines.recv_timeout(within).ok()
+    }
+
+    /// Returns the next line of standard output that has this text; `None` as [`line`](Self::line).
+    pub(crate) fn line_with(&self, text: &str, within: Duration) -> Option<String> {
+        let began = Instant::now();
+        while let Some(line) = self.line(within.saturating_sub(began.elapsed())) {
+            if line.contains(text) {
+                return Some(line);
+            }
+        }
+        eprintln!("no line with {text:?}:\n{}", self.stderr());
+        None
+    }
+
+    /// Waits until an example says at which host and port it listens, and returns these.
+    pub(crate) fn listening_on(&self, within: Duration) -> Option<String> {
+        let line = self.line_with("listening on ", within)?;
+        let (_, address) = line.split_once("://")?;
+        address.split([',', ' ', '/']).next().map(str::to_owned)
+    }
+
+    /// Waits until the process accepts connections at this port; `false` if it doesn't in time, or ends.
+    pub(crate) fn listens(&mut self, port: u16, within: Duration) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < within && self.wait(Duration::from_millis(20)).is_none() {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return true;
+            }
+        }
+        eprintln!("nothing listens at {port}:\n{}", self.stderr());
+        false
     }
 
     /// Writes a line to the process's standard input.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::process::{self, Process, free_port};
+use crate::process::{self, Process, at_free_port, free_port};
 use crate::redis_server::RedisServer;
 
 /// How long servers may take to find each other, or to agree on another primary.
@@ -39,9 +39,8 @@ impl RedisCluster {
     pub(crate) fn start(replicas: usize, arguments: &[&str]) -> Self {
         let servers: Vec<_> = (0..3 * (1 + replicas))
             .map(|_| {
-                let bus = free_port().to_string();
                 let cluster = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"];
-                let port = ["--cluster-port", &bus, "--cluster-node-timeout", "2000"];
+                let port = ["--cluster-port", "{port}", "--cluster-node-timeout", "2000"];
                 RedisServer::start_with(&[&cluster[..], &port, arguments].concat())
             })
             .collect();
@@ -110,8 +109,8 @@ impl Watched {
         until("the replica is up", || {
             replica.cli(&["info", "replication"]).contains("master_link_status:up")
         });
-        let sentinels = (0..3).map(|_| {
-            let (own, file) = (free_port(), process::scratch("sentinel.conf"));
+        let sentinel_at = |own: u16| {
+            let file = process::scratch("sentinel.conf");
             let settings = format!(
                 "port {own}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {port} 2\n\
                  requirepass {SENTINEL_PASSWORD}\nsentinel sentinel-pass {SENTINEL_PASSWORD}\n\
@@ -121,9 +120,13 @@ impl Watched {
             fs::write(&file, settings).expect("a file for the Sentinel");
             let mut command = Command::new("redis-server");
             command.arg(&file).arg("--sentinel");
-            (own, file, Process::spawn(command))
-        });
-        let watched = Self { sentinels: sentinels.collect(), primary, replica };
+            let process = Process::spawn(command);
+            // It says so once it listens.
+            process.line_with("Sentinel ID is", AGREEMENT)?;
+            Some((own, file, process))
+        };
+        let sentinels = (0..3).map(|_| at_free_port(sentinel_at)).collect();
+        let watched = Self { sentinels, primary, replica };
         for (port, ..) in &watched.sentinels {
             until("the Sentinels know each other and the replica", || {
                 let about = sentinel(*port, &["info", "sentinel"]);

@@ -13,6 +13,7 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct RedisServer {
     port: u16,
+    other_port: u16,
     folder: PathBuf,
     arguments: Vec<String>,
     process: Process,
@@ -24,17 +25,19 @@ impl RedisServer {
         Self::start_with(&[])
     }
 
-    /// Starts a server with these arguments besides.
+    /// Starts a server with these arguments besides, in which `{port}` stands for another free port.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
         let folder = process::scratch("redis");
         fs::create_dir_all(&folder).expect("a folder for the server");
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
         let began = Instant::now();
         loop {
-            // Another program may take the port before the server does.
-            let port = free_port();
+            // Another program may take a port before the server does.
+            let (port, other_port) = (free_port(), free_port());
+            let other = other_port.to_string();
+            let arguments: Vec<String> =
+                arguments.iter().map(|argument| argument.replace("{port}", &other)).collect();
             if let Some(process) = spawn(port, &folder, &arguments) {
-                return Self { port, folder, arguments, process };
+                return Self { port, other_port, folder, arguments, process };
             }
             assert!(began.elapsed() < START, "redis-server doesn't start");
         }
@@ -48,6 +51,11 @@ impl RedisServer {
     /// Returns the port, which stays the same when the server is started again.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the port that `{port}` stands for in the arguments.
+    pub(crate) const fn other_port(&self) -> u16 {
+        self.other_port
     }
 
     /// Kills the server. Its port refuses connections from then on.
@@ -113,11 +121,6 @@ fn spawn(port: u16, folder: &PathBuf, arguments: &[String]) -> Option<Process> {
         .arg(folder)
         .args(arguments);
     let process = Process::spawn(command);
-    let began = Instant::now();
-    while let Some(line) = process.line(START.saturating_sub(began.elapsed())) {
-        if line.contains("Ready to accept connections") {
-            return Some(process);
-        }
-    }
-    None
+    process.line_with("Ready to accept connections", START)?;
+    Some(process)
 }
