@@ -15,6 +15,8 @@ mod redis_server;
 
 use std::fs;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use log::Log;
@@ -25,13 +27,13 @@ use tokio::time::sleep;
 use tower_bearer::client::{Redis, RedisStore, StoreError, StoreErrorKind, TokenStore};
 
 const TTL: Duration = Duration::from_secs(60);
-const TIMEOUT: Duration = Duration::from_millis(250);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a request may take at most: the timeout, and what a busy machine adds.
-const BOUND: Duration = Duration::from_millis(1000);
+const BOUND: Duration = Duration::from_secs(4);
 
 /// How long a Redis that is there again may go unused: the longest pause, and then some.
-const RECOVERY: Duration = Duration::from_secs(6);
+const RECOVERY: Duration = Duration::from_secs(15);
 
 const KEY: &str = "tower-bearer:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef";
 
@@ -72,9 +74,9 @@ async fn e8_a_value_is_kept_until_its_time_is_over() {
     let left: u64 = server.cli(&["pttl", KEY]).parse().unwrap();
     assert!((50_000..=60_000).contains(&left), "{left}");
 
-    store.put(KEY, b"another".to_vec(), Duration::from_millis(150)).await.unwrap();
+    store.put(KEY, b"another".to_vec(), Duration::from_secs(1)).await.unwrap();
     assert_eq!(store.get(KEY).await, Ok(Some(b"another".to_vec())));
-    sleep(Duration::from_millis(200)).await;
+    sleep(Duration::from_millis(1_200)).await;
     assert_eq!(store.get(KEY).await, Ok(None));
 }
 
@@ -168,8 +170,11 @@ async fn one_connection_carries_all_and_ends_with_the_last_handle() {
     }
     assert_eq!(server.connections(), 1);
     drop(store);
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(server.connections(), 0);
+    let began = Instant::now();
+    while server.connections() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(5), "it is still there");
+        sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -179,7 +184,12 @@ async fn requests_that_nobody_waits_for_any_more_harm_no_other() {
     store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
     server.freeze();
     for _ in 0..100 {
-        let _gave_up = tokio::time::timeout(Duration::from_millis(1), store.get("other")).await;
+        // Given up at once: after a while, it would speak against the connection.
+        let mut asked = tokio_test::task::spawn(store.get("other"));
+        assert!(asked.poll().is_pending());
+        drop(asked);
+        // What was asked is sent.
+        tokio::task::yield_now().await;
     }
     server.thaw();
     assert_eq!(store.get(KEY).await, Ok(Some(b"value".to_vec())));
@@ -267,18 +277,18 @@ async fn e8_a_redis_that_is_gone_fails_at_once_and_is_used_when_it_is_back() {
 }
 
 // E8
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn e8_a_redis_killed_and_restarted_under_load_never_hangs_and_is_used_again() {
     let mut server = RedisServer::start();
     let store = store(&server);
     store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
+    let ends = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..50)
         .map(|_| {
-            let store = store.clone();
+            let (store, ends) = (store.clone(), Arc::clone(&ends));
             tokio::spawn(async move {
                 let (mut longest, mut failed) = (Duration::ZERO, 0);
-                let began = Instant::now();
-                while began.elapsed() < Duration::from_secs(5) {
+                while !ends.load(Ordering::Relaxed) {
                     let asked = Instant::now();
                     failed += u32::from(store.get(KEY).await.is_err());
                     longest = longest.max(asked.elapsed());
@@ -292,6 +302,9 @@ async fn e8_a_redis_killed_and_restarted_under_load_never_hangs_and_is_used_agai
     server.kill();
     sleep(Duration::from_millis(500)).await;
     server.start_again();
+    until_back(&store).await;
+    sleep(Duration::from_secs(2)).await;
+    ends.store(true, Ordering::Relaxed);
     for caller in callers {
         let (longest, failed, last) = caller.await.unwrap();
         assert!(longest < BOUND, "{longest:?}");
@@ -343,7 +356,7 @@ async fn e8_a_slow_redis_is_given_up_on_in_time() {
     let server = RedisServer::start();
     let store = store(&server);
     store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
-    server.cli(&["client", "pause", "1500", "all"]);
+    server.cli(&["client", "pause", "4000", "all"]);
     let requests = (0..20).map(|_| failure(store.get(KEY)));
     for kind in futures_util::future::join_all(requests).await {
         assert_eq!(kind, StoreErrorKind::Timeout);
@@ -383,7 +396,10 @@ async fn a_redis_busy_with_a_script_is_unavailable_until_it_is_done() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    sleep(Duration::from_millis(200)).await;
+    let began = Instant::now();
+    while !server.cli(&["ping"]).contains("BUSY") {
+        assert!(began.elapsed() < RECOVERY, "the script doesn't run");
+    }
     assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Unavailable);
     server.cli(&["script", "kill"]);
     script.wait().unwrap();
@@ -427,7 +443,10 @@ async fn l1_names_and_passwords_are_checked_and_never_shown() {
     let commands = ["+getrange", "+set", "+eval", "+get", "+del"];
     server.cli(&[&acl[..], &rules.map(|rule| rule), &commands[..]].concat());
 
-    let store = |login: &str| RedisStore::new(format!("redis://{login}{address}")).unwrap();
+    let store = |login: &str| {
+        let store = RedisStore::new(format!("redis://{login}{address}")).unwrap();
+        store.timeout(TIMEOUT)
+    };
     for login in [format!(":{written}@"), format!("svc:{written}x@")] {
         let store = store(&login);
         store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
@@ -456,8 +475,8 @@ async fn l1_l2_no_log_holds_a_password_a_key_or_a_value() {
     let log = Log::start();
     let mut server = RedisServer::start_with(&["--requirepass", "password-canary"]);
     let url = |password| format!("redis://:{password}@127.0.0.1:{}/0", server.port());
-    let wrong = RedisStore::new(url("other-canary")).unwrap();
-    let store = RedisStore::new(url("password-canary")).unwrap();
+    let wrong = RedisStore::new(url("other-canary")).unwrap().timeout(TIMEOUT);
+    let store = RedisStore::new(url("password-canary")).unwrap().timeout(TIMEOUT);
     assert_eq!(failure(wrong.get("key-canary")).await, StoreErrorKind::Authentication);
     store.put("key-canary", b"value-canary".to_vec(), TTL).await.unwrap();
     assert!(matches!(store.get("key-canary").await, Ok(Some(_))));
@@ -474,7 +493,8 @@ async fn l1_l2_no_log_holds_a_password_a_key_or_a_value() {
 #[tokio::test]
 async fn a_password_that_is_changed_back_is_taken_again() {
     let server = RedisServer::start();
-    let store = RedisStore::new(format!("redis://:secret@127.0.0.1:{}", server.port())).unwrap();
+    let url = format!("redis://:secret@127.0.0.1:{}", server.port());
+    let store = RedisStore::new(url).unwrap().timeout(TIMEOUT);
     server.cli(&["config", "set", "requirepass", "another"]);
     assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Authentication);
     server.cli(&["-a", "another", "--no-auth-warning", "config", "set", "requirepass", "secret"]);
@@ -484,13 +504,13 @@ async fn a_password_that_is_changed_back_is_taken_again() {
 #[tokio::test]
 async fn databases_are_apart_and_both_protocols_are_spoken() {
     let server = RedisServer::start();
-    let store = |rest: &str| RedisStore::new(format!("{}{rest}", server.url())).unwrap();
-    let (zero, one) = (store(""), RedisStore::new(server.url().replace("/0", "/1")).unwrap());
+    let store = |url: String| RedisStore::new(url).unwrap().timeout(TIMEOUT);
+    let (zero, one) = (store(server.url()), store(server.url().replace("/0", "/1")));
     zero.put(KEY, b"zero".to_vec(), TTL).await.unwrap();
     assert_eq!(one.get(KEY).await, Ok(None));
     one.put(KEY, b"one".to_vec(), TTL).await.unwrap();
 
-    let newer = store("?protocol=resp3");
+    let newer = store(format!("{}?protocol=resp3", server.url()));
     assert_eq!(newer.get(KEY).await, Ok(Some(b"zero".to_vec())));
     assert_eq!(newer.lock("lock", "a", TTL).await, Ok(true));
     assert_eq!(newer.lock("lock", "b", TTL).await, Ok(false));
@@ -505,7 +525,7 @@ async fn a_socket_in_the_file_system_will_do() {
     let socket = std::env::temp_dir().join(format!("tower-bearer-{}.sock", std::process::id()));
     let server = RedisServer::start_with(&["--unixsocket", socket.to_str().unwrap()]);
     let url = format!("redis+unix://{}?db=3", socket.display());
-    let store = RedisStore::new(&url).unwrap();
+    let store = RedisStore::new(&url).unwrap().timeout(TIMEOUT);
     store.put(KEY, b"value".to_vec(), TTL).await.unwrap();
     assert_eq!(server.cli(&["-n", "3", "get", KEY]), "value");
     drop(server);
@@ -515,7 +535,6 @@ async fn a_socket_in_the_file_system_will_do() {
 /// A Redis behind TLS, with a certificate from an authority of its own.
 struct Guarded {
     server: RedisServer,
-    port: u16,
     authority: String,
 }
 
@@ -533,11 +552,9 @@ impl Guarded {
         fs::write(ca, authority.pem()).unwrap();
         fs::write(cert, certificate.pem()).unwrap();
         fs::write(private, key.serialize_pem()).unwrap();
-        let port = free_port();
-        let number = port.to_string();
         let server = RedisServer::start_with(&[
             "--tls-port",
-            &number,
+            "{port}",
             "--tls-auth-clients",
             "no",
             "--tls-ca-cert-file",
@@ -549,11 +566,11 @@ impl Guarded {
         ]);
         let gone = files.iter().all(|file| fs::remove_file(file).is_ok());
         assert!(gone, "the server has read them");
-        Self { server, port, authority: authority.pem() }
+        Self { server, authority: authority.pem() }
     }
 
     fn redis(&self, host: &str) -> Redis {
-        Redis::server(format!("rediss://{host}:{}/0", self.port))
+        Redis::server(format!("rediss://{host}:{}/0", self.server.other_port()))
     }
 
     fn store(&self, redis: Redis) -> RedisStore {
@@ -584,11 +601,12 @@ async fn tls_is_refused_with_any_other_server() {
     let store = redis.trusting("127.0.0.1");
     assert_eq!(failure(store.get(KEY)).await, StoreErrorKind::Tls);
     // One end speaks TLS and the other doesn't.
-    let plain = RedisStore::new(format!("redis://localhost:{}/0", redis.port)).unwrap();
+    let plain = format!("redis://localhost:{}/0", redis.server.other_port());
+    let plain = RedisStore::new(plain).unwrap().timeout(TIMEOUT);
     let kind = failure(plain.get(KEY)).await;
     assert!(matches!(kind, StoreErrorKind::Unavailable | StoreErrorKind::Other), "{kind:?}");
     let url = format!("rediss://localhost:{}/0", redis.server.port());
-    let store = RedisStore::new(&url).unwrap();
+    let store = RedisStore::new(&url).unwrap().timeout(TIMEOUT);
     let kind = failure(store.get(KEY)).await;
     assert!(matches!(kind, StoreErrorKind::Tls | StoreErrorKind::Timeout), "{kind:?}");
 }
@@ -661,7 +679,8 @@ async fn fc8_what_is_wrong_with_a_certificate_is_said() {
     let named = redis.trusting("127.0.0.1");
     let named = complaint(&named).await;
     assert!(named.contains("for another host") && !named.contains("localhost"), "{named}");
-    let plain = RedisStore::new(format!("redis://localhost:{}", redis.port)).unwrap();
+    let plain = format!("redis://localhost:{}", redis.server.other_port());
+    let plain = RedisStore::new(plain).unwrap();
     let plain = complaint(&plain).await;
     assert!(plain.contains("rediss://"), "{plain}");
     let good = redis.trusting("localhost");
@@ -674,9 +693,9 @@ async fn fc16_the_prefix_of_keys_is_a_setting() {
     let server = RedisServer::start();
     server.cli(&["acl", "setuser", "svc", "on", ">secret", "~app:*", "+@all"]);
     let url = format!("redis://svc:secret@127.0.0.1:{}", server.port());
-    let plain = RedisStore::new(&url).unwrap();
+    let plain = RedisStore::new(&url).unwrap().timeout(TIMEOUT);
     assert_eq!(failure(plain.put(KEY, b"v".to_vec(), TTL)).await, StoreErrorKind::Permission);
-    let store = RedisStore::new(Redis::server(&url).key_prefix("app:")).unwrap();
+    let store = RedisStore::new(Redis::server(&url).key_prefix("app:")).unwrap().timeout(TIMEOUT);
     store.check().await.unwrap();
     assert_eq!(server.cli(&["dbsize"]), "0", "a check leaves nothing behind");
     store.put(KEY, b"value".to_vec(), TTL).await.unwrap();

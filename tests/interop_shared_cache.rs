@@ -68,9 +68,25 @@ struct Worker(Process);
 
 impl Worker {
     fn start(issuer: &TestIssuer, redis: &RedisServer) -> Self {
+        Self::started(Self::command(issuer, redis))
+    }
+
+    /// Starts one that is connected to the Redis before it says so: the first of its calls would
+    /// otherwise have to connect within the short time that a call to the store may take.
+    fn start_connected(issuer: &TestIssuer, redis: &RedisServer) -> Self {
+        let mut command = Self::command(issuer, redis);
+        command.env("WORKER_CONNECTS", "1");
+        Self::started(command)
+    }
+
+    fn command(issuer: &TestIssuer, redis: &RedisServer) -> Command {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--ignored", "--exact", "worker", "--nocapture"]);
         command.env("WORKER_ENDPOINT", issuer.token_endpoint()).env("WORKER_REDIS", redis.url());
+        command
+    }
+
+    fn started(command: Command) -> Self {
         let mut worker = Self(Process::spawn(command));
         assert_eq!(worker.answer(), "ready");
         worker
@@ -106,8 +122,12 @@ fn worker() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let grant = Grant::endpoint(&endpoint, ClientAuth::basic("svc", SECRET));
     let grant = grant.scope("api:read").allow_loopback_http().build().unwrap();
-    let client = TokenClient::builder().timeout(TIMEOUT).shared(redis, Secret::new(SHARED_KEY));
+    let client = TokenClient::builder().timeout(TIMEOUT);
+    let client = client.shared(redis.clone(), Secret::new(SHARED_KEY));
     let source = client.build().unwrap().source(&grant);
+    if env::var_os("WORKER_CONNECTS").is_some() {
+        runtime.block_on(redis.check()).unwrap();
+    }
     answer("ready");
     for line in stdin().lock().lines() {
         let duration = Duration::from_secs(line.unwrap().parse().unwrap());
@@ -162,7 +182,8 @@ async fn e9_two_processes_of_200_callers_each_fetch_one_token_in_all() {
     // Long enough for all to come while the token is being fetched.
     issuer.inject(Endpoint::Token, Fault::delay(Duration::from_millis(700)));
     let redis = RedisServer::start();
-    let mut workers = [Worker::start(&issuer, &redis), Worker::start(&issuer, &redis)];
+    let mut workers =
+        [Worker::start_connected(&issuer, &redis), Worker::start_connected(&issuer, &redis)];
     for _ in 0..3 {
         workers.iter_mut().for_each(|worker| worker.call(0));
         let mut tokens = BTreeSet::new();
@@ -176,7 +197,7 @@ async fn e9_two_processes_of_200_callers_each_fetch_one_token_in_all() {
     }
 
     // A process that comes later has it from the Redis, where it lies encrypted, without a lock.
-    let mut late = Worker::start(&issuer, &redis);
+    let mut late = Worker::start_connected(&issuer, &redis);
     late.call(0);
     let given = late.given().await;
     given.assert_all_served(CALLERS, TIMEOUT);
@@ -196,7 +217,8 @@ async fn e9_a_process_that_dies_while_it_fetches_holds_the_others_up_for_a_bound
     let issuer = issuer(Duration::from_secs(600)).await;
     issuer.inject(Endpoint::Token, Fault::hang().times(1));
     let redis = RedisServer::start();
-    let (mut dying, mut other) = (Worker::start(&issuer, &redis), Worker::start(&issuer, &redis));
+    let (mut dying, mut other) =
+        (Worker::start_connected(&issuer, &redis), Worker::start_connected(&issuer, &redis));
     dying.call(0);
     issuer.wait_for_requests(Endpoint::Token, 1).await;
     other.call(0);

@@ -249,7 +249,7 @@ mod tests {
         async fn new<const N: usize>(answers: [&[u8]; N]) -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("redis://{}", listener.local_addr().unwrap());
-            let store = RedisStore::new(&url).unwrap().timeout(Duration::from_millis(300));
+            let store = RedisStore::new(&url).unwrap().timeout(Duration::from_secs(1));
             let answers = answers.iter().rev().map(|answer| answer.to_vec()).collect();
             let answers = Arc::new(Mutex::new(answers));
             let counts = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
@@ -268,7 +268,7 @@ mod tests {
         async fn failure(&self) -> StoreErrorKind {
             let began = monotonic();
             let kind = self.store.get("key").await.unwrap_err().kind();
-            assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
             kind
         }
 
