@@ -9,6 +9,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -209,48 +211,55 @@ async fn mt32_certificates_are_swapped_on_disk_under_load() {
     let first = kept.token().await.expect("a token");
     assert_eq!(bound_to(first.expose_secret()), pairs[0].thumbprint);
 
-    let end = Instant::now() + Duration::from_secs(8);
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let (calls, ends) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut callers = JoinSet::new();
     for _ in 0..4 {
         let grant = world.grant("tls").build().expect("a good grant");
         let (transport, kept) = (transport.clone(), kept.clone());
+        let (seen, calls, ends) = (Arc::clone(&seen), Arc::clone(&calls), Arc::clone(&ends));
         callers.spawn(async move {
-            let mut seen = Vec::new();
-            while Instant::now() < end {
+            while !ends.load(Ordering::Relaxed) {
                 // A cache of its own: each time a request.
                 let token = client(&transport).token(&grant).await.expect("no failed call");
-                seen.push(bound_to(token.expose_secret()));
+                seen.lock().expect("a set").insert(bound_to(token.expose_secret()));
                 kept.token().await.expect("no failed call");
+                calls.fetch_add(1, Ordering::Relaxed);
                 sleep(Duration::from_millis(20)).await;
             }
-            seen
         });
     }
+    let until_seen = async |pair: &Pair| {
+        let began = Instant::now();
+        while !seen.lock().expect("a set").contains(&pair.thumbprint) {
+            assert!(began.elapsed() < Duration::from_secs(20), "a certificate isn't presented");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    until_seen(&pairs[0]).await;
     for round in 0..3 {
-        sleep(Duration::from_millis(1_500)).await;
+        sleep(Duration::from_millis(500)).await;
         let next = world.client();
         if round == 1 {
             // One file after the other, with a pause in which they don't fit.
             half_written(&world.folder, &pairs[round], &next).await;
         }
         world.lay(&next);
+        until_seen(&next).await;
         pairs.push(next);
     }
-    let mut seen = BTreeSet::new();
-    let mut calls = 0;
-    while let Some(of_one) = callers.join_next().await {
-        let of_one = of_one.expect("no failed call");
-        calls += of_one.len();
-        seen.extend(of_one);
+    ends.store(true, Ordering::Relaxed);
+    while let Some(caller) = callers.join_next().await {
+        caller.expect("no failed call");
     }
     let all: BTreeSet<String> = pairs.iter().map(|pair| pair.thumbprint.clone()).collect();
-    assert_eq!(seen, all, "{calls} calls");
+    assert_eq!(*seen.lock().expect("a set"), all, "{calls:?} calls");
     // It was replaced in the background, though it had minutes left.
     let newest = &pairs.last().expect("some").thumbprint;
     let began = Instant::now();
     while bound_to(kept.token().await.expect("a token").expose_secret()) != *newest {
         assert!(
-            began.elapsed() < Duration::from_secs(10),
+            began.elapsed() < Duration::from_secs(20),
             "the token of another certificate stays"
         );
         sleep(Duration::from_millis(100)).await;

@@ -141,7 +141,7 @@ async fn e1_tokens_of_three_seconds_are_kept_and_replaced_in_time() {
         calls += 1;
         sleep(Duration::from_millis(20)).await;
     }
-    assert!(calls > 100);
+    assert!(calls > 50, "{calls}");
     assert!((3..=6).contains(&seen.len()), "{} tokens in eight seconds", seen.len());
 }
 

@@ -63,7 +63,7 @@ async fn check(server: &AuthorizationServer, introspection: Introspection) {
 
     let short = server.token("opaque-short", "api:read").await;
     assert_eq!(api.get("/read", &short).await, 200);
-    sleep(Duration::from_secs(4)).await;
+    sleep(Duration::from_secs(7)).await;
     assert_eq!(api.get("/read", &short).await, 401, "expired");
 }
 
@@ -103,10 +103,10 @@ async fn outage(server: &mut AuthorizationServer, introspection: Introspection) 
         assert!(refused.headers().contains_key("retry-after"));
     }
     server.start_again();
-    let back = Instant::now();
     let token = server.token("opaque", "api:read").await;
+    let back = Instant::now();
     while api.get("/read", &token).await != 200 {
-        assert!(back.elapsed() < Duration::from_secs(2), "it doesn't recover");
+        assert!(back.elapsed() < Duration::from_secs(10), "it doesn't recover");
         sleep(Duration::from_millis(50)).await;
     }
     // None was answered anything but 200, all the time.

@@ -84,7 +84,9 @@ async fn a_fetch_under_way_does_not_hide_new_keys() {
             }
         };
         let rotation = async {
-            sleep(Duration::from_millis(100)).await;
+            while server.key_set_fetches().await < 2 {
+                sleep(Duration::from_millis(10)).await;
+            }
             server.rotate(Rotation::Overlap).await;
             let new = server.token("ES256", "api:read").await;
             assert_eq!(api.get("/read", &new).await, 200, "forced: {forced}");

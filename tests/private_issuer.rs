@@ -448,7 +448,7 @@ async fn a_proxy_stands_before_everything_but_this_machine() {
         assert_eq!(get(&transport, &server.origin(), None).await, Ok(200));
         assert!(proxy.accept().is_err(), "no connection was tried");
         let request = Request::get("https://name.test/").body(Bytes::new()).unwrap();
-        let limits = Limits::new(1, Duration::from_millis(200));
+        let limits = Limits::new(1, Duration::from_secs(1));
         let answer = transport.send(request, limits).await;
         assert_eq!(answer.unwrap_err().kind(), TransportErrorKind::Timeout);
         assert!(proxy.accept().is_ok());

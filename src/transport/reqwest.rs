@@ -423,7 +423,7 @@ mod tests {
         let (listener, port) = listener();
         let url = format!("http://name.example:{port}/");
         // No answer, but a connection.
-        let limits = Limits::new(1, Duration::from_millis(200));
+        let limits = Limits::new(1, Duration::from_secs(1));
         let mixed = transport(&[&["169.254.169.254", "127.0.0.1"]]);
         let request = Request::get(&url).body(Bytes::new()).unwrap();
         assert_eq!(
@@ -454,7 +454,7 @@ mod tests {
         let url = format!("http://rebinding.example:{port}/");
         let transport = transport(&[&["127.0.0.1"], &["169.254.169.254"]]);
         let request = Request::get(&url).body(Bytes::new()).unwrap();
-        let limits = Limits::new(1, Duration::from_millis(200));
+        let limits = Limits::new(1, Duration::from_secs(1));
         let first = transport.send(request, limits).await.unwrap_err();
         assert_eq!(first.kind(), TransportErrorKind::Timeout);
         assert!(listener.accept().is_ok());
@@ -483,7 +483,7 @@ mod tests {
         assert_eq!(get(&transport, "http://name.example/", true).await, BLOCKED);
         assert!(listener.accept().is_err(), "no connection was tried");
 
-        let limits = Limits::new(1, Duration::from_millis(200));
+        let limits = Limits::new(1, Duration::from_secs(1));
         let request = Request::get("http://name.example/").body(Bytes::new()).unwrap();
         let usual = transport.send(request, limits).await.unwrap_err();
         assert_eq!(usual.kind(), TransportErrorKind::Timeout);

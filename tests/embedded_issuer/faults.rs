@@ -13,7 +13,7 @@ async fn with(fault: Fault) -> TestIssuer {
 
 #[tokio::test]
 async fn a_delay() {
-    let issuer = with(Fault::delay(Duration::from_millis(300))).await;
+    let issuer = with(Fault::delay(Duration::from_secs(1))).await;
     let impatient = http().get(issuer.jwks_uri()).timeout(Duration::from_millis(250));
     assert!(impatient.send().await.unwrap_err().is_timeout());
     assert_eq!(kids(&issuer).await, ["es256-1"]);
@@ -133,13 +133,13 @@ async fn an_endless_body() {
 
 #[tokio::test]
 async fn a_slow_body() {
-    let issuer = with(Fault::slow(Duration::from_millis(2))).await;
-    // Some 220 bytes take at least 440 ms.
-    let impatient = http().get(issuer.jwks_uri()).timeout(Duration::from_millis(300));
+    let issuer = with(Fault::slow(Duration::from_millis(10))).await;
+    // Some 220 bytes take at least 2.2 s.
+    let impatient = http().get(issuer.jwks_uri()).timeout(Duration::from_secs(1));
     assert!(impatient.send().await.unwrap().bytes().await.unwrap_err().is_timeout());
     assert_eq!(kids(&issuer).await, ["es256-1"]);
     issuer.inject(Endpoint::Jwks, Fault::slow(Duration::from_secs(60)));
-    let short = http().get(issuer.jwks_uri()).timeout(Duration::from_millis(200));
+    let short = http().get(issuer.jwks_uri()).timeout(Duration::from_secs(1));
     let error = short.send().await.unwrap().bytes().await.unwrap_err();
     assert!(error.is_timeout());
 }
@@ -162,7 +162,7 @@ async fn a_reset() {
 #[tokio::test]
 async fn a_hang_ends_with_the_fault() {
     let issuer = with(Fault::hang()).await;
-    let short = http().get(issuer.jwks_uri()).timeout(Duration::from_millis(100));
+    let short = http().get(issuer.jwks_uri()).timeout(Duration::from_secs(1));
     assert!(short.send().await.unwrap_err().is_timeout());
     let url = issuer.jwks_uri();
     let waiting = tokio::spawn(async move { get(&url).await.status().as_u16() });

@@ -4,8 +4,9 @@
 // (RFC 8707) chooses the algorithm: `https://api.example/RS256`, `/PS256`, `/ES256`, `/EdDSA`,
 // `/Ed25519`; all of them carry the audience `https://api.example`. `/short` is a token that lives
 // three seconds, `/other` one for another audience. A URL that ends in `/mcp` is an audience by itself,
-// with scopes of its own. `/opaque` and `/opaque-short` are opaque tokens, about which the introspection
-// endpoint is asked (RFC 7662); it signs its answers for those who ask for that (RFC 9701).
+// with scopes of its own. `/opaque` and `/opaque-short`, which lives six seconds, are opaque tokens, about
+// which the introspection endpoint is asked (RFC 7662); it signs its answers for those who ask for that
+// (RFC 9701).
 //
 // Token exchange (RFC 8693) and JWT bearer (RFC 7523) are grants of this script's own: both take an access
 // token of this server for `https://api.example`, and grant one for the same subject, with `act` after an
@@ -73,7 +74,7 @@ const RESOURCES = {
   other: { alg: 'ES256', audience: 'https://other.example' },
   mcp: { alg: 'ES256', scope: MCP_SCOPES },
   opaque: { format: 'opaque' },
-  'opaque-short': { format: 'opaque', ttl: 3 },
+  'opaque-short': { format: 'opaque', ttl: 6 },
   'opaque-other': { format: 'opaque', audience: 'https://other.example' },
 };
 
