@@ -167,7 +167,7 @@ async fn read(response: Response<Body>) -> (Value, Option<String>) {
         let all = |name: &'static str| text.lines().filter_map(move |line| line.strip_prefix(name));
         let mut messages = all("data:").filter_map(|data| serde_json::from_str::<Value>(data).ok());
         if let Some(message) = messages.next() {
-            let id = all("id:").last().map(|id| id.trim().to_owned());
+            let id = all("id:").next_back().map(|id| id.trim().to_owned());
             return (message, id);
         }
     }
