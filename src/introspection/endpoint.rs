@@ -151,7 +151,7 @@ impl Discovery {
     fn failed(&self, fault: &Fault) -> IntrospectionError {
         if let FaultKind::IssuerMismatch(found) = &fault.kind
             && let found = Excerpt::new(found)
-            && let Some(_times) = self.warned.came(found.as_str().into(), monotonic())
+            && let Some(_times) = self.warned.record(found.as_str().into(), monotonic())
         {
             event!(
                 WARN,
@@ -182,7 +182,7 @@ impl Discovery {
         let alias = alias.and_then(|aliases| aliases.introspection_endpoint);
         let endpoint = alias.or(introspection_endpoint).ok_or(Refused::Unacceptable)?;
         parse_url(&endpoint, self.plain_http).map_err(|fault| {
-            if let Some(_times) = self.warned.came(fault.to_string().into(), monotonic()) {
+            if let Some(_times) = self.warned.record(fault.to_string().into(), monotonic()) {
                 event!(
                     WARN,
                     issuer = self.endpoint.issuer(),

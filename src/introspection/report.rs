@@ -108,7 +108,7 @@ impl Report {
             );
         }
         let repeats = if refused { &self.credentials } else { &self.failures };
-        let Some(_times) = repeats.came(error.code(), monotonic()) else { return };
+        let Some(_times) = repeats.record(error.code(), monotonic()) else { return };
         #[cfg(feature = "tracing")]
         self.tell(error, &place.place(), _times);
         #[cfg(not(feature = "tracing"))]
@@ -145,7 +145,7 @@ impl Report {
 
     /// Logs that this service's own secret or key can't be used.
     pub(crate) fn unusable_credentials(&self, _error: &(dyn std::error::Error + 'static)) {
-        let Some(_times) = self.credentials.came("unusable", monotonic()) else { return };
+        let Some(_times) = self.credentials.record("unusable", monotonic()) else { return };
         event!(
             WARN,
             issuer = &*self.issuer,

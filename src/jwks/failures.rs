@@ -31,12 +31,12 @@ impl Failures {
         Self(Repeats::new())
     }
 
-    pub(crate) fn over(&self) {
-        self.0.over();
+    pub(crate) fn reset(&self) {
+        self.0.reset();
     }
 
     pub(crate) fn tell(&self, _issuer: &str, error: &FetchError, failed: &Failed, took: Duration) {
-        let Some(_times) = self.0.came(error.kind(), monotonic()) else { return };
+        let Some(_times) = self.0.record(error.kind(), monotonic()) else { return };
         let Failed { place: _place, ignored: _ignored } = failed;
         event!(
             WARN,

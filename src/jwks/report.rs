@@ -122,7 +122,7 @@ impl Reporter {
         match ended {
             Ok((_, fetched_at)) => {
                 self.tell_fetched(fetched_at);
-                self.failures.over();
+                self.failures.reset();
                 event!(
                     DEBUG,
                     issuer = &*self.issuer,

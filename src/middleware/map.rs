@@ -26,13 +26,13 @@ pub(crate) enum Map {
     /// Nothing.
     Plain,
     Table(RouteTable),
-    /// What few layers have, kept apart so that the others needn't check for it.
-    More(Arc<More>),
+    /// Metadata and layer-wide conditions, which most layers have none of.
+    Extras(Arc<Extras>),
 }
 
-/// Metadata, or conditions for all requests.
+/// The metadata of a layer, and conditions for all of its requests.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct More {
+pub(crate) struct Extras {
     table: Option<RouteTable>,
     published: Option<Published>,
     /// The conditions that requests must meet beside their own rules.
@@ -52,23 +52,23 @@ impl Map {
         match self {
             Self::Plain => None,
             Self::Table(table) => Some(table),
-            Self::More(more) => more.table.as_ref(),
+            Self::Extras(extras) => extras.table.as_ref(),
         }
     }
 
     pub(crate) fn published(&self) -> Option<&Published> {
         match self {
             Self::Plain | Self::Table(_) => None,
-            Self::More(more) => more.published(),
+            Self::Extras(extras) => extras.published(),
         }
     }
 
-    fn more(&self) -> More {
+    fn extras(&self) -> Extras {
         match self {
             Self::Plain | Self::Table(_) => {
-                More { table: self.table().cloned(), ..More::default() }
+                Extras { table: self.table().cloned(), ..Extras::default() }
             }
-            Self::More(more) => (**more).clone(),
+            Self::Extras(extras) => (**extras).clone(),
         }
     }
 
@@ -76,7 +76,9 @@ impl Map {
     pub(crate) fn with_table(&self, table: RouteTable) -> Self {
         match self {
             Self::Plain | Self::Table(_) => Self::Table(table),
-            Self::More(_) => Self::More(Arc::new(More { table: Some(table), ..self.more() })),
+            Self::Extras(_) => {
+                Self::Extras(Arc::new(Extras { table: Some(table), ..self.extras() }))
+            }
         }
     }
 
@@ -90,15 +92,15 @@ impl Map {
         let facts = Facts::default();
         let endpoint = Endpoint::new(&metadata, &facts);
         let published = Some(Published { metadata, issuers, endpoint });
-        Self::More(Arc::new(More { published, ..self.more() }))
+        Self::Extras(Arc::new(Extras { published, ..self.extras() }))
     }
 
     /// Adds conditions.
     pub(crate) fn with_conditions(&self, conditions: &Conditions) -> Self {
-        let mut more = self.more();
-        let rule = more.rule.take().unwrap_or_else(Rule::optional);
-        more.rule = Some(rule.with_conditions(conditions));
-        Self::More(Arc::new(more))
+        let mut extras = self.extras();
+        let rule = extras.rule.take().unwrap_or_else(Rule::optional);
+        extras.rule = Some(rule.with_conditions(conditions));
+        Self::Extras(Arc::new(extras))
     }
 
     /// Builds the document again, after the table or the fallback rule has changed.
@@ -121,11 +123,11 @@ impl Map {
         };
         let endpoint = Endpoint::new(&published.metadata, &facts);
         let published = Some(Published { endpoint, ..published.clone() });
-        Self::More(Arc::new(More { published, ..self.more() }))
+        Self::Extras(Arc::new(Extras { published, ..self.extras() }))
     }
 }
 
-impl More {
+impl Extras {
     pub(crate) const fn published(&self) -> Option<&Published> {
         self.published.as_ref()
     }

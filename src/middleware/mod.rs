@@ -149,7 +149,7 @@
 //! they send is cut in it, and made printable.
 
 // A request passes these files in this order: `service` calls `authority`, which takes the rule from `settings`
-// (`map`, `routes`), reads the credentials (`bearer`, `proof`, `shown`) and asks the validator; `conditions` and
+// (`map`, `routes`), reads the credentials (`bearer`, `proof`, `possession`) and asks the validator; `conditions` and
 // `fault` decide whether the rule is met. `future` waits where that takes time. `context` leaves the token for the
 // guards and extractors within (`scope_guard`, `axum`, `authorized`, `require_issuer`), `additions` adds to the
 // response, and `tally` counts. `deadline`, `unread` and `websocket` are layers of their own.
@@ -172,6 +172,8 @@ mod grpc_timeout;
 pub(crate) mod layer;
 mod map;
 mod openapi;
+#[cfg(any(feature = "dpop", feature = "mtls"))]
+mod possession;
 #[cfg(feature = "dpop")]
 mod proof;
 #[cfg(feature = "axum")]
@@ -182,8 +184,6 @@ mod schemes;
 pub(crate) mod scope_guard;
 mod service;
 mod settings;
-#[cfg(any(feature = "dpop", feature = "mtls"))]
-mod shown;
 mod tally;
 mod unread;
 mod websocket;

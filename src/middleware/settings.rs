@@ -13,7 +13,7 @@ use crate::answer::{
 use crate::error::ConfigError;
 use crate::metadata::ResourceMetadata;
 use crate::middleware::conditions::terms::Terms;
-use crate::middleware::map::{Map, More, Proofs, Published};
+use crate::middleware::map::{Extras, Map, Proofs, Published};
 use crate::middleware::routes::access::{NotAdmitted, Rule, Rules};
 use crate::middleware::routes::methods::Methods;
 use crate::middleware::routes::nesting::{Doubt, Paths, with_parameters};
@@ -79,19 +79,19 @@ impl Settings {
         let table = match &self.map {
             Map::Plain => return Some(Rules::from(&self.otherwise)),
             Map::Table(table) => table,
-            Map::More(more) => return self.rules_of_more(more, request),
+            Map::Extras(extras) => return self.rules_of_extras(extras, request),
         };
         self.select(table, request)
     }
 
     /// Returns the rules for a request where there is more than a table.
     #[cold]
-    fn rules_of_more<'a, B>(
+    fn rules_of_extras<'a, B>(
         &'a self,
-        more: &'a More,
+        extras: &'a Extras,
         request: &mut Request<B>,
     ) -> Option<Rules<'a>> {
-        if more.published().is_some_and(|published| published.is_asked_for(request)) {
+        if extras.published().is_some_and(|published| published.is_asked_for(request)) {
             return None;
         }
         let mut rules = match self.map.table() {
@@ -99,7 +99,7 @@ impl Settings {
             None => Rules::from(&self.otherwise),
         };
         // Conditions don't apply to a request that needs no token.
-        if let Some(rule) = more.rule()
+        if let Some(rule) = extras.rule()
             && !rules.are_public()
         {
             rules.also(rule);

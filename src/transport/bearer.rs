@@ -56,7 +56,7 @@ pub(crate) async fn authorize(
         return Ok(());
     };
     let value = bearer.value().await.inspect_err(|_error| {
-        if let Some(_times) = bearer.warned.came((), monotonic()) {
+        if let Some(_times) = bearer.warned.record((), monotonic()) {
             event!(
                 WARN,
                 origin = %bearer.origin,

@@ -198,7 +198,7 @@ impl Flight {
     async fn fly(&self, names: Vec<String>) -> Outcome {
         let Directory { resolver, wait, warned, .. } = &*self.directory;
         // Anyone can send a token of a tenant that can't be resolved.
-        let times = |what| warned.came(what, monotonic());
+        let times = |what| warned.record(what, monotonic());
         let tenant = Tenant::new(Arc::clone(&self.issuer), names);
         let resolved = match timeout(*wait, async { resolver.resolve(tenant).await }).await {
             Ok(Ok(resolved)) => resolved,

@@ -59,7 +59,7 @@ impl Discoveries {
         let read = |document: &[u8]| read(document, plain_http, warned).map(Arc::new);
         let failed = |fault| {
             let error = error_of(issuer, fault, warned);
-            if let Some(_times) = warned.came(error.to_string().into(), monotonic()) {
+            if let Some(_times) = warned.record(error.to_string().into(), monotonic()) {
                 event!(
                     WARN,
                     issuer,
@@ -117,7 +117,7 @@ fn error_of(_issuer: &str, found: issuer::Fault, warned: &Repeats<Box<str>>) -> 
         FaultKind::Unacceptable => TokenErrorKind::Discovery(DiscoveryFault::TokenEndpoint),
         FaultKind::IssuerMismatch(other) => {
             let found = plain(&other, 256);
-            if let Some(_times) = warned.came(found.clone(), monotonic()) {
+            if let Some(_times) = warned.record(found.clone(), monotonic()) {
                 event!(
                     WARN,
                     issuer = _issuer,

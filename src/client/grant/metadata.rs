@@ -130,7 +130,7 @@ pub(crate) fn read(
     let usable = |endpoint: &str| {
         parse_url(endpoint, plain_http)
             .inspect_err(|fault| {
-                if let Some(_times) = warned.came(fault.to_string().into(), monotonic()) {
+                if let Some(_times) = warned.record(fault.to_string().into(), monotonic()) {
                     event!(
                         WARN,
                         reason = %fault,

@@ -88,7 +88,7 @@ impl Callers {
 
     /// Returns how often fetches failed so since that was last logged; `None` if it isn't logged now.
     pub(crate) fn failed(&self, error: &TokenError, now: Instant) -> Option<u64> {
-        self.failed.came(error.label(), now)
+        self.failed.record(error.label(), now)
     }
 
     /// Discards the refusal, and asks a server again that gave no answers.

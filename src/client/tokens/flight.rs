@@ -23,8 +23,8 @@ use crate::client::tokens::failed::RefusedFetch;
 use crate::client::tokens::held::Held;
 use crate::client::tokens::report;
 use crate::client::tokens::slots::Urgency;
-use crate::client::tokens::ties::Ties;
 use crate::client::tokens::token::Token;
+use crate::client::tokens::token_binding::TokenBinding;
 use crate::clock::{jitter, monotonic};
 use crate::credentials::fingerprinted::FingerprintedSecret;
 use crate::credentials::provider::{SecretError, SecretErrorKind};
@@ -90,9 +90,10 @@ impl Flight {
         if mem::take(&mut order.reset) {
             self.grant.definition().reset_sources();
         }
-        let ties = Ties::current(&self.core, self.grant.definition(), self.deadline).await;
-        let ties = match ties {
-            Ok(ties) => ties,
+        let binding =
+            TokenBinding::current(&self.core, self.grant.definition(), self.deadline).await;
+        let binding = match binding {
+            Ok(binding) => binding,
             Err(error) => {
                 let refused = RefusedFetch { error, secrets: Vec::new() };
                 return self.failed(order, refused);
@@ -100,9 +101,9 @@ impl Flight {
         };
         // The fetch was only due to check what the token is bound to, and that is unchanged.
         let now = monotonic();
-        let same = |held: &&Arc<Held>| now < held.due && ties.are_of(held);
+        let same = |held: &&Arc<Held>| now < held.due && binding.matches(held);
         let again = order.held.as_ref().filter(same).filter(|_| !order.suspect);
-        if let Some(again) = again.map(|held| ties.hold((**held).clone(), now))
+        if let Some(again) = again.map(|held| binding.apply_to((**held).clone(), now))
             && self.entry.finish_confirmed(&mut order, again)
         {
             return;
@@ -122,20 +123,20 @@ impl Flight {
         let refused = order.probe.take().map(|(_, refused)| refused).unwrap_or_default();
         // Other processes can't use a token that is bound to, or granted for, what only this process has.
         let Some(shared) = self.core.shared.as_ref().filter(|_| self.grant.is_shareable()) else {
-            match self.fetch(known, &ties, refused).await {
+            match self.fetch(known, &binding, refused).await {
                 Ok(fetched) => {
-                    let held = self.hold(&fetched, &ties, None);
+                    let held = self.hold(&fetched, &binding, None);
                     self.entry.finish(order, Ok((fetched.token, held)), monotonic());
                 }
                 Err(refused) => self.failed(order, refused),
             }
             return;
         };
-        let names = self.names(shared, known.as_ref(), &ties);
+        let names = self.names(shared, known.as_ref(), &binding);
         // It stays for other processes until the new token replaces it in the store.
         let stale = order.held.as_ref().filter(|_| order.suspect);
         let stale = stale.and_then(|held| held.sealed.clone());
-        let lease = match self.consult(shared, (&names, &ties), &order).await {
+        let lease = match self.consult(shared, (&names, &binding), &order).await {
             Consulted::Found(held) => {
                 count!("tower_bearer_client_cache_hits_total", "cache" => "l2");
                 let token = held.token.clone();
@@ -143,12 +144,12 @@ impl Flight {
             }
             Consulted::Nothing(lease) => lease,
         };
-        match self.fetch(known, &ties, refused).await {
+        match self.fetch(known, &binding, refused).await {
             Ok(fetched) => {
                 // The fetch may have succeeded with another secret than the first.
-                let name = self.names(shared, fetched.known.as_ref(), &ties).value;
+                let name = self.names(shared, fetched.known.as_ref(), &binding).value;
                 let sealed = seal(shared, &name, &fetched);
-                let held = self.hold(&fetched, &ties, sealed.clone());
+                let held = self.hold(&fetched, &binding, sealed.clone());
                 let ttl = held.as_ref().map(|held| held.serves_for(monotonic()));
                 // Calls that wait needn't wait for the store.
                 self.entry.finish(order, Ok((fetched.token, held)), monotonic());
@@ -188,7 +189,7 @@ impl Flight {
     async fn fetch(
         &self,
         known: Option<FingerprintedSecret>,
-        ties: &Ties,
+        binding: &TokenBinding,
         refused: Vec<FingerprintedSecret>,
     ) -> Result<Fetched, RefusedFetch> {
         let started = monotonic();
@@ -198,7 +199,7 @@ impl Flight {
             callers: self.entry.callers(),
             is_probe: self.is_probe,
         };
-        let key = ties.key.as_ref();
+        let key = binding.key.as_ref();
         let fetching = fetch(&self.core, &self.grant, known, key, refused, gate);
         let result = within(self.deadline, fetching).await;
         observe!(
@@ -222,31 +223,36 @@ impl Flight {
         &self,
         shared: &SharedCache,
         known: Option<&FingerprintedSecret>,
-        ties: &Ties,
+        binding: &TokenBinding,
     ) -> Names {
         let holder = self.grant.definition().auth.holder(known);
         let of_both =
             |key: &Arc<Key>| Parts::new("bound").part(holder).part(key.thumbprint()).finish();
-        shared.names(self.grant.distinction(), &ties.key.as_ref().map_or(holder, of_both))
+        shared.names(self.grant.distinction(), &binding.key.as_ref().map_or(holder, of_both))
     }
 
-    fn hold(&self, fetched: &Fetched, ties: &Ties, sealed: Option<Sealed>) -> Option<Held> {
+    fn hold(
+        &self,
+        fetched: &Fetched,
+        binding: &TokenBinding,
+        sealed: Option<Sealed>,
+    ) -> Option<Held> {
         let now = monotonic();
         let age = now.saturating_duration_since(fetched.asked);
         let token = fetched.token.clone();
         let held = Held::new(token, age, fetched.lifetime?, now, fetched.obtained, sealed)?;
         let held = if fetched.is_last { held.until_the_end() } else { held };
-        Some(ties.hold(held, now))
+        Some(binding.apply_to(held, now))
     }
 
     /// Looks for a token that another process has fetched, or waits for it to do so, for a bounded time.
     async fn consult(
         &self,
         shared: &SharedCache,
-        (names, ties): (&Names, &Ties),
+        (names, binding): (&Names, &TokenBinding),
         order: &Order,
     ) -> Consulted {
-        let find = async || self.find(shared, &names.value, ties, order).await;
+        let find = async || self.find(shared, &names.value, binding, order).await;
         if let Some(held) = find().await {
             return Consulted::Found(held);
         }
@@ -279,7 +285,7 @@ impl Flight {
         &self,
         shared: &SharedCache,
         name: &str,
-        ties: &Ties,
+        binding: &TokenBinding,
         order: &Order,
     ) -> Option<Held> {
         let (stored, sealed) = shared.get(name).await?;
@@ -299,7 +305,7 @@ impl Flight {
         let begin = now.checked_sub(age).unwrap_or(now);
         let (text, end) = (stored.access_token.as_bytes(), after(now, left));
         let token =
-            Token::new(text, scopes, begin, end, ties.key.clone().filter(|_| stored.is_bound))?;
+            Token::new(text, scopes, begin, end, binding.key.clone().filter(|_| stored.is_bound))?;
         let is_ours = order
             .held
             .as_ref()
@@ -311,7 +317,7 @@ impl Flight {
         }
         let held = Held::new(token, age, lifetime, now, stored.obtained, Some(sealed))?;
         let held = if is_last { held.until_the_end() } else { held };
-        Some(ties.hold(held, now))
+        Some(binding.apply_to(held, now))
     }
 }
 

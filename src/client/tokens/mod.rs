@@ -25,6 +25,6 @@ pub(crate) mod report;
 pub(crate) mod slots;
 pub(crate) mod source;
 pub(crate) mod subjects;
-pub(crate) mod ties;
 pub(crate) mod token;
+pub(crate) mod token_binding;
 pub(crate) mod wait;

@@ -114,13 +114,13 @@ impl Discovery {
         *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
         match found {
             Ok(jwks_uri) => {
-                self.warned.over();
+                self.warned.reset();
                 Ok(JwksMetadata { jwks_uri, found: Some(monotonic()) })
             }
             Err(fault) => {
                 if let FaultKind::IssuerMismatch(found) = &fault.kind
                     && let found = Excerpt::new(found)
-                    && let Some(_times) = self.warned.came(found.as_str().into(), monotonic())
+                    && let Some(_times) = self.warned.record(found.as_str().into(), monotonic())
                 {
                     event!(
                         WARN,
@@ -143,7 +143,7 @@ impl Discovery {
         let Members { jwks_uri } = read(document)?;
         let jwks_uri = jwks_uri.ok_or(Refused::Unacceptable)?;
         parse_url(&jwks_uri, self.plain_http).map_err(|fault| {
-            if let Some(_times) = self.warned.came(fault.to_string().into(), monotonic()) {
+            if let Some(_times) = self.warned.record(fault.to_string().into(), monotonic()) {
                 event!(
                     WARN,
                     issuer = self.issuer(),

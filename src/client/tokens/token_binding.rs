@@ -19,7 +19,7 @@ const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(5);
 const PATIENCE: u32 = 4;
 
 /// What the next token is bound to.
-pub(crate) struct Ties {
+pub(crate) struct TokenBinding {
     pub(crate) key: Option<Arc<Key>>,
     /// The version of the certificate: 0 if there is none that may be replaced, `None` if it couldn't be
     /// determined.
@@ -28,7 +28,7 @@ pub(crate) struct Ties {
     pub(crate) look_again_after: Option<Duration>,
 }
 
-impl Ties {
+impl TokenBinding {
     /// Reads the current key and the version of the certificate.
     pub(crate) async fn current(
         core: &Core,
@@ -59,14 +59,14 @@ impl Ties {
 
     /// Returns `true` if this token is bound to the same, or to no key at all, as where the server answers
     /// proofs with bearer tokens. A certificate that couldn't be checked counts as unchanged.
-    pub(crate) fn are_of(&self, held: &Held) -> bool {
+    pub(crate) fn matches(&self, held: &Held) -> bool {
         let is_free = held.token.bound().is_none();
         self.certificate.is_none_or(|version| held.certificate == version)
             && (is_free || held.token.is_bound_to(self.key.as_deref()))
     }
 
     /// Adds these to a token that was obtained with them.
-    pub(crate) fn hold(&self, held: Held, now: Instant) -> Held {
+    pub(crate) fn apply_to(&self, held: Held, now: Instant) -> Held {
         let certificate = self.certificate.unwrap_or(held.certificate);
         Held { certificate, ..held }.looked_at(now, self.look_again_after)
     }
