@@ -12,6 +12,10 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
+    #[cfg_attr(
+        not(all(feature = "axum", feature = "tracing")),
+        allow(dead_code, reason = "only an event about an axum router's request reads them")
+    )]
     pub(crate) extensions: &'a Extensions,
 }
 

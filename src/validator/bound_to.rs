@@ -1,6 +1,8 @@
 //! What a token is bound to, in words.
 
-use crate::token::{Confirmation, Verified};
+use crate::token::Confirmation;
+#[cfg(feature = "introspection")]
+use crate::token::Verified;
 
 /// What a token is bound to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +22,7 @@ impl BoundTo {
         }
     }
 
+    #[cfg(feature = "introspection")]
     pub(crate) fn of_verified<C>(verified: &Verified<C>) -> Self {
         let claims = &verified.claims;
         let (key, certificate) = (claims.key_thumbprint(), claims.certificate_thumbprint());
