@@ -38,6 +38,13 @@ impl Circuit {
         Ok(Pass::Probe)
     }
 
+    /// Returns how long to wait for the next request, if none is allowed now.
+    #[cfg(feature = "client")]
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        let probe = self.probe.filter(|probe| now < *probe)?;
+        Some(probe.saturating_duration_since(now))
+    }
+
     #[cfg(any(feature = "introspection", test))]
     pub(crate) const fn is_open(&self) -> bool {
         self.probe.is_some()

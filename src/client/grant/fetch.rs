@@ -53,8 +53,6 @@ pub(crate) struct Gate<'a> {
     pub(crate) deadline: Instant,
     /// What concerns all callers, if it is on behalf of one.
     pub(crate) callers: Option<&'a Callers>,
-    /// Whether its first request is allowed although the server gives no answers.
-    pub(crate) is_probe: bool,
 }
 
 /// Fetches a token, with pauses between attempts that may help, and with another secret if this one
@@ -74,18 +72,21 @@ pub(crate) async fn fetch(
     let mut attempt = 0_u32;
     loop {
         attempt = attempt.saturating_add(1);
+        let allowed = gate.callers.map_or(Ok(()), |callers| callers.look(monotonic()));
+        if let Err(error) = allowed {
+            return Err(RefusedFetch { error, secrets });
+        }
         let slot =
             core.slots.enter(definition.server.authority(), gate.urgency, gate.deadline).await;
         // The server may have fallen silent while this fetch waited.
-        if let Some(callers) = gate.callers.filter(|_| attempt > 1 || !gate.is_probe)
-            && let Err(error) = callers.enter(monotonic())
-        {
+        let sent = monotonic();
+        if let Err(error) = gate.callers.map_or(Ok(()), |callers| callers.enter(sent)) {
             return Err(RefusedFetch { error, secrets });
         }
         let fetched = attempt_once(core, grant, known.clone(), key).await;
         drop(slot);
         if let Some(callers) = gate.callers {
-            callers.asked(&fetched, monotonic());
+            callers.asked(&fetched, sent, monotonic());
         }
         let error = match fetched {
             Ok(fetched) => {

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::client::grant::error::{TokenError, TokenErrorKind};
-use crate::client::tokens::callers::Callers;
+use crate::client::tokens::callers::{Begun, Callers};
 use crate::client::tokens::failed::{Failed, RefusedFetch};
 use crate::client::tokens::flying::Flying;
 use crate::client::tokens::health::TokenHealth;
@@ -22,7 +22,6 @@ use crate::client::tokens::slots::Urgency;
 use crate::client::tokens::token::Token;
 use crate::clock::{UnixTime, monotonic};
 use crate::credentials::fingerprinted::FingerprintedSecret;
-use crate::issuer::Pass;
 
 /// The cache entry of one grant: its token, or the failure that stands in its place.
 #[derive(Default)]
@@ -92,8 +91,8 @@ pub(crate) struct Order {
     serves: bool,
     number: u64,
     pub(crate) urgency: Urgency,
-    /// Whether it is the one request that a server gets which gives no answers.
-    pub(crate) is_probe: bool,
+    /// When it began, if it is on behalf of a caller.
+    pub(crate) begun: Option<Begun>,
     pub(crate) polled: Polled,
 }
 
@@ -173,11 +172,6 @@ impl Entry {
             }
             probe = Some((failed.error.clone(), failed.refused.clone()));
         }
-        let pass = match self.callers.as_ref().map(|callers| callers.enter(now)).transpose() {
-            Ok(pass) => pass,
-            // What serves isn't replaced now.
-            Err(error) => return serving.map_or_else(|| Step::Fail(error), Step::Serve),
-        };
         let (sender, arrival) = watch::channel(None);
         let urgency = Urgency::new(serving.is_none());
         state.begun = state.begun.wrapping_add(1);
@@ -201,7 +195,7 @@ impl Entry {
             serves: usable,
             number: state.begun,
             urgency,
-            is_probe: pass == Some(Pass::Probe),
+            begun: self.callers().map(Callers::begin),
             polled: Polled::default(),
         };
         Step::Fetch(Box::new(order), flying, serving)
@@ -319,7 +313,8 @@ impl Entry {
         let mut state = self.lock();
         state.flight = None;
         state.failed = None;
-        state.reset = true;
+        // The sources of many callers are the same, and are reset once.
+        state.reset = self.callers.is_none();
         state.refusals = Refusals::default();
     }
 

@@ -17,6 +17,7 @@ use crate::client::grant::fetch::{Fetched, Gate, fetch};
 use crate::client::shared::cache::{Lease, Locked, Sealed, SharedCache};
 use crate::client::shared::stored::{Names, Stored};
 use crate::client::tokens::cache::{Entry, Order};
+use crate::client::tokens::callers::Begun;
 use crate::client::tokens::core::Core;
 use crate::client::tokens::expiry;
 use crate::client::tokens::failed::RefusedFetch;
@@ -46,7 +47,7 @@ pub(crate) fn start(
         entry: Arc::clone(entry),
         deadline: after(monotonic(), core.timeout),
         urgency: order.urgency.clone(),
-        is_probe: order.is_probe,
+        begun: order.begun,
     };
     let polled = order.polled.clone();
     let mut run = Box::pin(flight.run(order));
@@ -74,7 +75,7 @@ struct Flight {
     entry: Arc<Entry>,
     deadline: Instant,
     urgency: Urgency,
-    is_probe: bool,
+    begun: Option<Begun>,
 }
 
 /// The result of consulting the shared cache.
@@ -193,12 +194,8 @@ impl Flight {
         refused: Vec<FingerprintedSecret>,
     ) -> Result<Fetched, RefusedFetch> {
         let started = monotonic();
-        let gate = Gate {
-            urgency: &self.urgency,
-            deadline: self.deadline,
-            callers: self.entry.callers(),
-            is_probe: self.is_probe,
-        };
+        let gate =
+            Gate { urgency: &self.urgency, deadline: self.deadline, callers: self.entry.callers() };
         let key = binding.key.as_ref();
         let fetching = fetch(&self.core, &self.grant, known, key, refused, gate);
         let result = within(self.deadline, fetching).await;
@@ -214,7 +211,11 @@ impl Flight {
 
     fn failed(&self, order: Order, mut refused: RefusedFetch) {
         refused.error = refused.error.about(self.grant.party());
-        report::failed(&self.grant, &refused.error, self.entry.callers());
+        let callers = self.entry.callers();
+        if let Some((callers, begun)) = callers.zip(self.begun) {
+            callers.note(&refused.error, begun, monotonic());
+        }
+        report::failed(&self.grant, &refused.error, callers);
         self.entry.finish(order, Err(refused), monotonic());
     }
 

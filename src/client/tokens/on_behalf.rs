@@ -177,26 +177,25 @@ impl OnBehalf {
         now: Instant,
     ) -> Result<Token, TokenError> {
         let is_another = |token: &Token| refused.is_none_or(|refused| !refused.is_same(token));
-        let begun = match self.callers.begin(now) {
-            Ok(begun) => begun,
-            Err(error) => {
-                // It isn't replaced now, which would fail.
-                let token = self.subjects.usable(caller.digest(), since, now);
-                return token.filter(is_another).ok_or(error);
-            }
-        };
+        if let Some(error) = self.callers.refusal(now) {
+            // It isn't replaced now, which would fail.
+            let token = self.subjects.usable(caller.digest(), since, now);
+            return token.filter(is_another).ok_or(error);
+        }
         let entry = self.subjects.entry(caller.digest(), since);
         let grant = self.grant.for_caller(Caller::new(&self.grant, caller));
-        let token = wait::token(&self.core, &grant, &entry, refused, None).await;
-        if let Err(error) = &token {
-            self.callers.note(error, begun, monotonic());
+        let token = wait::token(&self.core, &grant, &entry, refused, None).await?;
+        // It may have expired meanwhile.
+        if self.has_expired(caller) {
+            return Err(TokenError::new(TokenErrorKind::CallerExpired));
         }
-        token
+        Ok(token)
     }
 
     /// Discards refusals, as [`TokenSource::reset`](crate::client::TokenSource::reset) does.
     pub fn reset(&self) {
-        // Whoever comes between the two waits for a fetch that began after the reset.
+        self.grant.definition().reset_sources();
+        // Whoever comes between these waits for a fetch that began after the reset.
         self.subjects.reset();
         self.callers.reset();
     }
