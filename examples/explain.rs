@@ -109,7 +109,7 @@ async fn check() -> Result<ExitCode, Box<dyn Error>> {
 
 /// Waits for the keys, or until an attempt to fetch them has failed.
 async fn keys(validator: &Validator) -> Result<(), NotReady> {
-    #[allow(clippy::disallowed_methods, reason = "a program, which is of no test")]
+    #[allow(clippy::disallowed_methods, reason = "a program lives in real time")]
     let began = Instant::now();
     loop {
         match validator.ready(LOOK).await {

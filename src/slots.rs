@@ -56,15 +56,18 @@ impl Slots {
 
     /// Waits for a slot; `None` if too many wait already.
     pub(crate) async fn enter(&self) -> Option<Slot<'_>> {
-        if let Some(slot) = self.count(|state| &mut state.running) {
+        // Those who wait come first.
+        if self.lock().waiting.since.is_empty()
+            && let Some(slot) = self.count(|state| &mut state.running)
+        {
             return Some(slot);
         }
         let _waiting = self.count(|state| &mut state.waiting)?;
         loop {
+            drop(timeout(LOOK, self.left.notified()).await);
             if let Some(slot) = self.count(|state| &mut state.running) {
                 return Some(slot);
             }
-            drop(timeout(LOOK, self.left.notified()).await);
         }
     }
 
@@ -143,7 +146,7 @@ mod tests {
         let parked = slots.enter().await.unwrap();
         let mut waits = spawn(slots.enter());
         assert_pending!(waits.poll());
-        // It is handed the notice, and never looks.
+        // Its task is notified, but never polled.
         drop(parked);
         assert!(waits.is_woken());
         let second = slots.enter().await.unwrap();
@@ -154,7 +157,7 @@ mod tests {
         assert_pending!(third.poll());
         advance(LOOK).await;
         let third = assert_ready!(third.poll()).unwrap();
-        // That the one before ends now makes no room a second time.
+        // The slot that timed out frees none when it is dropped.
         drop(second);
         let mut fourth = spawn(slots.enter());
         assert_pending!(fourth.poll());

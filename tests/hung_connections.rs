@@ -188,7 +188,8 @@ async fn fc1_an_exchange_that_is_given_up_late_leaves_no_hung_connection_behind(
     server.hang();
     let patience = Duration::from_millis(900);
     let given_up = tokio::time::timeout(patience, get(&transport, &url)).await;
-    assert!(!matches!(given_up, Ok(Ok(()))), "{given_up:?}");
+    // On a slow machine, the exchange may come to its own end.
+    assert!(matches!(given_up, Err(_) | Ok(Err(TransportErrorKind::Timeout))), "{given_up:?}");
     assert_eq!(get(&transport, &url).await, Ok(()));
 
     // One that is given up at once tells nothing.

@@ -19,7 +19,7 @@ use tower_bearer::testing::{ScriptedAnswer, ScriptedTransport, TestKey};
 use tower_bearer::{Refusal, RejectionKind, Validator};
 
 const AUDIENCE: &str = "https://api.example";
-/// The most that the process may grow while they come. The names alone have four times that, if 100 000 come.
+/// The most that the process may grow while they come. The names alone have three times that, if 100 000 come.
 const MAX_GROWTH: usize = 4 * 1_024 * 1_024;
 /// So long that it shows if they are kept: as long as a placeholder matches.
 const NAME: usize = 128;

@@ -151,8 +151,8 @@ impl IntrospectionErrorKind {
     /// who choose the token, must not be able to open the circuit.
     pub(crate) const fn blames_the_server(self) -> bool {
         match self {
-            // The last four: the token makes the request too long, or is refused by a filter.
-            Self::Status(status) => !matches!(status, 400 | 413 | 414 | 422 | 431),
+            // The token makes the request too long, or is refused by a filter.
+            Self::Status(status) => !matches!(status, 400 | 403 | 406 | 413 | 414 | 422 | 431),
             Self::UnsupportedTokenType
             | Self::NotJson
             | Self::NoVerdict

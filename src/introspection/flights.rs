@@ -73,12 +73,17 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
     where
         F: Future<Output = T> + Send + 'static,
     {
-        let runtime = Handle::try_current().ok().filter(|_| has_timers())?;
-        let now = monotonic();
-        let mut under_way = lock(&self.under_way);
+        let (runtime, now) = (Handle::try_current().ok()?, monotonic());
         // The sender is dropped only if the runtime of the flight ended.
         let is_joined =
             |flight: &&Flight<T>| flight.landed.has_changed().is_ok() && now < flight.until;
+        if let Some(flight) = lock(&self.under_way).get(&key).filter(is_joined) {
+            return Some(flight.clone());
+        }
+        if !has_timers() {
+            return None;
+        }
+        let mut under_way = lock(&self.under_way);
         if let Some(flight) = under_way.get(&key).filter(is_joined) {
             return Some(flight.clone());
         }

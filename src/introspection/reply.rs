@@ -1,6 +1,7 @@
 //! Checks the status, size and coding of a response, before its body is read.
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -29,6 +30,10 @@ pub(crate) fn check(
         return Ok(());
     }
     let error = match status {
+        // A page for people is a filter's: of this token, it may be.
+        StatusCode::FORBIDDEN if is_html(response) => {
+            IntrospectionErrorKind::Status(status.as_u16())
+        }
         // RFC 7662 §2.3: the credentials of this service, never the caller's.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             IntrospectionErrorKind::CredentialsRefused
@@ -40,6 +45,11 @@ pub(crate) fn check(
     let away = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
     let retry_after = away.then(|| retry_after(response.headers(), now)).flatten();
     Err(Trouble { error: error.into(), retry_after })
+}
+
+fn is_html(response: &Response<Bytes>) -> bool {
+    let kind = response.headers().get(CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html"))
 }
 
 fn bad_request(body: &[u8]) -> IntrospectionErrorKind {

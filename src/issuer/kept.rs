@@ -121,7 +121,8 @@ impl<T: Clone, E: Clone> Kept<T, E> {
     /// Returns what is to be used without a search, for a call that began at that time.
     fn settled(&self, came: Instant) -> Option<Result<T, E>> {
         let found = self.found();
-        // The failure that ended while this call waited is its own too: no queue of attempts.
+        // A search that failed while this call waited counts for this call too, so that waiting calls don't search one
+        // after the other.
         if let Some((error, _)) = found.failed.as_ref().filter(|(_, at)| *at >= came) {
             return Some(found.or_old(error));
         }

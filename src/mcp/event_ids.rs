@@ -43,6 +43,10 @@ enum Line {
 }
 
 const NAME: [u8; 2] = *b"id";
+
+/// The longest id, in bytes, that can resume a stream.
+const MAX_ID: usize = 4_096;
+
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
 impl<B> ResponseBody<B> {
@@ -74,7 +78,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
         essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
     };
     headers.get(CONTENT_TYPE).is_some_and(|value| is_type(value.as_bytes()))
-        && !headers.contains_key(CONTENT_ENCODING)
+        && headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity")
 }
 
 impl Tagger {
@@ -109,6 +113,8 @@ impl Tagger {
             }
             Line::Name(at) if is_name(&at) => Line::Name(at.saturating_add(1)),
             Line::Name(at) if at == NAME.len() && byte == b':' => Line::Id(Vec::new()),
+            // No header field is that long.
+            Line::Id(value) if value.len() > MAX_ID => Line::Other,
             Line::Id(mut value) => {
                 value.push(byte);
                 Line::Id(value)
@@ -207,6 +213,12 @@ mod tests {
     }
 
     #[test]
+    fn mc16_an_id_that_fits_no_header_is_not_kept() {
+        let stream = format!("id: {}\n\nid: 1\n\n", "x".repeat(2 * MAX_ID));
+        assert_eq!(read(stream.as_bytes(), 1_000), stream.replace("id: 1\n", "id: 1+\n"));
+    }
+
+    #[test]
     fn mc16_only_event_streams_are_read() {
         for (fields, expected) in [
             (&[("content-type", "text/event-stream")][..], true),
@@ -214,6 +226,7 @@ mod tests {
             (&[("content-type", "application/json")], false),
             (&[("content-type", "text/event-streams")], false),
             (&[("content-type", "text/event-stream"), ("content-encoding", "gzip")], false),
+            (&[("content-type", "text/event-stream"), ("content-encoding", "identity")], true),
             (&[], false),
         ] {
             let mut response = Response::new(());

@@ -34,7 +34,8 @@ use crate::secret::Secret;
 /// requests; the server sees its own ids. A request with the session of another principal, or with the id of an
 /// event that another one received, is answered 404, and so is one with a tag made by another key. A stream that
 /// the server sends with a content coding can't be resumed. By default each layer generates a key, so sessions
-/// end with the process. Processes that share sessions must share a [key](Self::session_key) as well.
+/// end with the process. Processes that share sessions, or a store of events, must share a
+/// [key](Self::session_key) as well.
 #[derive(Clone, Debug)]
 pub struct McpGuardLayer {
     settings: Arc<Settings>,
@@ -87,8 +88,8 @@ impl McpGuardLayer {
         Ok(self.set(|settings| settings.timeout = timeout))
     }
 
-    /// Sets the key that binds sessions to their principals: at least 32 random bytes, the same for all
-    /// processes that share sessions.
+    /// Sets the key that binds sessions and events to their principals: at least 32 random bytes, the same for all
+    /// processes that share sessions, or a store of events.
     ///
     /// # Errors
     ///

@@ -88,7 +88,8 @@
 
 // A request passes these files in this order: `service` asks `settings`, which checks the session (`session`) and
 // reads the operation from the `head` if it may. Otherwise `future` waits for the `body`, from which `call` reads it.
-// `event_ids` marks the events of its answer. `table` has the rules, with resources compared by `uri`; `operation` decides, also for what a tool requires later.
+// `event_ids` binds the ids of events in the response. `table` has the rules, with resources compared by `uri`;
+// `operation` decides, also for what a tool requires later.
 
 mod body;
 mod call;

@@ -72,6 +72,10 @@ impl Sessions {
             return Err(NotTheirs);
         }
         let tagged = tagged.as_bytes();
+        if tagged.is_empty() {
+            headers.remove(name);
+            return Ok(());
+        }
         let mark = tagged.iter().rposition(|byte| *byte == MARK).ok_or(NotTheirs)?;
         let (id, tag) = tagged.split_at_checked(mark).ok_or(NotTheirs)?;
         let tag =

@@ -69,13 +69,16 @@ impl Endpoint {
     /// Returns the current document.
     fn document(&self) -> Document {
         let Source { metadata, facts, document } = &*self.source;
-        let mut document = document.lock().unwrap_or_else(PoisonError::into_inner);
         let issuers = facts.issuers.now();
-        if !Arc::ptr_eq(&document.issuers, &issuers) {
-            metadata.check_issuers(&issuers);
-            *document = Document::new(metadata, facts, issuers);
+        let mut document = document.lock().unwrap_or_else(PoisonError::into_inner);
+        if document.issuers == issuers {
+            return document.clone();
         }
-        document.clone()
+        *document = Document::new(metadata, facts, Arc::clone(&issuers));
+        let current = document.clone();
+        drop(document);
+        metadata.check_issuers(&issuers);
+        current
     }
 
     /// Returns `true` if this is the document of a path.

@@ -9,6 +9,8 @@ pub(crate) struct KnownIssuers {
     pub(crate) names: Vec<String>,
     /// The templates and patterns of those that aren't.
     pub(crate) patterns: Vec<String>,
+    /// Whether some of the names are those of a template's tenants.
+    pub(crate) has_tenants: bool,
 }
 
 /// The authorization servers of a validator, which may be replaced while the service runs. Clones share

@@ -101,8 +101,9 @@ impl<C> BearerAuthLayer<C> {
             table: settings.map.table().cloned(),
             otherwise: settings.otherwise.clone(),
             issuers: issuers.names.clone(),
-            // A scheme for some of the issuers would say that the others' tokens aren't accepted.
-            bearer: !issuers.patterns.is_empty(),
+            // A scheme for some of the issuers would say that the others' tokens aren't accepted, and one for each
+            // tenant would fill the document with them.
+            bearer: !issuers.patterns.is_empty() || issuers.has_tenants,
         }
     }
 }

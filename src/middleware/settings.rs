@@ -248,9 +248,9 @@ fn full_path(request: RequestHead<'_>) -> &str {
 fn report(refusal: &Refusal, _request: RequestHead<'_>) {
     let _code = refusal.code();
     macro_rules! tell {
-        ($level:ident, $message:literal) => {
+        ($message:literal) => {
             event!(
-                $level,
+                DEBUG,
                 code = _code,
                 reason = %crate::cause::Report(refusal),
                 method = %Excerpt::new(_request.method.as_str()),
@@ -260,8 +260,14 @@ fn report(refusal: &Refusal, _request: RequestHead<'_>) {
         };
     }
     match refusal {
-        Refusal::Rejection(_) => tell!(DEBUG, "request refused"),
-        Refusal::Unavailable(_) => tell!(DEBUG, "token can't be checked"),
-        Refusal::Misconfigured(_) => tell!(ERROR, "tower-bearer is misconfigured"),
+        Refusal::Rejection(_) => tell!("request refused"),
+        Refusal::Unavailable(_) => tell!("token can't be checked"),
+        // Without the path, which may be a secret by itself: this is in every log.
+        Refusal::Misconfigured(_) => event!(
+            ERROR,
+            code = _code,
+            reason = %crate::cause::Report(refusal),
+            "tower-bearer is misconfigured"
+        ),
     }
 }

@@ -17,6 +17,7 @@ use crate::token::kept::{Kept, Lookup};
 use crate::token::login::Told;
 use crate::token::raw_claims::{Audience, RawClaims};
 use crate::token::times::Times;
+use crate::token::unreadable_detail::{Unreadable, UnreadableDetail};
 
 /// The registered claims of a valid access token (RFC 7519 §4.1, RFC 9068 §2.2).
 ///
@@ -321,30 +322,6 @@ impl Claims {
     /// Returns the claims that limit the token's validity.
     pub(crate) const fn times(&self) -> Times {
         self.times
-    }
-}
-
-/// An authorization detail that can't be read as the application's type, or isn't known since the validator
-/// doesn't keep the claim.
-#[derive(Clone, Copy, Eq, PartialEq, thiserror::Error)]
-#[error(transparent)]
-pub struct UnreadableDetail(Unreadable);
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-enum Unreadable {
-    #[error("an authorization detail of the token can't be read as the application's type")]
-    Type,
-    #[error(
-        "the validator doesn't keep the claim \"authorization_details\", so that it isn't known whether the \
-         token has some: name it in keep_claims"
-    )]
-    NotKept,
-}
-
-/// `main` prints the `Debug` of the error that it returns.
-impl fmt::Debug for UnreadableDetail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

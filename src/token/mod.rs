@@ -29,13 +29,14 @@ mod scope_text;
 mod spiffe;
 mod taken;
 mod times;
+mod unreadable_detail;
 mod verified;
 
 pub(crate) use self::access_token::{AccessToken, NoClaims};
 pub use self::actor::Actor;
 #[cfg(feature = "client")]
 pub(crate) use self::caller::{CallerToken, KeptText};
-pub use self::claims::{Claims, UnreadableDetail};
+pub use self::claims::Claims;
 pub use self::client_id_source::ClientIdSource;
 #[cfg(feature = "introspection")]
 pub(crate) use self::confirmation::Binding;
@@ -54,4 +55,5 @@ pub(crate) use self::spiffe::TrustDomain;
 pub(crate) use self::times::TimeRules;
 #[cfg(feature = "introspection")]
 pub(crate) use self::times::Times;
+pub use self::unreadable_detail::UnreadableDetail;
 pub(crate) use self::verified::{ErasedToken, Verified};

@@ -27,7 +27,8 @@ use crate::validator::shared::{Shared, shared_setters};
 /// | [`cache_entries`](Self::cache_entries) | 10 000 tokens |
 /// | [`cache_bytes`](Self::cache_bytes) | 32 MiB |
 ///
-/// `also_`, `require_` and `keep_` settings add up, in any order. Of any other setting, the last value counts.
+/// `also_`, `require_` and `keep_` settings and `dangerous_clients_without_audience` add up, in any order. Of any other
+/// setting, the last value counts; but keys and a shared secret exclude each other.
 pub struct ValidatorBuilder<C = NoClaims> {
     pub(crate) settings: Settings,
     pub(crate) shared: Shared,

@@ -216,7 +216,7 @@ impl<C> Validator<C> {
         match &self.inner.realms {
             Realms::One(realm) => {
                 let names = vec![realm.policy.name().to_string()];
-                AuthorizationServers::new(KnownIssuers { names, patterns: Vec::new() })
+                AuthorizationServers::new(KnownIssuers { names, ..KnownIssuers::default() })
             }
             Realms::Many(many) => many.servers.clone(),
         }

@@ -108,10 +108,16 @@ impl List {
             let name = realm.policy.name().to_string();
             let names = match &realm.policy.template {
                 None => vec![name],
-                Some(template) => template.issuers().unwrap_or_else(|| {
-                    issuers.patterns.push(name);
-                    Vec::new()
-                }),
+                Some(template) => match template.issuers() {
+                    Some(names) => {
+                        issuers.has_tenants = true;
+                        names
+                    }
+                    None => {
+                        issuers.patterns.push(name);
+                        Vec::new()
+                    }
+                },
             };
             issuers.names.extend(names.into_iter().filter(|name| known.insert(name.clone())));
         }

@@ -125,7 +125,7 @@ impl<V> Set<V> {
             .unwrap_or_else(|| self.advance(hand))
     }
 
-    /// Chooses a way to free bytes from, if there is one: of the inserting's own if it has reached its part.
+    /// Chooses a way to free bytes from, if there is one: of the inserting owner's own if it has reached its part.
     pub(crate) fn way_to_free(
         &self,
         hand: &mut usize,

@@ -64,7 +64,7 @@ async fn mc16_another_principal_cannot_use_a_session() {
     let mut cut = session.clone();
     cut.pop();
     let other = format!("5f0d{}", &session[4..]);
-    for forged in [ID, "", "~", "5f0c~", "5f0c~AAAAAAAAAAAAAAAAAAAAAA", "5f0c~A", &cut, &other] {
+    for forged in [ID, "~", "5f0c~", "5f0c~AAAAAAAAAAAAAAAAAAAAAA", "5f0c~A", &cut, &other] {
         assert_eq!(send(&app, with_session(&alice, forged)).await.status(), 404, "{forged}");
     }
     let mut twice = with_session(&alice, &session);
@@ -122,7 +122,7 @@ async fn mc16_another_principal_cannot_resume_a_stream() {
         &[("last-event-id", event)][..],
         &[("last-event-id", event), ("mcp-session-id", &*theirs)],
         &[("last-event-id", "7")],
-        &[("last-event-id", "")],
+        &[("last-event-id", "~")],
         // What binds a session binds no event.
         &[("last-event-id", &*theirs)],
     ] {
@@ -130,6 +130,9 @@ async fn mc16_another_principal_cannot_resume_a_stream() {
         assert_eq!((answer.status(), server.count()), (404, 0), "{fields:?}");
         assert_eq!(answer.kind(), Some(RejectionKind::UnknownSession));
     }
+    // An empty id is none.
+    assert_eq!(send(&app, resume(&bob, &[("last-event-id", "")])).await.status(), 200);
+    assert!(!server.take().unwrap().parts.headers.contains_key("last-event-id"));
     let twice = resume(&alice, &[("last-event-id", event), ("last-event-id", event)]);
     assert_eq!(send(&app, twice).await.status(), 404);
 

@@ -112,7 +112,7 @@ fn algorithms(
             "the crypto backend {backend:?} has no {missing}: leave it out, or use another backend"
         )));
     }
-    // Many proxies let no longer field through either.
+    // Many proxies reject longer fields, too.
     if let Some(long) = chosen.iter().find(|it| !are_short(**it)) {
         return Err(ConfigError::new(format!(
             "DPoP proofs with {long} don't fit into the 8 KiB that are read of one, with its key, its \

@@ -89,7 +89,7 @@ impl OnBehalf {
     ///
     /// # Errors
     ///
-    /// If no proof can be made, as for a URL without a host, or for a bound token of a grant other than this one.
+    /// If no proof can be made, as for a URL without a host, or for a bound token if this grant has no key.
     pub fn authorize(
         &self,
         token: &Token,

@@ -59,7 +59,8 @@ impl OnBehalfError {
         }
     }
 
-    /// Returns the authorization server's `Retry-After`, if it sent one.
+    /// Returns the authorization server's `Retry-After`, if it sent one, or the time until a server that gives no
+    /// answers is asked again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.token_error().retry_after()
     }

@@ -93,7 +93,7 @@ impl Callers {
         match result.as_ref().map_err(|error| (error, error.kind())) {
             Err((_, TokenErrorKind::Credentials(_) | TokenErrorKind::Discovery(_))) => {}
             Err((error, _)) if error.is_silence() => {
-                if silence.answered.is_none_or(|answered| answered < sent) {
+                if silence.answered.is_none_or(|answered| answered <= sent) {
                     silence.circuit.failed(None, now, jitter());
                     silence.last = Some(error.clone());
                 }

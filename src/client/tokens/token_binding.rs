@@ -65,7 +65,7 @@ impl TokenBinding {
             && (is_free || held.token.is_bound_to(self.key.as_deref()))
     }
 
-    /// Adds these to a token that was obtained with them.
+    /// Records this binding on a token that was obtained with it.
     pub(crate) fn apply_to(&self, held: Held, now: Instant) -> Held {
         let certificate = self.certificate.unwrap_or(held.certificate);
         Held { certificate, ..held }.looked_at(now, self.look_again_after)

@@ -355,8 +355,11 @@ mod tests {
         let now = now();
         let mut misses = Misses::new(COOLDOWN);
         let held = Some(now + secs(9));
-        let ruling = misses.rule((EdDSA, "a"), 1, now, now + secs(2), held);
-        assert_eq!(ruling, MissDecision::Limited { number: 1, again: false, place: now + secs(9) });
+        let decision = misses.rule((EdDSA, "a"), 1, now, now + secs(2), held);
+        assert_eq!(
+            decision,
+            MissDecision::Limited { number: 1, again: false, place: now + secs(9) }
+        );
         assert_eq!(misses.begin(now, held), None);
         assert_eq!(misses.due(now, held), held);
         assert_eq!(begin(&mut misses, now + secs(9)).number, 1);
@@ -482,8 +485,8 @@ mod tests {
         let mut fetches = 0;
         for n in 0..100_000_u64 {
             let now = start + Duration::from_millis(n);
-            let ruling = ask(&mut misses, &n.to_string(), n, now);
-            let number = match ruling {
+            let decision = ask(&mut misses, &n.to_string(), n, now);
+            let number = match decision {
                 MissDecision::Await { number, .. } | MissDecision::Limited { number, .. } => number,
                 other => panic!("{other:?}"),
             };

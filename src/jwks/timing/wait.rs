@@ -50,14 +50,14 @@ impl SharedKeys {
         }
         let held = control.schedule.held(now);
         let before = control.due(now);
-        let ruling = control.misses.rule((algorithm, kid), token, now, patience, held);
+        let decision = control.misses.rule((algorithm, kid), token, now, patience, held);
         let hastened = control.due(now) != before;
         let flying = control.flying.map(|flying| flying.sequence);
         drop(control);
         if hastened {
             self.wake();
         }
-        let (number, again, late, gives_up) = match ruling {
+        let (number, again, late, gives_up) = match decision {
             MissDecision::Tombstone => {
                 self.report.kid_miss("tombstone");
                 return Progress::Ready(Ok(loaded));

@@ -90,6 +90,9 @@ impl Issuer {
     }
 
     /// Accepts the tokens of these tenants of a [template](Self::template), by their ids.
+    ///
+    /// Their issuers are listed in the metadata that a layer serves, unless
+    /// [`authorization_servers`](crate::metadata::ResourceMetadataBuilder::authorization_servers) names others.
     #[must_use]
     pub fn allow_tenants(self, tenants: impl IntoIterator<Item: Into<String>>) -> Self {
         let tenants: HashSet<String> = tenants.into_iter().map(Into::into).collect();
