@@ -19,7 +19,9 @@ mod search;
 mod text;
 
 #[cfg(any(feature = "client", feature = "introspection"))]
-pub(crate) use self::circuit::{Circuit, Pass};
+pub(crate) use self::circuit::Circuit;
+#[cfg(feature = "introspection")]
+pub(crate) use self::circuit::Pass;
 pub(crate) use self::document::{Refused, read};
 pub(crate) use self::exchange::{Network, ask};
 pub(crate) use self::fault::{Fault, FaultKind};
