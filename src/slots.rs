@@ -66,6 +66,8 @@ impl Slots {
         loop {
             drop(timeout(LOOK, self.left.notified()).await);
             if let Some(slot) = self.count(|state| &mut state.running) {
+                // Of several notices that come at once, one is kept.
+                self.notify_if_free();
                 return Some(slot);
             }
         }
@@ -78,6 +80,13 @@ impl Slots {
         let has_room = among(&mut state).insert(number, monotonic(), self.longest);
         // Lazily: dropping a slot takes the lock.
         has_room.then(|| Slot { slots: self, number })
+    }
+
+    fn notify_if_free(&self) {
+        let State { running, waiting, .. } = &*self.lock();
+        if running.since.len() < running.most && !waiting.since.is_empty() {
+            self.left.notify_one();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -177,6 +177,10 @@ impl IntrospectionErrorKind {
     pub(crate) fn of(fault: &FaultKind) -> Self {
         match fault {
             FaultKind::Transport(error) => error.kind().into(),
+            // Of metadata, no status is about a token.
+            FaultKind::Status(status) if !Self::Status(*status).blames_the_server() => {
+                Self::NoMetadata
+            }
             FaultKind::Status(status) => Self::Status(*status),
             FaultKind::Redirect => Self::Redirect,
             FaultKind::NotMetadata | FaultKind::Unreadable => Self::NoMetadata,

@@ -90,9 +90,9 @@ impl Introspector {
         drop(slot);
         self.report.took(monotonic().saturating_duration_since(sent));
         let asked = asked.unwrap_or_else(|_| Err(IntrospectionErrorKind::Timeout.into()));
-        // With most of its time spent in the queue, which callers can fill, it says nothing of the server.
+        // With half of its time spent in the queue, which callers can fill, it says nothing of the server.
         let queued = sent.saturating_duration_since(began);
-        let has_queued = queued.saturating_mul(4) > self.network.limits.timeout;
+        let has_queued = queued.saturating_mul(2) > self.network.limits.timeout;
         let asked = asked.map_err(|trouble| match trouble.kind() {
             IntrospectionErrorKind::Timeout if has_queued => {
                 IntrospectionErrorKind::Overloaded.into()

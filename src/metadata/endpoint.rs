@@ -69,9 +69,13 @@ impl Endpoint {
     /// Returns the current document.
     fn document(&self) -> Document {
         let Source { metadata, facts, document } = &*self.source;
-        let issuers = facts.issuers.now();
         let mut document = document.lock().unwrap_or_else(PoisonError::into_inner);
+        let issuers = facts.issuers.now();
+        if Arc::ptr_eq(&document.issuers, &issuers) {
+            return document.clone();
+        }
         if document.issuers == issuers {
+            document.issuers = issuers;
             return document.clone();
         }
         *document = Document::new(metadata, facts, Arc::clone(&issuers));

@@ -74,14 +74,14 @@ pub(crate) async fn fetch(
         attempt = attempt.saturating_add(1);
         let allowed = gate.callers.map_or(Ok(()), |callers| callers.look(monotonic()));
         if let Err(error) = allowed {
-            return Err(RefusedFetch { error, secrets });
+            return Err(RefusedFetch { error, secrets, is_unsent: attempt == 1 });
         }
         let slot =
             core.slots.enter(definition.server.authority(), gate.urgency, gate.deadline).await;
         // The server may have fallen silent while this fetch waited.
         let sent = monotonic();
         if let Err(error) = gate.callers.map_or(Ok(()), |callers| callers.enter(sent)) {
-            return Err(RefusedFetch { error, secrets });
+            return Err(RefusedFetch { error, secrets, is_unsent: attempt == 1 });
         }
         let fetched = attempt_once(core, grant, known.clone(), key).await;
         drop(slot);
@@ -112,7 +112,7 @@ pub(crate) async fn fetch(
                 _ => source.other_than(&secrets, core.limits.timeout).await,
             };
             if known.is_none() {
-                return Err(RefusedFetch { error, secrets });
+                return Err(RefusedFetch::new(error, secrets));
             }
             event!(
                 INFO,
@@ -126,7 +126,7 @@ pub(crate) async fn fetch(
         }
         match backoff::pause(error.cause(), attempt, jitter()) {
             Some(pause) => sleep(pause).await,
-            None => return Err(RefusedFetch { error, secrets }),
+            None => return Err(RefusedFetch::new(error, secrets)),
         }
     }
 }

@@ -172,6 +172,12 @@ impl Entry {
             }
             probe = Some((failed.error.clone(), failed.refused.clone()));
         }
+        // Nothing is sent to replace what serves. What only has to be looked at isn't replaced.
+        let is_due = held.as_ref().is_none_or(|held| held.due <= now);
+        let is_silent = || self.callers().is_some_and(|callers| callers.look(now).is_err());
+        if let Some(token) = serving.as_ref().filter(|_| is_due && is_silent()) {
+            return Step::Serve(token.clone());
+        }
         let (sender, arrival) = watch::channel(None);
         let urgency = Urgency::new(serving.is_none());
         state.begun = state.begun.wrapping_add(1);
@@ -265,7 +271,8 @@ impl Entry {
         true
     }
 
-    /// Ends a fetch that found no other secret: the cached failure stays as it is.
+    /// Ends a fetch that sent nothing, since it found no other secret or since the server gives no answers: what is
+    /// cached of failures stays as it is.
     pub(crate) fn finish_unchanged(&self, order: Order, error: TokenError) {
         self.abandon(order.number);
         order.arrival.send_replace(Some(Err(error)));
@@ -335,7 +342,7 @@ impl Drop for Order {
         let landed = self.arrival.borrow().is_some();
         if unwinds && !landed {
             let error = TokenError::new(TokenErrorKind::NoRuntime);
-            self.entry.end(self, Err(RefusedFetch { error, secrets: Vec::new() }), monotonic());
+            self.entry.end(self, Err(RefusedFetch::new(error, Vec::new())), monotonic());
         }
     }
 }

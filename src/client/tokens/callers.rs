@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::client::grant::error::{TokenError, TokenErrorKind};
 use crate::client::grant::on_behalf_error::is_about_all_callers;
 use crate::client::tokens::failed::BRIEF;
-use crate::clock::jitter;
+use crate::clock::{jitter, monotonic};
 use crate::issuer::Circuit;
 use crate::telemetry::Repeats;
 
@@ -111,7 +111,8 @@ impl Callers {
 
     /// Discards the refusal, and asks a server again that gave no answers.
     pub(crate) fn reset(&self) {
-        *self.silence() = Silence::default();
+        // Requests from before it say nothing of the server as it is now.
+        *self.silence() = Silence { answered: Some(monotonic()), ..Silence::default() };
         let mut refusal = self.lock();
         refusal.standing = None;
         refusal.resets = refusal.resets.wrapping_add(1);

@@ -20,6 +20,14 @@ pub(crate) struct RefusedFetch {
     pub(crate) error: TokenError,
     /// The secrets that were refused.
     pub(crate) secrets: Vec<FingerprintedSecret>,
+    /// Whether nothing was sent, since the server gives no answers to others.
+    pub(crate) is_unsent: bool,
+}
+
+impl RefusedFetch {
+    pub(crate) const fn new(error: TokenError, secrets: Vec<FingerprintedSecret>) -> Self {
+        Self { error, secrets, is_unsent: false }
+    }
 }
 
 /// A failure that is cached.

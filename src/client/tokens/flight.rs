@@ -96,7 +96,7 @@ impl Flight {
         let binding = match binding {
             Ok(binding) => binding,
             Err(error) => {
-                let refused = RefusedFetch { error, secrets: Vec::new() };
+                let refused = RefusedFetch::new(error, Vec::new());
                 return self.failed(order, refused);
             }
         };
@@ -117,7 +117,7 @@ impl Flight {
                 return self.entry.finish_unchanged(order, error);
             }
             Err(Some(error)) => {
-                let refused = RefusedFetch { error, secrets: Vec::new() };
+                let refused = RefusedFetch::new(error, Vec::new());
                 return self.failed(order, refused);
             }
         };
@@ -211,6 +211,9 @@ impl Flight {
 
     fn failed(&self, order: Order, mut refused: RefusedFetch) {
         refused.error = refused.error.about(self.grant.party());
+        if refused.is_unsent {
+            return self.entry.finish_unchanged(order, refused.error);
+        }
         let callers = self.entry.callers();
         if let Some((callers, begun)) = callers.zip(self.begun) {
             callers.note(&refused.error, begun, monotonic());
@@ -256,6 +259,9 @@ impl Flight {
         let find = async || self.find(shared, &names.value, binding, order).await;
         if let Some(held) = find().await {
             return Consulted::Found(held);
+        }
+        if self.entry.callers().is_some_and(|callers| callers.look(monotonic()).is_err()) {
+            return Consulted::Nothing(None);
         }
         // Long enough for the other's fetch, and leaves time for a fetch by this process.
         let end = self.deadline.checked_sub(self.core.limits.timeout).unwrap_or(self.deadline);
@@ -338,6 +344,6 @@ async fn within(
     fetching: impl Future<Output = Result<Fetched, RefusedFetch>>,
 ) -> Result<Fetched, RefusedFetch> {
     timeout_at(deadline, fetching).await.unwrap_or_else(|_| {
-        Err(RefusedFetch { error: TokenError::new(TokenErrorKind::TimedOut), secrets: Vec::new() })
+        Err(RefusedFetch::new(TokenError::new(TokenErrorKind::TimedOut), Vec::new()))
     })
 }
