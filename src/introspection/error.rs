@@ -55,6 +55,9 @@ impl IntrospectionError {
                 let found = Excerpt::new(found);
                 Some(Arc::new(Reason(format!("its issuer is {found}").into())))
             }
+            FaultKind::Status(status) => {
+                Some(Arc::new(Reason(format!("the metadata's status is {status}").into())))
+            }
             _ => None,
         };
         Self { kind: IntrospectionErrorKind::of(fault), cause }

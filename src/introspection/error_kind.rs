@@ -176,17 +176,20 @@ impl IntrospectionErrorKind {
     /// Maps a fault of discovery.
     pub(crate) fn of(fault: &FaultKind) -> Self {
         match fault {
-            FaultKind::Transport(error) => error.kind().into(),
-            // Of metadata, no status is about a token.
-            FaultKind::Status(status) if !Self::Status(*status).blames_the_server() => {
-                Self::NoMetadata
-            }
-            FaultKind::Status(status) => Self::Status(*status),
+            FaultKind::Transport(error) => Self::from(error.kind()).of_metadata(),
+            FaultKind::Status(status) => Self::Status(*status).of_metadata(),
             FaultKind::Redirect => Self::Redirect,
             FaultKind::NotMetadata | FaultKind::Unreadable => Self::NoMetadata,
             FaultKind::Unacceptable => Self::NoEndpoint,
             FaultKind::IssuerMismatch(_) => Self::IssuerMismatch,
         }
+    }
+}
+
+impl IntrospectionErrorKind {
+    /// Of metadata, no fault is about a token.
+    const fn of_metadata(self) -> Self {
+        if self.blames_the_server() { self } else { Self::NoMetadata }
     }
 }
 

@@ -587,6 +587,35 @@ async fn tx15_a_silent_server_is_asked_once_a_second_for_all_callers() {
     orders.token(&caller).await.unwrap();
 }
 
+// TX15: who was turned away for others' sake is served as soon as they are.
+#[tokio::test(start_paused = true)]
+async fn tx15_a_caller_for_whom_nothing_was_sent_is_served_when_the_server_is_back() {
+    let world = World::new().await;
+    let silent = Arc::new(AtomicBool::new(true));
+    let transport = silenced(&silent);
+    let orders = world.exchange(&transport);
+    let (_, bob) = world.alice().await;
+    let others = async || {
+        let (_, caller) = world.alice().await;
+        orders.token(&caller).await.is_ok()
+    };
+    for _ in 0..2 {
+        assert!(!others().await);
+    }
+    for _ in 0..30 {
+        tokio::time::advance(SECOND * 5 / 4).await;
+        assert!(!others().await);
+        let sent = transport.requests().len();
+        let error = orders.token(&bob).await.unwrap_err();
+        assert!(error.retry_after().is_some_and(|wait| wait <= SECOND * 5 / 4));
+        assert_eq!(transport.requests().len(), sent);
+    }
+    silent.store(false, Ordering::Relaxed);
+    tokio::time::advance(SECOND * 5 / 4).await;
+    assert!(others().await);
+    assert!(orders.token(&bob).await.is_ok());
+}
+
 // TX15: those that wait for their turn don't wait for a server that hangs.
 #[tokio::test(start_paused = true)]
 async fn tx15_a_server_that_hangs_is_waited_for_once_by_all() {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::client::grant::error::{TokenError, TokenErrorKind};
 use crate::client::tokens::callers::{Begun, Callers};
-use crate::client::tokens::failed::{Failed, RefusedFetch};
+use crate::client::tokens::failed::{Failed, Fetch, RefusedFetch};
 use crate::client::tokens::flying::Flying;
 use crate::client::tokens::health::TokenHealth;
 use crate::client::tokens::held::Held;
@@ -41,6 +41,8 @@ struct State {
     /// How many fetches were started.
     begun: u64,
     failed: Option<Failed>,
+    /// Until when no other fetch is started, since nothing would be sent.
+    unsent_until: Option<Instant>,
     /// Whether an operator has called `reset`: the secret may have changed.
     reset: bool,
     refusals: Refusals,
@@ -49,9 +51,6 @@ struct State {
     /// When the newest refused token was obtained.
     floor: Option<UnixTime>,
 }
-
-/// The outcome of a fetch: a token and, if it may be kept, its schedule.
-type Fetch = Result<(Token, Option<Held>), RefusedFetch>;
 
 /// What a call needs.
 #[derive(Clone, Copy)]
@@ -165,18 +164,17 @@ impl Entry {
                 }
             };
         }
+        if state.unsent_until.is_some_and(|until| now < until)
+            && let Some(Err(error)) = self.callers().map(|callers| callers.look(now))
+        {
+            return serving.map_or_else(|| Step::Fail(error), Step::Serve);
+        }
         let mut probe = None;
         if let Some(failed) = state.failed.as_mut().filter(|failed| !failed.is_over(now, usable)) {
             if !(ask.secret_can_change && !usable && failed.may_probe(now)) {
                 return serving.map_or_else(|| Step::Fail(failed.error.clone()), Step::Serve);
             }
             probe = Some((failed.error.clone(), failed.refused.clone()));
-        }
-        // Nothing is sent to replace what serves. What only has to be looked at isn't replaced.
-        let is_due = held.as_ref().is_none_or(|held| held.due <= now);
-        let is_silent = || self.callers().is_some_and(|callers| callers.look(now).is_err());
-        if let Some(token) = serving.as_ref().filter(|_| is_due && is_silent()) {
-            return Step::Serve(token.clone());
         }
         let (sender, arrival) = watch::channel(None);
         let urgency = Urgency::new(serving.is_none());
@@ -271,9 +269,9 @@ impl Entry {
         true
     }
 
-    /// Ends a fetch that sent nothing, since it found no other secret or since the server gives no answers: what is
-    /// cached of failures stays as it is.
-    pub(crate) fn finish_unchanged(&self, order: Order, error: TokenError) {
+    /// Ends a fetch that sent nothing, and wouldn't before that time: what is cached of failures stays as it is.
+    pub(crate) fn finish_unsent(&self, order: Order, error: TokenError, until: Option<Instant>) {
+        self.lock().unsent_until = until;
         self.abandon(order.number);
         order.arrival.send_replace(Some(Err(error)));
     }
@@ -320,6 +318,7 @@ impl Entry {
         let mut state = self.lock();
         state.flight = None;
         state.failed = None;
+        state.unsent_until = None;
         // The sources of many callers are the same, and are reset once.
         state.reset = self.callers.is_none();
         state.refusals = Refusals::default();

@@ -6,6 +6,8 @@ use tokio::time::Instant;
 
 use crate::client::grant::error::TokenError;
 use crate::client::tokens::backoff;
+use crate::client::tokens::held::Held;
+use crate::client::tokens::token::Token;
 use crate::clock::jitter;
 use crate::credentials::fingerprinted::FingerprintedSecret;
 
@@ -14,6 +16,9 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// How long a permanent failure of one caller is cached: short, since the user may fix it at once.
 pub(crate) const BRIEF: Duration = Duration::from_secs(5);
+
+/// The outcome of a fetch: a token and, if it may be kept, its schedule.
+pub(crate) type Fetch = Result<(Token, Option<Held>), RefusedFetch>;
 
 /// A fetch that failed.
 pub(crate) struct RefusedFetch {

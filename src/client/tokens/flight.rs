@@ -95,10 +95,7 @@ impl Flight {
             TokenBinding::current(&self.core, self.grant.definition(), self.deadline).await;
         let binding = match binding {
             Ok(binding) => binding,
-            Err(error) => {
-                let refused = RefusedFetch::new(error, Vec::new());
-                return self.failed(order, refused);
-            }
+            Err(error) => return self.failed(order, RefusedFetch::new(error, Vec::new())),
         };
         // The fetch was only due to check what the token is bound to, and that is unchanged.
         let now = monotonic();
@@ -114,12 +111,9 @@ impl Flight {
             Err(None) => {
                 let error = order.probe.take().map(|(error, _)| error);
                 let error = error.unwrap_or_else(|| TokenError::new(TokenErrorKind::TimedOut));
-                return self.entry.finish_unchanged(order, error);
+                return self.entry.finish_unsent(order, error, None);
             }
-            Err(Some(error)) => {
-                let refused = RefusedFetch::new(error, Vec::new());
-                return self.failed(order, refused);
-            }
+            Err(Some(error)) => return self.failed(order, RefusedFetch::new(error, Vec::new())),
         };
         let refused = order.probe.take().map(|(_, refused)| refused).unwrap_or_default();
         // Other processes can't use a token that is bound to, or granted for, what only this process has.
@@ -199,10 +193,12 @@ impl Flight {
         let key = binding.key.as_ref();
         let fetching = fetch(&self.core, &self.grant, known, key, refused, gate);
         let result = within(self.deadline, fetching).await;
-        observe!(
-            "tower_bearer_client_fetch_duration_seconds",
-            monotonic().saturating_duration_since(started).as_secs_f64()
-        );
+        if result.as_ref().err().is_none_or(|refused| !refused.is_unsent) {
+            observe!(
+                "tower_bearer_client_fetch_duration_seconds",
+                monotonic().saturating_duration_since(started).as_secs_f64()
+            );
+        }
         if result.is_ok() {
             report::ended(&self.grant, "ok");
         }
@@ -212,7 +208,8 @@ impl Flight {
     fn failed(&self, order: Order, mut refused: RefusedFetch) {
         refused.error = refused.error.about(self.grant.party());
         if refused.is_unsent {
-            return self.entry.finish_unchanged(order, refused.error);
+            let until = refused.error.retry_after().map(|wait| after(monotonic(), wait));
+            return self.entry.finish_unsent(order, refused.error, until);
         }
         let callers = self.entry.callers();
         if let Some((callers, begun)) = callers.zip(self.begun) {
