@@ -86,20 +86,23 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Authority<C> {
                 #[cfg(feature = "mtls")]
                 &field,
             ),
-            Credentials::Token(token) => {
-                let authenticated = match self.validator.recognize(token) {
-                    Some(token) => Progress::Ready(Ok(token)),
-                    #[cfg(feature = "mtls")]
-                    None if self.validator.mtls().is_some() => {
-                        self.authenticate(&self.presented(request, &field), rules)
-                    }
-                    None => self.authenticate(&Presented::bearer(token), rules),
-                };
+            Credentials::Token(token) => Some(match self.validator.recognize(token) {
+                // Where there may be proofs, no token is recognized by itself.
+                Some(token) => Progress::Ready(Ok(token)),
                 #[cfg(feature = "dpop")]
-                let authenticated =
-                    if has_proof { proof::ignored(authenticated) } else { authenticated };
-                Some(authenticated)
-            }
+                None if has_proof => {
+                    #[cfg(feature = "mtls")]
+                    let presented = self.presented(request, &field);
+                    #[cfg(not(feature = "mtls"))]
+                    let presented = Presented::bearer(token);
+                    proof::ignored(self.authenticate(&presented, rules))
+                }
+                #[cfg(feature = "mtls")]
+                None if self.validator.mtls().is_some() => {
+                    self.authenticate(&self.presented(request, &field), rules)
+                }
+                None => self.authenticate(&Presented::bearer(token), rules),
+            }),
         };
         let token = match authenticated {
             None => None,
