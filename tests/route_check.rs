@@ -13,6 +13,7 @@ use axum::routing::{any, get, post};
 use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tower::{Layer as _, service_fn};
+use tower_bearer::issuers::Issuer;
 use tower_bearer::jwks::Jwks;
 use tower_bearer::middleware::OpenApi;
 use tower_bearer::testing::{RouteCheck, RouteReport, SentToken, TestIssuer};
@@ -358,4 +359,12 @@ async fn cl6_the_table_is_exported_as_openapi() {
     let bearer = json!({ "type": "http", "scheme": "bearer", "bearerFormat": "JWT" });
     assert_eq!(json!(plain.security_schemes()), json!({ "access_token": bearer }));
     assert_eq!(json!(openapi.as_bearer().security_schemes()), json!({ "access_token": bearer }));
+
+    // However many tenants there are, the document names none of them.
+    let v2 = "https://login.microsoftonline.com/{tenantid}/v2.0";
+    let tenants = Issuer::entra_v2("api").keys(Jwks::static_set(v2, &set).unwrap());
+    let tenants = tenants.allow_tenants(["9188040d-6c67-4c5b-b112-36a304b66dad"]);
+    let tenants = Validator::issuers([tenants]).build().unwrap();
+    let openapi = BearerAuthLayer::new(tenants).openapi();
+    assert_eq!(json!(openapi.security_schemes()), json!({ "access_token": bearer }));
 }

@@ -301,7 +301,7 @@ async fn i33_what_a_token_brings_about_opens_no_circuit() {
     let world = World::new();
     let validator = world.validator();
     // A token that makes the request too long, or that a filter refuses, as well.
-    for (kind, status) in [400, 413, 414, 422, 431].into_iter().enumerate() {
+    for (kind, status) in [400, 406, 413, 414, 422, 431].into_iter().enumerate() {
         for token in 0..20 {
             let name = format!("odd{status}-{token}");
             world.status(&name, status, r#"{"error":"unsupported_token_type"}"#);
@@ -311,6 +311,45 @@ async fn i33_what_a_token_brings_about_opens_no_circuit() {
     }
     world.active("good", json!({}));
     assert!(validator.validate("good").await.is_ok());
+    // So is the page of a filter; a 403 without one is about this service's credentials, as ever (I7).
+    for (kind, expected) in [("text/html; charset=utf-8", 20), ("application/json", 5)] {
+        let world = World::new();
+        let validator = world.validator();
+        for token in 0..20 {
+            let name = format!("odd{token}");
+            world.answer(&name, move || {
+                let page = http::Response::builder().status(403).header("content-type", kind);
+                ScriptedAnswer::new(page.body(bytes::Bytes::from_static(b"<html>")).unwrap())
+            });
+            unavailable(validator.validate(&name).await);
+        }
+        assert_eq!(world.calls(), expected, "{kind}");
+    }
+}
+
+// I33: nor does a queue, which callers can fill: what it leaves too little time isn't the server's fault.
+#[tokio::test(start_paused = true)]
+async fn i33_a_queue_opens_no_circuit() {
+    let world = World::new();
+    let few = world.introspection().concurrent(5).waiting(100).timeout(5 * SECOND);
+    let validator = world.builder(few).build().unwrap();
+    let body = answer(json!({})).to_string();
+    let mut asking = Vec::new();
+    for token in 0..30 {
+        let (name, body) = (format!("t{token}"), body.clone());
+        world.answer(&name, move || ScriptedAnswer::json(body.clone()).delay(SECOND * 3 / 2));
+        let validator = validator.clone();
+        asking.push(tokio::spawn(async move { validator.validate(&name).await }));
+    }
+    let mut accepted = 0;
+    for asking in asking {
+        match asking.await.unwrap() {
+            Ok(_) => accepted += 1,
+            told => assert_eq!(unavailable(told), UnavailableReason::IntrospectionOverloaded),
+        }
+    }
+    assert_eq!(accepted, 15);
+    assert!(!validator.introspection_status(ISSUER).unwrap().circuit_open);
 }
 
 // I11: so many at once, so many wait, and the rest is turned away.
