@@ -68,7 +68,7 @@ impl<T: Clone, E: Clone> Kept<T, E> {
         }
         self.outdated.store(false, Ordering::Relaxed);
         let mut network = network.clone();
-        if self.known().is_some() {
+        if self.found().value.is_some() {
             // A search that hangs leaves time to use what is known.
             let half = network.limits.timeout.checked_div(2);
             network.limits.timeout = half.unwrap_or_default();
@@ -109,6 +109,7 @@ impl<T: Clone, E: Clone> Kept<T, E> {
     }
 
     /// Returns what is known, whatever its age.
+    #[cfg(feature = "introspection")]
     pub(crate) fn known(&self) -> Option<T> {
         self.found().value.as_ref().map(|(value, _)| value.clone())
     }

@@ -271,19 +271,18 @@ impl Entry {
 
     /// Ends a fetch that sent nothing, and wouldn't before that time: what is cached of failures stays as it is.
     pub(crate) fn finish_unsent(&self, order: Order, error: TokenError, until: Option<Instant>) {
-        self.lock().unsent_until = until;
-        self.abandon(order.number);
+        let mut state = self.lock();
+        if state.flight.as_ref().is_some_and(|flight| flight.number == order.number) {
+            (state.flight, state.unsent_until) = (None, until);
+        }
+        drop(state);
         order.arrival.send_replace(Some(Err(error)));
     }
 
     /// Gives up a fetch whose runtime isn't run: the next call starts another.
     pub(crate) fn give_up(&self, flying: &Flying) {
-        self.abandon(flying.number);
-    }
-
-    fn abandon(&self, number: u64) {
         let mut state = self.lock();
-        if state.flight.as_ref().is_some_and(|flight| flight.number == number) {
+        if state.flight.as_ref().is_some_and(|flight| flight.number == flying.number) {
             state.flight = None;
         }
     }

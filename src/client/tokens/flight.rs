@@ -17,7 +17,6 @@ use crate::client::grant::fetch::{Fetched, Gate, fetch};
 use crate::client::shared::cache::{Lease, Locked, Sealed, SharedCache};
 use crate::client::shared::stored::{Names, Stored};
 use crate::client::tokens::cache::{Entry, Order};
-use crate::client::tokens::callers::Begun;
 use crate::client::tokens::core::Core;
 use crate::client::tokens::expiry;
 use crate::client::tokens::failed::RefusedFetch;
@@ -47,7 +46,6 @@ pub(crate) fn start(
         entry: Arc::clone(entry),
         deadline: after(monotonic(), core.timeout),
         urgency: order.urgency.clone(),
-        begun: order.begun,
     };
     let polled = order.polled.clone();
     let mut run = Box::pin(flight.run(order));
@@ -75,7 +73,6 @@ struct Flight {
     entry: Arc<Entry>,
     deadline: Instant,
     urgency: Urgency,
-    begun: Option<Begun>,
 }
 
 /// The result of consulting the shared cache.
@@ -212,7 +209,7 @@ impl Flight {
             return self.entry.finish_unsent(order, refused.error, until);
         }
         let callers = self.entry.callers();
-        if let Some((callers, begun)) = callers.zip(self.begun) {
+        if let Some((callers, begun)) = callers.zip(order.begun) {
             callers.note(&refused.error, begun, monotonic());
         }
         report::failed(&self.grant, &refused.error, callers);
