@@ -367,4 +367,10 @@ async fn cl6_the_table_is_exported_as_openapi() {
     let tenants = Validator::issuers([tenants]).build().unwrap();
     let openapi = BearerAuthLayer::new(tenants).openapi();
     assert_eq!(json!(openapi.security_schemes()), json!({ "access_token": bearer }));
+    // Nor is an issuer named beside others that aren't known.
+    let any = Issuer::entra_v2("api").keys(Jwks::static_set(v2, &set).unwrap());
+    let named = Issuer::new("https://issuer.example/", "api").keys(keys(&set));
+    let both = Validator::issuers([named, any.allow_tenants_where(|_| true)]).build().unwrap();
+    let openapi = BearerAuthLayer::new(both).openapi();
+    assert_eq!(json!(openapi.security_schemes()), json!({ "access_token": bearer }));
 }

@@ -116,4 +116,11 @@ mod tests {
             assert_eq!(trouble.unwrap_err().retry_after, expected, "{status}");
         }
     }
+
+    #[test]
+    fn no_status_of_metadata_is_about_a_token() {
+        let of = |status| IntrospectionErrorKind::of(&crate::issuer::FaultKind::Status(status));
+        assert_eq!(of(403), IntrospectionErrorKind::NoMetadata);
+        assert_eq!(of(500), IntrospectionErrorKind::Status(500));
+    }
 }

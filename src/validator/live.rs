@@ -253,4 +253,16 @@ mod tests {
         unknown(&mut state, "one more");
         assert!(matches!(state.known("x", now), Known::Nothing));
     }
+
+    #[test]
+    fn resolutions_are_bounded_and_those_past_their_time_do_not_count() {
+        let (mut state, now) = (State::default(), crate::clock::monotonic());
+        let until = now + Duration::from_secs(1);
+        for number in 0..MAX_FLIGHTS {
+            state.begin(&number.to_string().into(), watch::channel(None).1, until);
+        }
+        assert!(matches!(state.known("0", now), Known::OnItsWay(_)));
+        assert!(matches!(state.known("x", now), Known::TooMany));
+        assert!(matches!(state.known("x", until), Known::Nothing));
+    }
 }

@@ -587,6 +587,19 @@ async fn tx15_a_silent_server_is_asked_once_a_second_for_all_callers() {
     orders.token(&caller).await.unwrap();
 }
 
+// TX6: nor is a token given that comes after the caller's has expired.
+#[tokio::test(start_paused = true)]
+async fn tx6_a_token_that_comes_too_late_is_not_given() {
+    let world = World::new().await;
+    for (delay, expected) in [(3, Some(TokenErrorKind::CallerExpired)), (1, None)] {
+        let orders = world.exchange(&always(move || exchanged("t", 3_600).delay(delay * SECOND)));
+        let token = world.issuer.token().subject("alice").expires_in(2 * SECOND).sign();
+        let caller = world.caller(&token).await;
+        let error = orders.token(&caller).await.err();
+        assert_eq!(error.map(|error| error.token_error().kind().clone()), expected);
+    }
+}
+
 // TX15: who was turned away for others' sake is served as soon as they are.
 #[tokio::test(start_paused = true)]
 async fn tx15_a_caller_for_whom_nothing_was_sent_is_served_when_the_server_is_back() {

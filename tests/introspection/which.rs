@@ -254,6 +254,38 @@ async fn n14_an_answer_that_is_awaited_decides_for_no_later_entry() {
     }
 }
 
+// N14: an issuer that was removed while its keys came is sent no token.
+#[tokio::test(start_paused = true)]
+async fn n14_an_issuer_that_was_removed_meanwhile_is_not_asked() {
+    for removed in [true, false] {
+        let world = World::new();
+        let set = json!({ "keys": [world.key.public_jwk()] }).to_string();
+        let server = ScriptedTransport::from_fn(move |_| {
+            ScriptedAnswer::json(set.clone()).delay(Duration::from_secs(1))
+        });
+        let jwks = Jwks::url(ISSUER, "https://issuer.example/jwks").transport(server);
+        let entry = Issuer::new(ISSUER, AUDIENCE)
+            .keys(jwks.clock(world.clock.clone()).build().unwrap())
+            .introspection(world.introspection().introspect_jwts());
+        let validator = Validator::issuers([entry]).clock(world.clock.clone()).build().unwrap();
+        let jwt = world.jwt(json!({}));
+        world.active(&jwt, json!({}));
+        let it = validator.clone();
+        let waiting = tokio::spawn(async move { it.validate(&jwt).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if removed {
+            let two = Issuer::new("https://two.example", AUDIENCE).keys(world.introspection());
+            validator.set_issuers([two]).unwrap();
+        }
+        let told = waiting.await.unwrap();
+        assert_eq!(
+            told.is_err().then(|| rejected(told)),
+            removed.then_some(RejectionKind::WrongIssuer)
+        );
+        assert_eq!(world.calls(), usize::from(!removed));
+    }
+}
+
 // N14: also where nothing but the claims that an answer must contain has changed.
 #[tokio::test(start_paused = true)]
 async fn n14_other_required_claims_hold_for_answers_at_once() {

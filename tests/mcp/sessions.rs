@@ -91,6 +91,7 @@ async fn mc16_another_principal_cannot_resume_a_stream() {
     let server = Server::that_answers(|_| {
         let response = Response::builder()
             .header("content-type", "text/event-stream")
+            .header("content-length", "16")
             .header("mcp-session-id", ID);
         response.body(Full::from("id: 7\ndata: {}\n\n")).unwrap()
     });
@@ -109,6 +110,11 @@ async fn mc16_another_principal_cannot_resume_a_stream() {
     let event = begun.body().strip_prefix("id: ").unwrap().strip_suffix("\ndata: {}\n\n").unwrap();
     assert!(event.starts_with("7~") && event.len() > 20, "{event}");
     let session = begun.header("mcp-session-id").unwrap();
+    // The body is longer than the server's.
+    assert_eq!(begun.header("content-length"), None);
+    let raw = tower::ServiceExt::oneshot(app.clone(), resume(&alice, &[])).await.unwrap();
+    assert_eq!(http_body::Body::size_hint(raw.body()).exact(), None);
+    assert!(server.take().is_some());
     let theirs = begin(&app, &bob).await;
     assert!(server.take().is_some() && server.take().is_some());
 
